@@ -1,1 +1,11 @@
-//! stub
+//! What tests of Signpost share: the contract every store must keep, a store in memory, time and chance
+//! under control, and private servers. Only ever a development dependency.
+//!
+//! To put a new store under the contract: write a function that makes a fresh, empty one and hand it to
+//! [`contract_suite!`](crate::contract_suite).
+
+mod effects;
+mod memory;
+
+pub use effects::{ManualClock, ScriptedCodes, SeededEntropy};
+pub use memory::MemoryStore;

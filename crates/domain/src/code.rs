@@ -1,0 +1,258 @@
+//! Codes: the path segment that names a link, generated or chosen.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ports::Entropy;
+
+/// The path segment that names a link. Case-sensitive, 3 to 64 characters of `A-Z a-z 0-9 _ -`.
+///
+/// A code belongs to one link for ever, also after that link is deleted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Code(String);
+
+impl Code {
+    /// Fewest characters of a code.
+    pub const MIN_LENGTH: usize = 3;
+    /// Most characters of a code.
+    pub const MAX_LENGTH: usize = 64;
+
+    /// The code as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A code that a caller chose: any code but a reserved word.
+    pub fn parse_alias(text: &str) -> Result<Self, InvalidCode> {
+        let code = text.parse()?;
+        if is_reserved(text) {
+            return Err(InvalidCode::Reserved);
+        }
+        Ok(code)
+    }
+}
+
+impl FromStr for Code {
+    type Err = InvalidCode;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if !(Self::MIN_LENGTH..=Self::MAX_LENGTH).contains(&text.len()) {
+            return Err(InvalidCode::Length);
+        }
+        if !text.bytes().all(is_code_byte) {
+            return Err(InvalidCode::Character);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+fn is_code_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Code> for String {
+    fn from(code: Code) -> Self {
+        code.0
+    }
+}
+
+impl TryFrom<String> for Code {
+    type Error = InvalidCode;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// Why a text is no code, or no alias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCode {
+    /// Fewer than 3 or more than 64 characters.
+    #[error("must have 3 to 64 characters")]
+    Length,
+    /// A character outside `A-Z a-z 0-9 _ -`.
+    #[error("may only contain letters, digits, `_` and `-`")]
+    Character,
+    /// A word that the service keeps for its own paths.
+    #[error("is a reserved word")]
+    Reserved,
+}
+
+/// Words that are never codes, in any case: paths the service has, and those people expect it to have.
+pub const RESERVED_WORDS: &[&str] = &[
+    "about",
+    "account",
+    "admin",
+    "api",
+    "assets",
+    "auth",
+    "blocks",
+    "dashboard",
+    "docs",
+    "favicon",
+    "health",
+    "healthz",
+    "help",
+    "index",
+    "keys",
+    "links",
+    "livez",
+    "login",
+    "logout",
+    "metrics",
+    "openapi",
+    "oauth",
+    "preview",
+    "qr",
+    "readyz",
+    "register",
+    "robots",
+    "security",
+    "settings",
+    "signin",
+    "signup",
+    "sitemap",
+    "static",
+    "stats",
+    "status",
+    "well-known",
+    "www",
+];
+
+/// Whether `word` is kept for the service's own paths.
+pub fn is_reserved(word: &str) -> bool {
+    RESERVED_WORDS.iter().any(|reserved| reserved.eq_ignore_ascii_case(word))
+}
+
+/// How long generated codes are: 6 to 32 characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeLength(u8);
+
+impl CodeLength {
+    /// `None` outside 6 to 32.
+    pub fn new(characters: u8) -> Option<Self> {
+        (6..=32).contains(&characters).then_some(Self(characters))
+    }
+}
+
+/// Eight characters: 58⁸ ≈ 1.3 × 10¹⁴ codes.
+impl Default for CodeLength {
+    fn default() -> Self {
+        Self(8)
+    }
+}
+
+/// Letters and digits without the look-alikes `0 O I l`.
+pub const CODE_ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+
+/// Draws a code of `length` characters, each equally likely, never a reserved word.
+pub fn draw_code(length: CodeLength, entropy: &dyn Entropy) -> Code {
+    loop {
+        let text = draw_characters(usize::from(length.0), entropy);
+        if !is_reserved(&text) {
+            return Code(text);
+        }
+    }
+}
+
+/// Draws `count` characters of [`CODE_ALPHABET`] without modulo bias: bytes that would favour some
+/// characters are thrown away.
+pub(crate) fn draw_characters(count: usize, entropy: &dyn Entropy) -> String {
+    const UNBIASED: u8 = 4 * 58;
+    let mut text = String::with_capacity(count);
+    let mut bytes = [0_u8; 64];
+    while text.len() < count {
+        entropy.fill(&mut bytes);
+        let fair = bytes.iter().filter(|byte| **byte < UNBIASED);
+        for byte in fair.take(count - text.len()) {
+            text.push(char::from(CODE_ALPHABET[usize::from(byte % 58)]));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use super::*;
+
+    /// Hands out 0, 1, 2 … 255, 0 …
+    struct Counting(AtomicU8);
+
+    impl Entropy for Counting {
+        fn fill(&self, bytes: &mut [u8]) {
+            for byte in bytes {
+                *byte = self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    #[test]
+    fn every_character_is_equally_likely() {
+        let counting = Counting(AtomicU8::new(0));
+        let text = draw_characters(232 * 2, &counting);
+        for character in CODE_ALPHABET {
+            let seen = text.bytes().filter(|byte| byte == character).count();
+            assert_eq!(seen, 8, "{}", char::from(*character));
+        }
+    }
+
+    #[test]
+    fn alphabet_has_58_distinct_characters_and_no_look_alikes() {
+        let distinct: std::collections::BTreeSet<_> = CODE_ALPHABET.iter().collect();
+        assert_eq!(distinct.len(), 58);
+        assert!(!CODE_ALPHABET.iter().any(|byte| b"0OIl".contains(byte)));
+    }
+
+    #[test]
+    fn aliases_are_bounded_plain_and_not_reserved() {
+        for good in ["abc", "A_b-9", &"x".repeat(64)] {
+            assert!(Code::parse_alias(good).is_ok(), "{good}");
+        }
+        assert_eq!(Code::parse_alias("ab"), Err(InvalidCode::Length));
+        assert_eq!(Code::parse_alias(&"x".repeat(65)), Err(InvalidCode::Length));
+        for bad in ["a b", "a/b", "a.b", "abc+", "ab\r\n", "äbc", "ab\0"] {
+            assert_eq!(Code::parse_alias(bad), Err(InvalidCode::Character), "{bad:?}");
+        }
+        for reserved in ["api", "API", "Health", "well-known"] {
+            assert_eq!(Code::parse_alias(reserved), Err(InvalidCode::Reserved));
+        }
+    }
+
+    #[test]
+    fn code_lengths_are_6_to_32() {
+        assert_eq!(CodeLength::new(5), None);
+        assert_eq!(CodeLength::new(33), None);
+        let length = CodeLength::new(32).expect("in range");
+        let code = draw_code(length, &Counting(AtomicU8::new(7)));
+        assert_eq!(code.as_str().len(), 32);
+    }
+
+    #[test]
+    fn a_reserved_word_is_never_drawn() {
+        struct Fixed(AtomicU8);
+        impl Entropy for Fixed {
+            fn fill(&self, bytes: &mut [u8]) {
+                let word: &[u8] = match self.0.fetch_add(1, Ordering::Relaxed) {
+                    0 => b"readyz",
+                    _ => b"readyx",
+                };
+                for (byte, wanted) in bytes.iter_mut().zip(word) {
+                    let index = CODE_ALPHABET.iter().position(|c| c == wanted);
+                    *byte = u8::try_from(index.expect("in the alphabet")).expect("58 fits");
+                }
+            }
+        }
+        let six = CodeLength::new(6).expect("in range");
+        assert_eq!(draw_code(six, &Fixed(AtomicU8::new(0))).as_str(), "readyx");
+    }
+}

@@ -1,0 +1,191 @@
+//! The ports of links: the repository, and the narrow read of the redirect path.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{Repeated, RepositoryError};
+use crate::{
+    code::Code,
+    history::{LinkEvent, Provenance},
+    idempotency::IdempotentRequest,
+    lifecycle::{Access, Candidate, Change, Claim, Resolution},
+    link::{Generation, Link},
+    target::Target,
+    time::Timestamp,
+};
+
+/// Keeps links and their history.
+#[async_trait]
+pub trait LinkRepository: Send + Sync {
+    /// Settles claims as [`lifecycle::claim`](crate::lifecycle::claim) decides, all in one atomic
+    /// change, in the order given: a candidate sees what those before it did.
+    ///
+    /// - Two claims that should share a link MUST get the same one, however many run at once.
+    /// - A code MUST never be given to a second link, also after the first is deleted. If a drawn code
+    ///   belongs to another link, nothing MUST change and [`Claims::CodeCollision`] be returned.
+    /// - An active link MUST be returned without any write.
+    /// - Each creation and reactivation MUST add one history entry in the same transaction.
+    /// - With `once`, the answer MUST be recorded in the same transaction; if one is recorded already,
+    ///   nothing MUST change and [`Claims::Repeated`] be returned.
+    async fn claim(
+        &self,
+        candidates: &[Candidate],
+        once: Option<&IdempotentRequest>,
+    ) -> Result<Claims, RepositoryError>;
+
+    /// The link of that code, deleted or not. MUST see every change acknowledged before the call.
+    async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError>;
+
+    /// Stores a change if the link still has the generation it starts from.
+    ///
+    /// - If the generation differs, nothing MUST change and [`Applied::Stale`] be returned.
+    /// - The history entry MUST be added in the same transaction.
+    /// - With `once`, the changed link MUST be recorded as the answer in the same transaction; if one
+    ///   is recorded already, nothing MUST change and [`Applied::Repeated`] be returned.
+    async fn apply(
+        &self,
+        change: &Change,
+        provenance: &Provenance,
+        once: Option<&IdempotentRequest>,
+    ) -> Result<Applied, RepositoryError>;
+
+    /// Up to `limit` links, in the order of the query, behind its position. MUST show each link that
+    /// exists during a whole walk exactly once.
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError>;
+
+    /// Up to `limit` history entries of a link, newest first, below the generation `before`.
+    async fn history(
+        &self,
+        code: &Code,
+        before: Option<Generation>,
+        limit: u32,
+    ) -> Result<Vec<LinkEvent>, RepositoryError>;
+}
+
+/// What became of a call of [`LinkRepository::claim`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claims {
+    /// One claim for each candidate, in their order.
+    Settled(Vec<Claim>),
+    /// A drawn code belongs to another link; nothing changed.
+    CodeCollision,
+    /// The request was answered before; nothing changed.
+    Repeated(Repeated),
+}
+
+/// What became of a call of [`LinkRepository::apply`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It is stored.
+    Done,
+    /// The link has changed since; nothing was stored.
+    Stale,
+    /// There is no such link.
+    Missing,
+    /// The request was answered before; nothing changed.
+    Repeated(Repeated),
+}
+
+/// Which links, in which order, from where on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Whose.
+    pub access: Access,
+    /// Which of them.
+    pub filter: LinkFilter,
+    /// In which order.
+    pub sort: Sort,
+    /// Behind which link.
+    pub after: Option<Position>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Conditions that must all hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkFilter {
+    /// In this state.
+    pub state: Option<StateFilter>,
+    /// With this text in its code, target or title, whatever the case of ASCII letters.
+    pub text: Option<String>,
+    /// With this tag.
+    pub tag: Option<String>,
+    /// Leading exactly there.
+    pub target: Option<Target>,
+    /// Created later than this.
+    pub created_after: Option<Timestamp>,
+    /// Created earlier than this.
+    pub created_before: Option<Timestamp>,
+}
+
+impl LinkFilter {
+    /// Whether `link` meets every condition.
+    pub fn matches(&self, link: &Link) -> bool {
+        self.state.is_none_or(|state| state.name() == link.state.name())
+            && self.text.as_deref().is_none_or(|text| mentions(link, text))
+            && self.tag.as_ref().is_none_or(|tag| link.tags.as_slice().contains(tag))
+            && self.target.as_ref().is_none_or(|target| *target == link.behaviour.target)
+            && self.created_after.is_none_or(|moment| link.created_at > moment)
+            && self.created_before.is_none_or(|moment| link.created_at < moment)
+    }
+}
+
+fn mentions(link: &Link, text: &str) -> bool {
+    let wanted = text.to_ascii_lowercase();
+    let found = |place: &str| place.to_ascii_lowercase().contains(&wanted);
+    found(link.code.as_str())
+        || found(link.behaviour.target.as_str())
+        || link.title.as_ref().is_some_and(|title| found(title.as_str()))
+}
+
+/// A link state without its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateFilter {
+    /// Active ones, expired or not.
+    Active,
+    /// Deleted ones.
+    Deleted,
+}
+
+impl StateFilter {
+    /// The name stores and callers use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// The order of a list; links created in the same moment follow their ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// By creation, latest first.
+    #[default]
+    NewestFirst,
+    /// By creation, earliest first.
+    OldestFirst,
+}
+
+/// A place in a list: right behind this link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// When the link was created.
+    pub created_at: Timestamp,
+    /// Its id.
+    pub id: Uuid,
+}
+
+impl From<&Link> for Position {
+    fn from(link: &Link) -> Self {
+        Self { created_at: link.created_at, id: link.id }
+    }
+}
+
+/// The narrow read of the redirect path.
+#[async_trait]
+pub trait LinkResolver: Send + Sync {
+    /// What following `code` would do; `None` if no link has it. MUST see every change acknowledged
+    /// before the call, unless the resolver is documented to answer from memory.
+    async fn resolve(&self, code: &Code) -> Result<Option<Resolution>, RepositoryError>;
+}

@@ -1,0 +1,17 @@
+//! Ports: what the domain needs from the world, as traits that anyone can implement.
+//!
+//! Every MUST below has a case in the contract suite (`test-support`), so a new store is done when
+//! the suite passes. All methods take `&self` and may be called concurrently; a future may be dropped
+//! at any `.await`, after which its change happened completely or not at all.
+
+mod api_keys;
+mod effects;
+mod error;
+mod idempotency;
+mod links;
+
+pub use api_keys::{ApiKeyRepository, KeyCreation, KeyPosition, StoredKey};
+pub use effects::{Clock, CodeGenerator, Entropy, Ping, RandomCodes};
+pub use error::{RepositoryError, RepositoryErrorKind};
+pub use idempotency::{IdempotencyRepository, Repeated};
+pub use links::{Applied, Claims, LinkFilter, LinkRepository, LinkResolver, ListQuery, Position, Sort, StateFilter};

@@ -1,0 +1,179 @@
+//! API keys: making, showing, revoking and checking them.
+
+use std::{fmt, sync::Arc};
+
+use super::{Call, ServiceError, repeated};
+use crate::{
+    api_key::{ApiKey, Caller, KeyId, KeyName, KeySecret, Scopes},
+    idempotency::RecordedAnswer,
+    link::Owner,
+    ports::{ApiKeyRepository, Clock, Entropy, KeyCreation, KeyPosition, RepositoryError, StoredKey},
+    time::Timestamp,
+};
+
+/// What a caller asks for with a new key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    /// What people call it.
+    pub name: KeyName,
+    /// Whose links it sees and claims.
+    pub owner: Owner,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// From when on it is refused.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A key and, this once, its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuedKey {
+    /// What is known of it.
+    pub key: ApiKey,
+    /// The whole key.
+    pub secret: KeySecret,
+}
+
+/// What became of the first key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FirstKey {
+    /// It was added: this is the only time anyone can learn it.
+    Added,
+    /// There are keys already.
+    NotNeeded,
+}
+
+/// Why a presented key opens nothing. Callers learn none of it but that it does not.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Not a key, not one of ours, revoked or expired.
+    #[error("the key is not valid")]
+    Invalid,
+    /// The store failed.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+}
+
+/// Everything that can be done with API keys.
+#[derive(Clone)]
+pub struct KeyService {
+    keys: Arc<dyn ApiKeyRepository>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl fmt::Debug for KeyService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyService").finish_non_exhaustive()
+    }
+}
+
+impl KeyService {
+    /// Over these ports.
+    pub fn new(keys: Arc<dyn ApiKeyRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { keys, clock, entropy }
+    }
+
+    /// The present moment, by the clock the service decides with.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Makes a key. `presented` is the key of the caller, from which a repeated request can be given the
+    /// same secret again although none is stored; without it the request is not repeatable.
+    pub async fn create(
+        &self,
+        call: &Call,
+        presented: Option<&KeySecret>,
+        new: &NewKey,
+    ) -> Result<IssuedKey, ServiceError> {
+        let now = self.clock.now();
+        if new.expires_at.is_some_and(|expiry| expiry <= now) {
+            return Err(ServiceError::ExpiryNotInFuture);
+        }
+        let (Some(once), Some(parent)) = (call.once(now), presented) else {
+            let secret = KeySecret::draw(self.entropy.as_ref());
+            let stored = stored_key(new, &secret, now);
+            self.keys.create(&stored, None).await?;
+            return Ok(IssuedKey { key: stored.key, secret });
+        };
+        let mut salt = [0; 16];
+        self.entropy.fill(&mut salt);
+        let secret = KeySecret::derive(parent, &salt);
+        let stored = stored_key(new, &secret, now);
+        let answer = RecordedAnswer::ApiKey { key: stored.key.clone(), salt };
+        match self.keys.create(&stored, Some((&once, &answer))).await? {
+            KeyCreation::Done => Ok(IssuedKey { key: stored.key, secret }),
+            KeyCreation::Repeated(before) => {
+                let (key, salt) = repeated(before, recorded_key)?;
+                Ok(IssuedKey { key, secret: KeySecret::derive(parent, &salt) })
+            }
+        }
+    }
+
+    /// A secret for a first key, to be kept safe before [`KeyService::add_first`] makes it count.
+    pub fn draw_secret(&self) -> KeySecret {
+        KeySecret::draw(self.entropy.as_ref())
+    }
+
+    /// Makes `secret` the first key, with every scope, unless there are keys already.
+    pub async fn add_first(&self, name: KeyName, secret: &KeySecret) -> Result<FirstKey, RepositoryError> {
+        let new = NewKey { name, owner: Owner::default(), scopes: Scopes::admin(), expires_at: None };
+        let added = self.keys.create_first(&stored_key(&new, secret, self.clock.now())).await?;
+        Ok(if added { FirstKey::Added } else { FirstKey::NotNeeded })
+    }
+
+    /// One page of keys, newest first, and where the next one begins.
+    pub async fn list(
+        &self,
+        after: Option<&KeyPosition>,
+        limit: u32,
+    ) -> Result<(Vec<ApiKey>, Option<KeyPosition>), RepositoryError> {
+        let mut keys = self.keys.list(after, limit + 1).await?;
+        let more = keys.len() > limit as usize;
+        keys.truncate(limit as usize);
+        let next = keys.last().filter(|_| more).map(KeyPosition::from);
+        Ok((keys, next))
+    }
+
+    /// Revokes a key for good, at once on every process.
+    pub async fn revoke(&self, id: &KeyId) -> Result<(), ServiceError> {
+        if self.keys.revoke(id, self.clock.now()).await? { Ok(()) } else { Err(ServiceError::NotFound) }
+    }
+
+    /// Who presents this key. The second value asks for [`KeyService::note_use`], off the caller's path.
+    pub async fn authenticate(&self, presented: &KeySecret) -> Result<(Caller, bool), Refused> {
+        let stored = self.keys.find(&presented.id()).await?.ok_or(Refused::Invalid)?;
+        let now = self.clock.now();
+        if stored.digest.matches(&presented.digest()) && stored.key.is_live(now) {
+            Ok((stored.key.caller(), stored.key.use_is_worth_noting(now)))
+        } else {
+            Err(Refused::Invalid)
+        }
+    }
+
+    /// Writes down that a key was used now.
+    pub async fn note_use(&self, id: &KeyId) -> Result<(), RepositoryError> {
+        self.keys.note_use(id, self.clock.now()).await
+    }
+}
+
+fn stored_key(new: &NewKey, secret: &KeySecret, now: Timestamp) -> StoredKey {
+    let key = ApiKey {
+        id: secret.id(),
+        name: new.name.clone(),
+        owner: new.owner.clone(),
+        scopes: new.scopes.clone(),
+        created_at: now,
+        expires_at: new.expires_at,
+        last_used_at: None,
+        revoked_at: None,
+    };
+    StoredKey { key, digest: secret.digest() }
+}
+
+fn recorded_key(answer: RecordedAnswer) -> Option<(ApiKey, [u8; 16])> {
+    match answer {
+        RecordedAnswer::ApiKey { key, salt } => Some((key, salt)),
+        RecordedAnswer::Claims(_) | RecordedAnswer::Link(_) => None,
+    }
+}

@@ -1,0 +1,285 @@
+//! Claim, find, list, edit, delete, reactivate, history.
+
+use std::{fmt, sync::Arc};
+
+use uuid::Uuid;
+
+use super::{Call, ServiceError, repeated};
+use crate::{
+    behaviour::Behaviour,
+    code::Code,
+    history::LinkEvent,
+    idempotency::{IdempotentRequest, RecordedAnswer},
+    lifecycle::{self, Access, Candidate, Claim, Edit, LinkIsDeleted, Naming, Step},
+    link::{Generation, Link, LinkState, Tags, Title},
+    ports::{
+        Applied, Claims, Clock, CodeGenerator, Entropy, IdempotencyRepository, LinkRepository, ListQuery, Position,
+    },
+    time::Timestamp,
+};
+
+/// What a caller asks for with a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimRequest {
+    /// What following the link should do.
+    pub behaviour: Behaviour,
+    /// The code, if the caller chose one.
+    pub alias: Option<Code>,
+    /// A link of its own, even if another behaves the same.
+    pub force_new: bool,
+    /// Title of the link, if it is new.
+    pub title: Option<Title>,
+    /// Tags of the link, if it is new.
+    pub tags: Tags,
+}
+
+impl ClaimRequest {
+    fn naming(&self) -> Naming {
+        match (&self.alias, self.force_new) {
+            (Some(_), _) => Naming::Alias,
+            (None, true) => Naming::Separate,
+            (None, false) => Naming::Shared,
+        }
+    }
+}
+
+/// What claims led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimSummary {
+    /// One for each request, in their order.
+    pub claims: Vec<Claim>,
+    /// How often drawn codes belonged to other links.
+    pub code_collisions: u32,
+}
+
+/// Some links, and where the next ones begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkPage {
+    /// In the order asked for.
+    pub items: Vec<Link>,
+    /// Where to go on, if there are more.
+    pub next: Option<Position>,
+}
+
+/// What must be true of a link for a change to go ahead (`If-Match`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// Nothing.
+    None,
+    /// It has one of these generations; none of them fits an empty list.
+    Generations(Vec<Generation>),
+}
+
+impl Precondition {
+    fn holds(&self, link: &Link) -> bool {
+        match self {
+            Self::None => true,
+            Self::Generations(expected) => expected.contains(&link.generation),
+        }
+    }
+}
+
+/// Everything that can be done with links.
+#[derive(Clone)]
+pub struct LinkService {
+    links: Arc<dyn LinkRepository>,
+    answers: Arc<dyn IdempotencyRepository>,
+    clock: Arc<dyn Clock>,
+    codes: Arc<dyn CodeGenerator>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl fmt::Debug for LinkService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkService").finish_non_exhaustive()
+    }
+}
+
+impl LinkService {
+    /// How often codes are drawn for one claim before giving up.
+    pub const CODE_ATTEMPTS: u32 = 6;
+    /// How often a change without a precondition is decided anew because others were faster.
+    pub const CHANGE_ATTEMPTS: u32 = 100;
+
+    /// Over these ports.
+    pub fn new(
+        links: Arc<dyn LinkRepository>,
+        answers: Arc<dyn IdempotencyRepository>,
+        clock: Arc<dyn Clock>,
+        codes: Arc<dyn CodeGenerator>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self { links, answers, clock, codes, entropy }
+    }
+
+    /// The present moment, by the clock the service decides with.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Gives a link for each request, new, known or brought back, all in one atomic change.
+    pub async fn claim(&self, call: &Call, requests: &[ClaimRequest]) -> Result<ClaimSummary, ServiceError> {
+        let now = self.clock.now();
+        if requests.iter().any(|request| request.behaviour.is_expired(now)) {
+            return Err(ServiceError::ExpiryNotInFuture);
+        }
+        let once = call.once(now);
+        for code_collisions in 0..Self::CODE_ATTEMPTS {
+            let candidates: Vec<_> = requests.iter().map(|request| self.candidate(call, request, now)).collect();
+            let claims = match self.links.claim(&candidates, once.as_ref()).await? {
+                Claims::Settled(claims) => claims,
+                Claims::Repeated(before) => repeated(before, recorded_claims)?,
+                Claims::CodeCollision => continue,
+            };
+            return Ok(ClaimSummary { claims, code_collisions });
+        }
+        Err(ServiceError::CodesExhausted { attempts: Self::CODE_ATTEMPTS })
+    }
+
+    fn candidate(&self, call: &Call, request: &ClaimRequest, now: Timestamp) -> Candidate {
+        let naming = request.naming();
+        let link = Link {
+            id: self.draw_id(now),
+            code: request.alias.clone().unwrap_or_else(|| self.codes.generate()),
+            owner: call.caller.owner.clone(),
+            behaviour: request.behaviour.clone(),
+            deduplicated: naming == Naming::Shared,
+            title: request.title.clone(),
+            tags: request.tags.clone(),
+            state: LinkState::Active,
+            generation: Generation::FIRST,
+            created_at: now,
+            updated_at: now,
+            reactivated_at: None,
+        };
+        Candidate { link, naming, provenance: call.provenance(now) }
+    }
+
+    /// A UUID version 7 (RFC 9562 §5.7).
+    fn draw_id(&self, now: Timestamp) -> Uuid {
+        let mut random = [0; 10];
+        self.entropy.fill(&mut random);
+        uuid::Builder::from_unix_timestamp_millis(now.unix_millis(), &random).into_uuid()
+    }
+
+    /// The link of that code, deleted or not.
+    pub async fn find(&self, access: &Access, code: &Code) -> Result<Link, ServiceError> {
+        self.links.find(code).await?.filter(|link| access.includes(&link.owner)).ok_or(ServiceError::NotFound)
+    }
+
+    /// One page of links.
+    pub async fn list(&self, query: ListQuery) -> Result<LinkPage, ServiceError> {
+        let limit = query.limit;
+        let one_more = ListQuery { limit: limit + 1, ..query };
+        let mut items = self.links.list(&one_more).await?;
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next = items.last().filter(|_| more).map(Position::from);
+        Ok(LinkPage { items, next })
+    }
+
+    /// One page of a link's history, newest first, and the generation below which the next one begins.
+    pub async fn history(
+        &self,
+        access: &Access,
+        code: &Code,
+        before: Option<Generation>,
+        limit: u32,
+    ) -> Result<(Vec<LinkEvent>, Option<Generation>), ServiceError> {
+        self.find(access, code).await?;
+        let mut events = self.links.history(code, before, limit + 1).await?;
+        let more = events.len() > limit as usize;
+        events.truncate(limit as usize);
+        let next = events.last().filter(|_| more).map(|event| event.generation);
+        Ok((events, next))
+    }
+
+    /// Sets fields of an active link.
+    pub async fn edit(
+        &self,
+        call: &Call,
+        code: &Code,
+        expected: &Precondition,
+        edit: &Edit,
+    ) -> Result<Link, ServiceError> {
+        let now = self.clock.now();
+        if edit.behaviour.expires_at.flatten().is_some_and(|expiry| expiry <= now) {
+            return Err(ServiceError::ExpiryNotInFuture);
+        }
+        self.change(call, code, expected, |link, now| {
+            lifecycle::edit(link, edit, now).map_err(|LinkIsDeleted| ServiceError::LinkDeleted)
+        })
+        .await
+    }
+
+    /// Deletes a link; one that is deleted stays as it is.
+    pub async fn delete(&self, call: &Call, code: &Code, expected: &Precondition) -> Result<Link, ServiceError> {
+        self.change(call, code, expected, |link, now| Ok(lifecycle::delete(link, now))).await
+    }
+
+    /// Brings a deleted link back; an active one stays as it is.
+    pub async fn reactivate(&self, call: &Call, code: &Code, expected: &Precondition) -> Result<Link, ServiceError> {
+        self.change(call, code, expected, |link, now| Ok(lifecycle::reactivate(link, now))).await
+    }
+
+    /// Reads, decides, stores if nothing happened in between; else again, unless the caller said which
+    /// generation they meant.
+    async fn change(
+        &self,
+        call: &Call,
+        code: &Code,
+        expected: &Precondition,
+        decide: impl Fn(&Link, Timestamp) -> Result<Step, ServiceError>,
+    ) -> Result<Link, ServiceError> {
+        let access = call.caller.access();
+        let once = call.once(self.clock.now());
+        if let Some(once) = &once
+            && let Some(before) = self.answers.recall(once).await?
+        {
+            return repeated(before, recorded_link);
+        }
+        for _ in 0..Self::CHANGE_ATTEMPTS {
+            let link = self.find(&access, code).await?;
+            if !expected.holds(&link) {
+                return Err(ServiceError::Stale);
+            }
+            let now = self.clock.now();
+            let change = match decide(&link, now)? {
+                Step::Unchanged => return self.unchanged(link, once.as_ref()).await,
+                Step::Changed(change) => change,
+            };
+            match self.links.apply(&change, &call.provenance(now), once.as_ref()).await? {
+                Applied::Done => return Ok(change.after),
+                Applied::Missing => return Err(ServiceError::NotFound),
+                Applied::Repeated(before) => return repeated(before, recorded_link),
+                Applied::Stale if *expected != Precondition::None => return Err(ServiceError::Stale),
+                Applied::Stale => {}
+            }
+        }
+        Err(ServiceError::Contended { attempts: Self::CHANGE_ATTEMPTS })
+    }
+
+    async fn unchanged(&self, link: Link, once: Option<&IdempotentRequest>) -> Result<Link, ServiceError> {
+        let Some(once) = once else {
+            return Ok(link);
+        };
+        match self.answers.record(once, &RecordedAnswer::Link(link.clone())).await? {
+            None => Ok(link),
+            Some(before) => repeated(before, recorded_link),
+        }
+    }
+}
+
+fn recorded_claims(answer: RecordedAnswer) -> Option<Vec<Claim>> {
+    match answer {
+        RecordedAnswer::Claims(claims) => Some(claims),
+        RecordedAnswer::Link(_) | RecordedAnswer::ApiKey { .. } => None,
+    }
+}
+
+fn recorded_link(answer: RecordedAnswer) -> Option<Link> {
+    match answer {
+        RecordedAnswer::Link(link) => Some(link),
+        RecordedAnswer::Claims(_) | RecordedAnswer::ApiKey { .. } => None,
+    }
+}

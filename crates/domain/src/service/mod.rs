@@ -1,0 +1,86 @@
+//! Services: the verbs of the product, over the ports.
+
+mod keys;
+mod links;
+mod resolve;
+
+pub use keys::{FirstKey, IssuedKey, KeyService, NewKey, Refused};
+pub use links::{ClaimRequest, ClaimSummary, LinkPage, LinkService, Precondition};
+pub use resolve::{Followed, ResolveService};
+
+use crate::{
+    api_key::Caller,
+    history::{Provenance, RequestId},
+    idempotency::{Fingerprint, IdempotencyKey, IdempotentRequest},
+    ports::{Repeated, RepositoryError},
+    time::Timestamp,
+};
+
+/// Who asks, in which request.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Who.
+    pub caller: Caller,
+    /// In which request.
+    pub request_id: RequestId,
+    /// How to tell a repetition of the request, if the caller wants that.
+    pub idempotency: Option<(IdempotencyKey, Fingerprint)>,
+}
+
+impl Call {
+    fn provenance(&self, at: Timestamp) -> Provenance {
+        Provenance { actor: self.caller.actor.clone(), request_id: self.request_id.clone(), at }
+    }
+
+    fn once(&self, at: Timestamp) -> Option<IdempotentRequest> {
+        let (key, fingerprint) = self.idempotency.clone()?;
+        Some(IdempotentRequest { actor: self.caller.actor.clone(), key, fingerprint, at })
+    }
+}
+
+/// Why a verb did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// There is none, or none this caller may see.
+    #[error("not found")]
+    NotFound,
+    /// The link must be reactivated first.
+    #[error("the link is deleted")]
+    LinkDeleted,
+    /// The link has changed since the caller last saw it.
+    #[error("the link is not in the expected generation")]
+    Stale,
+    /// An expiry that is not in the future.
+    #[error("the expiry is not in the future")]
+    ExpiryNotInFuture,
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyKeyReused,
+    /// Every code drawn belongs to another link.
+    #[error("no free code found in {attempts} attempts")]
+    CodesExhausted {
+        /// How many were drawn.
+        attempts: u32,
+    },
+    /// Others kept changing the link.
+    #[error("the link changed {attempts} times meanwhile")]
+    Contended {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+}
+
+/// The recorded answer, if it is of the kind that this verb gives; another kind can only come from
+/// another request.
+fn repeated<T>(
+    repeated: Repeated,
+    of_this_verb: impl FnOnce(crate::idempotency::RecordedAnswer) -> Option<T>,
+) -> Result<T, ServiceError> {
+    match repeated {
+        Repeated::Answer(answer) => of_this_verb(*answer).ok_or(ServiceError::IdempotencyKeyReused),
+        Repeated::KeyReused => Err(ServiceError::IdempotencyKeyReused),
+    }
+}

@@ -1,0 +1,438 @@
+//! Targets: the URL a link leads to, and which URLs may be one.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use serde::{Deserialize, Serialize};
+use url::{Host, Url};
+
+/// The URL a link leads to, exactly as the [WHATWG parser](https://url.spec.whatwg.org/) serialises
+/// the caller's input.
+///
+/// Always `http` or `https` with a host and without user information, 2,048 bytes at most, every byte
+/// a visible ASCII character: it can go into a `Location` header as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Target(String);
+
+impl Target {
+    /// Most bytes of a target.
+    pub const MAX_LENGTH: usize = 2_048;
+
+    /// Reads what a caller sent. White space and control characters are refused, not repaired.
+    pub fn parse(input: &str, policy: &TargetPolicy) -> Result<Self, InvalidTarget> {
+        let (target, url) = parse_syntax(input)?;
+        policy.check(&url)?;
+        Ok(target)
+    }
+
+    /// Reads what a store kept: the syntax is checked again, the policy of today is not applied to
+    /// links of yesterday.
+    pub fn from_stored(text: String) -> Result<Self, InvalidTarget> {
+        let visible = text.bytes().all(|byte| matches!(byte, 0x21..=0x7e));
+        let web = text.starts_with("http://") || text.starts_with("https://");
+        if text.len() > Self::MAX_LENGTH {
+            Err(InvalidTarget::TooLong)
+        } else if visible && web {
+            Ok(Self(text))
+        } else {
+            Err(InvalidTarget::NotAUrl)
+        }
+    }
+
+    /// The target as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The target with `query` added behind its own query, before its fragment.
+    ///
+    /// Characters that may not stand in a query are percent-encoded.
+    pub fn with_query(&self, query: &str) -> String {
+        if query.is_empty() {
+            return self.0.clone();
+        }
+        let mut url = Url::parse(&self.0).expect("a target was parsed when it was made");
+        let joined = match url.query() {
+            Some(own) if !own.is_empty() => format!("{own}&{query}"),
+            Some(_) | None => query.to_owned(),
+        };
+        url.set_query(Some(&joined));
+        url.into()
+    }
+}
+
+fn parse_syntax(input: &str) -> Result<(Target, Url), InvalidTarget> {
+    if input.is_empty() {
+        return Err(InvalidTarget::Empty);
+    }
+    if input.chars().count() > Target::MAX_LENGTH {
+        return Err(InvalidTarget::TooLong);
+    }
+    if input.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(InvalidTarget::Whitespace);
+    }
+    let url = Url::parse(input).map_err(|_| InvalidTarget::NotAUrl)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(InvalidTarget::Scheme);
+    }
+    if !url.username().is_empty() || url.password().is_some() || has_userinfo_mark(input) {
+        return Err(InvalidTarget::UserInfo);
+    }
+    let target = Target::from_stored(url.as_str().to_owned())?;
+    Ok((target, url))
+}
+
+/// An empty user name (`https://@example.com`) leaves no trace in the parsed URL.
+fn has_userinfo_mark(input: &str) -> bool {
+    let after_scheme = input.split_once(':').map_or(input, |(_, rest)| rest);
+    let authority = after_scheme.trim_start_matches(['/', '\\']);
+    let end = authority.find(['/', '\\', '?', '#']);
+    authority[..end.unwrap_or(authority.len())].contains('@')
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Target> for String {
+    fn from(target: Target) -> Self {
+        target.0
+    }
+}
+
+impl TryFrom<String> for Target {
+    type Error = InvalidTarget;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::from_stored(text)
+    }
+}
+
+/// Why a text may not be a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTarget {
+    /// Nothing was given.
+    #[error("must not be empty")]
+    Empty,
+    /// Over [`Target::MAX_LENGTH`], as given or as serialised.
+    #[error("must have at most 2048 characters")]
+    TooLong,
+    /// White space or a control character, anywhere.
+    #[error("must not contain white space or control characters")]
+    Whitespace,
+    /// The WHATWG parser finds no URL in it.
+    #[error("must be an absolute URL")]
+    NotAUrl,
+    /// Neither `http` nor `https`.
+    #[error("must begin with http:// or https://")]
+    Scheme,
+    /// `user:password@`, a favourite of phishing.
+    #[error("must not contain a user name or password")]
+    UserInfo,
+    /// It leads back to this service: a loop.
+    #[error("must not lead back to this service")]
+    OwnHost,
+    /// A private, loopback, link-local or otherwise special address.
+    #[error("must not lead to a private or special-purpose address")]
+    PrivateAddress,
+    /// A name that only means something inside a network.
+    #[error("must not lead to an internal host name")]
+    InternalName,
+}
+
+/// Which hosts links may lead to.
+#[derive(Clone, Debug, Default)]
+pub struct TargetPolicy {
+    allow_private: bool,
+    own_hosts: Vec<String>,
+}
+
+impl TargetPolicy {
+    /// `own_hosts` are this service's own names (in any spelling, without port); unless
+    /// `allow_private`, private addresses and internal names are refused as well.
+    pub fn new(allow_private: bool, own_hosts: &[String]) -> Self {
+        let own_hosts = own_hosts.iter().map(|host| normalise_host(host)).collect();
+        Self { allow_private, own_hosts }
+    }
+
+    fn check(&self, url: &Url) -> Result<(), InvalidTarget> {
+        let host = url.host().ok_or(InvalidTarget::NotAUrl)?;
+        if self.own_hosts.contains(&comparable(&host)) {
+            return Err(InvalidTarget::OwnHost);
+        }
+        if self.allow_private {
+            return Ok(());
+        }
+        match host {
+            Host::Ipv4(address) if is_special_v4(address) => Err(InvalidTarget::PrivateAddress),
+            Host::Ipv6(address) if is_special_v6(address) => Err(InvalidTarget::PrivateAddress),
+            Host::Ipv4(_) | Host::Ipv6(_) => Ok(()),
+            Host::Domain(name) if is_internal_name(name) => Err(InvalidTarget::InternalName),
+            Host::Domain(_) => Ok(()),
+        }
+    }
+}
+
+/// Brings an operator's spelling of a host into the form targets are compared in.
+fn normalise_host(host: &str) -> String {
+    match Host::parse(host) {
+        Ok(parsed) => comparable(&parsed),
+        Err(_) => host.to_ascii_lowercase(),
+    }
+}
+
+/// Names without the trailing dot; an IPv4 address that hides in an IPv6 one as itself.
+fn comparable<S: AsRef<str>>(host: &Host<S>) -> String {
+    match host {
+        Host::Domain(name) => name.as_ref().trim_end_matches('.').to_ascii_lowercase(),
+        Host::Ipv4(address) => address.to_string(),
+        Host::Ipv6(address) => IpAddr::V6(*address).to_canonical().to_string(),
+    }
+}
+
+/// RFC 6761 and RFC 9476 names, common internal suffixes, and names of a single label.
+fn is_internal_name(name: &str) -> bool {
+    const SUFFIXES: &[&str] = &[
+        "localhost",
+        "local",
+        "localdomain",
+        "internal",
+        "intranet",
+        "private",
+        "corp",
+        "home",
+        "lan",
+        "home.arpa",
+        "alt",
+        "invalid",
+        "test",
+        "onion",
+    ];
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let internal =
+        |suffix: &&str| name.strip_suffix(*suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    !name.contains('.') || SUFFIXES.iter().any(internal)
+}
+
+/// The IANA IPv4 special-purpose registry, less what is globally reachable; multicast too.
+fn is_special_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    match (a, b, c) {
+        (0 | 10 | 127, _, _) => true,
+        (100, 64..=127, _) => true,
+        (169, 254, _) => true,
+        (172, 16..=31, _) => true,
+        (192, 0, 0 | 2) => true,
+        (192, 88, 99) => true,
+        (192, 168, _) => true,
+        (198, 18 | 19, _) => true,
+        (198, 51, 100) => true,
+        (203, 0, 113) => true,
+        (224.., _, _) => true,
+        _ => false,
+    }
+}
+
+/// Only 2000::/3 is global unicast; inside it the special-purpose blocks, and every IPv4 address that
+/// is carried along (mapped, compatible, NAT64, 6to4, Teredo), decide.
+fn is_special_v6(address: Ipv6Addr) -> bool {
+    let s = address.segments();
+    let embedded = |high: u16, low: u16| {
+        let [a, b] = high.to_be_bytes();
+        let [c, d] = low.to_be_bytes();
+        is_special_v4(Ipv4Addr::new(a, b, c, d))
+    };
+    match s {
+        [0, 0, 0, 0, 0, 0xffff, high, low] => embedded(high, low),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
+        [0x2002, high, low, ..] => embedded(high, low),
+        [0x2001, 0x0db8, ..] => true,
+        [0x2001, 0x0000..=0x01ff, ..] => true,
+        [0x3fff, 0x0000..=0x0fff, ..] => true,
+        [first, ..] => !(0x2000..=0x3fff).contains(&first),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> TargetPolicy {
+        TargetPolicy::new(false, &["Sho.rt".to_owned(), "203.0.112.9".to_owned()])
+    }
+
+    fn parse(input: &str) -> Result<String, InvalidTarget> {
+        Target::parse(input, &policy()).map(String::from)
+    }
+
+    #[test]
+    fn a_target_is_what_the_whatwg_parser_serialises() {
+        for (input, expected) in [
+            ("https://example.com", "https://example.com/"),
+            ("HTTPS://EXAMPLE.com:443/A?b#c", "https://example.com/A?b#c"),
+            ("http://example.com/a/../b", "http://example.com/b"),
+            ("https://bücher.example/ü?ü#ü", "https://xn--bcher-kva.example/%C3%BC?%C3%BC#%C3%BC"),
+            ("http:\\\\example.com\\x", "http://example.com/x"),
+            ("https://8.8.8.8/", "https://8.8.8.8/"),
+            ("https://[2606:4700::1111]/", "https://[2606:4700::1111]/"),
+            ("https://example.com/a@b", "https://example.com/a@b"),
+        ] {
+            assert_eq!(parse(input).as_deref(), Ok(expected), "{input}");
+        }
+    }
+
+    #[test]
+    fn syntax_that_is_no_web_address_is_refused() {
+        use InvalidTarget as E;
+        let long = format!("https://example.com/{}", "a".repeat(2_029));
+        let grows = format!("https://example.com/{}", "ü".repeat(500));
+        for (input, expected) in [
+            ("", E::Empty),
+            (long.as_str(), E::TooLong),
+            (grows.as_str(), E::TooLong),
+            (" https://example.com", E::Whitespace),
+            ("https://exa\nmple.com", E::Whitespace),
+            ("https://example.com/a b", E::Whitespace),
+            ("https://example.com/\u{a0}", E::Whitespace),
+            ("https://example.com/\0", E::Whitespace),
+            ("https://example.com/\r\nSet-Cookie:x", E::Whitespace),
+            ("example.com", E::NotAUrl),
+            ("//example.com", E::NotAUrl),
+            ("https://", E::NotAUrl),
+            ("https://exa%00mple.com/", E::NotAUrl),
+            ("https://example.com:99999/", E::NotAUrl),
+            ("javascript:alert(1)", E::Scheme),
+            ("ftp://example.com/", E::Scheme),
+            ("data:text/html,x", E::Scheme),
+            ("https://user@example.com/", E::UserInfo),
+            ("https://user:pass@example.com/", E::UserInfo),
+            ("https://:pass@example.com/", E::UserInfo),
+            ("https://@example.com/", E::UserInfo),
+            ("https:\\\\google.com@example.com\\", E::UserInfo),
+        ] {
+            assert_eq!(parse(input), Err(expected), "{input:?}");
+        }
+        let longest = format!("https://example.com/{}", "a".repeat(2_028));
+        assert!(parse(&longest).is_ok());
+    }
+
+    #[test]
+    fn own_hosts_are_refused_in_every_spelling() {
+        for input in [
+            "https://sho.rt/x",
+            "https://SHO.RT:8443/x",
+            "http://sho.rt./",
+            "https://%73ho.rt/",
+            "https://ｓｈｏ．ｒｔ/",
+            "http://203.0.112.9/",
+            "http://0xcb007009/",
+            "http://[::ffff:203.0.112.9]/",
+        ] {
+            assert_eq!(parse(input), Err(InvalidTarget::OwnHost), "{input}");
+        }
+        assert!(parse("https://not-sho.rt/").is_ok());
+    }
+
+    #[test]
+    fn private_addresses_are_refused_in_every_spelling() {
+        for input in [
+            "http://127.0.0.1/",
+            "http://127.1/",
+            "http://0x7f.0.0.1/",
+            "http://0177.0.0.1/",
+            "http://2130706433/",
+            "http://0/",
+            "http://10.1.2.3/",
+            "http://100.64.0.1/",
+            "http://169.254.169.254/latest/meta-data",
+            "http://172.31.0.1/",
+            "http://192.168.0.1/",
+            "http://192.0.0.1/",
+            "http://198.18.0.1/",
+            "http://224.0.0.1/",
+            "http://255.255.255.255/",
+            "http://１２７.0.0.1/",
+            "http://127.0.0.1./",
+            "http://[::1]/",
+            "http://[::]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://[::ffff:7f00:1]/",
+            "http://[::127.0.0.1]/",
+            "http://[64:ff9b::7f00:1]/",
+            "http://[64:ff9b:1::1]/",
+            "http://[2002:7f00:1::]/",
+            "http://[fc00::1]/",
+            "http://[fe80::1]/",
+            "http://[fec0::1]/",
+            "http://[ff02::1]/",
+            "http://[2001:db8::1]/",
+            "http://[2001::1]/",
+            "http://[100::1]/",
+            "http://[5f00::1]/",
+        ] {
+            assert_eq!(parse(input), Err(InvalidTarget::PrivateAddress), "{input}");
+        }
+        for input in
+            ["http://172.32.0.1/", "http://100.128.0.1/", "http://[64:ff9b::808:808]/", "http://[2002:808:808::]/"]
+        {
+            assert!(parse(input).is_ok(), "{input}");
+        }
+    }
+
+    #[test]
+    fn internal_names_are_refused_in_every_spelling() {
+        for input in [
+            "http://localhost/",
+            "http://LOCALHOST./",
+            "http://a.localhost/",
+            "http://printer.local/",
+            "http://intranet/",
+            "http://db.internal/",
+            "http://router.home.arpa/",
+            "http://x.lan/",
+            "http://ⓛocalhost/",
+            "http://com./",
+        ] {
+            assert_eq!(parse(input), Err(InvalidTarget::InternalName), "{input}");
+        }
+        assert!(parse("http://localhost.example.com/").is_ok());
+        assert!(parse("http://notlocal.example/").is_ok());
+    }
+
+    #[test]
+    fn private_targets_can_be_allowed_but_own_hosts_never() {
+        let lenient = TargetPolicy::new(true, &["localhost".to_owned()]);
+        assert!(Target::parse("http://10.0.0.1/", &lenient).is_ok());
+        assert!(Target::parse("http://printer.local/", &lenient).is_ok());
+        assert_eq!(Target::parse("http://localhost:1/", &lenient), Err(InvalidTarget::OwnHost));
+    }
+
+    #[test]
+    fn a_forwarded_query_goes_behind_the_own_one_and_before_the_fragment() {
+        for (target, query, expected) in [
+            ("https://example.com/", "a=1", "https://example.com/?a=1"),
+            ("https://example.com/?x=0#f", "a=1&b", "https://example.com/?x=0&a=1&b#f"),
+            ("https://example.com/?", "a", "https://example.com/?a"),
+            ("https://example.com/?x", "", "https://example.com/?x"),
+            ("https://example.com/", "a=\"<\u{fc}#\r\n", "https://example.com/?a=%22%3C%C3%BC%23"),
+        ] {
+            let target = Target::parse(target, &policy()).expect("valid");
+            assert_eq!(target.with_query(query), expected);
+        }
+    }
+
+    #[test]
+    fn stored_text_that_no_header_could_carry_is_refused() {
+        for text in ["https://exa mple.com/", "https://example.com/ü", "ftp://example.com/", "https://example.com/\n"]
+        {
+            assert_eq!(Target::from_stored(text.to_owned()), Err(InvalidTarget::NotAUrl));
+        }
+        let long = format!("https://example.com/{}", "a".repeat(2_048));
+        assert_eq!(Target::from_stored(long), Err(InvalidTarget::TooLong));
+    }
+}

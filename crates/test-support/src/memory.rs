@@ -1,0 +1,280 @@
+//! The in-memory store: the pure rules under one lock. It is what the SQL stores are compared with.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use domain::{
+    api_key::{ApiKey, KeyId},
+    code::Code,
+    history::{LinkEvent, Provenance},
+    idempotency::{Fingerprint, IdempotentRequest, RecordedAnswer},
+    lifecycle::{self, Candidate, Change, Claim, Naming, Resolution},
+    link::{Generation, Link},
+    ports::{
+        ApiKeyRepository, Applied, Claims, IdempotencyRepository, KeyCreation, KeyPosition, LinkRepository,
+        LinkResolver, ListQuery, Ping, Position, Repeated, RepositoryError, Sort, StoredKey,
+    },
+    time::Timestamp,
+};
+
+/// Links, keys and answers in memory. Everything is lost with it.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<Tables>);
+
+#[derive(Clone, Debug, Default)]
+struct Tables {
+    links: BTreeMap<Code, Link>,
+    events: HashMap<Code, Vec<LinkEvent>>,
+    answers: HashMap<(String, String), Recorded>,
+    keys: BTreeMap<KeyId, StoredKey>,
+}
+
+#[derive(Clone, Debug)]
+struct Recorded {
+    fingerprint: Fingerprint,
+    answer: RecordedAnswer,
+    at: Timestamp,
+}
+
+impl MemoryStore {
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.0.lock().expect("no test panics while it holds the lock")
+    }
+}
+
+impl Tables {
+    /// The link that answers a claim, as [`lifecycle::claim`] defines it.
+    fn met_by(&self, candidate: &Candidate) -> Option<&Link> {
+        let wanted = &candidate.link;
+        match candidate.naming {
+            Naming::Alias => self.links.get(&wanted.code),
+            Naming::Shared => self
+                .links
+                .values()
+                .find(|link| link.deduplicated && link.owner == wanted.owner && link.dedup_key() == wanted.dedup_key()),
+            Naming::Separate => None,
+        }
+    }
+
+    /// `None` if the drawn code belongs to another link.
+    fn settle(&mut self, candidate: &Candidate) -> Option<Claim> {
+        let claim = lifecycle::claim(self.met_by(candidate), candidate);
+        let (link, kind) = match &claim {
+            Claim::Existing(_) | Claim::AliasTaken => return Some(claim),
+            Claim::Created(link) if self.links.contains_key(&link.code) => return None,
+            Claim::Created(link) => (link.clone(), domain::history::EventKind::Created),
+            Claim::Reactivated(link) => (link.clone(), domain::history::EventKind::Reactivated),
+        };
+        let event = LinkEvent { kind, generation: link.generation, provenance: candidate.provenance.clone() };
+        self.store(link, event);
+        Some(claim)
+    }
+
+    fn store(&mut self, link: Link, event: LinkEvent) {
+        self.events.entry(link.code.clone()).or_default().push(event);
+        self.links.insert(link.code.clone(), link);
+    }
+
+    fn recall(&self, request: &IdempotentRequest) -> Option<Repeated> {
+        let recorded = self.answers.get(&answer_key(request))?;
+        if recorded.at <= request.forgotten_before() {
+            None
+        } else if recorded.fingerprint == request.fingerprint {
+            Some(Repeated::Answer(Box::new(recorded.answer.clone())))
+        } else {
+            Some(Repeated::KeyReused)
+        }
+    }
+
+    fn record(&mut self, request: &IdempotentRequest, answer: RecordedAnswer) {
+        let recorded = Recorded { fingerprint: request.fingerprint, answer, at: request.at };
+        self.answers.insert(answer_key(request), recorded);
+    }
+}
+
+fn answer_key(request: &IdempotentRequest) -> (String, String) {
+    (request.actor.to_string(), request.key.to_string())
+}
+
+#[async_trait]
+impl LinkRepository for MemoryStore {
+    async fn claim(
+        &self,
+        candidates: &[Candidate],
+        once: Option<&IdempotentRequest>,
+    ) -> Result<Claims, RepositoryError> {
+        let mut tables = self.tables();
+        if let Some(before) = once.and_then(|request| tables.recall(request)) {
+            return Ok(Claims::Repeated(before));
+        }
+        let mut after = tables.clone();
+        let settled: Option<Vec<_>> = candidates.iter().map(|candidate| after.settle(candidate)).collect();
+        let Some(claims) = settled else {
+            return Ok(Claims::CodeCollision);
+        };
+        if let Some(request) = once {
+            after.record(request, RecordedAnswer::Claims(claims.clone()));
+        }
+        *tables = after;
+        Ok(Claims::Settled(claims))
+    }
+
+    async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
+        Ok(self.tables().links.get(code).cloned())
+    }
+
+    async fn apply(
+        &self,
+        change: &Change,
+        provenance: &Provenance,
+        once: Option<&IdempotentRequest>,
+    ) -> Result<Applied, RepositoryError> {
+        let mut tables = self.tables();
+        if let Some(before) = once.and_then(|request| tables.recall(request)) {
+            return Ok(Applied::Repeated(before));
+        }
+        let Some(link) = tables.links.get(&change.after.code) else {
+            return Ok(Applied::Missing);
+        };
+        if link.generation != change.from {
+            return Ok(Applied::Stale);
+        }
+        tables.store(change.after.clone(), change.event(provenance.clone()));
+        if let Some(request) = once {
+            tables.record(request, RecordedAnswer::Link(change.after.clone()));
+        }
+        Ok(Applied::Done)
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError> {
+        let tables = self.tables();
+        let visible = |link: &&Link| query.access.includes(&link.owner) && query.filter.matches(link);
+        let mut links: Vec<_> = tables.links.values().filter(visible).cloned().collect();
+        links.sort_by_key(|link| Position::from(link));
+        if query.sort == Sort::NewestFirst {
+            links.reverse();
+        }
+        links.retain(|link| match (query.after, query.sort) {
+            (None, _) => true,
+            (Some(after), Sort::NewestFirst) => Position::from(link) < after,
+            (Some(after), Sort::OldestFirst) => Position::from(link) > after,
+        });
+        links.truncate(query.limit as usize);
+        Ok(links)
+    }
+
+    async fn history(
+        &self,
+        code: &Code,
+        before: Option<Generation>,
+        limit: u32,
+    ) -> Result<Vec<LinkEvent>, RepositoryError> {
+        let tables = self.tables();
+        let events = tables.events.get(code).into_iter().flatten().rev();
+        let wanted = events.filter(|event| before.is_none_or(|before| event.generation < before));
+        Ok(wanted.take(limit as usize).cloned().collect())
+    }
+}
+
+#[async_trait]
+impl LinkResolver for MemoryStore {
+    async fn resolve(&self, code: &Code) -> Result<Option<Resolution>, RepositoryError> {
+        Ok(self.tables().links.get(code).map(Resolution::from))
+    }
+}
+
+#[async_trait]
+impl IdempotencyRepository for MemoryStore {
+    async fn recall(&self, request: &IdempotentRequest) -> Result<Option<Repeated>, RepositoryError> {
+        Ok(self.tables().recall(request))
+    }
+
+    async fn record(
+        &self,
+        request: &IdempotentRequest,
+        answer: &RecordedAnswer,
+    ) -> Result<Option<Repeated>, RepositoryError> {
+        let mut tables = self.tables();
+        let before = tables.recall(request);
+        if before.is_none() {
+            tables.record(request, answer.clone());
+        }
+        Ok(before)
+    }
+
+    async fn forget(&self, moment: Timestamp) -> Result<u64, RepositoryError> {
+        let mut tables = self.tables();
+        let before = tables.answers.len();
+        tables.answers.retain(|_, recorded| recorded.at > moment);
+        Ok((before - tables.answers.len()) as u64)
+    }
+}
+
+#[async_trait]
+impl ApiKeyRepository for MemoryStore {
+    async fn create(
+        &self,
+        key: &StoredKey,
+        once: Option<(&IdempotentRequest, &RecordedAnswer)>,
+    ) -> Result<KeyCreation, RepositoryError> {
+        let mut tables = self.tables();
+        if let Some((request, answer)) = once {
+            if let Some(before) = tables.recall(request) {
+                return Ok(KeyCreation::Repeated(before));
+            }
+            tables.record(request, answer.clone());
+        }
+        tables.keys.insert(key.key.id.clone(), key.clone());
+        Ok(KeyCreation::Done)
+    }
+
+    async fn create_first(&self, key: &StoredKey) -> Result<bool, RepositoryError> {
+        let mut tables = self.tables();
+        let none = tables.keys.is_empty();
+        if none {
+            tables.keys.insert(key.key.id.clone(), key.clone());
+        }
+        Ok(none)
+    }
+
+    async fn find(&self, id: &KeyId) -> Result<Option<StoredKey>, RepositoryError> {
+        Ok(self.tables().keys.get(id).cloned())
+    }
+
+    async fn list(&self, after: Option<&KeyPosition>, limit: u32) -> Result<Vec<ApiKey>, RepositoryError> {
+        let tables = self.tables();
+        let order = |key: &ApiKey| (key.created_at, key.id.clone());
+        let mut keys: Vec<_> = tables.keys.values().map(|stored| stored.key.clone()).collect();
+        keys.sort_by_key(order);
+        keys.reverse();
+        keys.retain(|key| after.is_none_or(|after| order(key) < (after.created_at, after.id.clone())));
+        keys.truncate(limit as usize);
+        Ok(keys)
+    }
+
+    async fn revoke(&self, id: &KeyId, at: Timestamp) -> Result<bool, RepositoryError> {
+        let mut tables = self.tables();
+        let Some(stored) = tables.keys.get_mut(id) else {
+            return Ok(false);
+        };
+        stored.key.revoked_at.get_or_insert(at);
+        Ok(true)
+    }
+
+    async fn note_use(&self, id: &KeyId, at: Timestamp) -> Result<(), RepositoryError> {
+        if let Some(stored) = self.tables().keys.get_mut(id) {
+            stored.key.last_used_at = stored.key.last_used_at.max(Some(at));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Ping for MemoryStore {
+    async fn ping(&self) -> Result<(), RepositoryError> {
+        Ok(())
+    }
+}
