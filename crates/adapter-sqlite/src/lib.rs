@@ -1,1 +1,125 @@
-//! stub
+//! Signpost's embedded default store: links, histories, recorded answers and API keys in one SQLite file.
+//!
+//! SQLite is compiled in. It runs on its own threads (one writer with group commit, a few readers), in WAL
+//! mode with `synchronous=FULL`: what is acknowledged survives a power loss.
+//!
+//! To change the schema: 1. add a migration of the same name under `migrations/postgres` and
+//! `migrations/sqlite`, 2. follow it in `schema.rs` and `rows.rs` of both stores, 3. run the contract suite.
+
+mod answers;
+mod api_keys;
+mod error;
+mod links;
+mod migrate;
+mod rows;
+mod schema;
+mod threads;
+
+use std::{error::Error, fs, io, os::unix::fs::OpenOptionsExt, path::PathBuf};
+
+use async_trait::async_trait;
+use diesel::{Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnection};
+use domain::ports::{Ping, RepositoryError};
+
+pub use migrate::MigrationStatus;
+
+use crate::threads::Threads;
+
+/// Connections that read at the same time.
+const READERS: usize = 4;
+
+/// Where the database is. Nothing is opened before it is asked to.
+#[derive(Clone, Debug)]
+pub struct SqliteFile(PathBuf);
+
+impl SqliteFile {
+    /// At this path.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Opens the store. The schema must be there ([`SqliteFile::migrate`]).
+    pub fn open(&self) -> Result<SqliteStore, OpenError> {
+        let writer = self.connect()?;
+        let mut readers = Vec::with_capacity(READERS);
+        for _ in 0..READERS {
+            let mut reader = self.connect()?;
+            reader.batch_execute("PRAGMA query_only = ON").map_err(OpenError::Setup)?;
+            readers.push(reader);
+        }
+        let threads = Threads::start(writer, readers).map_err(OpenError::Threads)?;
+        Ok(SqliteStore { threads })
+    }
+
+    /// A connection set up for durability. A new file can be read by its owner only: it holds other
+    /// people's URLs.
+    fn connect(&self) -> Result<SqliteConnection, OpenError> {
+        if let Some(folder) = self.0.parent() {
+            fs::create_dir_all(folder).map_err(OpenError::File)?;
+        }
+        fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&self.0).map_err(OpenError::File)?;
+        let path = self.0.to_str().ok_or(OpenError::Path)?;
+        let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
+        // The timeout first: already switching to WAL may have to wait for another process.
+        connection
+            .batch_execute(
+                "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                 PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
+            )
+            .map_err(OpenError::Setup)?;
+        Ok(connection)
+    }
+}
+
+/// The database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A path SQLite cannot take.
+    #[error("the path of the database is not UTF-8")]
+    Path,
+    /// The file or its folder cannot be made.
+    #[error("the database file cannot be opened")]
+    File(#[source] io::Error),
+    /// SQLite cannot open it.
+    #[error("SQLite cannot open the database")]
+    Connect(#[source] diesel::ConnectionError),
+    /// SQLite does not take our settings.
+    #[error("the database cannot be set up")]
+    Setup(#[source] diesel::result::Error),
+    /// A migration fails.
+    #[error("the schema cannot be brought up to date")]
+    Migrate(#[source] Box<dyn Error + Send + Sync>),
+    /// No threads.
+    #[error("the database threads cannot be started")]
+    Threads(#[source] io::Error),
+}
+
+impl From<diesel::result::Error> for OpenError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Migrate(error.into())
+    }
+}
+
+/// The store.
+pub struct SqliteStore {
+    threads: Threads,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Ping for SqliteStore {
+    /// Goes through the writer: a store that cannot begin a transaction is no store.
+    async fn ping(&self) -> Result<(), RepositoryError> {
+        self.threads
+            .write("pinging the store", |connection| {
+                diesel::sql_query("SELECT 1").execute(connection)?;
+                Ok(())
+            })
+            .await
+    }
+}

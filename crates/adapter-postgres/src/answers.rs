@@ -1,0 +1,111 @@
+//! Recorded answers of requests that carried an `Idempotency-Key`.
+
+use async_trait::async_trait;
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use domain::{
+    idempotency::{IdempotentRequest, RecordedAnswer},
+    ports::{IdempotencyRepository, Repeated, RepositoryError},
+    time::Timestamp,
+};
+
+use crate::{PostgresStore, error::Effect, schema::idempotency_keys, session::until};
+
+#[async_trait]
+impl IdempotencyRepository for PostgresStore {
+    async fn recall(&self, request: &IdempotentRequest) -> Result<Option<Repeated>, RepositoryError> {
+        let mut session = self.sessions.open("recalling an answer").await?;
+        let deadline = session.deadline();
+        let known = until(deadline, known_answer(session.connection(), request)).await;
+        session.close(Effect::Read, known)
+    }
+
+    async fn record(
+        &self,
+        request: &IdempotentRequest,
+        answer: &RecordedAnswer,
+    ) -> Result<Option<Repeated>, RepositoryError> {
+        let mut session = self.sessions.open("recording an answer").await?;
+        let deadline = session.deadline();
+        let connection = session.connection();
+        let recorded = until(
+            deadline,
+            connection.transaction(async |connection| {
+                let before = begin(connection, request).await?;
+                if before.is_none() {
+                    finish(connection, request, answer).await?;
+                }
+                QueryResult::Ok(before)
+            }),
+        )
+        .await;
+        session.close(Effect::Write, recorded)
+    }
+
+    async fn forget(&self, moment: Timestamp) -> Result<u64, RepositoryError> {
+        let mut session = self.sessions.open("forgetting answers").await?;
+        let deadline = session.deadline();
+        let old = idempotency_keys::table.filter(idempotency_keys::recorded_at.le(moment.to_datetime()));
+        let deleted = until(deadline, diesel::delete(old).execute(session.connection())).await;
+        Ok(session.close(Effect::Write, deleted)? as u64)
+    }
+}
+
+/// Takes the key for this transaction, or gives the answer that holds it. Another transaction with the
+/// same key waits here until this one ends.
+pub(crate) async fn begin(
+    connection: &mut AsyncPgConnection,
+    request: &IdempotentRequest,
+) -> QueryResult<Option<Repeated>> {
+    let actor = request.actor.to_string();
+    let row = idempotency_keys::table.find((&actor, request.key.as_str()));
+    let forgotten = row.filter(idempotency_keys::recorded_at.le(request.forgotten_before().to_datetime()));
+    diesel::delete(forgotten).execute(connection).await?;
+    let taken = diesel::insert_into(idempotency_keys::table)
+        .values((
+            idempotency_keys::actor.eq(&actor),
+            idempotency_keys::key.eq(request.key.as_str()),
+            idempotency_keys::fingerprint.eq(request.fingerprint.as_bytes().as_slice()),
+            idempotency_keys::answer.eq(""),
+            idempotency_keys::recorded_at.eq(request.at.to_datetime()),
+        ))
+        .on_conflict_do_nothing()
+        .execute(connection)
+        .await?;
+    if taken == 1 { Ok(None) } else { known_answer(connection, request).await }
+}
+
+/// Writes the answer under the key taken by [`begin`].
+pub(crate) async fn finish(
+    connection: &mut AsyncPgConnection,
+    request: &IdempotentRequest,
+    answer: &RecordedAnswer,
+) -> QueryResult<()> {
+    let text =
+        serde_json::to_string(answer).map_err(|error| diesel::result::Error::SerializationError(error.into()))?;
+    let row = idempotency_keys::table.find((request.actor.to_string(), request.key.as_str()));
+    diesel::update(row).set(idempotency_keys::answer.eq(text)).execute(connection).await?;
+    Ok(())
+}
+
+async fn known_answer(
+    connection: &mut AsyncPgConnection,
+    request: &IdempotentRequest,
+) -> QueryResult<Option<Repeated>> {
+    let row: Option<(Vec<u8>, String)> = idempotency_keys::table
+        .find((request.actor.to_string(), request.key.as_str()))
+        .filter(idempotency_keys::recorded_at.gt(request.forgotten_before().to_datetime()))
+        .select((idempotency_keys::fingerprint, idempotency_keys::answer))
+        .first(connection)
+        .await
+        .optional()?;
+    let Some((fingerprint, answer)) = row else {
+        return Ok(None);
+    };
+    if fingerprint != request.fingerprint.as_bytes() {
+        return Ok(Some(Repeated::KeyReused));
+    }
+    let answer =
+        serde_json::from_str(&answer).map_err(|error| diesel::result::Error::DeserializationError(error.into()))?;
+    Ok(Some(Repeated::Answer(Box::new(answer))))
+}

@@ -1,0 +1,62 @@
+//! The tables, as the migrations make them.
+
+diesel::table! {
+    links (id) {
+        id -> Uuid,
+        code -> Text,
+        owner_id -> Text,
+        target -> Text,
+        redirect -> SmallInt,
+        forward_query -> Bool,
+        expires_at -> Nullable<Timestamptz>,
+        title -> Nullable<Text>,
+        tags -> Array<Text>,
+        state -> Text,
+        deduplicated -> Bool,
+        dedup_key -> Binary,
+        activation_id -> Uuid,
+        generation -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+        reactivated_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    link_events (link_id, generation) {
+        link_id -> Uuid,
+        generation -> BigInt,
+        kind -> Text,
+        actor -> Text,
+        request_id -> Text,
+        at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (actor, key) {
+        actor -> Text,
+        key -> Text,
+        fingerprint -> Binary,
+        answer -> Text,
+        recorded_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    api_keys (id) {
+        id -> Text,
+        name -> Text,
+        owner_id -> Text,
+        scopes -> Array<Text>,
+        digest -> Binary,
+        created_at -> Timestamptz,
+        expires_at -> Nullable<Timestamptz>,
+        last_used_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::joinable!(link_events -> links (link_id));
+diesel::allow_tables_to_appear_in_same_query!(links, link_events);

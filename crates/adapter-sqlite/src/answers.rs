@@ -1,0 +1,84 @@
+//! Recorded answers of requests that carried an `Idempotency-Key`.
+
+use async_trait::async_trait;
+use diesel::{QueryResult, prelude::*, result::Error};
+use domain::{
+    idempotency::{IdempotentRequest, RecordedAnswer},
+    ports::{IdempotencyRepository, Repeated, RepositoryError},
+    time::Timestamp,
+};
+
+use crate::{SqliteStore, error::corrupt, schema::idempotency_keys};
+
+#[async_trait]
+impl IdempotencyRepository for SqliteStore {
+    async fn recall(&self, request: &IdempotentRequest) -> Result<Option<Repeated>, RepositoryError> {
+        let request = request.clone();
+        self.threads.read("recalling an answer", move |connection| known_answer(connection, &request)).await
+    }
+
+    async fn record(
+        &self,
+        request: &IdempotentRequest,
+        answer: &RecordedAnswer,
+    ) -> Result<Option<Repeated>, RepositoryError> {
+        let (request, answer) = (request.clone(), answer.clone());
+        self.threads
+            .write("recording an answer", move |connection| {
+                let before = known_answer(connection, &request)?;
+                if before.is_none() {
+                    keep(connection, &request, &answer)?;
+                }
+                Ok(before)
+            })
+            .await
+    }
+
+    async fn forget(&self, moment: Timestamp) -> Result<u64, RepositoryError> {
+        self.threads
+            .write("forgetting answers", move |connection| {
+                let old = idempotency_keys::table.filter(idempotency_keys::recorded_at.le(moment.unix_micros()));
+                Ok(diesel::delete(old).execute(connection)? as u64)
+            })
+            .await
+    }
+}
+
+/// Writes the answer, over one that is forgotten.
+pub(crate) fn keep(
+    connection: &mut SqliteConnection,
+    request: &IdempotentRequest,
+    answer: &RecordedAnswer,
+) -> QueryResult<()> {
+    let text = serde_json::to_string(answer).map_err(|error| Error::SerializationError(error.into()))?;
+    diesel::replace_into(idempotency_keys::table)
+        .values((
+            idempotency_keys::actor.eq(request.actor.to_string()),
+            idempotency_keys::key.eq(request.key.as_str()),
+            idempotency_keys::fingerprint.eq(request.fingerprint.as_bytes().as_slice()),
+            idempotency_keys::answer.eq(text),
+            idempotency_keys::recorded_at.eq(request.at.unix_micros()),
+        ))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// The answer that was recorded and is not forgotten.
+pub(crate) fn known_answer(
+    connection: &mut SqliteConnection,
+    request: &IdempotentRequest,
+) -> QueryResult<Option<Repeated>> {
+    let row: Option<(Vec<u8>, String)> = idempotency_keys::table
+        .find((request.actor.to_string(), request.key.as_str()))
+        .filter(idempotency_keys::recorded_at.gt(request.forgotten_before().unix_micros()))
+        .select((idempotency_keys::fingerprint, idempotency_keys::answer))
+        .first(connection)
+        .optional()?;
+    let Some((fingerprint, answer)) = row else {
+        return Ok(None);
+    };
+    if fingerprint != request.fingerprint.as_bytes() {
+        return Ok(Some(Repeated::KeyReused));
+    }
+    Ok(Some(Repeated::Answer(Box::new(serde_json::from_str(&answer).map_err(corrupt)?))))
+}

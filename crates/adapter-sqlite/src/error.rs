@@ -1,0 +1,31 @@
+//! What SQLite says, as what a caller can conclude.
+
+use diesel::result::Error;
+use domain::ports::{RepositoryError, RepositoryErrorKind};
+
+/// What to conclude from an error. SQLite's own words for a result code never change
+/// (`sqlite3_errstr`), and diesel passes nothing else on.
+pub(crate) fn classify(error: &Error) -> RepositoryErrorKind {
+    match error {
+        Error::DatabaseError(_, about) => match about.message() {
+            "database or disk is full" => RepositoryErrorKind::StorageFull,
+            "database disk image is malformed" | "file is not a database" => RepositoryErrorKind::Corrupt,
+            "database is locked" | "disk I/O error" | "unable to open database file" | "interrupted" => {
+                RepositoryErrorKind::Unavailable
+            }
+            _ => RepositoryErrorKind::Internal,
+        },
+        Error::DeserializationError(_) => RepositoryErrorKind::Corrupt,
+        _ => RepositoryErrorKind::Internal,
+    }
+}
+
+/// An error met while `doing` something, before anything was changed.
+pub(crate) fn failed(doing: &'static str, error: Error) -> RepositoryError {
+    RepositoryError::new(classify(&error), doing).caused_by(error)
+}
+
+/// Stored data that the domain does not accept.
+pub(crate) fn corrupt(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::DeserializationError(error.into())
+}

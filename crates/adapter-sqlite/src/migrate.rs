@@ -1,0 +1,62 @@
+//! Migrations: applied by one process at a time, whoever else starts at the same moment.
+
+use std::error::Error;
+
+use diesel::{SqliteConnection, migration::MigrationSource, sqlite::Sqlite};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use crate::{OpenError, SqliteFile};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+
+/// A migration and whether it is applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MigrationStatus {
+    /// Its name, the same on every store.
+    pub name: String,
+    /// Whether the schema has it.
+    pub applied: bool,
+}
+
+impl SqliteFile {
+    /// Applies what is missing and says what it applied.
+    pub fn migrate(&self) -> Result<Vec<String>, OpenError> {
+        self.with_schema_lock(|connection| {
+            let applied = connection.run_pending_migrations(MIGRATIONS)?;
+            Ok(applied.iter().map(ToString::to_string).collect())
+        })
+    }
+
+    /// Takes back the last migration and says which it was; data that only it knew is lost.
+    pub fn revert(&self) -> Result<Option<String>, OpenError> {
+        self.with_schema_lock(|connection| {
+            if connection.applied_migrations()?.is_empty() {
+                return Ok(None);
+            }
+            Ok(Some(connection.revert_last_migration(MIGRATIONS)?.to_string()))
+        })
+    }
+
+    /// Every migration this binary knows, oldest first.
+    pub fn migrations(&self) -> Result<Vec<MigrationStatus>, OpenError> {
+        self.with_schema_lock(|connection| {
+            let applied = connection.applied_migrations()?;
+            let mut known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS)?;
+            known.sort_by_key(|migration| migration.name().version().as_owned());
+            let status = |migration: &Box<dyn diesel::migration::Migration<Sqlite>>| MigrationStatus {
+                name: migration.name().to_string(),
+                applied: applied.contains(&migration.name().version().as_owned()),
+            };
+            Ok(known.iter().map(status).collect())
+        })
+    }
+
+    /// One transaction around everything: it either happens or does not, and others wait.
+    fn with_schema_lock<T>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, Box<dyn Error + Send + Sync>>,
+    ) -> Result<T, OpenError> {
+        let mut connection = self.connect()?;
+        connection.immediate_transaction(|connection| work(connection).map_err(OpenError::Migrate))
+    }
+}

@@ -1,0 +1,166 @@
+//! Rows of links and what they mean. Times are microseconds since 1970, ids 16 bytes, tags a JSON array.
+
+use diesel::{QueryResult, prelude::*};
+use domain::{
+    behaviour::Behaviour,
+    history::{EventKind, LinkEvent, Provenance},
+    lifecycle::Resolution,
+    link::{Generation, Link, LinkState, Title},
+    target::Target,
+    time::Timestamp,
+};
+use uuid::Uuid;
+
+use crate::{
+    error::corrupt,
+    schema::{link_events, links},
+};
+
+/// A link as it is stored.
+#[derive(Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = links, check_for_backend(diesel::sqlite::Sqlite), treat_none_as_null = true)]
+pub(crate) struct LinkRow {
+    id: Vec<u8>,
+    code: String,
+    owner_id: String,
+    #[diesel(embed)]
+    following: ResolutionRow,
+    title: Option<String>,
+    tags: String,
+    state: String,
+    deduplicated: bool,
+    dedup_key: Vec<u8>,
+    created_at: i64,
+    updated_at: i64,
+    reactivated_at: Option<i64>,
+}
+
+/// The columns that the redirect path reads.
+#[derive(Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = links, check_for_backend(diesel::sqlite::Sqlite), treat_none_as_null = true)]
+pub(crate) struct ResolutionRow {
+    target: String,
+    redirect: i32,
+    forward_query: bool,
+    expires_at: Option<i64>,
+    deleted_at: Option<i64>,
+    generation: i64,
+}
+
+type Anything = Box<dyn std::error::Error + Send + Sync>;
+
+impl From<&Link> for LinkRow {
+    fn from(link: &Link) -> Self {
+        Self {
+            id: link.id.as_bytes().to_vec(),
+            code: link.code.to_string(),
+            owner_id: link.owner.to_string(),
+            following: ResolutionRow {
+                target: link.behaviour.target.to_string(),
+                redirect: i32::from(link.behaviour.redirect.as_u16()),
+                forward_query: link.behaviour.forward_query,
+                expires_at: link.behaviour.expires_at.map(Timestamp::unix_micros),
+                deleted_at: link.deleted_at().map(Timestamp::unix_micros),
+                generation: link.generation.get(),
+            },
+            title: link.title.as_ref().map(|title| title.as_str().to_owned()),
+            tags: serde_json::to_string(&link.tags).expect("a list of strings is JSON"),
+            state: link.state.name().to_owned(),
+            deduplicated: link.deduplicated,
+            dedup_key: link.dedup_key().as_bytes().to_vec(),
+            created_at: link.created_at.unix_micros(),
+            updated_at: link.updated_at.unix_micros(),
+            reactivated_at: link.reactivated_at.map(Timestamp::unix_micros),
+        }
+    }
+}
+
+impl LinkRow {
+    pub(crate) fn into_link(self) -> QueryResult<Link> {
+        self.parse().map_err(corrupt)
+    }
+
+    fn parse(self) -> Result<Link, Anything> {
+        let following = self.following.parse()?;
+        Ok(Link {
+            id: Uuid::from_slice(&self.id)?,
+            code: self.code.parse()?,
+            owner: self.owner_id.parse()?,
+            behaviour: following.behaviour,
+            deduplicated: self.deduplicated,
+            title: self.title.map(|title| title.parse::<Title>()).transpose()?,
+            tags: serde_json::from_str(&self.tags)?,
+            state: following.state,
+            generation: following.generation,
+            created_at: moment(self.created_at)?,
+            updated_at: moment(self.updated_at)?,
+            reactivated_at: self.reactivated_at.map(moment).transpose()?,
+        })
+    }
+}
+
+impl ResolutionRow {
+    pub(crate) fn into_resolution(self) -> QueryResult<Resolution> {
+        self.parse().map_err(corrupt)
+    }
+
+    fn parse(self) -> Result<Resolution, Anything> {
+        let state = match self.deleted_at {
+            None => LinkState::Active,
+            Some(at) => LinkState::Deleted { at: moment(at)? },
+        };
+        let behaviour = Behaviour {
+            target: Target::from_stored(self.target)?,
+            redirect: u16::try_from(self.redirect)?.try_into()?,
+            forward_query: self.forward_query,
+            expires_at: self.expires_at.map(moment).transpose()?,
+        };
+        Ok(Resolution { behaviour, state, generation: Generation::try_from(self.generation)? })
+    }
+}
+
+/// A moment as it is stored.
+pub(crate) fn moment(micros: i64) -> Result<Timestamp, &'static str> {
+    Timestamp::from_unix_micros(micros).ok_or("a time outside the years 1 to 9999")
+}
+
+/// A history entry as it is stored.
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = link_events, check_for_backend(diesel::sqlite::Sqlite))]
+pub(crate) struct EventRow {
+    generation: i64,
+    kind: String,
+    actor: String,
+    request_id: String,
+    at: i64,
+}
+
+impl From<&LinkEvent> for EventRow {
+    fn from(event: &LinkEvent) -> Self {
+        Self {
+            generation: event.generation.get(),
+            kind: event.kind.name().to_owned(),
+            actor: event.provenance.actor.to_string(),
+            request_id: event.provenance.request_id.to_string(),
+            at: event.provenance.at.unix_micros(),
+        }
+    }
+}
+
+impl EventRow {
+    pub(crate) fn into_event(self) -> QueryResult<LinkEvent> {
+        self.parse().map_err(corrupt)
+    }
+
+    fn parse(self) -> Result<LinkEvent, Anything> {
+        Ok(LinkEvent {
+            kind: EventKind::from_name(&self.kind).ok_or("unknown kind of event")?,
+            generation: Generation::try_from(self.generation)?,
+            provenance: Provenance {
+                actor: self.actor.parse()?,
+                request_id: self.request_id.parse()?,
+                at: moment(self.at)?,
+            },
+        })
+    }
+}

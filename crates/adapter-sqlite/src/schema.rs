@@ -1,0 +1,61 @@
+//! The tables, as the migrations make them.
+
+diesel::table! {
+    links (id) {
+        id -> Binary,
+        code -> Text,
+        owner_id -> Text,
+        target -> Text,
+        redirect -> Integer,
+        forward_query -> Bool,
+        expires_at -> Nullable<BigInt>,
+        title -> Nullable<Text>,
+        tags -> Text,
+        state -> Text,
+        deduplicated -> Bool,
+        dedup_key -> Binary,
+        generation -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        deleted_at -> Nullable<BigInt>,
+        reactivated_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    link_events (link_id, generation) {
+        link_id -> Binary,
+        generation -> BigInt,
+        kind -> Text,
+        actor -> Text,
+        request_id -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (actor, key) {
+        actor -> Text,
+        key -> Text,
+        fingerprint -> Binary,
+        answer -> Text,
+        recorded_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    api_keys (id) {
+        id -> Text,
+        name -> Text,
+        owner_id -> Text,
+        scopes -> Text,
+        digest -> Binary,
+        created_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+        last_used_at -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::joinable!(link_events -> links (link_id));
+diesel::allow_tables_to_appear_in_same_query!(links, link_events);

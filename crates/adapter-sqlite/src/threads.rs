@@ -1,0 +1,213 @@
+//! Threads: SQLite blocks, so it runs on its own threads; callers wait on a reply.
+//!
+//! One writer, so that nobody ever waits for a lock of ours, with group commit: what is queued when a
+//! transaction begins shares its fsync. Readers have connections of their own that cannot write.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use diesel::{QueryResult, SqliteConnection, connection::SimpleConnection, result::Error};
+use domain::ports::{RepositoryError, RepositoryErrorKind};
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::error::{classify, failed};
+
+/// Calls that may wait for a thread. More are turned away at once: they could not be answered in time.
+const QUEUE: usize = 4_096;
+/// Most calls that share one transaction.
+const GROUP: usize = 256;
+/// Bound of one call, waiting included.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// Hands calls to the threads. The threads end when it is dropped.
+pub(crate) struct Threads {
+    writes: Sender<Box<dyn Write>>,
+    reads: Sender<Box<dyn FnOnce(&mut SqliteConnection) + Send>>,
+}
+
+/// Why a write is rolled back.
+pub(crate) enum Undo<T> {
+    /// It was decided so: this is the answer.
+    Answer(T),
+    /// It failed.
+    Error(Error),
+}
+
+impl<T> From<Error> for Undo<T> {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Threads {
+    /// One writer on `writer`, one reader on each of `readers`.
+    pub(crate) fn start(writer: SqliteConnection, readers: Vec<SqliteConnection>) -> std::io::Result<Self> {
+        let (writes, write_queue) = bounded(QUEUE);
+        let (reads, read_queue) = bounded(QUEUE);
+        spawn("sqlite-writer", move || run_writer(writer, &write_queue))?;
+        for (index, reader) in readers.into_iter().enumerate() {
+            let queue = read_queue.clone();
+            spawn(&format!("sqlite-reader-{index}"), move || run_reader(reader, &queue))?;
+        }
+        Ok(Self { writes, reads })
+    }
+
+    /// Runs `work` in a write transaction. When this returns `Ok`, the change is on disk.
+    pub(crate) async fn write<T, F>(&self, doing: &'static str, work: F) -> Result<T, RepositoryError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> Result<T, Undo<T>> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let call = WriteCall { doing, work: Some(work), result: None, reply };
+        self.writes.try_send(Box::new(call)).map_err(|_| overloaded(doing))?;
+        match timeout(DEADLINE, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Err(RepositoryError::new(RepositoryErrorKind::Indeterminate, doing)),
+        }
+    }
+
+    /// Runs `work` on a connection that cannot write.
+    pub(crate) async fn read<T, F>(&self, doing: &'static str, work: F) -> Result<T, RepositoryError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let call = move |connection: &mut SqliteConnection| {
+            if !reply.is_closed() {
+                let result = guarded(|| work(connection)).map_err(|error| failed(doing, error));
+                // A caller that went away needs no answer.
+                let _gone = reply.send(result);
+            }
+        };
+        self.reads.try_send(Box::new(call)).map_err(|_| overloaded(doing))?;
+        match timeout(DEADLINE, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Err(RepositoryError::new(RepositoryErrorKind::Unavailable, doing)),
+        }
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(body).map(drop)
+}
+
+fn overloaded(doing: &'static str) -> RepositoryError {
+    RepositoryError::new(RepositoryErrorKind::Unavailable, doing).caused_by("too many calls are waiting")
+}
+
+/// A panic of one call must not end the thread for all others.
+fn guarded<T, E: From<Error>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Error::QueryBuilderError("the call panicked".into()).into()))
+}
+
+fn run_reader(mut connection: SqliteConnection, queue: &Receiver<Box<dyn FnOnce(&mut SqliteConnection) + Send>>) {
+    while let Ok(call) = queue.recv() {
+        call(&mut connection);
+    }
+}
+
+fn run_writer(mut connection: SqliteConnection, queue: &Receiver<Box<dyn Write>>) {
+    while let Ok(first) = queue.recv() {
+        let mut group = vec![first];
+        group.extend(queue.try_iter().take(GROUP - 1));
+        group.retain(|call| call.is_wanted());
+        let committed = commit_together(&mut connection, &mut group);
+        for call in group {
+            call.answer(&committed);
+        }
+    }
+}
+
+/// Runs a group in one transaction, each call in a savepoint of its own.
+fn commit_together(connection: &mut SqliteConnection, group: &mut [Box<dyn Write>]) -> Committed {
+    if let Err(error) = connection.batch_execute("BEGIN IMMEDIATE") {
+        return Committed::No(classify(&error), error.to_string());
+    }
+    for call in group {
+        if let Err(error) = run_in_savepoint(connection, call.as_mut()) {
+            return rolled_back(connection, &error);
+        }
+    }
+    match connection.batch_execute("COMMIT") {
+        Ok(()) => Committed::Yes,
+        Err(error) => rolled_back(connection, &error),
+    }
+}
+
+fn run_in_savepoint(connection: &mut SqliteConnection, call: &mut dyn Write) -> QueryResult<()> {
+    connection.batch_execute("SAVEPOINT call")?;
+    let end = if call.run(connection) { "RELEASE call" } else { "ROLLBACK TO call; RELEASE call" };
+    // Fails if SQLite itself rolled everything back, which a full disk makes it do.
+    connection.batch_execute(end)
+}
+
+fn rolled_back(connection: &mut SqliteConnection, error: &Error) -> Committed {
+    let kind = classify(error);
+    match connection.batch_execute("ROLLBACK") {
+        Ok(()) => Committed::No(kind, error.to_string()),
+        // Nothing is open: SQLite rolled back already.
+        Err(ended) if ended.to_string().contains("no transaction is active") => Committed::No(kind, error.to_string()),
+        Err(_) => Committed::No(RepositoryErrorKind::Indeterminate, error.to_string()),
+    }
+}
+
+/// What became of a group.
+enum Committed {
+    Yes,
+    No(RepositoryErrorKind, String),
+}
+
+/// A write on its way through the writer.
+trait Write: Send {
+    /// Whether anybody still waits for it.
+    fn is_wanted(&self) -> bool;
+    /// Does it; says whether its changes stay.
+    fn run(&mut self, connection: &mut SqliteConnection) -> bool;
+    /// Tells the caller, after the commit.
+    fn answer(self: Box<Self>, committed: &Committed);
+}
+
+struct WriteCall<T, F> {
+    doing: &'static str,
+    work: Option<F>,
+    result: Option<Result<T, Undo<T>>>,
+    reply: oneshot::Sender<Result<T, RepositoryError>>,
+}
+
+impl<T, F> Write for WriteCall<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut SqliteConnection) -> Result<T, Undo<T>> + Send,
+{
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
+    fn run(&mut self, connection: &mut SqliteConnection) -> bool {
+        let work = self.work.take().expect("a call runs once");
+        let result = guarded(|| work(connection));
+        let stays = result.is_ok();
+        self.result = Some(result);
+        stays
+    }
+
+    fn answer(self: Box<Self>, committed: &Committed) {
+        let doing = self.doing;
+        let result = match (self.result, committed) {
+            // Its own failure says more than the group's.
+            (Some(Err(Undo::Error(error))), _) => Err(failed(doing, error)),
+            (_, Committed::No(kind, cause)) => Err(RepositoryError::new(*kind, doing).caused_by(cause.clone())),
+            (Some(Ok(value) | Err(Undo::Answer(value))), Committed::Yes) => Ok(value),
+            (None, Committed::Yes) => Err(RepositoryError::new(RepositoryErrorKind::Internal, doing)),
+        };
+        // A caller that went away needs no answer.
+        let _gone = self.reply.send(result);
+    }
+}
