@@ -1,1 +1,33 @@
-//! stub
+//! Signpost's HTTP face: the REST API, redirects and previews, health, and the contract that describes them.
+//!
+//! Data flows one way: bytes are judged by the stream guard (`wire`), every request gets its names, its time
+//! budget and its log line from the outermost middleware (`observe`), a handler reads it into domain types,
+//! calls one service and maps the answer. Every failure is a [`problem::ProblemKind`].
+//!
+//! To add an endpoint: 1. one file under `api/` with its types and its handler, described by
+//! `utoipa::path`; 2. one line in `openapi::routes`; 3. if it can fail in a new way, one entry in the table of
+//! `problem.rs`.
+
+mod access_log;
+mod api;
+mod auth;
+mod body;
+mod context;
+mod cursor;
+mod docs;
+mod health;
+mod json;
+mod observe;
+mod openapi;
+mod pages;
+mod preconditions;
+mod preview;
+pub mod problem;
+mod redirect;
+mod server;
+mod state;
+mod wire;
+
+pub use openapi::openapi_json;
+pub use server::{ServerOptions, serve};
+pub use state::{Phase, Services, Settings};

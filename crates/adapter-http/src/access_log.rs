@@ -1,0 +1,173 @@
+//! The access log: one line for one request, in the names of the OpenTelemetry semantic conventions.
+
+use std::{net::IpAddr, rc::Rc, time::Instant};
+
+use actix_web::{
+    HttpRequest,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header,
+};
+use slog::{KV, Level, Logger, Record, Serializer};
+
+use crate::{
+    context::Context,
+    problem::{Problem, ProblemKind},
+};
+
+/// Longest path, and longest user agent, in characters: a line must stay a line.
+const LONGEST_TEXT: usize = 512;
+
+/// The line of one request. It is written when it is dropped, so that a caller who goes away in the middle
+/// leaves one too.
+pub(crate) struct AccessLine {
+    log: Logger,
+    context: Rc<Context>,
+    begun: Instant,
+    request: HttpRequest,
+    /// The stand-in for a request that never got through has no method or path of its own.
+    rejected: bool,
+    answered: Option<Answered>,
+    problem: Option<(ProblemKind, Option<String>)>,
+}
+
+struct Answered {
+    status: u16,
+    /// Unknown while it is streamed.
+    body_size: Option<u64>,
+}
+
+impl AccessLine {
+    pub(crate) fn begin(log: &Logger, request: &ServiceRequest, context: Rc<Context>, begun: Instant) -> Self {
+        let request = request.request().clone();
+        Self { log: log.clone(), context, begun, request, rejected: false, answered: None, problem: None }
+    }
+
+    pub(crate) fn note_rejection(&mut self) {
+        self.rejected = true;
+    }
+
+    pub(crate) fn note_problem(&mut self, problem: &Problem) {
+        self.problem = Some((problem.kind(), problem.cause_chain()));
+    }
+
+    pub(crate) fn finish(mut self, response: &ServiceResponse<BoxBody>) {
+        let body_size = match response.response().body().size() {
+            BodySize::None => Some(0),
+            BodySize::Sized(size) => Some(size),
+            BodySize::Stream => None,
+        };
+        self.answered = Some(Answered { status: response.status().as_u16(), body_size });
+    }
+
+    /// `error` means that a human should act: a defect, corrupt data. A store that is away is told by health.
+    fn level(&self) -> Level {
+        match self.problem {
+            Some((ProblemKind::Internal, _)) => Level::Error,
+            Some((ProblemKind::Unavailable | ProblemKind::OutcomeUnknown | ProblemKind::StorageFull, _)) => {
+                Level::Warning
+            }
+            _ => Level::Info,
+        }
+    }
+}
+
+impl Drop for AccessLine {
+    fn drop(&mut self) {
+        let line: &Self = self;
+        // The macros of slog fix the level at compile time; this line's level follows from its outcome.
+        match line.level() {
+            Level::Error => slog::error!(line.log, "request failed"; line),
+            Level::Warning => slog::warn!(line.log, "request not served"; line),
+            _ => slog::info!(line.log, "request"; line),
+        }
+    }
+}
+
+impl KV for AccessLine {
+    fn serialize(&self, _: &Record<'_>, out: &mut dyn Serializer) -> slog::Result {
+        let request = &self.request;
+        out.emit_str("request_id", self.context.request_id.as_str())?;
+        out.emit_str("trace_id", &self.context.trace.trace_id)?;
+        if !self.rejected {
+            out.emit_str("http.request.method", request.method().as_str())?;
+            out.emit_str("url.path", &shortened(request.path()))?;
+            if let Some(route) = request.match_pattern() {
+                out.emit_str("http.route", &route)?;
+            }
+        }
+        match &self.answered {
+            Some(Answered { status, body_size }) => {
+                out.emit_u16("http.response.status_code", *status)?;
+                if let Some(size) = body_size {
+                    out.emit_u64("http.response.body.size", *size)?;
+                }
+            }
+            None => out.emit_str("error.type", "client-disconnected")?,
+        }
+        out.emit_f64("duration_s", self.begun.elapsed().as_secs_f64())?;
+        if let Some(peer) = request.peer_addr() {
+            out.emit_str("client.address", &truncated(peer.ip()))?;
+        }
+        if let Some(agent) = request.headers().get(header::USER_AGENT) {
+            out.emit_str("user_agent.original", &shortened(&String::from_utf8_lossy(agent.as_bytes())))?;
+        }
+        let notes = self.context.notes();
+        if let Some(code) = &notes.code {
+            out.emit_str("link.code", code.as_str())?;
+        }
+        if let Some(outcome) = notes.outcome {
+            out.emit_str("outcome", outcome)?;
+        }
+        if notes.code_collisions > 0 {
+            out.emit_u32("code.collisions", notes.code_collisions)?;
+        }
+        if let Some(took) = self.context.store_time() {
+            out.emit_f64("db.duration_s", took.as_secs_f64())?;
+        }
+        if let Some(id) = &notes.key_id {
+            out.emit_str("api_key.id", id.as_str())?;
+        }
+        if let Some((kind, cause)) = &self.problem {
+            out.emit_str("error.type", kind.entry().code)?;
+            if let Some(cause) = cause {
+                out.emit_str("error.message", cause)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(LONGEST_TEXT).collect()
+}
+
+/// The network a client is in: /24 for IPv4, /48 for IPv6. Whole addresses go nowhere.
+fn truncated(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            format!("{a}.{b}.{c}.0")
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            std::net::Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).to_string()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_cut_to_their_network() {
+        for (address, network) in [
+            ("203.0.113.77", "203.0.113.0"),
+            ("::ffff:203.0.113.77", "203.0.113.0"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1::"),
+        ] {
+            assert_eq!(truncated(address.parse().expect("valid")), network);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `POST /api/v1/links/batch`: many claims, each on its own merit.
+
+use actix_web::{HttpRequest, HttpResponse, post, web};
+use domain::{api_key::Scope, lifecycle::Claim, service::ClaimRequest};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    fields::{self, ClaimBody, Rules},
+    link::{LinkBody, outcome},
+};
+use crate::{
+    auth::authenticate,
+    body::{BATCH_LIMIT, receive_json},
+    context::Effect,
+    json::{Fault, Fields, Json},
+    problem::{FieldProblem, Problem, ProblemBody, ProblemKind},
+    state::State,
+};
+
+/// Most claims in a batch.
+const MOST: usize = 1_000;
+
+/// Many claims.
+#[derive(ToSchema)]
+#[schema(as = Batch)]
+#[expect(dead_code, reason = "describes the body; its fields are read one by one, to name everything wrong at once")]
+pub(crate) struct BatchBody {
+    /// The claims, 1 to 1,000.
+    #[schema(min_items = 1, max_items = 1000)]
+    links: Vec<ClaimBody>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BatchAnswer {
+    /// How many of which.
+    summary: BatchSummary,
+    /// One for each claim, in their order.
+    results: Vec<BatchResult>,
+}
+
+/// How many of which.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct BatchSummary {
+    created: usize,
+    existing: usize,
+    reactivated: usize,
+    failed: usize,
+}
+
+/// What became of one claim: a link or a problem.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BatchResult {
+    /// Which claim, from 0.
+    index: usize,
+    /// `created`, `existing` or `reactivated`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    outcome: Option<&'static str>,
+    /// The link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    link: Option<LinkBody>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    problem: Option<ProblemBody>,
+}
+
+/// Claims up to 1,000 links at once.
+///
+/// A claim that is wrong fails alone; the others are settled in one atomic change.
+#[utoipa::path(path = "/links/batch", tag = "links", operation_id = "claim_batch", request_body = BatchBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names the request; repeated within 24 hours it has one effect and one answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    security(("bearer" = []), ("header" = [])),
+    responses((status = 200, description = "What became of each", body = BatchAnswer)))]
+#[post("/links/batch")]
+pub(crate) async fn claim_batch(
+    state: web::Data<State>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let caller = authenticate(&state, &request, Scope::LinksWrite).await?;
+    let context = &caller.context;
+    let body = receive_json(&request, payload, BATCH_LIMIT, state.settings.body_timeout).await?;
+    let items = items(body.json).map_err(Problem::invalid)?;
+    let rules = Rules { targets: &state.settings.targets, now: state.services.links.now() };
+    let read: Vec<_> = items
+        .into_iter()
+        .enumerate()
+        .map(|(index, json)| fields::claim(json, &format!("/links/{index}"), rules))
+        .collect();
+    let wanted: Vec<ClaimRequest> = read.iter().filter_map(|claim| claim.as_ref().ok().cloned()).collect();
+
+    let call = caller.repeatable_call(&request, &body.bytes)?;
+    let claims = if wanted.is_empty() {
+        Vec::new()
+    } else {
+        let claiming = state.services.links.claim(&call, &wanted);
+        let summary = context.within_budget(Effect::Write, claiming).await?;
+        context.note(|notes| notes.code_collisions = summary.code_collisions);
+        summary.claims
+    };
+
+    let mut answer = BatchAnswer { summary: BatchSummary::default(), results: Vec::with_capacity(read.len()) };
+    let mut claims = claims.iter();
+    for (index, claim) in read.into_iter().enumerate() {
+        let settled = match claim {
+            Err(problems) => Err(Problem::invalid(problems)),
+            Ok(_) => Ok(claims.next().ok_or_else(|| Problem::new(ProblemKind::Internal))?),
+        };
+        let result = result(index, settled, &state, context.request_id.as_str(), rules);
+        answer.summary.count(&result);
+        answer.results.push(result);
+    }
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+fn items(json: Json) -> Result<Vec<Json>, Vec<FieldProblem>> {
+    let mut fields = Fields::of(json, "");
+    let items = fields.required("links", |json| match json {
+        Json::Array(items) if items.is_empty() => Err(Fault::new("empty", "must not be empty")),
+        Json::Array(items) if items.len() > MOST => {
+            Err(Fault::new("too-many", format!("must have at most {MOST} entries")))
+        }
+        Json::Array(items) => Ok(items),
+        _ => Err(Fault::new("wrong-type", "must be an array of claims")),
+    });
+    let problems = fields.finish();
+    items.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+fn result(
+    index: usize,
+    settled: Result<&Claim, Problem>,
+    state: &State,
+    request_id: &str,
+    rules: Rules<'_>,
+) -> BatchResult {
+    let linked = settled.and_then(|claim| outcome(claim).ok_or_else(|| Problem::new(ProblemKind::AliasTaken)));
+    match linked {
+        Ok((link, outcome)) => {
+            let link = LinkBody::of(link, &state.settings.public_url, rules.now);
+            BatchResult { index, outcome: Some(outcome), link: Some(link), problem: None }
+        }
+        Err(problem) => {
+            let problem = problem.to_body(request_id, None);
+            BatchResult { index, outcome: None, link: None, problem: Some(problem) }
+        }
+    }
+}
+
+impl BatchSummary {
+    fn count(&mut self, result: &BatchResult) {
+        let counter = match result.outcome {
+            Some("created") => &mut self.created,
+            Some("existing") => &mut self.existing,
+            Some("reactivated") => &mut self.reactivated,
+            Some(_) | None => &mut self.failed,
+        };
+        *counter += 1;
+    }
+}

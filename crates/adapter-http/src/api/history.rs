@@ -1,0 +1,101 @@
+//! `GET /api/v1/links/{code}/history`: what happened to a link.
+
+use actix_web::{HttpRequest, HttpResponse, get, web};
+use domain::{api_key::Scope, history::LinkEvent, link::Generation, time::Timestamp};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    code_in_path,
+    query::{Query, next_page},
+};
+use crate::{
+    auth::authenticate,
+    context::Effect,
+    cursor::CursorScope,
+    problem::{Problem, ProblemKind},
+    state::State,
+};
+
+/// A page of history.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HistoryPage {
+    /// The events.
+    items: Vec<EventBody>,
+    /// Leads to the next page, if there is one.
+    #[schema(required = true)]
+    next_cursor: Option<String>,
+}
+
+/// One change of a link.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LinkEvent)]
+pub(crate) struct EventBody {
+    /// `created`, `edited`, `deleted` or `reactivated`.
+    event: &'static str,
+    /// The generation it led to.
+    #[schema(minimum = 1)]
+    generation: i64,
+    /// Who did it: `api_key:<id>`, `system` or `anonymous`.
+    actor: String,
+    /// In which request.
+    request_id: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+}
+
+impl From<&LinkEvent> for EventBody {
+    fn from(event: &LinkEvent) -> Self {
+        Self {
+            event: event.kind.name(),
+            generation: event.generation.get(),
+            actor: event.provenance.actor.to_string(),
+            request_id: event.provenance.request_id.to_string(),
+            at: event.provenance.at,
+        }
+    }
+}
+
+/// Reads what happened to a link, newest first.
+#[utoipa::path(path = "/links/{code}/history", tag = "links", operation_id = "history",
+    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]{3,64}$"),
+        ("limit" = Option<u32>, Query, description = "Events on a page", minimum = 1, maximum = 100),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before")),
+    security(("bearer" = []), ("header" = [])),
+    responses(
+        (status = 200, description = "A page", body = HistoryPage, headers(("Link" = String, description = "`rel=\"next\"`, if there is a next page"))),
+        (status = 400, description = "The cursor is invalid", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
+#[get("/links/{code}/history")]
+pub(crate) async fn history(
+    state: web::Data<State>,
+    request: HttpRequest,
+    code: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let caller = authenticate(&state, &request, Scope::LinksRead).await?;
+    let code = code_in_path(&code)?;
+    caller.context.note(|notes| notes.code = Some(code.clone()));
+    let mut query = Query::of(&request);
+    let limit = query.limit();
+    let cursor = query.take("cursor", |text| Ok(text.to_owned()));
+    query.finish()?;
+
+    let digest = caller.secret.digest();
+    let scope = CursorScope { caller: &digest, question: format!("history {code}") };
+    let before = cursor.map(|cursor| read_place(&scope.open(&cursor)?)).transpose()?;
+    let access = caller.caller.access();
+    let reading = state.services.links.history(&access, &code, before, limit);
+    let (events, next) = caller.context.within_budget(Effect::Read, reading).await?;
+
+    let next_cursor = next.map(|generation| scope.seal(&generation.get().to_be_bytes()));
+    let mut response = HttpResponse::Ok();
+    if let Some(cursor) = &next_cursor {
+        response.insert_header(next_page(&request, cursor));
+    }
+    Ok(response.json(HistoryPage { items: events.iter().map(EventBody::from).collect(), next_cursor }))
+}
+
+fn read_place(place: &[u8]) -> Result<Generation, Problem> {
+    let number = <[u8; 8]>::try_from(place).ok().map(i64::from_be_bytes);
+    number.and_then(Generation::new).ok_or_else(|| Problem::new(ProblemKind::InvalidCursor))
+}

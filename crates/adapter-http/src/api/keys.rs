@@ -1,0 +1,222 @@
+//! `/api/v1/keys`: make, list and revoke API keys.
+
+use actix_web::{HttpRequest, HttpResponse, delete, get, http::header, post, web};
+use domain::{
+    api_key::{ApiKey, KeyId, KeyName, Scope, Scopes},
+    link::Owner,
+    ports::KeyPosition,
+    service::NewKey,
+    time::Timestamp,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    fields::{expiry, text_fault},
+    query::{Query, next_page},
+};
+use crate::{
+    auth::authenticate,
+    body::{BODY_LIMIT, receive_json},
+    context::Effect,
+    cursor::CursorScope,
+    json::{Fault, Fields, Json, string, strings},
+    problem::{FieldProblem, Problem, ProblemKind},
+    state::State,
+};
+
+/// What a new key should be.
+#[derive(ToSchema)]
+#[schema(as = NewApiKey)]
+#[expect(dead_code, reason = "describes the body; its fields are read one by one, to name everything wrong at once")]
+pub(crate) struct NewKeyBody {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
+    name: String,
+    /// Whose links it sees and claims; `default` if not given.
+    #[schema(pattern = "^[a-z0-9_-]{1,64}$", example = "default")]
+    owner: Option<String>,
+    /// What it may do.
+    #[schema(min_items = 1, max_items = 4)]
+    scopes: Vec<ScopeSchema>,
+    /// Until when it works, in the future.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+}
+
+/// Something a key may do.
+#[derive(ToSchema)]
+#[schema(as = Scope)]
+#[expect(dead_code, reason = "describes a value")]
+pub(crate) enum ScopeSchema {
+    #[schema(rename = "links:read")]
+    LinksRead,
+    #[schema(rename = "links:write")]
+    LinksWrite,
+    #[schema(rename = "stats:read")]
+    StatsRead,
+    #[schema(rename = "admin")]
+    Admin,
+}
+
+/// An API key; its secret is not among it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKey)]
+pub(crate) struct KeyBody {
+    /// The public part, safe to log.
+    id: String,
+    /// What people call it.
+    name: String,
+    /// Whose links it sees and claims.
+    owner: String,
+    /// What it may do.
+    scopes: Vec<&'static str>,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// Until when it works.
+    #[schema(required = true, value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// When it was last used, within about a minute.
+    #[schema(required = true, value_type = Option<String>, format = DateTime)]
+    last_used_at: Option<Timestamp>,
+    /// Since when it is revoked.
+    #[schema(required = true, value_type = Option<String>, format = DateTime)]
+    revoked_at: Option<Timestamp>,
+}
+
+impl From<&ApiKey> for KeyBody {
+    fn from(key: &ApiKey) -> Self {
+        Self {
+            id: key.id.to_string(),
+            name: key.name.as_str().to_owned(),
+            owner: key.owner.to_string(),
+            scopes: key.scopes.names(),
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+            last_used_at: key.last_used_at,
+            revoked_at: key.revoked_at,
+        }
+    }
+}
+
+/// A key and, this once, its secret.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct IssuedKeyBody {
+    #[serde(flatten)]
+    known: KeyBody,
+    /// The whole key. It is shown this once and kept nowhere.
+    #[schema(example = "sgn_…")]
+    key: String,
+}
+
+/// A page of keys.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KeyPage {
+    /// The keys.
+    items: Vec<KeyBody>,
+    /// Leads to the next page, if there is one.
+    #[schema(required = true)]
+    next_cursor: Option<String>,
+}
+
+/// Makes an API key. Its secret is shown this once.
+#[utoipa::path(path = "/keys", tag = "keys", operation_id = "create_key", request_body = NewKeyBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names the request; repeated within 24 hours it has one effect and one answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    security(("bearer" = []), ("header" = [])),
+    responses((status = 201, description = "The key", body = IssuedKeyBody, headers(("Location" = String)))))]
+#[post("/keys")]
+pub(crate) async fn create(
+    state: web::Data<State>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let caller = authenticate(&state, &request, Scope::Admin).await?;
+    let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;
+    let keys = &state.services.keys;
+    let new = new_key(body.json, keys.now()).map_err(Problem::invalid)?;
+    let call = caller.repeatable_call(&request, &body.bytes)?;
+    let creating = keys.create(&call, Some(&caller.secret), &new);
+    let issued = caller.context.within_budget(Effect::Write, creating).await?;
+    let location = format!("/api/v1/keys/{}", issued.key.id);
+    let body = IssuedKeyBody { known: KeyBody::from(&issued.key), key: issued.secret.expose().to_owned() };
+    Ok(HttpResponse::Created()
+        .insert_header((header::LOCATION, location))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(body))
+}
+
+fn new_key(json: Json, now: Timestamp) -> Result<NewKey, Vec<FieldProblem>> {
+    let mut fields = Fields::of(json, "");
+    let name = fields.required("name", |json| string(json)?.parse::<KeyName>().map_err(text_fault));
+    let owner = fields.optional("owner", |json| string(json)?.parse::<Owner>().map_err(text_fault)).unwrap_or_default();
+    let scopes = fields.required("scopes", |json| {
+        Scopes::try_from(strings(json)?).map_err(|error| Fault::new("unknown-scope", error))
+    });
+    let expires_at = fields.optional("expires_at", |json| expiry(json, now));
+    let problems = fields.finish();
+    match (name, scopes) {
+        (Some(name), Some(scopes)) if problems.is_empty() => Ok(NewKey { name, owner, scopes, expires_at }),
+        _ => Err(problems),
+    }
+}
+
+/// Lists API keys, newest first; revoked and expired ones too.
+#[utoipa::path(path = "/keys", tag = "keys", operation_id = "list_keys",
+    params(("limit" = Option<u32>, Query, description = "Keys on a page", minimum = 1, maximum = 100),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before")),
+    security(("bearer" = []), ("header" = [])),
+    responses(
+        (status = 200, description = "A page", body = KeyPage, headers(("Link" = String, description = "`rel=\"next\"`, if there is a next page"))),
+        (status = 400, description = "The cursor is invalid", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
+#[get("/keys")]
+pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let caller = authenticate(&state, &request, Scope::Admin).await?;
+    let mut query = Query::of(&request);
+    let limit = query.limit();
+    let cursor = query.take("cursor", |text| Ok(text.to_owned()));
+    query.finish()?;
+
+    let digest = caller.secret.digest();
+    let scope = CursorScope { caller: &digest, question: "keys".to_owned() };
+    let after = cursor.map(|cursor| read_place(&scope.open(&cursor)?)).transpose()?;
+    let listing = state.services.keys.list(after.as_ref(), limit);
+    let (keys, next) = caller.context.within_budget(Effect::Read, listing).await?;
+
+    let next_cursor = next.map(|position| scope.seal(&write_place(&position)));
+    let mut response = HttpResponse::Ok();
+    if let Some(cursor) = &next_cursor {
+        response.insert_header(next_page(&request, cursor));
+    }
+    Ok(response.json(KeyPage { items: keys.iter().map(KeyBody::from).collect(), next_cursor }))
+}
+
+/// Revokes an API key, at once and for good. Revoking it again changes nothing.
+#[utoipa::path(path = "/keys/{id}", tag = "keys", operation_id = "revoke_key",
+    params(("id" = String, Path, description = "The id of the key", pattern = "^[1-9A-HJ-NP-Za-km-z]{12}$")),
+    security(("bearer" = []), ("header" = [])),
+    responses((status = 204, description = "Revoked")))]
+#[delete("/keys/{id}")]
+pub(crate) async fn revoke(
+    state: web::Data<State>,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let caller = authenticate(&state, &request, Scope::Admin).await?;
+    let id: KeyId = id.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
+    caller.context.within_budget(Effect::Write, state.services.keys.revoke(&id)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn write_place(position: &KeyPosition) -> Vec<u8> {
+    [&position.created_at.unix_micros().to_be_bytes()[..], position.id.as_str().as_bytes()].concat()
+}
+
+fn read_place(place: &[u8]) -> Result<KeyPosition, Problem> {
+    let parsed = || {
+        let (micros, id) = place.split_first_chunk::<8>()?;
+        let created_at = Timestamp::from_unix_micros(i64::from_be_bytes(*micros))?;
+        Some(KeyPosition { created_at, id: std::str::from_utf8(id).ok()?.parse().ok()? })
+    };
+    parsed().ok_or_else(|| Problem::new(ProblemKind::InvalidCursor))
+}

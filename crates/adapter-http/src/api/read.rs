@@ -1,0 +1,36 @@
+//! `GET /api/v1/links/{code}`: one link, deleted ones too.
+
+use actix_web::{HttpRequest, HttpResponse, get, http::StatusCode, web};
+use domain::api_key::Scope;
+
+use super::{
+    code_in_path,
+    link::{LinkBody, answer, tagged},
+};
+use crate::{auth::authenticate, context::Effect, preconditions::not_modified, problem::Problem, state::State};
+
+/// Reads a link, deleted ones too.
+#[utoipa::path(path = "/links/{code}", tag = "links", operation_id = "read",
+    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]{3,64}$"),
+        ("If-None-Match" = Option<String>, Header, description = "An `ETag` that is known already")),
+    security(("bearer" = []), ("header" = [])),
+    responses(
+        (status = 200, description = "The link", body = LinkBody, headers(("ETag" = String))),
+        (status = 304, description = "Unchanged", headers(("ETag" = String)))))]
+#[get("/links/{code}")]
+pub(crate) async fn read(
+    state: web::Data<State>,
+    request: HttpRequest,
+    code: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let caller = authenticate(&state, &request, Scope::LinksRead).await?;
+    let code = code_in_path(&code)?;
+    caller.context.note(|notes| notes.code = Some(code.clone()));
+    let links = &state.services.links;
+    let access = caller.caller.access();
+    let link = caller.context.within_budget(Effect::Read, links.find(&access, &code)).await?;
+    if not_modified(request.headers(), link.generation) {
+        return Ok(tagged(StatusCode::NOT_MODIFIED, &link).finish());
+    }
+    Ok(answer(&link, &state.settings.public_url, links.now()))
+}

@@ -1,0 +1,159 @@
+//! Who is calling: the API key of a request and what it allows.
+
+use std::rc::Rc;
+
+use actix_web::{
+    HttpRequest,
+    http::header::{self, HeaderMap},
+    web,
+};
+use domain::{
+    api_key::{Caller, KeySecret, Scope},
+    history::Actor,
+    idempotency::{Fingerprint, IdempotencyKey},
+    service::Call,
+};
+
+use crate::{
+    context::{Context, Effect},
+    json::field_problem,
+    problem::{Problem, ProblemKind},
+    state::State,
+};
+
+/// A caller with a valid key.
+pub(crate) struct Authenticated {
+    pub(crate) caller: Caller,
+    pub(crate) secret: KeySecret,
+    pub(crate) context: Rc<Context>,
+}
+
+/// The caller, if their key is valid and allows `scope`.
+pub(crate) async fn authenticate(
+    state: &web::Data<State>,
+    request: &HttpRequest,
+    scope: Scope,
+) -> Result<Authenticated, Problem> {
+    let context = Context::of(request);
+    let secret = presented_key(request.headers())?.ok_or_else(|| Problem::new(ProblemKind::Unauthenticated))?;
+    let keys = &state.services.keys;
+    let (caller, worth_noting) = context.within_budget(Effect::Read, keys.authenticate(&secret)).await?;
+    context.note(|notes| notes.key_id = Some(secret.id()));
+    if worth_noting {
+        note_use(state, &secret);
+    }
+    if !caller.scopes.allow(scope) {
+        let needed = format!("The key lacks the scope {}.", scope.name());
+        return Err(Problem::new(ProblemKind::Forbidden).detail(needed));
+    }
+    Ok(Authenticated { caller, secret, context })
+}
+
+/// Whether the request carries any key at all.
+pub(crate) fn carries_key(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key")
+}
+
+/// Off the caller's path: at most once a minute for each key, and no harm if it fails.
+fn note_use(state: &web::Data<State>, secret: &KeySecret) {
+    let (state, id) = (state.clone(), secret.id());
+    actix_web::rt::spawn(async move {
+        if let Err(error) = state.services.keys.note_use(&id).await {
+            slog::debug!(state.log, "the use of key `{}` was not noted", id; "api_key.id" => %id, "error.message" => %error);
+        }
+    });
+}
+
+/// The one key of a request: from `Authorization: Bearer` or from `X-API-Key`, if both then both the same.
+fn presented_key(headers: &HeaderMap) -> Result<Option<KeySecret>, Problem> {
+    let invalid = || Problem::new(ProblemKind::Unauthenticated);
+    let mut presented: Option<KeySecret> = None;
+    let bearer = headers.get_all(header::AUTHORIZATION).map(|value| bearer_token(value.as_bytes()));
+    let plain = headers.get_all("x-api-key").map(|value| std::str::from_utf8(value.as_bytes()).ok());
+    for token in bearer.chain(plain) {
+        let secret: KeySecret = token.ok_or_else(invalid)?.trim().parse().map_err(|_| invalid())?;
+        if presented.as_ref().is_some_and(|other| *other != secret) {
+            return Err(invalid());
+        }
+        presented = Some(secret);
+    }
+    Ok(presented)
+}
+
+fn bearer_token(value: &[u8]) -> Option<&str> {
+    let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+impl Authenticated {
+    /// The call a service is told of.
+    pub(crate) fn call(&self) -> Call {
+        Call { caller: self.caller.clone(), request_id: self.context.request_id.clone(), idempotency: None }
+    }
+
+    /// The same for a POST, which may carry an `Idempotency-Key`.
+    pub(crate) fn repeatable_call(&self, request: &HttpRequest, body: &[u8]) -> Result<Call, Problem> {
+        Ok(Call { idempotency: idempotency(request, body)?, ..self.call() })
+    }
+}
+
+/// The call of somebody without a key.
+pub(crate) fn anonymous_call(context: &Context, request: &HttpRequest, body: &[u8]) -> Result<Call, Problem> {
+    let caller = Caller::anonymous();
+    debug_assert_eq!(caller.actor, Actor::Anonymous);
+    Ok(Call { caller, request_id: context.request_id.clone(), idempotency: idempotency(request, body)? })
+}
+
+fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<(IdempotencyKey, Fingerprint)>, Problem> {
+    let mut given = request.headers().get_all("idempotency-key");
+    let wrong = |detail: &str| {
+        let field = field_problem("header/idempotency-key".to_owned(), "invalid", detail);
+        Problem::invalid(vec![field])
+    };
+    let key = match (given.next(), given.next()) {
+        (None, _) => return Ok(None),
+        (Some(_), Some(_)) => return Err(wrong("must be given once")),
+        (Some(value), None) => value.to_str().unwrap_or_default(),
+    };
+    let key: IdempotencyKey = key.parse().map_err(|error| wrong(&format!("{error}")))?;
+    let fingerprint = Fingerprint::of(request.method().as_str(), request.path(), body);
+    Ok(Some((key, fingerprint)))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    struct Fixed(u8);
+
+    impl domain::ports::Entropy for Fixed {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(self.0);
+        }
+    }
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).expect("valid"));
+        }
+        headers
+    }
+
+    #[test]
+    fn one_key_may_come_in_either_field_but_not_two_different_ones() {
+        let (one, other) = (KeySecret::draw(&Fixed(1)), KeySecret::draw(&Fixed(2)));
+        let bearer = format!("bEaReR {}", one.expose());
+        let found = |lines: &[_]| presented_key(&headers(lines)).ok().flatten();
+        assert_eq!(found(&[("authorization", &bearer)]).as_ref(), Some(&one));
+        assert_eq!(found(&[("x-api-key", one.expose())]).as_ref(), Some(&one));
+        assert_eq!(found(&[("authorization", &bearer), ("x-api-key", one.expose())]).as_ref(), Some(&one));
+        assert!(presented_key(&headers(&[("authorization", &bearer), ("x-api-key", other.expose())])).is_err());
+        for bad in ["Basic YTpi", "Bearer", "Bearer ", "Bearer sgn_x", one.expose()] {
+            assert!(presented_key(&headers(&[("authorization", bad)])).is_err(), "{bad}");
+        }
+        assert!(presented_key(&headers(&[])).is_ok_and(|key| key.is_none()));
+    }
+}

@@ -1,0 +1,192 @@
+//! The context of one request: its names, its time budget, and what its log line will say.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header::HeaderMap};
+use domain::{api_key::KeyId, code::Code, history::RequestId, ports::Entropy};
+use futures_util::future::{Ready, ready};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::problem::{Problem, ProblemKind};
+
+/// Shared by everything that works on one request.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) request_id: RequestId,
+    pub(crate) trace: Trace,
+    notes: RefCell<Notes>,
+    /// What is left of the time the store may take, all calls together.
+    budget: Cell<Duration>,
+    store_time: Cell<Option<Duration>>,
+}
+
+/// What handlers add to the log line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) code: Option<Code>,
+    pub(crate) outcome: Option<&'static str>,
+    pub(crate) code_collisions: u32,
+    pub(crate) key_id: Option<KeyId>,
+}
+
+/// Whether an unconfirmed call may have changed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Read,
+    Write,
+}
+
+impl Context {
+    pub(crate) fn new(headers: &HeaderMap, entropy: &dyn Entropy, budget: Duration) -> Self {
+        let mut random = [0; 40];
+        entropy.fill(&mut random);
+        Self {
+            request_id: given_request_id(headers).unwrap_or_else(|| drawn_request_id(&random)),
+            trace: Trace::continued(headers, &random[16..]),
+            notes: RefCell::default(),
+            budget: Cell::new(budget),
+            store_time: Cell::new(None),
+        }
+    }
+
+    /// Adds to the log line.
+    pub(crate) fn note(&self, add: impl FnOnce(&mut Notes)) {
+        add(&mut self.notes.borrow_mut());
+    }
+
+    pub(crate) fn notes(&self) -> Notes {
+        self.notes.borrow().clone()
+    }
+
+    /// How long the store took so far, if it was asked.
+    pub(crate) fn store_time(&self) -> Option<Duration> {
+        self.store_time.get()
+    }
+
+    /// Runs a call of a service within what is left of the request's time.
+    pub(crate) async fn within_budget<T, E>(
+        &self,
+        effect: Effect,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Problem>
+    where
+        Problem: From<E>,
+    {
+        let begun = Instant::now();
+        let outcome = timeout(self.budget.get(), call).await;
+        let took = begun.elapsed();
+        self.budget.set(self.budget.get().saturating_sub(took));
+        self.store_time.set(Some(self.store_time.get().unwrap_or_default() + took));
+        match (outcome, effect) {
+            (Ok(result), _) => Ok(result?),
+            (Err(elapsed), Effect::Read) => Err(Problem::new(ProblemKind::Unavailable).caused_by(elapsed)),
+            (Err(elapsed), Effect::Write) => Err(Problem::new(ProblemKind::OutcomeUnknown).caused_by(elapsed)),
+        }
+    }
+
+    /// The context of a request that went through the outermost middleware.
+    pub(crate) fn of(request: &HttpRequest) -> Rc<Self> {
+        let known = request.extensions().get::<Rc<Self>>().cloned();
+        known.expect("the outermost middleware makes a context for every request")
+    }
+}
+
+/// Hands the context to a handler.
+pub(crate) struct InContext(pub(crate) Rc<Context>);
+
+impl FromRequest for InContext {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self(Context::of(request))))
+    }
+}
+
+fn given_request_id(headers: &HeaderMap) -> Option<RequestId> {
+    headers.get("x-request-id")?.to_str().ok()?.parse().ok()
+}
+
+fn drawn_request_id(random: &[u8; 40]) -> RequestId {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&random[..16]);
+    let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
+    id.to_string().parse().expect("a UUID is a request id")
+}
+
+/// Where in a distributed trace a request stands (W3C Trace Context).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trace {
+    /// 32 lower-case hex digits, not all zero.
+    pub(crate) trace_id: String,
+    span_id: String,
+    flags: String,
+}
+
+impl Trace {
+    /// The caller's trace if the caller names one, a new one otherwise; the span is always new.
+    fn continued(headers: &HeaderMap, random: &[u8]) -> Self {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let span_id = hex(&random[..8]);
+        let mut given = headers.get_all("traceparent");
+        let parent = match (given.next(), given.next()) {
+            (Some(value), None) => value.to_str().ok().and_then(parse_traceparent),
+            _ => None,
+        };
+        match parent {
+            Some((trace_id, flags)) => Self { trace_id, span_id, flags },
+            None => Self {
+                trace_id: Uuid::from_slice(&random[8..24]).map_or_else(|_| hex(random), |id| id.simple().to_string()),
+                span_id,
+                flags: "00".to_owned(),
+            },
+        }
+    }
+
+    /// For the answer.
+    pub(crate) fn traceparent(&self) -> String {
+        format!("00-{}-{}-{}", self.trace_id, self.span_id, self.flags)
+    }
+}
+
+/// Trace id and flags of a `traceparent` field of version 00, or of what a later version keeps of it.
+fn parse_traceparent(text: &str) -> Option<(String, String)> {
+    let hex =
+        |part: &str, length| part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let mut parts = text.split('-');
+    let (version, trace_id, parent_id, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let shaped = hex(version, 2) && hex(trace_id, 32) && hex(parent_id, 16) && hex(flags, 2);
+    let nonzero = |part: &str| part.bytes().any(|byte| byte != b'0');
+    let ends = version != "00" || parts.next().is_none();
+    (shaped && ends && version != "ff" && nonzero(trace_id) && nonzero(parent_id))
+        .then(|| (trace_id.to_owned(), flags.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_continued_only_from_a_valid_parent() {
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let good = format!("00-{trace}-00f067aa0ba902b7-01");
+        assert_eq!(parse_traceparent(&good), Some((trace.to_owned(), "01".to_owned())));
+        assert!(parse_traceparent(&format!("cc-{trace}-00f067aa0ba902b7-01-what-ever")).is_some());
+        for bad in [
+            String::new(),
+            format!("ff-{trace}-00f067aa0ba902b7-01"),
+            format!("00-{trace}-00f067aa0ba902b7-01-x"),
+            format!("00-{trace}-0000000000000000-01"),
+            format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)),
+            format!("00-{}-00f067aa0ba902b7-01", trace.to_uppercase()),
+            format!("00-{trace}-00f067aa0ba902b7"),
+        ] {
+            assert_eq!(parse_traceparent(&bad), None, "{bad}");
+        }
+    }
+}

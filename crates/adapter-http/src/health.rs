@@ -1,0 +1,162 @@
+//! Health: is it alive, should it get traffic, and what exactly is wrong.
+
+use std::time::{Duration, Instant};
+
+use actix_web::{HttpResponse, Responder, http::header, route, web};
+use serde::Serialize;
+use tokio::{sync::Mutex, time::timeout};
+use utoipa::ToSchema;
+
+use crate::{
+    problem::{Problem, ProblemKind},
+    state::State,
+};
+
+/// The media type of `/health` (draft-inadarei-api-health-check).
+pub(crate) const HEALTH_JSON: &str = "application/health+json";
+
+/// The process is alive. Touches nothing.
+#[utoipa::path(method(get, head), path = "/livez", tag = "health", operation_id = "liveness",
+    responses((status = 200, description = "Alive", body = String, content_type = "text/plain")))]
+#[route("/livez", method = "GET", method = "HEAD")]
+pub(crate) async fn livez() -> impl Responder {
+    plain("alive\n")
+}
+
+/// Whether to send traffic here: not while starting or draining. A store that is away does not change it.
+#[utoipa::path(method(get, head), path = "/readyz", tag = "health", operation_id = "readiness",
+    responses((status = 200, description = "Ready", body = String, content_type = "text/plain")))]
+#[route("/readyz", method = "GET", method = "HEAD")]
+pub(crate) async fn readyz(state: web::Data<State>) -> Result<impl Responder, Problem> {
+    if state.phase.is_ready() {
+        Ok(plain("ready\n"))
+    } else {
+        let detail = format!("The process is {}.", state.phase.name());
+        Err(Problem::new(ProblemKind::Unavailable).detail(detail))
+    }
+}
+
+fn plain(text: &'static str) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/plain; charset=utf-8")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(text)
+}
+
+/// Each dependency with its status and latency. Asked often, it still probes at most once a second.
+#[utoipa::path(method(get, head), path = "/health", tag = "health", operation_id = "health",
+    responses(
+        (status = 200, description = "Everything works", body = Health, content_type = "application/health+json"),
+        (status = 503, description = "Writes are impossible", body = Health, content_type = "application/health+json")))]
+#[route("/health", method = "GET", method = "HEAD")]
+pub(crate) async fn health(state: web::Data<State>) -> impl Responder {
+    let probe = state.prober.probe(&state).await;
+    let health = Health {
+        status: probe.status,
+        version: env!("CARGO_PKG_VERSION"),
+        service_id: "signpost",
+        phase: state.phase.name(),
+        checks: Checks { store: [probe.clone()] },
+    };
+    let mut response = match probe.status {
+        Status::Pass => HttpResponse::Ok(),
+        Status::Fail => HttpResponse::ServiceUnavailable(),
+    };
+    if probe.status == Status::Fail {
+        response.insert_header((header::RETRY_AFTER, "2"));
+    }
+    let body = serde_json::to_string(&health).expect("strings and numbers are JSON");
+    response.content_type(HEALTH_JSON).insert_header((header::CACHE_CONTROL, "no-store")).body(body)
+}
+
+/// The health of the process and of what it depends on.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `fail` means that writes are impossible.
+    status: Status,
+    /// The version of the binary.
+    version: &'static str,
+    /// Always `signpost`.
+    service_id: &'static str,
+    /// `starting`, `ready` or `draining`.
+    phase: &'static str,
+    /// What was checked.
+    checks: Checks,
+}
+
+/// Each dependency by name.
+#[derive(Debug, Serialize, ToSchema)]
+struct Checks {
+    /// The system of record.
+    #[schema(value_type = Vec<Probe>)]
+    store: [Probe; 1],
+}
+
+/// How a dependency answered.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Probe {
+    /// Always `datastore`.
+    component_type: &'static str,
+    /// How it is.
+    status: Status,
+    /// Milliseconds it took to answer, or to give up.
+    observed_value: u64,
+    /// Always `ms`.
+    observed_unit: &'static str,
+    /// When it was asked, RFC 3339.
+    #[schema(format = DateTime)]
+    time: String,
+    /// What is wrong, in general words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    output: Option<&'static str>,
+}
+
+/// `pass` or `fail`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Pass,
+    Fail,
+}
+
+/// Asks the store how it is, for everybody who wants to know.
+#[derive(Debug, Default)]
+pub(crate) struct Prober(Mutex<Option<(Instant, Probe)>>);
+
+impl Prober {
+    /// How long an answer stays good.
+    const FRESH: Duration = Duration::from_secs(1);
+    /// Bound of one question.
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// The last answer if it is fresh, a new one otherwise; of many who ask at once, one goes and asks.
+    async fn probe(&self, state: &State) -> Probe {
+        let mut last = self.0.lock().await;
+        if let Some((asked, probe)) = &*last
+            && asked.elapsed() < Self::FRESH
+        {
+            return probe.clone();
+        }
+        let begun = Instant::now();
+        let answer = timeout(Self::PATIENCE, state.services.store.ping()).await;
+        let output = match answer {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => {
+                slog::warn!(state.log, "the store does not answer"; "event.name" => "store.unhealthy", "error.message" => %error);
+                Some("the store failed")
+            }
+            Err(_) => Some("the store did not answer in time"),
+        };
+        let probe = Probe {
+            component_type: "datastore",
+            status: if output.is_none() { Status::Pass } else { Status::Fail },
+            observed_value: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            observed_unit: "ms",
+            time: state.services.links.now().to_string(),
+            output,
+        };
+        *last = Some((Instant::now(), probe.clone()));
+        probe
+    }
+}

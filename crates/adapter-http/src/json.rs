@@ -1,0 +1,266 @@
+//! JSON bodies, read so that everything wrong with them can be named at once: unknown fields, fields given
+//! twice, and every wrong value.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::problem::FieldProblem;
+
+/// A JSON value that keeps fields given twice.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Json {
+    Null,
+    Bool(bool),
+    Number(serde_json::Number),
+    String(String),
+    Array(Vec<Json>),
+    Object(Vec<(String, Json)>),
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+        Ok(Json::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(Json::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+        Ok(serde_json::Number::from_f64(value).map_or(Json::Null, Json::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Json, E> {
+        Ok(Json::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(Json::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Json, A::Error> {
+        let mut object = Vec::new();
+        while let Some(field) = fields.next_entry()? {
+            object.push(field);
+        }
+        Ok(Json::Object(object))
+    }
+}
+
+/// The fields of one object, taken one by one; what is wrong is collected.
+#[derive(Debug)]
+pub(crate) struct Fields {
+    /// JSON Pointer to the object, empty for the whole body.
+    at: String,
+    fields: Vec<(String, Json)>,
+    problems: Vec<FieldProblem>,
+}
+
+impl Fields {
+    /// The fields of `json`, which is the value at the JSON Pointer `at`.
+    pub(crate) fn of(json: Json, at: &str) -> Self {
+        let mut problems = Vec::new();
+        let fields = if let Json::Object(fields) = json {
+            fields
+        } else {
+            problems.push(field_problem(at.to_owned(), "wrong-type", "must be an object"));
+            Vec::new()
+        };
+        Self { at: at.to_owned(), fields, problems }
+    }
+
+    /// Takes the field out; `None` if it is missing. Given twice it is a problem.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Json> {
+        let index = self.fields.iter().position(|(field, _)| field == name)?;
+        let (_, value) = self.fields.remove(index);
+        if self.fields.iter().any(|(field, _)| field == name) {
+            self.fields.retain(|(field, _)| field != name);
+            self.fault(name, "duplicate", "is given twice");
+        }
+        Some(value)
+    }
+
+    /// Takes a field that may be missing; `null` counts as missing.
+    pub(crate) fn optional<T>(&mut self, name: &str, read: impl FnOnce(Json) -> Result<T, Fault>) -> Option<T> {
+        match self.take(name)? {
+            Json::Null => None,
+            value => self.check(name, read(value)),
+        }
+    }
+
+    /// Takes a field that must be there.
+    pub(crate) fn required<T>(&mut self, name: &str, read: impl FnOnce(Json) -> Result<T, Fault>) -> Option<T> {
+        match self.take(name) {
+            Some(value) => self.check(name, read(value)),
+            None => {
+                self.fault(name, "required", "is required");
+                None
+            }
+        }
+    }
+
+    /// Takes a field of a merge patch: missing leaves as it is, `null` clears.
+    pub(crate) fn patch<T>(&mut self, name: &str, read: impl FnOnce(Json) -> Result<T, Fault>) -> Option<Option<T>> {
+        match self.take(name)? {
+            Json::Null => Some(None),
+            value => self.check(name, read(value)).map(Some),
+        }
+    }
+
+    fn check<T>(&mut self, name: &str, read: Result<T, Fault>) -> Option<T> {
+        read.map_err(|Fault { code, detail }| self.fault(name, code, &detail)).ok()
+    }
+
+    /// Records what is wrong with a field.
+    pub(crate) fn fault(&mut self, name: &str, code: &'static str, detail: &str) {
+        self.problems.push(field_problem(pointer(&self.at, name), code, detail));
+    }
+
+    /// What is left is unknown. Everything that is wrong, in one list.
+    pub(crate) fn finish(mut self) -> Vec<FieldProblem> {
+        for (name, _) in std::mem::take(&mut self.fields) {
+            self.fault(&name, "unknown-field", "is not a field of this body");
+        }
+        self.problems
+    }
+}
+
+/// What is wrong with a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) code: &'static str,
+    pub(crate) detail: String,
+}
+
+impl Fault {
+    pub(crate) fn new(code: &'static str, detail: impl fmt::Display) -> Self {
+        Self { code, detail: detail.to_string() }
+    }
+}
+
+pub(crate) fn field_problem(pointer: String, code: &'static str, detail: &str) -> FieldProblem {
+    FieldProblem { pointer, code, detail: detail.to_owned() }
+}
+
+/// A JSON Pointer one step further (RFC 6901 §3). Names are cut: a caller needs no megabyte back.
+fn pointer(at: &str, name: &str) -> String {
+    let name: String = name.chars().take(100).collect();
+    format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+pub(crate) fn string(json: Json) -> Result<String, Fault> {
+    match json {
+        Json::String(text) => Ok(text),
+        _ => Err(Fault::new("wrong-type", "must be a string")),
+    }
+}
+
+pub(crate) fn boolean(json: Json) -> Result<bool, Fault> {
+    match json {
+        Json::Bool(value) => Ok(value),
+        _ => Err(Fault::new("wrong-type", "must be true or false")),
+    }
+}
+
+/// A whole number; `3.0` is one, as JSON Schema has it.
+pub(crate) fn whole_number(json: Json) -> Result<i64, Fault> {
+    let wrong = || Fault::new("wrong-type", "must be a whole number");
+    match json {
+        Json::Number(number) => number
+            .as_i64()
+            .or_else(|| {
+                number.as_f64().and_then(|value| format!("{value:.0}").parse().ok().filter(|_| value.fract() == 0.0))
+            })
+            .ok_or_else(wrong),
+        _ => Err(wrong()),
+    }
+}
+
+pub(crate) fn strings(json: Json) -> Result<Vec<String>, Fault> {
+    match json {
+        Json::Array(items) => items.into_iter().map(string).collect(),
+        _ => Err(Fault::new("wrong-type", "must be an array of strings")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(text: &str) -> Fields {
+        Fields::of(serde_json::from_str(text).expect("JSON"), "")
+    }
+
+    fn told(problems: &[FieldProblem]) -> Vec<(&str, &str)> {
+        problems.iter().map(|problem| (problem.pointer.as_str(), problem.code)).collect()
+    }
+
+    #[test]
+    fn everything_wrong_is_named_at_once() {
+        let mut fields = fields(r#"{"a":1,"b":"x","b":"y","c/~":0,"e":null}"#);
+        assert_eq!(fields.required("a", string), None);
+        assert_eq!(fields.required("b", string), Some("x".to_owned()));
+        assert_eq!(fields.required("d", string), None);
+        assert_eq!(fields.optional("e", string), None);
+        let problems = fields.finish();
+        assert_eq!(
+            told(&problems),
+            [("/a", "wrong-type"), ("/b", "duplicate"), ("/d", "required"), ("/c~1~0", "unknown-field")]
+        );
+    }
+
+    #[test]
+    fn a_patch_tells_missing_from_null() {
+        let mut fields = fields(r#"{"a":null,"b":"x"}"#);
+        assert_eq!(fields.patch("a", string), Some(None));
+        assert_eq!(fields.patch("b", string), Some(Some("x".to_owned())));
+        assert_eq!(fields.patch("c", string), None);
+        assert!(fields.finish().is_empty());
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_is_one_problem() {
+        assert_eq!(told(&fields("[1]").finish()), [("", "wrong-type")]);
+    }
+
+    #[test]
+    fn whole_numbers_may_be_written_as_floats() {
+        let number = |text: &str| whole_number(serde_json::from_str(text).expect("JSON"));
+        assert_eq!(number("302"), Ok(302));
+        assert_eq!(number("302.0"), Ok(302));
+        assert!(number("302.5").is_err());
+        assert!(number("1e300").is_err());
+        assert!(number("\"302\"").is_err());
+    }
+}

@@ -1,0 +1,159 @@
+//! The outermost middleware: gives every request its names, survives panics, makes every failure a problem,
+//! and sees to its log line, whatever happens inside.
+
+use std::{panic::AssertUnwindSafe, rc::Rc, time::Instant};
+
+use actix_web::{
+    Error, HttpMessage,
+    body::BoxBody,
+    dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
+    http::header::{self, HeaderName, HeaderValue},
+    web,
+};
+use futures_util::{
+    FutureExt,
+    future::{LocalBoxFuture, Ready, ready},
+};
+
+use crate::{
+    access_log::AccessLine,
+    context::Context,
+    health::HEALTH_JSON,
+    problem::{Problem, ProblemKind},
+    state::State,
+    wire::{REJECTED_HEADER, Rejection},
+};
+
+/// Makes the middleware.
+pub(crate) struct Observe(pub(crate) web::Data<State>);
+
+impl<S> Transform<S, ServiceRequest> for Observe
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = Error> + 'static,
+{
+    type Response = ServiceResponse<BoxBody>;
+    type Error = Error;
+    type InitError = ();
+    type Transform = Observing<S>;
+    type Future = Ready<Result<Observing<S>, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(Observing { service: Rc::new(service), state: self.0.clone() }))
+    }
+}
+
+/// The middleware.
+pub(crate) struct Observing<S> {
+    service: Rc<S>,
+    state: web::Data<State>,
+}
+
+impl<S> Service<ServiceRequest> for Observing<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = Error> + 'static,
+{
+    type Response = ServiceResponse<BoxBody>;
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<ServiceResponse<BoxBody>, Error>>;
+
+    forward_ready!(service);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let begun = Instant::now();
+        let state = self.state.clone();
+        let entropy = state.services.entropy.as_ref();
+        let context = Rc::new(Context::new(request.headers(), entropy, state.settings.request_timeout));
+        request.extensions_mut().insert(Rc::clone(&context));
+        let mut line = AccessLine::begin(&state.log, &request, Rc::clone(&context), begun);
+        let handle = request.request().clone();
+        let rejection = rejection(&request, &state.rejection_nonce);
+        let instance = rejection.is_none().then(|| handle.path().to_owned());
+        if rejection.is_some() {
+            line.note_rejection();
+        }
+        let service = Rc::clone(&self.service);
+        async move {
+            let outcome = match rejection {
+                Some(problem) => Outcome::Problem(problem),
+                None => match AssertUnwindSafe(service.call(request)).catch_unwind().await {
+                    Ok(result) => Outcome::of(result),
+                    Err(_panic) => Outcome::Problem(Problem::new(ProblemKind::Internal).caused_by(Panicked)),
+                },
+            };
+            let mut response = match outcome {
+                Outcome::Answer(response) => response,
+                Outcome::Problem(problem) => {
+                    line.note_problem(&problem);
+                    let answer = problem.to_response(context.request_id.as_str(), instance.as_deref());
+                    ServiceResponse::new(handle, answer)
+                }
+            };
+            name(&mut response, &context);
+            line.finish(&response);
+            Ok(response)
+        }
+        .boxed_local()
+    }
+}
+
+/// A handler panicked; the panic hook has said where.
+#[derive(Debug, thiserror::Error)]
+#[error("the handler panicked")]
+struct Panicked;
+
+/// What the stream guard found, if this request is its stand-in for one that never got through.
+fn rejection(request: &ServiceRequest, nonce: &str) -> Option<Problem> {
+    let value = request.headers().get(REJECTED_HEADER)?;
+    let kind = match Rejection::from_header(nonce, value.as_bytes())? {
+        Rejection::Malformed => ProblemKind::MalformedRequest,
+        Rejection::HeadersTooLarge => ProblemKind::HeadersTooLarge,
+        Rejection::HeadTimeout => ProblemKind::RequestTimeout,
+    };
+    Some(Problem::new(kind))
+}
+
+/// What came of a request.
+enum Outcome {
+    /// An answer to be sent as it is.
+    Answer(ServiceResponse<BoxBody>),
+    /// A failure, ours or the framework's.
+    Problem(Problem),
+}
+
+impl Outcome {
+    fn of(result: Result<ServiceResponse<BoxBody>, Error>) -> Self {
+        let status = match result {
+            Ok(response) => {
+                let status = response.status();
+                let good = !status.is_client_error() && !status.is_server_error();
+                let health = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == HEALTH_JSON);
+                if good || health {
+                    return Self::Answer(response);
+                }
+                match problem_in(&response) {
+                    Some(problem) => return Self::Problem(problem),
+                    None => status,
+                }
+            }
+            Err(error) => error.as_response_error().status_code(),
+        };
+        Self::Problem(Problem::new(ProblemKind::of_status(status)))
+    }
+}
+
+/// The problem a handler failed with; the framework kept it with its own answer.
+fn problem_in(response: &ServiceResponse<BoxBody>) -> Option<Problem> {
+    response.response().error()?.as_error::<Problem>().cloned()
+}
+
+/// Every answer carries the names of its request, and is never taken for anything but what it says it is.
+fn name(response: &mut ServiceResponse<BoxBody>, context: &Context) {
+    let headers = response.headers_mut();
+    let mut set = |name: &'static str, value: &str| {
+        let value = HeaderValue::from_str(value).expect("ids are plain ASCII");
+        headers.insert(HeaderName::from_static(name), value);
+    };
+    set("x-request-id", context.request_id.as_str());
+    set("traceparent", &context.trace.traceparent());
+    set("x-content-type-options", "nosniff");
+}

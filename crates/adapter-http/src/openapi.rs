@@ -1,0 +1,212 @@
+//! The OpenAPI document, made from the handlers, and the table of routes that is read off it.
+
+use actix_web::{App, http::Method};
+use utoipa::{
+    OpenApi,
+    openapi::{
+        Components, Content, HttpMethod, OpenApi as Document, PathItem, Ref, RefOr, Response,
+        path::Operation,
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+use utoipa_actix_web::{AppExt, scope, service_config::ServiceConfig};
+
+use crate::{
+    api, docs, health, pages, preview,
+    problem::{PROBLEM_JSON, ProblemBody, ProblemKind},
+    redirect,
+};
+
+/// Every route there is. The two that take any code come last.
+pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
+    config
+        .service(
+            scope("/api/v1")
+                .service(api::claim::claim)
+                .service(api::batch::claim_batch)
+                .service(api::list::list)
+                .service(api::read::read)
+                .service(api::edit::edit)
+                .service(api::delete::delete)
+                .service(api::reactivate::reactivate)
+                .service(api::history::history)
+                .service(api::keys::create)
+                .service(api::keys::list)
+                .service(api::keys::revoke),
+        )
+        .service(health::livez)
+        .service(health::readyz)
+        .service(health::health)
+        .service(docs::document)
+        .service(docs::errors)
+        .service(docs::asset)
+        .service(docs::reader)
+        .service(pages::front)
+        .service(pages::robots)
+        .service(pages::favicon)
+        .service(pages::security)
+        .service(preview::preview)
+        .service(redirect::follow);
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Signpost",
+        description = "A URL shortener that manages a link's whole life: the same URL gives the same link, a deleted link is brought back, a code is never given to another link.",
+        license(name = "GPL-3.0-or-later", identifier = "GPL-3.0-or-later")
+    ),
+    tags(
+        (name = "links", description = "Claim, read, list, edit, delete, reactivate"),
+        (name = "keys", description = "API keys (scope `admin`)"),
+        (name = "redirects", description = "What visitors see"),
+        (name = "health", description = "For probes and people on call"),
+        (name = "pages", description = "Documentation and files that are not links")
+    ),
+    components(schemas(ProblemBody))
+)]
+struct Base;
+
+/// The document.
+pub(crate) fn document(public_url: &str) -> Document {
+    let (_, mut document) = App::new().into_utoipa_app().openapi(Base::openapi()).configure(routes).split_for_parts();
+    document.servers = Some(vec![utoipa::openapi::Server::new(public_url)]);
+    let components = document.components.get_or_insert_with(Components::new);
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("sgn_…").build();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    let header = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
+    components.add_security_scheme("header", SecurityScheme::ApiKey(header));
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations(item) {
+            add_problems(path, &method, operation);
+        }
+    }
+    document
+}
+
+/// The document as JSON, for `signpost openapi`.
+pub fn openapi_json(public_url: &str) -> String {
+    document(public_url).to_pretty_json().expect("an OpenAPI document is JSON")
+}
+
+fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
+    let methods = [
+        (HttpMethod::Get, &mut item.get),
+        (HttpMethod::Head, &mut item.head),
+        (HttpMethod::Post, &mut item.post),
+        (HttpMethod::Patch, &mut item.patch),
+        (HttpMethod::Delete, &mut item.delete),
+    ];
+    methods.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?))).collect()
+}
+
+/// What can go wrong follows from what an operation has: a key, a body, a name in its path, a store.
+fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
+    use ProblemKind as Kind;
+    let mut kinds =
+        vec![Kind::MalformedRequest, Kind::HeadersTooLarge, Kind::RequestTimeout, Kind::Internal, Kind::Unavailable];
+    if operation.security.is_some() {
+        kinds.extend([Kind::Unauthenticated, Kind::Forbidden]);
+    }
+    if operation.request_body.is_some() {
+        kinds.extend([Kind::PayloadTooLarge, Kind::UnsupportedMediaType]);
+    }
+    if operation.security.is_some() {
+        kinds.push(Kind::ValidationFailed);
+        if *method != HttpMethod::Get {
+            kinds.push(Kind::StorageFull);
+        }
+    }
+    if path.contains('{') {
+        kinds.push(Kind::NotFound);
+    }
+    if path.ends_with('+') {
+        kinds.push(Kind::NotAcceptable);
+    }
+    for kind in kinds {
+        let entry = kind.entry();
+        let reference = RefOr::Ref(Ref::from_schema_name("Problem"));
+        let content = Content::builder().schema(Some(reference)).build();
+        let response = Response::builder().description(entry.title).content(PROBLEM_JSON, content).build();
+        operation.responses.responses.entry(entry.status.to_string()).or_insert(RefOr::T(response));
+    }
+}
+
+/// Which methods which paths have.
+#[derive(Debug)]
+pub(crate) struct RouteTable(Vec<(Vec<String>, Vec<Method>)>);
+
+impl RouteTable {
+    pub(crate) fn of(document: &mut Document) -> Self {
+        let mut routes = Vec::new();
+        for (path, item) in &mut document.paths.paths {
+            let methods = operations(item).into_iter().map(|(method, _)| match method {
+                HttpMethod::Get => Method::GET,
+                HttpMethod::Head => Method::HEAD,
+                HttpMethod::Post => Method::POST,
+                HttpMethod::Patch => Method::PATCH,
+                _ => Method::DELETE,
+            });
+            routes.push((path.split('/').map(str::to_owned).collect(), methods.collect()));
+        }
+        Self(routes)
+    }
+
+    /// The methods of a path, for `Allow`; `None` if there is no such path.
+    pub(crate) fn allowed(&self, path: &str) -> Option<String> {
+        let segments: Vec<_> = path.split('/').collect();
+        let mut fitting: Vec<_> = self.0.iter().filter(|(template, _)| fits(template, &segments)).collect();
+        // A literal path is itself, not a code.
+        fitting.sort_by_key(|(template, _)| template.iter().filter(|part| part.starts_with('{')).count());
+        let (_, methods) = fitting.first()?;
+        Some(methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", "))
+    }
+}
+
+fn fits(template: &[String], segments: &[&str]) -> bool {
+    let part_fits = |(part, segment): (&String, &&str)| match part.strip_prefix('{') {
+        Some(parameter) if parameter.ends_with('+') => segment.len() > 1 && segment.ends_with('+'),
+        Some(_) => !segment.is_empty() && !segment.ends_with('+'),
+        None => part == segment,
+    };
+    template.len() == segments.len() && template.iter().zip(segments).all(part_fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::code::is_reserved;
+
+    use super::*;
+
+    #[test]
+    fn every_word_that_a_route_uses_is_reserved() {
+        for path in document("http://127.0.0.1:8080").paths.paths.keys() {
+            let word = path.split('/').nth(1).unwrap_or_default();
+            let could_be_a_code = domain::code::Code::parse_alias(word).is_ok();
+            assert!(!could_be_a_code || is_reserved(word), "{path}");
+        }
+        for word in ["api", "docs", "health", "livez", "readyz", "metrics"] {
+            assert!(is_reserved(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn the_table_knows_the_methods_of_each_path() {
+        let table = RouteTable::of(&mut document("http://127.0.0.1:8080"));
+        for (path, methods) in [
+            ("/api/v1/links", Some("GET, POST")),
+            ("/api/v1/links/batch", Some("POST")),
+            ("/api/v1/links/abc", Some("GET, PATCH, DELETE")),
+            ("/api/v1/links/abc/reactivate", Some("POST")),
+            ("/api/v1/keys/abc", Some("DELETE")),
+            ("/abc", Some("GET, HEAD")),
+            ("/abc+", Some("GET, HEAD")),
+            ("/livez", Some("GET, HEAD")),
+            ("/", Some("GET, HEAD")),
+            ("/a/b", None),
+            ("/api/v1/links/", None),
+        ] {
+            assert_eq!(table.allowed(path).as_deref(), methods, "{path}");
+        }
+    }
+}

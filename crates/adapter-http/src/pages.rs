@@ -1,0 +1,80 @@
+//! The few pages and files that are not links: the front page, robots, icon, security contact.
+
+use actix_web::{
+    HttpResponse, Responder, get,
+    http::header::{self, ContentType},
+    route, web,
+};
+
+use crate::state::State;
+
+/// No script, nothing from elsewhere, nobody's frame.
+const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// A small page for people.
+pub(crate) fn html(title: &str, body: &str) -> HttpResponse {
+    let page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title} – Signpost</title>\n\
+         <style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem;color:#222;background:#fff}}\
+         code{{background:#eee;padding:.1em .3em}}a{{color:#05c;overflow-wrap:anywhere}}td,th{{text-align:left;vertical-align:top;padding:.3rem .6rem .3rem 0}}\
+         @media(prefers-color-scheme:dark){{body{{color:#ddd;background:#181818}}code{{background:#333}}a{{color:#8bf}}}}</style>\n\
+         </head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
+    );
+    HttpResponse::Ok()
+        .content_type(ContentType::html())
+        .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .insert_header((header::X_FRAME_OPTIONS, "DENY"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::VARY, "accept"))
+        .insert_header(("x-robots-tag", "noindex"))
+        .body(page)
+}
+
+/// Text as it may stand in HTML, attributes included.
+pub(crate) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+/// What this is and where its documentation is, or the operator's own page.
+#[utoipa::path(method(get, head), path = "/", tag = "pages", operation_id = "front_page",
+    responses(
+        (status = 200, description = "What this is", body = String, content_type = "text/html"),
+        (status = 302, description = "The operator's own page", headers(("Location" = String)))))]
+#[route("/", method = "GET", method = "HEAD")]
+pub(crate) async fn front(state: web::Data<State>) -> impl Responder {
+    match &state.settings.landing_url {
+        Some(url) => HttpResponse::Found().insert_header((header::LOCATION, url.as_str())).finish(),
+        None => html(
+            "URL shortener",
+            "<h1>Signpost</h1>\n<p>This is a URL shortener. Add <code>+</code> to a short address to see where it leads.</p>\n\
+             <p><a href=\"/docs\">API documentation</a> · <a href=\"/docs/errors\">Errors</a></p>\n",
+        ),
+    }
+}
+
+/// Short addresses are not for search engines.
+#[utoipa::path(path = "/robots.txt", tag = "pages", operation_id = "robots",
+    responses((status = 200, description = "Rules for crawlers", body = String, content_type = "text/plain")))]
+#[get("/robots.txt")]
+pub(crate) async fn robots() -> impl Responder {
+    HttpResponse::Ok().content_type(ContentType::plaintext()).body("User-agent: *\nDisallow: /\n")
+}
+
+/// There is no icon; browsers ask anyway.
+#[utoipa::path(path = "/favicon.ico", tag = "pages", operation_id = "favicon",
+    responses((status = 204, description = "None")))]
+#[get("/favicon.ico")]
+pub(crate) async fn favicon() -> impl Responder {
+    HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, "public, max-age=86400")).finish()
+}
+
+/// Whom to tell of a weakness (RFC 9116): nobody is named, and a code is never looked up here.
+#[utoipa::path(path = "/.well-known/security.txt", tag = "pages", operation_id = "security_contact",
+    responses((status = 204, description = "Nobody is named")))]
+#[get("/.well-known/security.txt")]
+pub(crate) async fn security() -> impl Responder {
+    HttpResponse::NoContent().finish()
+}

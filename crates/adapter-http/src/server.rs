@@ -1,0 +1,146 @@
+//! The server: listener, workers, the stream guard, and the application behind it.
+
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
+
+use actix_http::HttpService;
+use actix_server::{Server, ServerHandle};
+use actix_service::{ServiceFactoryExt, fn_service, map_config};
+use actix_web::{
+    App, HttpRequest, HttpResponse,
+    body::BoxBody,
+    dev::{AppConfig, ServiceFactory, ServiceRequest, ServiceResponse},
+    http::header::{self, HeaderValue},
+    rt::net::TcpStream,
+    web,
+};
+use slog::Logger;
+use utoipa_actix_web::AppExt;
+
+use crate::{
+    health::Prober,
+    observe::Observe,
+    openapi::{RouteTable, document, routes},
+    problem::{Problem, ProblemKind},
+    state::{Phase, Services, Settings, State},
+    wire::{GuardedStream, WireLimits},
+};
+
+/// How the server listens.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Threads that serve connections.
+    pub workers: usize,
+    /// Most connections at once, over all workers.
+    pub max_connections: usize,
+    /// How long a connection may stay idle between requests.
+    pub keep_alive: Duration,
+    /// Bound of receiving the head of a request.
+    pub head_timeout: Duration,
+    /// Bound of finishing open requests when the server stops.
+    pub shutdown_timeout: Duration,
+}
+
+/// Most bytes of the head of a request.
+const HEAD_LIMIT: usize = 16 * 1024;
+/// Most header fields of a request.
+const HEADER_LIMIT: usize = 64;
+
+/// Starts to serve on `listener`. The server runs while its future is polled; signals are the caller's.
+pub fn serve(
+    listener: TcpListener,
+    options: &ServerOptions,
+    services: Services,
+    settings: Settings,
+    phase: Phase,
+    log: Logger,
+) -> io::Result<(Server, ServerHandle)> {
+    let limits = WireLimits {
+        head_bytes: HEAD_LIMIT,
+        headers: HEADER_LIMIT,
+        head_timeout: options.head_timeout,
+        body_timeout: settings.body_timeout,
+    };
+    let state = web::Data::new(state(services, settings, phase, log));
+    let keep_alive = options.keep_alive;
+    let builder = Server::build()
+        .workers(options.workers)
+        .max_concurrent_connections(options.max_connections.div_ceil(options.workers))
+        .shutdown_timeout(options.shutdown_timeout.as_secs().max(1))
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let server = builder
+        .listen("http", listener, move || {
+            let (state, stopping) = (state.clone(), stopping.clone());
+            let nonce = Arc::clone(&state.rejection_nonce);
+            let guard = fn_service(move |stream: TcpStream| {
+                let peer = stream.peer_addr().ok();
+                // Small answers must not wait for a full packet; without this they are only slower.
+                let _slower = stream.set_nodelay(true);
+                let guarded = GuardedStream::new(stream, limits, Arc::clone(&nonce));
+                async move { Ok::<_, actix_http::error::DispatchError>((guarded, peer)) }
+            });
+            let http = HttpService::build()
+                .keep_alive(keep_alive)
+                // The stream guard has a timer for every head, not only the first.
+                .client_request_timeout(Duration::ZERO)
+                .client_disconnect_timeout(Duration::from_secs(1))
+                .graceful_shutdown_signal(move || {
+                    let stopping = stopping.clone();
+                    async move { stopping.notified().await }
+                })
+                .h1(map_config(app(state), |()| AppConfig::default()));
+            guard.and_then(http)
+        })?
+        .run();
+    let handle = server.handle();
+    Ok((server, handle))
+}
+
+fn state(services: Services, settings: Settings, phase: Phase, log: Logger) -> State {
+    let mut nonce = [0; 16];
+    services.entropy.fill(&mut nonce);
+    let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut document = document(&settings.public_url);
+    State {
+        routes: RouteTable::of(&mut document),
+        openapi: document.to_json().expect("an OpenAPI document is JSON"),
+        services,
+        settings,
+        phase,
+        prober: Prober::default(),
+        log,
+        rejection_nonce: nonce.into(),
+    }
+}
+
+/// The application, as each worker makes it.
+fn app(
+    state: web::Data<State>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    App::new()
+        .into_utoipa_app()
+        .app_data(state.clone())
+        .configure(routes)
+        .default_service(web::to(nothing_there))
+        .into_app()
+        .wrap(Observe(state))
+}
+
+/// Nothing is at this path, or nothing for this method.
+async fn nothing_there(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse<BoxBody>, Problem> {
+    match state.routes.allowed(request.path()) {
+        None => Err(Problem::new(ProblemKind::NotFound)),
+        Some(methods) => {
+            let allow = HeaderValue::from_str(&methods).expect("methods are ASCII");
+            Err(Problem::new(ProblemKind::MethodNotAllowed).header(header::ALLOW, allow))
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What every handler may use: the services, the settings, and where the process is in its life.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use domain::{
+    ports::{Entropy, Ping},
+    service::{KeyService, LinkService, ResolveService},
+    target::TargetPolicy,
+};
+use slog::Logger;
+
+use crate::health::Prober;
+
+/// The verbs behind the routes.
+#[derive(Clone)]
+pub struct Services {
+    /// Links.
+    pub links: LinkService,
+    /// API keys.
+    pub keys: KeyService,
+    /// Redirects.
+    pub resolver: ResolveService,
+    /// The store's liveness, for `/health`.
+    pub store: Arc<dyn Ping>,
+    /// Names for requests and traces.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl std::fmt::Debug for Services {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Services").finish_non_exhaustive()
+    }
+}
+
+/// How the routes behave.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Base of every `short_url`, without a slash at the end.
+    pub public_url: String,
+    /// Where `/` redirects, instead of showing a page.
+    pub landing_url: Option<String>,
+    /// Which targets are allowed.
+    pub targets: TargetPolicy,
+    /// Whether callers without a key may claim.
+    pub anonymous_may_claim: bool,
+    /// Bound of all calls to the store that one API request makes.
+    pub request_timeout: Duration,
+    /// Bound of the store call of a redirect.
+    pub redirect_timeout: Duration,
+    /// Bound of receiving a body.
+    pub body_timeout: Duration,
+}
+
+/// Where the process is in its life; readiness follows from it.
+#[derive(Clone, Debug, Default)]
+pub struct Phase(Arc<AtomicU8>);
+
+impl Phase {
+    const STARTING: u8 = 0;
+    const READY: u8 = 1;
+    const DRAINING: u8 = 2;
+
+    /// The store is usable: send traffic. Has no effect once draining has begun.
+    pub fn become_ready(&self) {
+        // Only from starting: a process that drains is never ready again.
+        let _unless_draining =
+            self.0.compare_exchange(Self::STARTING, Self::READY, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// The process ends soon: send no more traffic.
+    pub fn begin_draining(&self) {
+        self.0.store(Self::DRAINING, Ordering::Release);
+    }
+
+    /// Whether to send traffic here.
+    pub fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::READY
+    }
+
+    /// Its name, for people.
+    pub fn name(&self) -> &'static str {
+        match self.0.load(Ordering::Acquire) {
+            Self::STARTING => "starting",
+            Self::READY => "ready",
+            _ => "draining",
+        }
+    }
+}
+
+/// One for the whole process, shared by all workers.
+pub(crate) struct State {
+    pub(crate) services: Services,
+    pub(crate) settings: Settings,
+    pub(crate) phase: Phase,
+    pub(crate) prober: Prober,
+    pub(crate) log: Logger,
+    /// Proves that a rejection came from our own stream guard.
+    pub(crate) rejection_nonce: Arc<str>,
+    /// The OpenAPI document, as it is served.
+    pub(crate) openapi: String,
+    /// Paths and their methods, read from the document.
+    pub(crate) routes: crate::openapi::RouteTable,
+}

@@ -1,0 +1,170 @@
+//! Framing: where each request of a connection begins and ends, in whatever pieces its bytes arrive.
+
+use memchr::memchr2;
+
+use super::{
+    Rejection, WireLimits,
+    chunked::{ChunkedBody, CorruptBody, take},
+    head,
+};
+
+/// Most bytes of empty lines in front of a request: two CRLFs, which old clients send after a body (RFC 9112
+/// section 2.2). They pass along with the head; the parser behind skips them too.
+const LEADING_BYTES: usize = 4;
+
+/// The state of one connection's incoming bytes.
+#[derive(Debug)]
+pub(super) struct Framing {
+    limits: WireLimits,
+    scan: HeadScan,
+    /// What is left of the body whose head has passed.
+    body: Option<Body>,
+    has_passed_a_head: bool,
+}
+
+/// What may happen to the bytes that have come so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing yet.
+    NeedMore,
+    /// So many bytes may pass: a head, and what has come of its body.
+    Request(usize),
+    /// So many bytes may pass, all of the current body.
+    Body(usize),
+    /// No byte may pass, now or later.
+    Reject(Rejection),
+}
+
+/// What the peer is in the middle of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Has not sent anything yet.
+    Unopened,
+    /// Between two requests.
+    Idle,
+    /// Within a head.
+    Head,
+    /// Within a body.
+    Body,
+}
+
+/// The rest of a body.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    /// Ends after so many bytes.
+    Sized { left: u64 },
+    /// Says itself where it ends.
+    Chunked(ChunkedBody),
+}
+
+impl Framing {
+    /// A connection of which no byte has come.
+    pub(super) fn new(limits: WireLimits) -> Self {
+        Self { limits, scan: HeadScan::default(), body: None, has_passed_a_head: false }
+    }
+
+    /// Judges the bytes that have come and not passed yet.
+    ///
+    /// Bytes that may pass have to be gone from the front of the next `buffer`; all others have to be in it again.
+    /// A verdict never reaches into a second request.
+    pub(super) fn inspect(&mut self, buffer: &[u8]) -> Result<Verdict, CorruptBody> {
+        if self.is_at_head() {
+            Ok(self.inspect_head(buffer).unwrap_or_else(Verdict::Reject))
+        } else {
+            self.pass_body(buffer).map(Verdict::Body)
+        }
+    }
+
+    /// Whether the next byte to pass begins a request.
+    pub(super) fn is_at_head(&self) -> bool {
+        self.body.is_none()
+    }
+
+    /// What the peer is in the middle of, with so many of its bytes not passed yet.
+    pub(super) fn stage(&self, waiting_bytes: usize) -> Stage {
+        if !self.is_at_head() {
+            Stage::Body
+        } else if waiting_bytes > self.scan.start {
+            Stage::Head
+        } else if self.has_passed_a_head {
+            Stage::Idle
+        } else {
+            Stage::Unopened
+        }
+    }
+
+    fn inspect_head(&mut self, buffer: &[u8]) -> Result<Verdict, Rejection> {
+        let Some(end) = self.scan.find_end(buffer, self.limits.head_bytes)? else {
+            return Ok(Verdict::NeedMore);
+        };
+        let (head, rest) = buffer.split_at(end);
+        self.body = head::judge(head, &self.limits)?;
+        let passed = self.pass_body(rest).map_err(|CorruptBody| {
+            // The head is still ours, so this body can be refused in words.
+            self.body = None;
+            Rejection::Malformed
+        })?;
+        self.scan = HeadScan::default();
+        self.has_passed_a_head = true;
+        Ok(Verdict::Request(end + passed))
+    }
+
+    fn pass_body(&mut self, bytes: &[u8]) -> Result<usize, CorruptBody> {
+        let (passed, is_complete) = match &mut self.body {
+            None => (0, true),
+            Some(Body::Sized { left }) => (take(left, bytes.len()), *left == 0),
+            Some(Body::Chunked(body)) => (body.advance(bytes)?, body.is_complete()),
+        };
+        if is_complete {
+            self.body = None;
+        }
+        Ok(passed)
+    }
+}
+
+/// The search for the end of a head, which looks at every byte once.
+#[derive(Debug, Default)]
+struct HeadScan {
+    /// Where the request line begins, after any empty lines.
+    start: usize,
+    /// Where the line begins that has not ended yet.
+    line_start: usize,
+    /// How many bytes have been looked at.
+    scanned: usize,
+}
+
+impl HeadScan {
+    /// Where the head ends, if it does within `buffer`.
+    fn find_end(&mut self, buffer: &[u8], head_bytes: usize) -> Result<Option<usize>, Rejection> {
+        let window = &buffer[..buffer.len().min(head_bytes)];
+        while let Some(line_end) = self.find_line_end(window)? {
+            let is_empty = line_end == self.line_start;
+            self.scanned = line_end + 2;
+            self.line_start = self.scanned;
+            if is_empty && line_end > self.start {
+                return Ok(Some(self.scanned));
+            }
+            if is_empty {
+                self.start = self.scanned;
+            }
+            if self.start > LEADING_BYTES {
+                return Err(Rejection::Malformed);
+            }
+        }
+        if buffer.len() < head_bytes { Ok(None) } else { Err(Rejection::HeadersTooLarge) }
+    }
+
+    /// Where the next CRLF is. A CR or LF by itself ends a line for some readers and not for others.
+    fn find_line_end(&mut self, window: &[u8]) -> Result<Option<usize>, Rejection> {
+        let Some(offset) = memchr2(b'\r', b'\n', &window[self.scanned..]) else {
+            self.scanned = window.len();
+            return Ok(None);
+        };
+        self.scanned += offset;
+        match &window[self.scanned..] {
+            [b'\r', b'\n', ..] => Ok(Some(self.scanned)),
+            [b'\r'] => Ok(None), // its LF may be the next byte to come
+            _ => Err(Rejection::Malformed),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Request heads: which complete ones may pass, and how long the body is that follows.
+//!
+//! Two kinds of heads are refused: those that two readers could understand differently (RFC 9112 sections 3.2 and 6),
+//! and those that the parser behind would answer by itself, without our body, log line and request id.
+
+use std::mem;
+
+use actix_web::http::{Method, Uri};
+
+use super::{REJECTED_HEADER, Rejection, WireLimits, chunked::ChunkedBody, framing::Body};
+
+/// Most header fields that can be judged; fewer than the parser behind can read.
+const MOST_HEADERS: usize = 64;
+
+/// Judges a head whose lines all end in CRLF; the body it announces, if it may pass.
+pub(super) fn judge(head: &[u8], limits: &WireLimits) -> Result<Option<Body>, Rejection> {
+    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut request = httparse::Request::new(&mut headers[..limits.headers.min(MOST_HEADERS)]);
+    match request.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Err(httparse::Error::TooManyHeaders) => return Err(Rejection::HeadersTooLarge),
+        Ok(httparse::Status::Partial) | Err(_) => return Err(Rejection::Malformed),
+    }
+    let (Some(method), Some(target), Some(minor_version)) = (request.method, request.path, request.version) else {
+        return Err(Rejection::Malformed);
+    };
+    // After CONNECT the parser behind takes everything up to the end of the connection for a body.
+    let method = Method::from_bytes(method.as_bytes()).ok().filter(|method| *method != Method::CONNECT);
+    let method = method.ok_or(Rejection::Malformed)?;
+    if !is_target(target) {
+        return Err(Rejection::Malformed);
+    }
+    let mut fields = Fields::default();
+    for header in &*request.headers {
+        fields.note(header)?;
+    }
+    let is_readable = match minor_version {
+        // Without a length the parser behind would refuse such a POST by itself (RFC 1945 section 7.2.2).
+        0 => !fields.is_chunked && (fields.length.is_some() || method != Method::POST),
+        _ => fields.has_host,
+    };
+    if is_readable { fields.body(limits) } else { Err(Rejection::Malformed) }
+}
+
+/// The fields that decide how a message is read, each seen at most once.
+#[derive(Default)]
+struct Fields {
+    has_host: bool,
+    is_chunked: bool,
+    length: Option<u64>,
+}
+
+impl Fields {
+    fn note(&mut self, header: &httparse::Header<'_>) -> Result<(), Rejection> {
+        let (name, value) = (header.name, header.value);
+        let acceptable = if name.eq_ignore_ascii_case("host") {
+            is_host(value) && !mem::replace(&mut self.has_host, true)
+        } else if name.eq_ignore_ascii_case("content-length") {
+            content_length(value).is_some_and(|length| self.length.replace(length).is_none())
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            value.eq_ignore_ascii_case(b"chunked") && !mem::replace(&mut self.is_chunked, true)
+        } else if name.eq_ignore_ascii_case("upgrade") {
+            // On this one word, whatever Content-Length says, the parser behind takes everything up to the end of the
+            // connection for a body, and loses step with us. Offers of other protocols it ignores, as it may.
+            !value.eq_ignore_ascii_case(b"websocket")
+        } else {
+            // Ours alone: whoever finds it behind the guard knows that the request is a replacement.
+            !name.eq_ignore_ascii_case(REJECTED_HEADER)
+        };
+        if acceptable { Ok(()) } else { Err(Rejection::Malformed) }
+    }
+
+    fn body(&self, limits: &WireLimits) -> Result<Option<Body>, Rejection> {
+        match (self.is_chunked, self.length) {
+            (true, Some(_)) => Err(Rejection::Malformed),
+            (true, None) => Ok(Some(Body::Chunked(ChunkedBody::new(limits.head_bytes)))),
+            (false, None | Some(0)) => Ok(None),
+            (false, Some(left)) => Ok(Some(Body::Sized { left })),
+        }
+    }
+}
+
+/// Whether the parser behind can read the target and finds a path in it.
+fn is_target(target: &str) -> bool {
+    is_plain_path(target) || Uri::try_from(target).is_ok_and(|uri| !uri.path().is_empty())
+}
+
+/// The targets of nearly all requests, which every parser accepts: no need to allocate a URI for those.
+fn is_plain_path(target: &str) -> bool {
+    target.starts_with('/')
+        && target.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~%?=&+,:;@!$'()*".contains(&byte))
+}
+
+/// Host and port, without userinfo (RFC 9110 section 7.2).
+fn is_host(value: &[u8]) -> bool {
+    !value.is_empty() && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b".:-_~[]%!$&'()*+,;=".contains(byte))
+}
+
+/// Digits and nothing else: no sign, no list, no more than a `u64`.
+fn content_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0_u64, |length, byte| {
+        let digit = char::from(*byte).to_digit(10)?;
+        length.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}

@@ -1,0 +1,315 @@
+//! The guarded stream: whoever reads from it sees well-formed requests only, and one at a time.
+
+use std::{
+    io::{self, IoSlice},
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use actix_rt::net::{ActixStream, Ready};
+use bytes::{Buf as _, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
+
+use super::{
+    Rejection, WireLimits,
+    framing::{Framing, Stage, Verdict},
+};
+
+/// Most bytes we take from a peer that nobody wants any more: the rest of a body after its answer has begun, and what
+/// still comes after a refusal. Without this bound the dispatcher would read a chunked body for ever.
+const UNWANTED_BYTES: usize = 64 * 1024;
+
+/// How long a closing connection waits for the peer to stop sending. To close a socket with unread bytes in it resets
+/// the connection, and the peer may lose the answer that tells it what was wrong.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// An answer that only asks for the body.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A connection between a peer and the HTTP dispatcher, with a guard on the way in.
+///
+/// The next request passes only after the answer to the one before has begun. The dispatcher keeps the method, the
+/// version and the connection option of the request it *read* last for the answer it *writes* next: with a GET in
+/// progress, a HEAD behind it would take the body from the GET's answer and leave its Content-Length. For the same
+/// reason the end of the stream waits for the answer: at that end the dispatcher drops requests it has not begun.
+///
+/// Bytes are read straight into the reader's buffer and stay there if they may pass, as nearly all do.
+pub(crate) struct GuardedStream<S> {
+    inner: S,
+    limits: WireLimits,
+    nonce: Arc<str>,
+    framing: Framing,
+    /// Bytes that have come, or replace such, and have not passed.
+    held: BytesMut,
+    /// How many of the held bytes may pass.
+    ready: usize,
+    input: Input,
+    /// Whether a request has passed and its answer has not begun.
+    answer_due: bool,
+    unwanted_left: usize,
+    /// Runs from the first wait of a head or of a body to its end.
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// Runs once our half of the connection is closed.
+    linger: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    Open,
+    /// The peer has sent its last byte.
+    Ended,
+    /// Whatever the peer may still send, nobody will read it.
+    Refused,
+}
+
+impl<S> GuardedStream<S> {
+    /// Guards a connection that has just been opened. The nonce has to be one that no peer can guess.
+    pub(crate) fn new(inner: S, limits: WireLimits, nonce: Arc<str>) -> Self {
+        Self {
+            inner,
+            limits,
+            nonce,
+            framing: Framing::new(limits),
+            held: BytesMut::new(),
+            ready: 0,
+            input: Input::Open,
+            answer_due: false,
+            unwanted_left: UNWANTED_BYTES,
+            deadline: None,
+            linger: None,
+        }
+    }
+
+    /// Whether what comes next has to wait for the answer to the request before it.
+    fn must_wait(&self) -> bool {
+        self.answer_due && self.framing.is_at_head()
+    }
+
+    /// Acts on a verdict; how many bytes may pass.
+    fn settle(&mut self, verdict: Verdict) -> usize {
+        match verdict {
+            Verdict::NeedMore => 0,
+            Verdict::Request(count) => {
+                self.answer_due = true;
+                self.unwanted_left = UNWANTED_BYTES;
+                self.deadline = None;
+                count
+            }
+            Verdict::Body(count) => self.settle_body(count),
+            Verdict::Reject(rejection) => {
+                self.replace_request(rejection);
+                0
+            }
+        }
+    }
+
+    fn settle_body(&mut self, count: usize) -> usize {
+        if !self.answer_due {
+            let Some(left) = self.unwanted_left.checked_sub(count) else {
+                self.input = Input::Refused;
+                return 0;
+            };
+            self.unwanted_left = left;
+        }
+        if self.framing.is_at_head() {
+            self.deadline = None;
+        }
+        count
+    }
+
+    fn replace_request(&mut self, rejection: Rejection) {
+        self.held = BytesMut::from(rejection.as_request(&self.nonce).as_bytes());
+        self.ready = self.held.len();
+        self.input = Input::Refused;
+        self.answer_due = true;
+        self.unwanted_left = UNWANTED_BYTES;
+    }
+
+    fn hand_on(&mut self, buf: &mut ReadBuf<'_>) {
+        let count = self.ready.min(buf.remaining());
+        buf.put_slice(&self.held[..count]);
+        self.held.advance(count);
+        self.ready -= count;
+        if self.held.is_empty() {
+            // An idle connection should cost no buffer.
+            self.held = BytesMut::new();
+        }
+    }
+
+    /// Runs the clock of what the peer is in the middle of; ready when that has just ended the input.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let stage = self.framing.stage(self.held.len());
+        let limit = match stage {
+            Stage::Unopened | Stage::Head => self.limits.head_timeout,
+            Stage::Body => self.limits.body_timeout,
+            // The dispatcher's own keep-alive clock runs here, and it knows when an answer has ended.
+            Stage::Idle => return Poll::Pending,
+        };
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(deadline.as_mut().poll(cx));
+        match stage {
+            Stage::Head => self.replace_request(Rejection::HeadTimeout),
+            // At the end of the stream an unfinished body fails in the handler that waits for it, which can answer.
+            Stage::Unopened | Stage::Idle | Stage::Body => self.input = Input::Refused,
+        }
+        Poll::Ready(())
+    }
+
+    /// Lets the next request through once an answer begins.
+    ///
+    /// A long answer comes in several writes, and a later one may be taken for the beginning of the next answer. That
+    /// needs a peer that sends requests without waiting; it then loses what this guard adds to the dispatcher: the
+    /// order of reading and writing, and for a body beyond [`UNWANTED_BYTES`] the connection.
+    fn note_answer(&mut self, cx: &Context<'_>) {
+        let was_due = mem::take(&mut self.answer_due);
+        if was_due && (self.input != Input::Open || !self.held.is_empty()) {
+            // The dispatcher waits for input that is already here.
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> GuardedStream<S> {
+    /// Reads once. What may pass stays in `buf`, the rest is held.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.inner).poll_read(cx, buf) {
+            Poll::Ready(outcome) => outcome?,
+            Poll::Pending if self.must_wait() => return Poll::Pending,
+            Poll::Pending => return self.poll_deadline(cx).map(Ok),
+        }
+        let fresh = &buf.filled()[before..];
+        if fresh.is_empty() {
+            self.input = Input::Ended;
+            return Poll::Ready(Ok(()));
+        }
+        let mut passing = 0;
+        if self.held.is_empty() && !self.must_wait() {
+            let verdict = self.framing.inspect(fresh)?;
+            passing = self.settle(verdict);
+        }
+        if self.input == Input::Open {
+            self.held.extend_from_slice(&fresh[passing..]);
+        }
+        buf.set_filled(before + passing);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Throws away what the peer still sends, within bounds; ready when it is time to close.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        if linger.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut scratch = [0; 4096];
+        while self.unwanted_left > 0 {
+            let mut buf = ReadBuf::new(&mut scratch);
+            let outcome = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf));
+            if outcome.is_err() || buf.filled().is_empty() {
+                break;
+            }
+            self.unwanted_left = self.unwanted_left.saturating_sub(buf.filled().len());
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for GuardedStream<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        loop {
+            if this.ready > 0 {
+                this.hand_on(buf);
+            }
+            if buf.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+            if this.must_wait() && (this.input != Input::Open || !this.held.is_empty()) {
+                return Poll::Pending; // until `note_answer`
+            }
+            if this.input != Input::Open {
+                return Poll::Ready(Ok(())); // with nothing filled in, that is the end of the stream
+            }
+            if !this.held.is_empty() {
+                let verdict = this.framing.inspect(&this.held)?;
+                let passing = this.settle(verdict);
+                this.ready += passing;
+                if verdict != Verdict::NeedMore {
+                    continue;
+                }
+            }
+            ready!(this.poll_fill(cx, buf))?;
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.inner).poll_write(cx, buf))?;
+        if buf != CONTINUE {
+            this.note_answer(cx);
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.inner).poll_write_vectored(cx, bufs))?;
+        this.note_answer(cx);
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+        }
+        let may_still_send = match this.input {
+            Input::Open => !this.framing.is_at_head(),
+            Input::Ended => false,
+            Input::Refused => true,
+        };
+        if may_still_send {
+            ready!(this.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: ActixStream> ActixStream for GuardedStream<S> {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        // For half a head this comes too early, which readiness allows: the read after it is pending.
+        let has_input = self.input != Input::Open || !self.held.is_empty();
+        if self.ready > 0 || (has_input && !self.must_wait()) {
+            return Poll::Ready(Ok(Ready::READABLE));
+        }
+        self.inner.poll_read_ready(cx)
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        self.inner.poll_write_ready(cx)
+    }
+}

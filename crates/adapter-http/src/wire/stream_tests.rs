@@ -1,0 +1,276 @@
+//! The guarded stream over an in-memory pipe: what passes, when, and what takes its place.
+
+use std::{future::poll_fn, io, sync::Arc, time::Duration};
+
+use actix_rt::net::{ActixStream as _, UnixStream};
+use futures_util::FutureExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+use super::{GuardedStream, Rejection, WireLimits};
+
+const NONCE: &str = "0123456789abcdef0123456789abcdef";
+const GET: &[u8] = b"GET /abc HTTP/1.1\r\nHost: go.example\r\n\r\n";
+const CHUNKED_POST: &[u8] = b"POST /abc HTTP/1.1\r\nHost: go.example\r\nTransfer-Encoding: chunked\r\n\r\n";
+const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+const SHORT: Duration = Duration::from_millis(20);
+
+fn patient() -> WireLimits {
+    let patience = Duration::from_secs(3600);
+    WireLimits { head_bytes: 16 * 1024, headers: 64, head_timeout: patience, body_timeout: patience }
+}
+
+/// A peer, and the server's guarded end of the connection to it.
+fn connection(limits: WireLimits) -> (DuplexStream, GuardedStream<DuplexStream>) {
+    let (peer, server) = duplex(1024 * 1024);
+    (peer, GuardedStream::new(server, limits, Arc::from(NONCE)))
+}
+
+async fn send(peer: &mut DuplexStream, bytes: &[u8]) {
+    peer.write_all(bytes).await.expect("the pipe is open and large enough");
+}
+
+async fn read(stream: &mut GuardedStream<DuplexStream>) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; 8192];
+    let count = stream.read(&mut bytes).await?;
+    bytes.truncate(count);
+    Ok(bytes)
+}
+
+/// What can be read without waiting, if anything.
+fn read_now(stream: &mut GuardedStream<DuplexStream>) -> Option<Vec<u8>> {
+    read(stream).now_or_never().map(|outcome| outcome.expect("readable"))
+}
+
+#[tokio::test]
+async fn good_request_passes_at_once() {
+    let (mut peer, mut stream) = connection(patient());
+
+    send(&mut peer, GET).await;
+
+    assert_eq!(read_now(&mut stream).as_deref(), Some(GET));
+}
+
+#[tokio::test]
+async fn head_in_pieces_passes_once_it_is_whole() {
+    let (mut peer, mut stream) = connection(patient());
+
+    send(&mut peer, &GET[..20]).await;
+    assert_eq!(read_now(&mut stream), None);
+    send(&mut peer, &GET[20..]).await;
+
+    assert_eq!(read_now(&mut stream).as_deref(), Some(GET));
+}
+
+#[tokio::test]
+async fn small_reader_gets_a_large_head_in_pieces() {
+    let (mut peer, mut stream) = connection(patient());
+    send(&mut peer, GET).await;
+
+    let mut received = Vec::new();
+    let mut piece = [0; 7];
+    while received.len() < GET.len() {
+        let count = stream.read(&mut piece).await.expect("readable");
+        received.extend_from_slice(&piece[..count]);
+    }
+
+    assert_eq!(received, GET);
+}
+
+#[tokio::test]
+async fn next_request_waits_for_the_answer_to_the_one_before() {
+    let (mut peer, mut stream) = connection(patient());
+    send(&mut peer, &[GET, GET].concat()).await;
+
+    assert_eq!(read_now(&mut stream).as_deref(), Some(GET));
+    assert_eq!(read_now(&mut stream), None);
+    stream.write_all(ANSWER).await.expect("writable");
+
+    assert_eq!(read_now(&mut stream).as_deref(), Some(GET));
+}
+
+#[tokio::test]
+async fn interim_answer_is_no_answer() {
+    let (mut peer, mut stream) = connection(patient());
+    send(&mut peer, &[GET, GET].concat()).await;
+
+    assert_eq!(read_now(&mut stream).as_deref(), Some(GET));
+    stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.expect("writable");
+
+    assert_eq!(read_now(&mut stream), None);
+}
+
+#[tokio::test]
+async fn answer_wakes_the_reader_of_a_request_that_waited() {
+    let (mut peer, stream) = connection(patient());
+    send(&mut peer, &[GET, GET].concat()).await;
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut bytes = [0; 8192];
+    assert_eq!(reader.read(&mut bytes).await.expect("readable"), GET.len());
+
+    let next_request = async { reader.read(&mut bytes).await.expect("readable") };
+    let answer = async { writer.write_all(ANSWER).await.expect("writable") };
+    let (count, ()) = tokio::join!(next_request, answer);
+
+    assert_eq!(count, GET.len());
+}
+
+#[tokio::test]
+async fn end_of_the_stream_waits_for_the_answer() {
+    let (mut peer, mut stream) = connection(patient());
+    send(&mut peer, GET).await;
+    peer.shutdown().await.expect("the pipe is open");
+
+    assert_eq!(read_now(&mut stream).as_deref(), Some(GET));
+    assert_eq!(read_now(&mut stream), None);
+    stream.write_all(ANSWER).await.expect("writable");
+
+    assert_eq!(read_now(&mut stream), Some(Vec::new()));
+}
+
+#[tokio::test]
+async fn end_of_the_stream_within_a_head_or_a_body_passes_at_once() {
+    for begun in [&GET[..20], b""] {
+        let (mut peer, mut stream) = connection(patient());
+        send(&mut peer, begun).await;
+        drop(peer);
+        assert_eq!(read_now(&mut stream), Some(Vec::new()));
+    }
+
+    let (mut peer, mut stream) = connection(patient());
+    send(&mut peer, CHUNKED_POST).await;
+    drop(peer);
+    assert_eq!(read_now(&mut stream).as_deref(), Some(CHUNKED_POST));
+    assert_eq!(read_now(&mut stream), Some(Vec::new()));
+}
+
+#[tokio::test]
+async fn bad_head_is_replaced_by_the_last_request_of_the_connection() {
+    let (mut peer, mut stream) = connection(patient());
+    send(&mut peer, b"GET /abc HTTP/1.1\nHost: go.example\r\n\r\n").await;
+    send(&mut peer, GET).await;
+
+    let replacement = format!(
+        "GET /.rejected HTTP/1.1\r\nhost: rejected.invalid\r\nconnection: close\r\n\
+         x-signpost-rejected: {NONCE} malformed\r\n\r\n"
+    );
+    assert_eq!(read_now(&mut stream), Some(replacement.into_bytes()));
+    assert_eq!(read_now(&mut stream), None);
+    stream.write_all(ANSWER).await.expect("writable");
+    assert_eq!(read_now(&mut stream), Some(Vec::new()));
+}
+
+#[tokio::test]
+async fn bad_head_behind_a_good_request_waits_its_turn() {
+    let (mut peer, mut stream) = connection(patient());
+    send(&mut peer, &[GET, b"\n"].concat()).await;
+
+    assert_eq!(read_now(&mut stream).as_deref(), Some(GET));
+    assert_eq!(read_now(&mut stream), None);
+    stream.write_all(ANSWER).await.expect("writable");
+
+    assert_eq!(read_now(&mut stream), Some(Rejection::Malformed.as_request(NONCE).into_bytes()));
+}
+
+#[tokio::test]
+async fn chunk_that_breaks_its_framing_is_an_error() {
+    let (mut peer, mut stream) = connection(patient());
+    send(&mut peer, CHUNKED_POST).await;
+    assert_eq!(read_now(&mut stream).as_deref(), Some(CHUNKED_POST));
+
+    send(&mut peer, b"5\nhello").await;
+
+    let error = read(&mut stream).await.expect_err("a bare LF ends no chunk size");
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+}
+
+#[tokio::test]
+async fn body_is_cut_off_soon_after_its_answer_has_begun() {
+    let (mut peer, mut stream) = connection(patient());
+    send(&mut peer, CHUNKED_POST).await;
+    assert_eq!(read_now(&mut stream).as_deref(), Some(CHUNKED_POST));
+    stream.write_all(ANSWER).await.expect("writable");
+
+    let chunk = format!("400\r\n{}\r\n", "x".repeat(0x400));
+    send(&mut peer, chunk.repeat(256).as_bytes()).await;
+
+    let mut passed = 0;
+    while let Some(bytes) = read_now(&mut stream).filter(|bytes| !bytes.is_empty()) {
+        passed += bytes.len();
+    }
+    assert!((32 * 1024..=64 * 1024).contains(&passed), "{passed} bytes passed");
+    assert_eq!(read_now(&mut stream), Some(Vec::new()));
+}
+
+#[tokio::test]
+async fn half_a_head_is_refused_when_its_time_is_over() {
+    for before in [b"".as_slice(), GET] {
+        let (mut peer, mut stream) = connection(WireLimits { head_timeout: SHORT, ..patient() });
+        if !before.is_empty() {
+            send(&mut peer, before).await;
+            assert_eq!(read_now(&mut stream).as_deref(), Some(before));
+            stream.write_all(ANSWER).await.expect("writable");
+        }
+
+        send(&mut peer, b"GET /abc HTTP/1.1\r\nHost").await;
+
+        let bytes = read(&mut stream).await.expect("readable");
+        assert_eq!(bytes, Rejection::HeadTimeout.as_request(NONCE).into_bytes());
+    }
+}
+
+#[tokio::test]
+async fn silent_connection_ends_without_a_word() {
+    let (_peer, mut stream) = connection(WireLimits { head_timeout: SHORT, ..patient() });
+
+    assert_eq!(read(&mut stream).await.expect("readable"), b"");
+}
+
+#[tokio::test]
+async fn slow_body_ends_when_its_time_is_over() {
+    let (mut peer, mut stream) = connection(WireLimits { body_timeout: SHORT, ..patient() });
+    send(&mut peer, CHUNKED_POST).await;
+    assert_eq!(read_now(&mut stream).as_deref(), Some(CHUNKED_POST));
+
+    send(&mut peer, b"5\r\nhe").await;
+    assert_eq!(read_now(&mut stream).as_deref(), Some(b"5\r\nhe".as_slice()));
+
+    assert_eq!(read(&mut stream).await.expect("readable"), b"");
+}
+
+#[tokio::test]
+async fn closing_takes_what_a_refused_peer_still_sends() {
+    let (mut peer, mut stream) = connection(patient());
+    send(&mut peer, b"\n").await;
+    assert!(read_now(&mut stream).is_some());
+    stream.write_all(ANSWER).await.expect("writable");
+
+    assert!(stream.shutdown().now_or_never().is_none(), "the peer has not finished");
+    send(&mut peer, GET).await;
+    drop(peer);
+
+    stream.shutdown().await.expect("the peer has finished");
+}
+
+#[tokio::test]
+async fn closing_an_idle_connection_waits_for_nobody() {
+    let (mut peer, mut stream) = connection(patient());
+    send(&mut peer, GET).await;
+    assert_eq!(read_now(&mut stream).as_deref(), Some(GET));
+    stream.write_all(ANSWER).await.expect("writable");
+
+    assert!(stream.shutdown().now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn stream_is_ready_while_it_holds_bytes_that_may_pass() {
+    let (mut peer, server) = UnixStream::pair().expect("a pair of sockets");
+    let mut stream = GuardedStream::new(server, patient(), Arc::from(NONCE));
+    // Bare LF: what may pass is the replacement, longer than the reader below takes at once.
+    peer.write_all(b"\n").await.expect("writable");
+    let mut piece = [0; 7];
+    assert_eq!(stream.read(&mut piece).await.expect("readable"), piece.len());
+
+    let readiness = poll_fn(|cx| stream.poll_read_ready(cx)).now_or_never();
+
+    assert!(readiness.is_some_and(|outcome| outcome.expect("ready").is_readable()));
+}
