@@ -1,1 +1,26 @@
-fn main(){}
+//! `signpost`: the URL shortener that an SRE would run. Command line, configuration, wiring; the only place
+//! that names concrete stores.
+
+mod admin_key;
+mod cli;
+mod commands;
+mod config;
+mod effects;
+mod log;
+mod serve;
+mod stores;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    match commands::run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            cli::tell_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -149,20 +149,27 @@ pub enum InvalidTarget {
 #[derive(Clone, Debug, Default)]
 pub struct TargetPolicy {
     allow_private: bool,
-    own_hosts: Vec<String>,
+    own_hosts: Vec<OwnHost>,
+}
+
+/// One of this service's own names: on one port, or on any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct OwnHost {
+    name: String,
+    port: Option<u16>,
 }
 
 impl TargetPolicy {
-    /// `own_hosts` are this service's own names (in any spelling, without port); unless
-    /// `allow_private`, private addresses and internal names are refused as well.
+    /// `own_hosts` are this service's own names in any spelling, with a port (`host:port`) or for every
+    /// port; unless `allow_private`, private addresses and internal names are refused as well.
     pub fn new(allow_private: bool, own_hosts: &[String]) -> Self {
-        let own_hosts = own_hosts.iter().map(|host| normalise_host(host)).collect();
-        Self { allow_private, own_hosts }
+        Self { allow_private, own_hosts: own_hosts.iter().map(|host| OwnHost::parse(host)).collect() }
     }
 
     fn check(&self, url: &Url) -> Result<(), InvalidTarget> {
         let host = url.host().ok_or(InvalidTarget::NotAUrl)?;
-        if self.own_hosts.contains(&comparable(&host)) {
+        let (name, port) = (comparable(&host), url.port_or_known_default());
+        if self.own_hosts.iter().any(|own| own.name == name && (own.port.is_none() || own.port == port)) {
             return Err(InvalidTarget::OwnHost);
         }
         if self.allow_private {
@@ -178,11 +185,17 @@ impl TargetPolicy {
     }
 }
 
-/// Brings an operator's spelling of a host into the form targets are compared in.
-fn normalise_host(host: &str) -> String {
-    match Host::parse(host) {
-        Ok(parsed) => comparable(&parsed),
-        Err(_) => host.to_ascii_lowercase(),
+impl OwnHost {
+    /// Brings an operator's spelling into the form targets are compared in.
+    fn parse(text: &str) -> Self {
+        let with_port = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let (host, port) = match with_port {
+            // The colons of a bare IPv6 address separate no port.
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+            Some(_) | None => (text, None),
+        };
+        let name = Host::parse(host).map_or_else(|_| host.to_ascii_lowercase(), |parsed| comparable(&parsed));
+        Self { name, port }
     }
 }
 
@@ -336,6 +349,16 @@ mod tests {
             assert_eq!(parse(input), Err(InvalidTarget::OwnHost), "{input}");
         }
         assert!(parse("https://not-sho.rt/").is_ok());
+    }
+
+    #[test]
+    fn an_own_host_may_be_bound_to_a_port() {
+        let policy = TargetPolicy::new(true, &["127.0.0.1:8080".to_owned(), "[::1]:80".to_owned()]);
+        let parse = |input| Target::parse(input, &policy).err();
+        assert_eq!(parse("http://127.0.0.1:8080/"), Some(InvalidTarget::OwnHost));
+        assert_eq!(parse("http://[::ffff:7f00:1]:8080/"), Some(InvalidTarget::OwnHost));
+        assert_eq!(parse("http://[::1]/"), Some(InvalidTarget::OwnHost));
+        assert_eq!(parse("http://127.0.0.1:9090/"), None);
     }
 
     #[test]

@@ -1,0 +1,171 @@
+//! The command line.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+/// A URL shortener that manages a link's whole life.
+///
+/// Without a command it serves. Settings come from defaults, a TOML file, SIGNPOST_* variables and flags, each
+/// overriding the one before; `signpost check-config` shows all of them.
+#[derive(Debug, Parser)]
+#[command(name = "signpost", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArguments,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Settings that can be given on the command line.
+#[derive(Debug, Args)]
+pub(crate) struct SettingsArguments {
+    /// TOML file with settings [default: ./signpost.toml, if it exists]
+    #[arg(long, short, global = true, value_name = "FILE", env = "SIGNPOST_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Any setting, such as `--set codes.length=10`; can be repeated
+    #[arg(long, short, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+    /// Folder of the database file and the admin key (data_dir)
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data_dir: Option<String>,
+    /// Address to listen on (http.bind)
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    bind: Option<String>,
+    /// Base of all short addresses (public_url)
+    #[arg(long, global = true, value_name = "URL")]
+    public_url: Option<String>,
+    /// error, warning, info or debug (log.level)
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// auto, json or text (log.format)
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+impl SettingsArguments {
+    /// The settings given here, by key.
+    pub(crate) fn overrides(&self) -> Vec<(String, String)> {
+        let flags = [
+            ("data_dir", &self.data_dir),
+            ("http.bind", &self.bind),
+            ("public_url", &self.public_url),
+            ("log.level", &self.log_level),
+            ("log.format", &self.log_format),
+        ];
+        let given = flags.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
+        self.set.iter().cloned().chain(given).collect()
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the API and redirects (the default)
+    Serve,
+    /// Bring the database schema up to date, show its state, or take the last step back
+    Migrate {
+        #[command(subcommand)]
+        action: Option<MigrateAction>,
+    },
+    /// Check the configuration and show every setting with where it comes from; secrets are not shown
+    CheckConfig,
+    /// Make, list and revoke API keys, directly in the store
+    Keys {
+        #[command(subcommand)]
+        action: KeysAction,
+    },
+    /// Print the OpenAPI document
+    Openapi,
+    /// Ask a running server how it is; succeeds if it answers that it works
+    Health {
+        /// Ask whether it wants traffic (/readyz) instead of how it is (/health)
+        #[arg(long)]
+        ready: bool,
+    },
+}
+
+/// What to do with the schema.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MigrateAction {
+    /// Apply what is missing (the default)
+    Up,
+    /// List all migrations and whether they are applied
+    Status,
+    /// Take the last migration back; data that only it knew is lost
+    Revert,
+}
+
+/// What to do with API keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysAction {
+    /// Make a key and print it, this once
+    Create {
+        /// What people call it
+        #[arg(long)]
+        name: String,
+        /// Whose links it sees and claims
+        #[arg(long, default_value = "default")]
+        owner: String,
+        /// What it may do; can be repeated: links:read, links:write, stats:read, admin
+        #[arg(long = "scope", required = true)]
+        scopes: Vec<String>,
+        /// Until when it works, RFC 3339
+        #[arg(long)]
+        expires_at: Option<String>,
+    },
+    /// List all keys, newest first
+    List,
+    /// Revoke a key, at once and for good
+    Revoke {
+        /// Its id
+        id: String,
+    },
+}
+
+/// Tells the person at the terminal.
+pub(crate) fn tell(text: &str) -> anyhow::Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        // Whoever reads has seen enough (`signpost keys list | head -1`).
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        told => Ok(told?),
+    }
+}
+
+/// Tells the person at the terminal, beside the program's output.
+pub(crate) fn tell_aside(text: &str) {
+    // Where nobody can be told, nothing can be done about it.
+    let _untold = writeln!(io::stderr(), "{text}");
+}
+
+/// Tells why the program failed, with everything below.
+pub(crate) fn tell_error(error: &anyhow::Error) {
+    tell_aside(&format!("signpost: {error:#}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_settings_and_override_set() {
+        let arguments = Arguments::parse_from(["signpost", "--set", "http.bind=a", "--bind", "b", "keys", "list"]);
+        let overrides = arguments.settings.overrides();
+        assert_eq!(overrides.last(), Some(&("http.bind".to_owned(), "b".to_owned())));
+    }
+}

@@ -1,0 +1,188 @@
+//! What each command does.
+
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    path::PathBuf,
+    process::ExitCode,
+    thread::available_parallelism,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use domain::{
+    api_key::{ApiKey, Caller, Scopes},
+    history::Actor,
+    link::Owner,
+    service::{Call, KeyService, NewKey, ServiceError},
+};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    cli::{Arguments, Command, KeysAction, MigrateAction, SettingsArguments, tell, tell_aside},
+    config::{Config, Sources},
+    log,
+    serve::serve,
+    stores::Backend,
+};
+
+/// Does what the command line asks for.
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let config = load(&arguments.settings)?;
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => run_server(&config)?,
+        Command::Migrate { action } => runtime()?.block_on(migrate(&config, action.unwrap_or(MigrateAction::Up)))?,
+        Command::CheckConfig => check_config(&config)?,
+        Command::Keys { action } => runtime()?.block_on(keys(&config, action))?,
+        Command::Openapi => tell(&adapter_http::openapi_json(&config.public_url))?,
+        Command::Health { ready } => return health(&config, ready),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(arguments: &SettingsArguments) -> anyhow::Result<Config> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    let environment = std::env::vars_os();
+    let readable = environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let sources = Sources {
+        file: arguments.config.clone(),
+        default_file: PathBuf::from("signpost.toml"),
+        env: readable.collect(),
+        overrides: arguments.overrides(),
+        cores: available_parallelism().map_or(1, std::num::NonZero::get),
+    };
+    Ok(Config::load(sources)?)
+}
+
+/// Two threads carry the connections to the store; the workers of the server are threads of their own.
+fn runtime() -> anyhow::Result<Runtime> {
+    Ok(Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+fn run_server(config: &Config) -> anyhow::Result<()> {
+    let (log, guard) = log::open(&config.log)?;
+    let outcome = runtime()?.block_on(serve(config, &log));
+    drop(guard);
+    outcome
+}
+
+async fn migrate(config: &Config, action: MigrateAction) -> anyhow::Result<()> {
+    let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
+    match action {
+        MigrateAction::Up => {
+            let applied = backend.migrate().await?;
+            for name in &applied {
+                tell(&format!("applied {name}"))?;
+            }
+            if applied.is_empty() {
+                tell("nothing to apply")?;
+            }
+        }
+        MigrateAction::Status => {
+            for line in backend.migrations().await? {
+                tell(&format!("{} {}", if line.applied { "applied" } else { "missing" }, line.name))?;
+            }
+        }
+        MigrateAction::Revert => match backend.revert().await? {
+            Some(name) => tell(&format!("reverted {name}"))?,
+            None => tell("nothing to revert")?,
+        },
+    }
+    Ok(())
+}
+
+fn check_config(config: &Config) -> anyhow::Result<()> {
+    for setting in config.effective() {
+        tell(&format!("{} = {}  # {}", setting.key, setting.value, setting.source))?;
+    }
+    Ok(())
+}
+
+async fn keys(config: &Config, action: KeysAction) -> anyhow::Result<()> {
+    let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
+    if config.store.migrate {
+        backend.migrate().await?;
+    }
+    let keys = backend.open()?.key_service();
+    match action {
+        KeysAction::Create { name, owner, scopes, expires_at } => {
+            let new = NewKey {
+                name: name.parse().context("--name")?,
+                owner: owner.parse::<Owner>().context("--owner")?,
+                scopes: Scopes::try_from(scopes).context("--scope")?,
+                expires_at: expires_at.map(|text| text.parse()).transpose().context("--expires-at")?,
+            };
+            let issued = keys.create(&operator_call(&new.owner), None, &new).await?;
+            tell_aside(&format!("key {} for owner {}, shown this once:", issued.key.id, issued.key.owner));
+            tell(issued.secret.expose())
+        }
+        KeysAction::List => list_keys(&keys).await,
+        KeysAction::Revoke { id } => {
+            let id = id.parse().with_context(|| format!("`{id}` is no key id"))?;
+            match keys.revoke(&id).await {
+                Ok(()) => tell(&format!("revoked {id}")),
+                Err(ServiceError::NotFound) => bail!("there is no key {id}"),
+                Err(error) => Err(error.into()),
+            }
+        }
+    }
+}
+
+/// The operator needs no key.
+fn operator_call(owner: &Owner) -> Call {
+    Call {
+        caller: Caller { actor: Actor::System, owner: owner.clone(), scopes: Scopes::admin() },
+        request_id: "command-line".parse().expect("a plain word is a request id"),
+        idempotency: None,
+    }
+}
+
+async fn list_keys(keys: &KeyService) -> anyhow::Result<()> {
+    let mut after = None;
+    loop {
+        let (page, next) = keys.list(after.as_ref(), 100).await?;
+        for key in &page {
+            tell(&key_line(key))?;
+        }
+        match next {
+            Some(position) => after = Some(position),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn key_line(key: &ApiKey) -> String {
+    let state = match (key.revoked_at, key.expires_at) {
+        (Some(at), _) => format!("revoked {at}"),
+        (None, Some(at)) => format!("until {at}"),
+        (None, None) => "live".to_owned(),
+    };
+    let scopes = key.scopes.names().join(",");
+    format!("{}  {}  {}  {}  {}  {}", key.id, key.created_at, key.owner, scopes, state, key.name.as_str())
+}
+
+/// Asks the server that these settings would start. Enough HTTP for one question to ourselves.
+fn health(config: &Config, ready: bool) -> anyhow::Result<ExitCode> {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let bind = config.http.bind;
+    let here = match bind.ip() {
+        IpAddr::V4(any) if any.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(any) if any.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        other => other,
+    };
+    let address = SocketAddr::new(here, bind.port());
+    let path = if ready { "/readyz" } else { "/health" };
+    let asking = || {
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        std::io::Result::Ok(answer)
+    };
+    let answer = asking().with_context(|| format!("no answer from http://{address}{path}"))?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
+    tell(body.trim_end())?;
+    let works = head.starts_with("HTTP/1.1 200 ");
+    Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,129 @@
+//! The one table of settings, and what follows from their names.
+
+use std::fmt;
+
+/// One setting.
+pub(super) struct Key {
+    /// Its name in the file, levels joined by dots.
+    pub(super) path: &'static str,
+    /// As text; empty for none.
+    pub(super) default: &'static str,
+    /// What a value has to be; completes "expected …".
+    pub(super) expects: &'static str,
+    meaning: &'static str,
+    /// Never shown, and may come from a file that `SIGNPOST_…_FILE` names.
+    pub(super) secret: bool,
+}
+
+const TIMEOUT: &str = "a duration such as `250ms`, `10s`, `5m`, `1h` or `7d`, above zero and up to 365d";
+const PERIOD: &str = "a duration such as `0s`, `250ms` or `10s`";
+const SWITCH: &str = "`true` or `false`";
+
+/// Deployments depend on these names: they are added to, not changed.
+#[rustfmt::skip]
+pub(super) static KEYS: &[Key] = &[
+    key("data_dir", "./data", "a directory", "Holds the SQLite file and the admin key"),
+    key("public_url", "", "an http or https URL without user, path, query and fragment", "Base of every short URL; if none, made from `http.bind`"),
+    key("landing_url", "", "an http or https URL without user and password", "Where `/` redirects"),
+
+    key("http.bind", "127.0.0.1:8080", "an IP address and a port such as `0.0.0.0:8080`", "Main listener"),
+    key("http.workers", "cores", "`cores` or 1 to 256", "Threads that answer requests"),
+    key("http.max_connections", "10000", "1 to 1000000", "Open connections of the process"),
+    key("http.head_timeout", "10s", TIMEOUT, "How long a request head may take to arrive"),
+    key("http.body_timeout", "10s", TIMEOUT, "How long a request body may take to arrive"),
+    key("http.request_timeout", "2300ms", "a duration from 100ms to 60s", "How long an API request may take once its body is there"),
+    key("http.redirect_timeout", "1s", TIMEOUT, "How long a redirect may take"),
+    key("http.keep_alive", "15s", TIMEOUT, "How long an idle connection stays open"),
+    key("http.drain", "5s", PERIOD, "When stopping: how long to listen on while readiness answers 503"),
+    key("http.shutdown_timeout", "10s", TIMEOUT, "After the drain: how long open requests have before they are cut; 25s at most with the drain"),
+
+    Key { secret: true, ..key("store.url", "sqlite:{data_dir}/signpost.db", "`sqlite:PATH`, `postgres://…` or `postgresql://…`", "Where links are kept; several PostgreSQL hosts are allowed") },
+    key("store.pool_size", "16", "1 to 1000", "Connections to the store"),
+    key("store.tls", "auto", "`auto`, `require` or `disable`", "TLS to PostgreSQL; `auto` requires it unless every host is loopback or a Unix socket"),
+    key("store.tls_ca_file", "", "a path", "PEM file of trust anchors for PostgreSQL"),
+    key("store.connect_timeout", "1s", TIMEOUT, "How long opening a connection may take"),
+    key("store.pool_timeout", "500ms", TIMEOUT, "How long to wait for a free connection"),
+    key("store.statement_timeout", "2s", TIMEOUT, "How long a statement may take; shorter than `http.request_timeout`"),
+    key("store.migrate", "true", SWITCH, "Whether to apply migrations at start"),
+
+    key("codes.length", "8", "6 to 32", "Characters of generated codes"),
+    key("targets.allow_private", "false", SWITCH, "Whether links may lead to private addresses and internal names"),
+    key("targets.own_hosts", "", "a list of host names without ports; separated by commas in variables and flags", "Further names of this service, where no link may lead"),
+    key("auth.anonymous", "off", "`off` or `shorten`", "What callers without an API key may do"),
+    key("log.level", "info", "`error`, `warning`, `info` or `debug`", "The least important lines to write"),
+    key("log.format", "auto", "`auto`, `json` or `text`", "Form of the lines; `auto` is text on a terminal, else JSON"),
+];
+
+const fn key(path: &'static str, default: &'static str, expects: &'static str, meaning: &'static str) -> Key {
+    Key { path, default, expects, meaning, secret: false }
+}
+
+/// The prefix of every variable.
+pub(super) const PREFIX: &str = "SIGNPOST_";
+
+impl Key {
+    pub(super) fn find(path: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.path == path)
+    }
+
+    /// `store.url` is `SIGNPOST_STORE__URL`.
+    pub(super) fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.path.to_uppercase().replace('.', "__"))
+    }
+
+    /// The variable that names a file with the value; only secrets have one.
+    pub(super) fn file_variable(&self) -> Option<String> {
+        self.secret.then(|| self.variable() + "_FILE")
+    }
+
+    fn row(&self) -> String {
+        let variables = match self.file_variable() {
+            Some(file) => format!("`{}` or `{file}`", self.variable()),
+            None => format!("`{}`", self.variable()),
+        };
+        let default = match self.default {
+            "" => "none".to_owned(),
+            text => format!("`{text}`"),
+        };
+        let Self { path, meaning, expects, .. } = self;
+        format!("| `{path}` | {variables} | {default} | {meaning} ({expects}) |\n")
+    }
+}
+
+/// All settings as a Markdown table.
+#[cfg_attr(not(test), expect(dead_code, reason = "keeps docs/CONFIG.md true, in a test"))]
+pub(crate) fn reference_table() -> String {
+    let head = "| key | variable | default | meaning |\n|---|---|---|---|\n";
+    let rows: String = KEYS.iter().map(Key::row).collect();
+    format!("{head}{rows}")
+}
+
+/// The problem that nothing is called `name`.
+///
+/// The name is only repeated if it could be one: a secret in the wrong place stays secret.
+pub(super) fn unknown(name: &str, place: &dyn fmt::Display, known: impl Iterator<Item = String>) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if name.len() > 64 || !name.bytes().all(plain) {
+        return format!("a name that cannot be one ({place}): unknown");
+    }
+    let nearest = known.map(|known| (edit_distance(name, &known), known)).min();
+    match nearest {
+        Some((0..=3, known)) => format!("{name} ({place}): unknown, did you mean {known}?"),
+        Some(_) | None => format!("{name} ({place}): unknown"),
+    }
+}
+
+/// Levenshtein: insertions, deletions and substitutions between two texts.
+fn edit_distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (line, a) in from.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, b) in to.bytes().enumerate() {
+            let substituted = diagonal + usize::from(a != b);
+            diagonal = row[column + 1];
+            row[column + 1] = substituted.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[to.len()]
+}

@@ -1,0 +1,144 @@
+//! Configuration: defaults, a TOML file, `SIGNPOST_*` variables and flags become one typed value, or
+//! a list of everything that is wrong with them.
+//!
+//! To add a setting:
+//!
+//! 1. a row in `keys::KEYS`: its name, default and meaning;
+//! 2. a field in `sections`, and beside it the line that reads it;
+//! 3. a row in the test `every_setting_reaches_its_field`, and docs/CONFIG.md, which a test compares.
+
+mod keys;
+mod layers;
+mod parse;
+mod problems;
+mod reader;
+mod sections;
+#[cfg(test)]
+mod tests;
+
+use std::{path::PathBuf, time::Duration};
+
+pub(crate) use self::{
+    layers::Source,
+    problems::Problems,
+    sections::{
+        AnonymousAccess, CodesConfig, HttpConfig, LogConfig, LogFormat, LogLevel, Secret, StoreConfig, StoreLocation,
+        TargetsConfig, TlsPolicy,
+    },
+};
+use self::{
+    layers::{Entry, Settings},
+    reader::Reader,
+};
+
+/// Where settings come from. The caller looks at the process, this module does not.
+///
+/// Without `Debug`: the environment holds secrets.
+pub(crate) struct Sources {
+    /// The file named by a flag. `SIGNPOST_CONFIG` names it otherwise.
+    pub(crate) file: Option<PathBuf>,
+    /// The file to read, if it is there, when none is named.
+    pub(crate) default_file: PathBuf,
+    /// The whole environment; only `SIGNPOST_*` is looked at.
+    pub(crate) env: Vec<(String, String)>,
+    /// Keys and values from flags.
+    pub(crate) overrides: Vec<(String, String)>,
+    /// What the default of `http.workers` stands for.
+    pub(crate) cores: usize,
+}
+
+/// Everything an operator decides, checked. Fields are described by `keys::KEYS`.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    /// Without a trailing slash.
+    pub(crate) public_url: String,
+    pub(crate) landing_url: Option<String>,
+    pub(crate) http: HttpConfig,
+    pub(crate) store: StoreConfig,
+    pub(crate) codes: CodesConfig,
+    pub(crate) targets: TargetsConfig,
+    pub(crate) auth: AnonymousAccess,
+    pub(crate) log: LogConfig,
+    effective: Vec<Effective>,
+}
+
+/// One setting as it took effect, fit to be shown: secrets are redacted.
+#[derive(Clone, Debug)]
+pub(crate) struct Effective {
+    pub(crate) key: &'static str,
+    pub(crate) value: String,
+    pub(crate) source: Source,
+}
+
+impl Config {
+    /// Draining and cutting off together: below the 30 s that orchestrators wait before they kill.
+    const LONGEST_STOP: Duration = Duration::from_secs(25);
+
+    /// Reads all sources; fails with every problem there is, not only the first.
+    pub(crate) fn load(sources: Sources) -> Result<Self, Problems> {
+        let cores = sources.cores;
+        let mut problems = Problems::default();
+        let settings = Settings::gather(sources, &mut problems);
+        let mut reader = Reader::new(&settings, &mut problems);
+        let mut config = Self::read(&mut reader, cores);
+        config.check(&mut reader);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        config.effective = settings.iter().map(|entry| config.show(entry)).collect();
+        Ok(config)
+    }
+
+    /// Every setting, in the order of the documentation, with its value and where that came from.
+    pub(crate) fn effective(&self) -> &[Effective] {
+        &self.effective
+    }
+
+    fn read(reader: &mut Reader<'_>, cores: usize) -> Self {
+        let data_dir = reader.value("data_dir", parse::path);
+        let http = HttpConfig::read(reader, cores);
+        Self {
+            public_url: reader.value("public_url", |text| parse::public_url(text, http.bind)),
+            landing_url: reader.optional("landing_url", parse::web_url),
+            store: StoreConfig::read(reader, &data_dir),
+            codes: CodesConfig::read(reader),
+            targets: TargetsConfig::read(reader),
+            auth: reader.value(
+                "auth.anonymous",
+                parse::choice(&[("off", AnonymousAccess::Off), ("shorten", AnonymousAccess::Shorten)]),
+            ),
+            log: LogConfig::read(reader),
+            effective: Vec::new(),
+            data_dir,
+            http,
+        }
+    }
+
+    /// What no setting can tell alone.
+    fn check(&self, reader: &mut Reader<'_>) {
+        if self.store.statement_timeout >= self.http.request_timeout {
+            reader.refuse_both(
+                ["store.statement_timeout", "http.request_timeout"],
+                "the first to be shorter than the second",
+            );
+        }
+        if self.http.drain + self.http.shutdown_timeout > Self::LONGEST_STOP {
+            reader.refuse_both(
+                ["http.drain", "http.shutdown_timeout"],
+                "at most 25s together, to be done within a grace period of 30s",
+            );
+        }
+    }
+
+    fn show(&self, entry: &Entry) -> Effective {
+        let value = match entry.key.path {
+            "public_url" => self.public_url.clone(),
+            "http.workers" => self.http.workers.to_string(),
+            "store.url" => self.store.location.to_string(),
+            _ if entry.key.secret => "[redacted]".to_owned(),
+            _ => entry.value.to_string(),
+        };
+        Effective { key: entry.key.path, value, source: entry.source.clone() }
+    }
+}

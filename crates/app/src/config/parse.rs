@@ -1,0 +1,111 @@
+//! From text to a value: one function for each kind of setting, `None` when it is not one.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use domain::target::{Target, TargetPolicy};
+
+use super::{Secret, StoreLocation};
+
+/// Anything that knows its own text: switches, socket addresses.
+pub(super) fn from_text<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+pub(super) fn whole<T: FromStr + PartialOrd>(range: RangeInclusive<T>) -> impl Fn(&str) -> Option<T> {
+    move |text| from_text::<T>(text).filter(|number| range.contains(number))
+}
+
+pub(super) fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&str) -> Option<T> {
+    move |text| choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value)
+}
+
+pub(super) fn workers(text: &str, cores: usize) -> Option<usize> {
+    match text {
+        "cores" => Some(cores.clamp(1, 256)),
+        number => whole(1..=256)(number),
+    }
+}
+
+pub(super) fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+/// A duration above zero.
+pub(super) fn timeout(text: &str) -> Option<Duration> {
+    duration(text).filter(|duration| !duration.is_zero())
+}
+
+pub(super) fn duration_in(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Option<Duration> {
+    move |text| duration(text).filter(|duration| range.contains(duration))
+}
+
+/// A year at most: a clock can add it to any time without overflow.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    let total = number.parse::<u64>().ok()?.checked_mul(milliseconds)?;
+    Some(Duration::from_millis(total)).filter(|duration| *duration <= YEAR)
+}
+
+/// The rules for targets are the rules for web addresses; nothing is private to the operator.
+pub(super) fn web_url(text: &str) -> Option<String> {
+    let policy = TargetPolicy::new(true, &[]);
+    Target::parse(text, &policy).ok().map(String::from)
+}
+
+/// The base of short URLs, without a trailing slash; by default the listener itself.
+pub(super) fn public_url(text: &str, bind: SocketAddr) -> Option<String> {
+    if text.is_empty() {
+        return Some(local_url(bind));
+    }
+    let url = web_url(text)?;
+    let base = url.strip_suffix('/').unwrap_or(&url);
+    let (_, authority) = base.split_once("://")?;
+    let bare = !authority.contains(['/', '?', '#']);
+    bare.then(|| base.to_owned())
+}
+
+fn local_url(mut bind: SocketAddr) -> String {
+    if bind.ip().is_unspecified() {
+        bind.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    format!("http://{bind}")
+}
+
+/// A name or an address without a port, IPv6 in brackets.
+pub(super) fn host(text: &str) -> Option<String> {
+    let ipv6 = text.starts_with('[') && text.ends_with(']');
+    let bare = ipv6 || !text.contains([':', '/', '\\', '?', '#']);
+    let parses = web_url(&format!("http://{text}/")).is_some();
+    (bare && parses).then(|| text.to_owned())
+}
+
+/// What follows `postgres:` is left to the driver, which knows several hosts and all options.
+pub(super) fn store_location(text: &str, data_dir: &Path) -> Option<StoreLocation> {
+    if let Some(file) = text.strip_prefix("sqlite:") {
+        return sqlite_path(file, data_dir).map(StoreLocation::Sqlite);
+    }
+    let rest = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://"))?;
+    (!rest.is_empty()).then(|| StoreLocation::Postgres(Secret::new(text)))
+}
+
+fn sqlite_path(file: &str, data_dir: &Path) -> Option<PathBuf> {
+    match file.strip_prefix("{data_dir}/") {
+        Some(below) => path(below).map(|below| data_dir.join(below)),
+        None => path(file),
+    }
+}

@@ -1,0 +1,190 @@
+//! The typed sections of the configuration. What each field means stands in `keys::KEYS`.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use domain::code::CodeLength;
+
+use super::{
+    parse::{self, choice, from_text, timeout, whole},
+    reader::Reader,
+};
+
+#[derive(Clone, Debug)]
+pub(crate) struct HttpConfig {
+    pub(crate) bind: SocketAddr,
+    pub(crate) workers: usize,
+    pub(crate) max_connections: usize,
+    pub(crate) head_timeout: Duration,
+    pub(crate) body_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) redirect_timeout: Duration,
+    pub(crate) keep_alive: Duration,
+    pub(crate) drain: Duration,
+    pub(crate) shutdown_timeout: Duration,
+}
+
+impl HttpConfig {
+    pub(super) fn read(reader: &mut Reader<'_>, cores: usize) -> Self {
+        let request_timeout = Duration::from_millis(100)..=Duration::from_secs(60);
+        Self {
+            bind: reader.value("http.bind", from_text),
+            workers: reader.value("http.workers", |text| parse::workers(text, cores)),
+            max_connections: reader.value("http.max_connections", whole(1..=1_000_000)),
+            head_timeout: reader.value("http.head_timeout", timeout),
+            body_timeout: reader.value("http.body_timeout", timeout),
+            request_timeout: reader.value("http.request_timeout", parse::duration_in(request_timeout)),
+            redirect_timeout: reader.value("http.redirect_timeout", timeout),
+            keep_alive: reader.value("http.keep_alive", timeout),
+            drain: reader.value("http.drain", parse::duration),
+            shutdown_timeout: reader.value("http.shutdown_timeout", timeout),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct StoreConfig {
+    pub(crate) location: StoreLocation,
+    pub(crate) pool_size: usize,
+    pub(crate) tls: TlsPolicy,
+    pub(crate) tls_ca_file: Option<PathBuf>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) pool_timeout: Duration,
+    pub(crate) statement_timeout: Duration,
+    pub(crate) migrate: bool,
+}
+
+impl StoreConfig {
+    pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path) -> Self {
+        Self {
+            location: reader.value("store.url", |text| parse::store_location(text, data_dir)),
+            pool_size: reader.value("store.pool_size", whole(1..=1_000)),
+            tls: reader.value(
+                "store.tls",
+                choice(&[("auto", TlsPolicy::Auto), ("require", TlsPolicy::Require), ("disable", TlsPolicy::Disable)]),
+            ),
+            tls_ca_file: reader.optional("store.tls_ca_file", parse::path),
+            connect_timeout: reader.value("store.connect_timeout", timeout),
+            pool_timeout: reader.value("store.pool_timeout", timeout),
+            statement_timeout: reader.value("store.statement_timeout", timeout),
+            migrate: reader.value("store.migrate", from_text),
+        }
+    }
+}
+
+/// Which store, decided at run time.
+#[derive(Clone, Debug)]
+pub(crate) enum StoreLocation {
+    Sqlite(PathBuf),
+    /// The whole connection string.
+    Postgres(Secret),
+}
+
+/// Fit to be shown.
+impl fmt::Display for StoreLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(_) => f.write_str("postgres://[redacted]"),
+        }
+    }
+}
+
+/// A text that no log, error or debug output may show.
+#[derive(Clone)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// For the one place that needs it.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsPolicy {
+    /// Required unless every host is loopback or a Unix socket.
+    Auto,
+    Require,
+    Disable,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CodesConfig {
+    pub(crate) length: CodeLength,
+}
+
+impl CodesConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        Self { length: reader.value("codes.length", |text| from_text(text).and_then(CodeLength::new)) }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct TargetsConfig {
+    pub(crate) allow_private: bool,
+    /// As written, and without the host of `public_url`.
+    pub(crate) own_hosts: Vec<String>,
+}
+
+impl TargetsConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            allow_private: reader.value("targets.allow_private", from_text),
+            own_hosts: reader.list("targets.own_hosts", parse::host),
+        }
+    }
+}
+
+/// What callers without an API key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AnonymousAccess {
+    Off,
+    Shorten,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct LogConfig {
+    pub(crate) level: LogLevel,
+    pub(crate) format: LogFormat,
+}
+
+impl LogConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        use LogFormat::{Auto, Json, Text};
+        use LogLevel::{Debug, Error, Info, Warning};
+        let levels = [("error", Error), ("warning", Warning), ("info", Info), ("debug", Debug)];
+        let formats = [("auto", Auto), ("json", Json), ("text", Text)];
+        Self { level: reader.value("log.level", choice(&levels)), format: reader.value("log.format", choice(&formats)) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogLevel {
+    Error,
+    Warning,
+    Info,
+    Debug,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    Json,
+    Text,
+}

@@ -1,0 +1,231 @@
+//! Serving: from the first byte on the listener to the last one written before the process ends.
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use adapter_http::{Phase, ServerOptions, Settings};
+use anyhow::Context;
+use domain::{
+    idempotency::IDEMPOTENCY_WINDOW_SECONDS,
+    ports::{Clock, IdempotencyRepository},
+    target::TargetPolicy,
+};
+use slog::{Logger, info, o, warn};
+use tokio::{
+    net::TcpSocket,
+    signal::unix::{Signal, SignalKind, signal},
+    time::sleep,
+};
+use url::Url;
+
+use crate::{
+    admin_key,
+    cli::tell_aside,
+    config::{AnonymousAccess, Config},
+    effects::SystemClock,
+    stores::{Backend, Store},
+};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// Longest wait between two attempts to reach the store at the start.
+const LONGEST_RETRY: Duration = Duration::from_secs(2);
+/// How often answers nobody can ask for any more are deleted.
+const HOUSEKEEPING: Duration = Duration::from_secs(15 * 60);
+
+/// Serves until it is told to stop; then drains, finishes what is open, and returns.
+pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
+    log_panics(log.clone());
+    let stop = Stop::listen()?;
+    let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
+    if !backend.is_remote() {
+        migrate(&backend, config, log).await?;
+    }
+    let store = Arc::new(backend.open()?);
+    if !backend.is_remote() {
+        announce_admin_key(&store, config, log).await?;
+    }
+
+    let listener = listen(config)?;
+    let address = listener.local_addr()?;
+    let phase = Phase::default();
+    let services = store.services(config);
+    let (server, handle) = adapter_http::serve(
+        listener,
+        &server_options(config),
+        services,
+        settings(config)?,
+        phase.clone(),
+        log.new(o!()),
+    )?;
+    let serving = tokio::spawn(server);
+    info!(log, "listening on http://{}, short addresses begin with {}", address, config.public_url;
+        "event.name" => "server.listening", "server.address" => %address, "public_url" => &config.public_url,
+        "store" => %config.store.location);
+
+    let preparing = tokio::spawn(prepare(backend, Arc::clone(&store), config.clone(), phase.clone(), log.clone()));
+    let housekeeping = tokio::spawn(keep_house(store.answers.clone(), log.clone()));
+
+    let mut stop = stop;
+    let signal = stop.next().await;
+    phase.begin_draining();
+    info!(log, "{} received: draining for {:?}, then finishing; a second signal stops at once", signal, config.http.drain;
+        "event.name" => "server.draining");
+    tokio::select! {
+        () = sleep(config.http.drain) => handle.stop(true).await,
+        _ = stop.next() => handle.stop(false).await,
+    }
+    preparing.abort();
+    housekeeping.abort();
+    serving.await.context("the server panicked")??;
+    info!(log, "stopped"; "event.name" => "server.stopped");
+    Ok(())
+}
+
+/// Signals that ask the process to end.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let bind = config.http.bind;
+    let listening = || {
+        let socket = if bind.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(bind)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    listening().with_context(|| format!("cannot listen on {bind} (http.bind)"))
+}
+
+fn server_options(config: &Config) -> ServerOptions {
+    ServerOptions {
+        workers: config.http.workers,
+        max_connections: config.http.max_connections,
+        keep_alive: config.http.keep_alive,
+        head_timeout: config.http.head_timeout,
+        shutdown_timeout: config.http.shutdown_timeout,
+    }
+}
+
+fn settings(config: &Config) -> anyhow::Result<Settings> {
+    let mut own_hosts = config.targets.own_hosts.clone();
+    own_hosts.push(own_host(&config.public_url)?);
+    Ok(Settings {
+        public_url: config.public_url.clone(),
+        landing_url: config.landing_url.clone(),
+        targets: TargetPolicy::new(config.targets.allow_private, &own_hosts),
+        anonymous_may_claim: match config.auth {
+            AnonymousAccess::Off => false,
+            AnonymousAccess::Shorten => true,
+        },
+        request_timeout: config.http.request_timeout,
+        redirect_timeout: config.http.redirect_timeout,
+        body_timeout: config.http.body_timeout,
+    })
+}
+
+/// The service's own host: a name on every port, an address (which others share) on its own port.
+fn own_host(public_url: &str) -> anyhow::Result<String> {
+    let url = Url::parse(public_url).context("public_url")?;
+    let host = url.host_str().context("public_url has no host")?;
+    Ok(match (url.domain(), url.port_or_known_default()) {
+        (None, Some(port)) => format!("{host}:{port}"),
+        (Some(_), _) | (None, None) => host.to_owned(),
+    })
+}
+
+/// Brings the store to where it can serve, however long it takes to appear.
+async fn prepare(backend: Backend, store: Arc<Store>, config: Config, phase: Phase, log: Logger) {
+    let mut pause = Duration::from_millis(100);
+    while backend.is_remote()
+        && let Err(error) = prepare_remote(&backend, &store, &config, &log).await
+    {
+        warn!(log, "the store is not usable yet"; "event.name" => "store.unavailable",
+            "error.message" => format!("{error:#}"), "retry_ms" => pause.as_millis());
+        sleep(pause).await;
+        pause = LONGEST_RETRY.min(pause * 2);
+    }
+    phase.become_ready();
+    info!(log, "ready"; "event.name" => "server.ready");
+}
+
+async fn prepare_remote(backend: &Backend, store: &Store, config: &Config, log: &Logger) -> anyhow::Result<()> {
+    store.ping.ping().await?;
+    migrate(backend, config, log).await?;
+    announce_admin_key(store, config, log).await
+}
+
+async fn migrate(backend: &Backend, config: &Config, log: &Logger) -> anyhow::Result<()> {
+    if config.store.migrate {
+        for name in backend.migrate().await? {
+            info!(log, "migration `{}` applied", name; "event.name" => "store.migrated", "migration" => &name);
+        }
+    }
+    Ok(())
+}
+
+/// The secret goes to the person at the terminal, never into the log.
+async fn announce_admin_key(store: &Store, config: &Config, log: &Logger) -> anyhow::Result<()> {
+    if let Some(new) = admin_key::ensure(&store.key_service(), &config.data_dir).await? {
+        let file = new.file.display().to_string();
+        info!(log, "admin key made, kept in {}", file; "event.name" => "api_key.created",
+            "api_key.id" => %new.secret.id(), "file" => &file);
+        tell_aside(&format!("\n  admin API key, shown this once and kept in {file}:\n\n  {}\n", new.secret.expose()));
+    }
+    Ok(())
+}
+
+/// Deletes answers that are too old to be asked for.
+async fn keep_house(answers: Arc<dyn IdempotencyRepository>, log: Logger) {
+    loop {
+        sleep(HOUSEKEEPING).await;
+        let Some(moment) = SystemClock.now().plus_seconds(-IDEMPOTENCY_WINDOW_SECONDS) else {
+            continue;
+        };
+        match answers.forget(moment).await {
+            Ok(count) => {
+                info!(log, "{} old answers forgotten", count; "event.name" => "answers.forgotten", "count" => count)
+            }
+            Err(error) => warn!(log, "old answers were not forgotten"; "event.name" => "answers.kept",
+                "error.message" => format!("{:#}", anyhow::Error::from(error))),
+        }
+    }
+}
+
+/// A panic is a defect: it is told with its place, and without what the panicking code had in hand.
+fn log_panics(log: Logger) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        slog::error!(log, "a thread panicked at {}", place; "event.name" => "panic", "code.location" => &place);
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_the_own_host_on_its_port_and_a_name_on_all() {
+        for (url, host) in [
+            ("http://127.0.0.1:8080", "127.0.0.1:8080"),
+            ("https://[2001:db8::1]", "[2001:db8::1]:443"),
+            ("https://sho.rt:8443", "sho.rt"),
+        ] {
+            assert_eq!(own_host(url).ok().as_deref(), Some(host));
+        }
+    }
+}
