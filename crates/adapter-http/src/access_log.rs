@@ -1,12 +1,16 @@
 //! The access log: one line for one request, in the names of the OpenTelemetry semantic conventions.
 
-use std::{net::IpAddr, rc::Rc, time::Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Instant,
+};
 
 use actix_web::{
-    HttpRequest,
+    HttpResponse,
     body::{BodySize, BoxBody, MessageBody},
-    dev::{ServiceRequest, ServiceResponse},
-    http::header,
+    dev::ServiceRequest,
+    http::{Method, header},
 };
 use slog::{KV, Level, Logger, Record, Serializer};
 
@@ -24,7 +28,11 @@ pub(crate) struct AccessLine {
     log: Logger,
     context: Rc<Context>,
     begun: Instant,
-    request: HttpRequest,
+    peer: Option<SocketAddr>,
+    method: Method,
+    path: String,
+    route: Option<String>,
+    user_agent: Option<String>,
     /// The stand-in for a request that never got through has no method or path of its own.
     rejected: bool,
     answered: Option<Answered>,
@@ -39,8 +47,24 @@ struct Answered {
 
 impl AccessLine {
     pub(crate) fn begin(log: &Logger, request: &ServiceRequest, context: Rc<Context>, begun: Instant) -> Self {
-        let request = request.request().clone();
-        Self { log: log.clone(), context, begun, request, rejected: false, answered: None, problem: None }
+        let user_agent = request.headers().get(header::USER_AGENT);
+        Self {
+            log: log.clone(),
+            context,
+            begun,
+            peer: request.peer_addr(),
+            method: request.method().clone(),
+            path: shortened(request.path()),
+            route: None,
+            user_agent: user_agent.map(|agent| shortened(&String::from_utf8_lossy(agent.as_bytes()))),
+            rejected: false,
+            answered: None,
+            problem: None,
+        }
+    }
+
+    pub(crate) fn note_route(&mut self, pattern: Option<String>) {
+        self.route = pattern;
     }
 
     pub(crate) fn note_rejection(&mut self) {
@@ -51,8 +75,8 @@ impl AccessLine {
         self.problem = Some((problem.kind(), problem.cause_chain()));
     }
 
-    pub(crate) fn finish(mut self, response: &ServiceResponse<BoxBody>) {
-        let body_size = match response.response().body().size() {
+    pub(crate) fn finish(mut self, response: &HttpResponse<BoxBody>) {
+        let body_size = match response.body().size() {
             BodySize::None => Some(0),
             BodySize::Sized(size) => Some(size),
             BodySize::Stream => None,
@@ -86,14 +110,13 @@ impl Drop for AccessLine {
 
 impl KV for AccessLine {
     fn serialize(&self, _: &Record<'_>, out: &mut dyn Serializer) -> slog::Result {
-        let request = &self.request;
         out.emit_str("request_id", self.context.request_id.as_str())?;
         out.emit_str("trace_id", &self.context.trace.trace_id)?;
         if !self.rejected {
-            out.emit_str("http.request.method", request.method().as_str())?;
-            out.emit_str("url.path", &shortened(request.path()))?;
-            if let Some(route) = request.match_pattern() {
-                out.emit_str("http.route", &route)?;
+            out.emit_str("http.request.method", self.method.as_str())?;
+            out.emit_str("url.path", &self.path)?;
+            if let Some(route) = &self.route {
+                out.emit_str("http.route", route)?;
             }
         }
         match &self.answered {
@@ -106,11 +129,11 @@ impl KV for AccessLine {
             None => out.emit_str("error.type", "client-disconnected")?,
         }
         out.emit_f64("duration_s", self.begun.elapsed().as_secs_f64())?;
-        if let Some(peer) = request.peer_addr() {
+        if let Some(peer) = self.peer {
             out.emit_str("client.address", &truncated(peer.ip()))?;
         }
-        if let Some(agent) = request.headers().get(header::USER_AGENT) {
-            out.emit_str("user_agent.original", &shortened(&String::from_utf8_lossy(agent.as_bytes())))?;
+        if let Some(agent) = &self.user_agent {
+            out.emit_str("user_agent.original", agent)?;
         }
         let notes = self.context.notes();
         if let Some(code) = &notes.code {

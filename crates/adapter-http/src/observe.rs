@@ -7,7 +7,8 @@ use actix_web::{
     Error, HttpMessage,
     body::BoxBody,
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
-    http::header::{self, HeaderName, HeaderValue},
+    error::InternalError,
+    http::header::{self, HeaderMap, HeaderName, HeaderValue},
     web,
 };
 use futures_util::{
@@ -65,9 +66,8 @@ where
         let context = Rc::new(Context::new(request.headers(), entropy, state.settings.request_timeout));
         request.extensions_mut().insert(Rc::clone(&context));
         let mut line = AccessLine::begin(&state.log, &request, Rc::clone(&context), begun);
-        let handle = request.request().clone();
         let rejection = rejection(&request, &state.rejection_nonce);
-        let instance = rejection.is_none().then(|| handle.path().to_owned());
+        let instance = rejection.is_none().then(|| request.path().to_owned());
         if rejection.is_some() {
             line.note_rejection();
         }
@@ -76,21 +76,28 @@ where
             let outcome = match rejection {
                 Some(problem) => Outcome::Problem(problem),
                 None => match AssertUnwindSafe(service.call(request)).catch_unwind().await {
-                    Ok(result) => Outcome::of(result),
+                    Ok(result) => {
+                        line.note_route(result.as_ref().ok().and_then(|response| response.request().match_pattern()));
+                        Outcome::of(result)
+                    }
                     Err(_panic) => Outcome::Problem(Problem::new(ProblemKind::Internal).caused_by(Panicked)),
                 },
             };
-            let mut response = match outcome {
-                Outcome::Answer(response) => response,
+            match outcome {
+                Outcome::Answer(mut response) => {
+                    name(response.headers_mut(), &context);
+                    line.finish(response.response());
+                    Ok(response)
+                }
                 Outcome::Problem(problem) => {
                     line.note_problem(&problem);
-                    let answer = problem.to_response(context.request_id.as_str(), instance.as_deref());
-                    ServiceResponse::new(handle, answer)
+                    let mut answer = problem.to_response(context.request_id.as_str(), instance.as_deref());
+                    name(answer.headers_mut(), &context);
+                    line.finish(&answer);
+                    // After a panic the request is gone, and an answer as such needs one; an error does not.
+                    Err(InternalError::from_response(problem, answer).into())
                 }
-            };
-            name(&mut response, &context);
-            line.finish(&response);
-            Ok(response)
+            }
         }
         .boxed_local()
     }
@@ -147,8 +154,7 @@ fn problem_in(response: &ServiceResponse<BoxBody>) -> Option<Problem> {
 }
 
 /// Every answer carries the names of its request, and is never taken for anything but what it says it is.
-fn name(response: &mut ServiceResponse<BoxBody>, context: &Context) {
-    let headers = response.headers_mut();
+fn name(headers: &mut HeaderMap, context: &Context) {
     let mut set = |name: &'static str, value: &str| {
         let value = HeaderValue::from_str(value).expect("ids are plain ASCII");
         headers.insert(HeaderName::from_static(name), value);

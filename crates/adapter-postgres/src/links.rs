@@ -359,9 +359,9 @@ fn list_statement(
     if let Some(text) = text {
         // Under the collation "C", lower() touches ASCII letters only, as the domain wants it.
         let wanted = text.to_ascii_lowercase();
-        let mentions = sql::<Bool>("(position(")
+        let mentions = sql::<Bool>("EXISTS (SELECT FROM unnest(ARRAY[code, target, title]) AS field WHERE position(")
             .bind::<Text, _>(wanted)
-            .sql(r#" IN lower(concat_ws(E'\n', code, target, title) COLLATE "C")) > 0)"#);
+            .sql(r#" IN lower(field COLLATE "C")) > 0)"#);
         statement = statement.filter(mentions);
     }
     if let Some(tag) = tag {

@@ -237,9 +237,9 @@ fn list_statement(
     if let Some(text) = text {
         // lower() touches ASCII letters only, as the domain wants it.
         let wanted = text.to_ascii_lowercase();
-        let mentions = sql::<Bool>("instr(lower(code || char(10) || target || char(10) || coalesce(title, '')), ")
-            .bind::<Text, _>(wanted)
-            .sql(") > 0");
+        let fields = "EXISTS (SELECT 1 FROM (SELECT code AS field UNION ALL SELECT target UNION ALL SELECT title) \
+                      WHERE instr(lower(field), ";
+        let mentions = sql::<Bool>(fields).bind::<Text, _>(wanted).sql(") > 0)");
         statement = statement.filter(mentions);
     }
     if let Some(tag) = tag {

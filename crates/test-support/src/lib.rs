@@ -4,8 +4,14 @@
 //! To put a new store under the contract: write a function that makes a fresh, empty one and hand it to
 //! [`contract_suite!`](crate::contract_suite).
 
+pub mod contract;
 mod effects;
 mod memory;
+mod postgres;
 
 pub use effects::{ManualClock, ScriptedCodes, SeededEntropy};
 pub use memory::MemoryStore;
+pub use postgres::{
+    PostgresServer, ServerOptions, TestDatabase, TlsFiles, postgres_bin_dir, shared_database_from_template,
+    shared_server,
+};

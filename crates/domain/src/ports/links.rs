@@ -17,9 +17,11 @@ use crate::{
 /// Keeps links and their history.
 #[async_trait]
 pub trait LinkRepository: Send + Sync {
-    /// Settles claims as [`lifecycle::claim`](crate::lifecycle::claim) decides, all in one atomic
-    /// change, in the order given: a candidate sees what those before it did.
+    /// Settles claims as [`lifecycle::claim`](crate::lifecycle::claim) decides, all in one atomic change.
     ///
+    /// - Of several candidates that share a naming and meet the same link, each MUST see what those before it
+    ///   did. Candidates of different namings may be settled in any order.
+    /// - An alias that is taken MUST fail its own candidate only.
     /// - Two claims that should share a link MUST get the same one, however many run at once.
     /// - A code MUST never be given to a second link, also after the first is deleted. If a drawn code
     ///   belongs to another link, nothing MUST change and [`Claims::CodeCollision`] be returned.

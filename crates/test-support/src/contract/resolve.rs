@@ -1,0 +1,206 @@
+//! Resolving: what `LinkResolver` promises, and the redirect path above it.
+#![expect(missing_docs, reason = "the name of a case is its promise")]
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use domain::{
+    behaviour::RedirectStatus,
+    code::Code,
+    lifecycle::{BehaviourEdit, Gone, Resolution},
+    link::{Generation, Link, LinkState},
+    service::Followed,
+};
+
+use super::subject::{Subject, a_link, behave, code, entitle, moment, retarget};
+
+// ---- The port ---------------------------------------------------------------------------------
+
+pub async fn an_unknown_code_resolves_to_nothing(subject: Subject) {
+    subject.given(&a_link()).await;
+    assert_eq!(resolve(&subject, &code("unknown")).await, None);
+}
+
+pub async fn a_resolution_says_what_the_link_does(subject: Subject) {
+    for redirect in RedirectStatus::ALL {
+        let draft = a_link().redirecting(redirect).expiring(moment("2031-02-03T04:05:06.789012Z"));
+        for draft in [draft.clone(), draft.forwarding_queries()] {
+            let link = subject.given(&draft.to("https://example.com/a?b=1#c")).await;
+            let expected =
+                Resolution { behaviour: link.behaviour, state: LinkState::Active, generation: Generation::FIRST };
+            assert_eq!(resolve(&subject, &link.code).await, Some(expected));
+        }
+    }
+}
+
+pub async fn every_kind_of_link_resolves(subject: Subject) {
+    for draft in [a_link(), a_link().separate(), a_link().alias("promo"), a_link().of("team-b")] {
+        let link = subject.given(&draft).await;
+        assert_resolves(&subject, &link).await;
+    }
+}
+
+pub async fn codes_resolve_letter_by_letter(subject: Subject) {
+    let lower = subject.given(&a_link().alias("abc").to("https://example.com/lower")).await;
+    let upper = subject.given(&a_link().alias("ABC").to("https://example.com/upper")).await;
+    assert_resolves(&subject, &lower).await;
+    assert_resolves(&subject, &upper).await;
+    assert_eq!(resolve(&subject, &code("aBC")).await, None);
+}
+
+pub async fn a_resolution_follows_every_change_at_once(subject: Subject) {
+    let link = subject.given(&a_link()).await;
+    assert_resolves(&subject, &link).await;
+    let edited = subject.edit(&link, &retarget("https://example.com/moved")).await;
+    assert_resolves(&subject, &edited).await;
+    let gone = subject.delete(&edited).await;
+    assert_resolves(&subject, &gone).await;
+    let back = subject.reactivate(&gone).await;
+    assert_resolves(&subject, &back).await;
+}
+
+pub async fn a_code_that_resolved_to_nothing_resolves_once_it_is_claimed(subject: Subject) {
+    for (number, draft) in [a_link().alias("promo"), a_link().drawing("drawncode")].into_iter().enumerate() {
+        let wanted = code(["promo", "drawncode"][number]);
+        assert_eq!(resolve(&subject, &wanted).await, None);
+        let link = subject.given(&draft).await;
+        assert_resolves(&subject, &link).await;
+    }
+}
+
+pub async fn a_link_brought_back_by_a_claim_resolves_as_active(subject: Subject) {
+    let gone = subject.given(&a_link().deleted()).await;
+    assert_resolves(&subject, &gone).await;
+    subject.claim(&a_link()).await;
+    assert_resolves(&subject, &subject.find(&gone).await).await;
+    assert!(matches!(resolve(&subject, &gone.code).await, Some(Resolution { state: LinkState::Active, .. })));
+}
+
+pub async fn an_expired_link_still_resolves(subject: Subject) {
+    let link = subject.given(&a_link().expiring(subject.in_seconds(1))).await;
+    subject.clock.advance(60);
+    assert_resolves(&subject, &link).await;
+}
+
+pub async fn a_reader_is_never_behind_what_was_acknowledged(subject: Subject) {
+    let mut link = subject.given(&a_link()).await;
+    let (code, acknowledged) = (link.code.clone(), Arc::new(AtomicI64::new(1)));
+    let readers: Vec<_> = (0..4)
+        .map(|_| {
+            let (subject, code, acknowledged) = (subject.clone(), code.clone(), acknowledged.clone());
+            tokio::spawn(async move {
+                while acknowledged.load(Ordering::SeqCst) <= 40 {
+                    let least = acknowledged.load(Ordering::SeqCst);
+                    let resolution = resolve(&subject, &code).await.expect("links never vanish");
+                    assert!(resolution.generation.get() >= least, "{} < {least}", resolution.generation);
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for round in 0..40 {
+        link = subject.edit(&link, &entitle(&format!("Title {round}"))).await;
+        acknowledged.store(link.generation.get(), Ordering::SeqCst);
+    }
+    for reader in readers {
+        reader.await.expect("no reader is behind");
+    }
+}
+
+async fn resolve(subject: &Subject, code: &Code) -> Option<Resolution> {
+    subject.resolver.resolve(code).await.expect("the store works")
+}
+
+async fn assert_resolves(subject: &Subject, link: &Link) {
+    assert_eq!(resolve(subject, &link.code).await, Some(Resolution::from(link)));
+}
+
+// ---- The redirect path ------------------------------------------------------------------------
+
+pub async fn an_active_link_redirects_with_its_status_to_its_target(subject: Subject) {
+    for redirect in RedirectStatus::ALL {
+        let draft = a_link().to("https://example.com/%7Euser?a=1#b").redirecting(redirect);
+        let link = subject.given(&draft).await;
+        let expected = Followed::Redirect {
+            status: redirect.as_u16(),
+            location: "https://example.com/%7Euser?a=1#b".to_owned(),
+            max_age: 10,
+        };
+        assert_eq!(follow(&subject, &link.code, "ignored=1").await, expected);
+    }
+}
+
+pub async fn a_query_is_forwarded_where_the_link_says_so(subject: Subject) {
+    let link = subject.given(&a_link().to("https://example.com/?a=1#b").forwarding_queries()).await;
+    assert_eq!(location(&subject, &link, "c=2").await, "https://example.com/?a=1&c=2#b");
+    assert_eq!(location(&subject, &link, "").await, "https://example.com/?a=1#b");
+}
+
+pub async fn an_unknown_code_leads_nowhere(subject: Subject) {
+    assert_eq!(follow(&subject, &code("unknown"), "").await, Followed::Unknown);
+}
+
+pub async fn a_deleted_link_is_gone_until_it_comes_back(subject: Subject) {
+    let gone = subject.given(&a_link().deleted()).await;
+    assert_eq!(follow(&subject, &gone.code, "").await, Followed::Gone(Gone::Deleted));
+    subject.reactivate(&gone).await;
+    assert_eq!(location(&subject, &gone, "").await, "https://example.com/");
+}
+
+pub async fn a_link_is_gone_from_the_very_moment_it_expires(subject: Subject) {
+    let link = subject.given(&a_link().expiring(subject.in_seconds(60))).await;
+    subject.clock.advance_micros(59_999_999);
+    assert_eq!(location(&subject, &link, "").await, "https://example.com/");
+    subject.clock.advance_micros(1);
+    assert_eq!(follow(&subject, &link.code, "").await, Followed::Gone(Gone::Expired));
+}
+
+pub async fn a_deleted_link_is_told_as_deleted_even_where_it_is_expired(subject: Subject) {
+    let gone = subject.given(&a_link().expiring(subject.in_seconds(1)).deleted()).await;
+    subject.clock.advance(60);
+    assert_eq!(follow(&subject, &gone.code, "").await, Followed::Gone(Gone::Deleted));
+}
+
+pub async fn an_expired_link_redirects_again_once_its_expiry_is_cleared(subject: Subject) {
+    let link = subject.given(&a_link().expiring(subject.in_seconds(1))).await;
+    subject.clock.advance(60);
+    subject.edit(&link, &behave(BehaviourEdit { expires_at: Some(None), ..BehaviourEdit::default() })).await;
+    assert_eq!(location(&subject, &link, "").await, "https://example.com/");
+}
+
+pub async fn no_answer_may_be_reused_past_the_expiry(subject: Subject) {
+    let link = subject.given(&a_link().expiring(subject.in_seconds(60))).await;
+    for (passed, expected) in [(0, 10), (50, 10), (3, 7), (6, 1)] {
+        subject.clock.advance(passed);
+        let followed = follow(&subject, &link.code, "").await;
+        assert!(matches!(followed, Followed::Redirect { max_age, .. } if max_age == expected), "{followed:?}");
+    }
+}
+
+pub async fn a_retargeted_link_leads_to_its_new_target_at_once(subject: Subject) {
+    let link = subject.given(&a_link()).await;
+    assert_eq!(location(&subject, &link, "").await, "https://example.com/");
+    subject.edit(&link, &retarget("https://example.com/moved")).await;
+    assert_eq!(location(&subject, &link, "").await, "https://example.com/moved");
+}
+
+pub async fn a_preview_shows_a_link_without_following_it(subject: Subject) {
+    let gone = subject.given(&a_link().deleted()).await;
+    let previews = subject.resolve_service();
+    let seen = previews.preview(&gone.code).await.expect("the store works");
+    assert_eq!(seen, Some((Resolution::from(&gone), subject.now())));
+    assert_eq!(previews.preview(&code("unknown")).await.expect("the store works"), None);
+}
+
+async fn follow(subject: &Subject, code: &Code, query: &str) -> Followed {
+    subject.resolve_service().follow(code, query).await.expect("the store works")
+}
+
+async fn location(subject: &Subject, link: &Link, query: &str) -> String {
+    match follow(subject, &link.code, query).await {
+        Followed::Redirect { location, .. } => location,
+        nowhere @ (Followed::Gone(_) | Followed::Unknown) => panic!("expected a redirect, got {nowhere:?}"),
+    }
+}

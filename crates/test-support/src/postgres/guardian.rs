@@ -1,0 +1,86 @@
+//! A small shell between us and the server. It outlives us just long enough to clean up.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::Pid;
+
+use super::{
+    installation::{Account, client, postgres_bin_dir},
+    processes::{eventually, is_running},
+};
+
+const STARTUP: Duration = Duration::from_secs(30);
+
+/// Parent of the server. No child of ours inherits the pipe to it, so it sees the end of the pipe when this is
+/// dropped and also when we are killed; then it ends the server and removes the directory.
+#[derive(Debug)]
+pub(super) struct Guardian {
+    home: PathBuf,
+    shell: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Guardian {
+    /// Begins to make a cluster in this directory, for servers with these `name=value` settings.
+    pub(super) fn engage(home: &Path, settings: &[String], account: Option<Account>) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", include_str!("guardian.sh"), "guardian.sh"]).arg(postgres_bin_dir()).arg(home);
+        for setting in settings {
+            command.args(["-c", setting]);
+        }
+        if let Some(Account { uid, gid }) = account {
+            command.uid(uid).gid(gid);
+        }
+        // A group of its own: Ctrl-C and runners that kill a test's group must not end it before its work.
+        command.process_group(0).current_dir(home);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut shell = command.spawn().expect("every system has a shell");
+        let answers = BufReader::new(shell.stdout.take().expect("its output is piped"));
+        Self { home: home.to_owned(), shell, answers }
+    }
+
+    /// Starts the server and waits until it takes connections. The error is its log.
+    pub(super) fn start_server(&mut self, port: u16) -> Result<Pid, String> {
+        let postmaster = self.order(port).ok_or_else(|| self.log())?;
+        eventually(STARTUP, || !is_running(postmaster) || self.is_ready(port));
+        if self.is_ready(port) { Ok(postmaster) } else { Err(self.log()) }
+    }
+
+    /// What the shell, `initdb` and the server wrote so far.
+    pub(super) fn log(&self) -> String {
+        read_log(&self.home)
+    }
+
+    fn order(&mut self, port: u16) -> Option<Pid> {
+        writeln!(self.shell.stdin.as_mut()?, "{port}").ok()?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).ok()?;
+        Pid::from_raw(answer.trim().parse().ok()?)
+    }
+
+    fn is_ready(&self, port: u16) -> bool {
+        let mut probe = client("pg_isready");
+        probe.args(["--quiet", "--username=signpost", "--dbname=postgres", "--host"]).arg(&self.home);
+        let status = probe.args(["--port", &port.to_string()]).status().expect("`pg_isready` lies beside `postgres`");
+        status.success()
+    }
+}
+
+impl Drop for Guardian {
+    fn drop(&mut self) {
+        // Closes the pipe first, which sets the shell to work. There is nobody to tell if that fails.
+        let _ = self.shell.wait();
+    }
+}
+
+pub(super) fn read_log(home: &Path) -> String {
+    let log = fs::read(home.join("log")).unwrap_or_default();
+    String::from_utf8_lossy(&log).into_owned()
+}

@@ -1,0 +1,338 @@
+//! Private PostgreSQL servers, which live in a directory of their own and die with the process that started them.
+
+mod databases;
+mod guardian;
+mod installation;
+mod processes;
+
+use std::{
+    fs::{self, Permissions},
+    hash::{BuildHasher, RandomState},
+    net::{Ipv4Addr, TcpListener},
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal};
+
+pub use databases::{TestDatabase, shared_database_from_template, shared_server};
+pub use installation::postgres_bin_dir;
+
+use guardian::{Guardian, read_log};
+use installation::{Account, psql, server_account};
+
+const SHUTDOWN: Duration = Duration::from_secs(30);
+const PORT_ATTEMPTS: u32 = 5;
+
+/// A fresh cluster with the superuser `signpost`, who needs no password. Dropping it, or the death of this
+/// process in whatever way, ends the server and removes its files.
+#[derive(Debug)]
+pub struct PostgresServer {
+    home: PathBuf,
+    port: u16,
+    postmaster: Mutex<Pid>,
+    guardian: Mutex<Guardian>,
+    databases: AtomicU32,
+}
+
+/// How a server differs from the usual one for tests.
+#[derive(Clone, Debug, Default)]
+pub struct ServerOptions {
+    /// Keep what was committed even through a loss of power, at the price of speed.
+    pub durable: bool,
+    /// Offer TLS over TCP. Plain connections stay welcome.
+    pub tls: Option<TlsFiles>,
+    /// More settings, as in `postgresql.conf`. They win over ours.
+    pub extra: Vec<(String, String)>,
+}
+
+/// What a server proves its identity with.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The certificate, with its chain if there is one.
+    pub cert_pem: String,
+    /// The private key, without a passphrase.
+    pub key_pem: String,
+}
+
+impl PostgresServer {
+    /// Starts one and waits until it takes connections. Panics with the server's log if it does not.
+    pub fn start(options: ServerOptions) -> Arc<Self> {
+        let account = server_account();
+        let home = private_directory(account, options.tls.as_ref());
+        let mut guardian = Guardian::engage(&home, &settings(options, &home), account);
+        for _ in 0..PORT_ATTEMPTS {
+            let port = free_port();
+            match guardian.start_server(port) {
+                Ok(postmaster) => {
+                    let (postmaster, guardian) = (Mutex::new(postmaster), Mutex::new(guardian));
+                    return Arc::new(Self { home, port, postmaster, guardian, databases: AtomicU32::new(0) });
+                }
+                Err(log) if log.contains("Address already in use") => {} // someone took the port meanwhile
+                Err(log) => panic!("PostgreSQL did not start:\n{log}"),
+            }
+        }
+        panic!("PostgreSQL got no free port in {PORT_ATTEMPTS} attempts:\n{}", guardian.log());
+    }
+
+    /// The address of a database over TCP.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://signpost@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The address of a database over the Unix socket.
+    pub fn socket_url(&self, database: &str) -> String {
+        let directory = self.home.to_str().expect("we named it in ASCII").replace('/', "%2F");
+        format!("postgres://signpost@/{database}?host={directory}&port={}", self.port)
+    }
+
+    /// Where it listens on 127.0.0.1; a restart keeps it.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The postmaster's process id; a restart changes it.
+    pub fn pid(&self) -> i32 {
+        self.postmaster().as_raw_pid()
+    }
+
+    /// All it logged so far.
+    pub fn log(&self) -> String {
+        read_log(&self.home)
+    }
+
+    /// Runs SQL and returns its rows, columns separated by `|`, or the complaint. It blocks as long as the SQL
+    /// takes, and 10 s where nobody answers.
+    pub fn sql(&self, database: &str, sql: &str) -> Result<String, String> {
+        psql(&self.socket_url(database), sql)
+    }
+
+    /// A fresh, empty database.
+    pub fn create_database(self: &Arc<Self>) -> TestDatabase {
+        self.create_from_template("template1")
+    }
+
+    /// A copy of a database to which nobody is connected.
+    pub fn create_from_template(self: &Arc<Self>, template: &str) -> TestDatabase {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.create(&name, template);
+        TestDatabase::new(Arc::clone(self), name)
+    }
+
+    /// Holds the server in mid-step: connections stay open, nothing answers.
+    pub fn freeze(&self) {
+        processes::freeze(self.postmaster());
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) {
+        processes::thaw(self.postmaster());
+    }
+
+    /// Ends it as a loss of power would: no goodbye to clients, no checkpoint.
+    pub fn kill(&self) {
+        processes::kill(self.postmaster());
+    }
+
+    /// Ends it in order, disconnecting its clients.
+    pub fn stop(&self) {
+        self.thaw();
+        let postmaster = self.postmaster();
+        processes::signal(postmaster, Signal::INT);
+        let ended = processes::eventually(SHUTDOWN, || !processes::is_running(postmaster));
+        assert!(ended, "PostgreSQL did not stop:\n{}", self.log());
+    }
+
+    /// Starts it again where it was, after a [`stop`](Self::stop) if it still runs.
+    pub fn restart(&self) {
+        self.stop();
+        let started = self.guardian().start_server(self.port);
+        let postmaster = started.unwrap_or_else(|log| panic!("PostgreSQL did not start again:\n{log}"));
+        *self.postmaster.lock().expect("nothing panics in here") = postmaster;
+    }
+
+    /// `FILE_COPY`, because the default writes the whole copy to the log as well.
+    fn create(&self, name: &str, template: &str) {
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && name.len() <= 63;
+        assert!(plain, "`{name}` is no database name that needs no quotes in SQL and URLs");
+        let sql = format!("CREATE DATABASE \"{name}\" TEMPLATE \"{template}\" STRATEGY FILE_COPY");
+        self.sql("postgres", &sql).unwrap_or_else(|complaint| panic!("no database `{name}`: {complaint}"));
+    }
+
+    fn postmaster(&self) -> Pid {
+        *self.postmaster.lock().expect("nothing panics in here")
+    }
+
+    fn guardian(&self) -> MutexGuard<'_, Guardian> {
+        self.guardian.lock().expect("starting a server returns its failures")
+    }
+}
+
+/// Under `/tmp` whatever `TMPDIR` says: the path of a socket has room for 108 bytes. The guardian removes it.
+fn private_directory(account: Option<Account>, tls: Option<&TlsFiles>) -> PathBuf {
+    let directory = tempfile::Builder::new().prefix("signpost-pg-").tempdir_in("/tmp").expect("/tmp is writable");
+    let home = directory.keep();
+    hand_over(&home, account);
+    if let Some(TlsFiles { cert_pem, key_pem }) = tls {
+        for (name, pem) in [("server.crt", cert_pem), ("server.key", key_pem)] {
+            let path = home.join(name);
+            fs::write(&path, pem).expect("a new directory takes files");
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
+            hand_over(&path, account);
+        }
+    }
+    home
+}
+
+fn hand_over(path: &Path, account: Option<Account>) {
+    if let Some(Account { uid, gid }) = account {
+        chown(path, Some(uid), Some(gid)).expect("root may give away its files");
+    }
+}
+
+fn settings(options: ServerOptions, home: &Path) -> Vec<String> {
+    let home = home.display();
+    let mut settings = vec![
+        "listen_addresses=127.0.0.1".to_owned(),
+        format!("unix_socket_directories={home}"),
+        "max_connections=200".to_owned(),
+        "shared_buffers=32MB".to_owned(),
+        "dynamic_shared_memory_type=mmap".to_owned(), // in the directory, so that it vanishes with it
+        "timezone=UTC".to_owned(),
+        "log_timezone=UTC".to_owned(),
+        "log_lock_waits=on".to_owned(),
+        "log_line_prefix=%m [%p] %q%d %a %e ".to_owned(),
+    ];
+    if !options.durable {
+        settings.extend(["fsync", "synchronous_commit", "full_page_writes"].map(|name| format!("{name}=off")));
+    }
+    if options.tls.is_some() {
+        settings.push("ssl=on".to_owned());
+        settings.push(format!("ssl_cert_file={home}/server.crt"));
+        settings.push(format!("ssl_key_file={home}/server.key"));
+    }
+    settings.extend(options.extra.into_iter().map(|(name, value)| format!("{name}={value}")));
+    settings
+}
+
+/// Below the ports that the kernel hands out by itself, lest one of those be in our place after a restart.
+fn free_port() -> u16 {
+    let random = || u16::try_from(RandomState::new().hash_one(()) % 10_000).expect("below 10 000");
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    (0..1_000).map(|_| 20_000 + random()).find(is_free).expect("not every port is taken")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env,
+        process::{Command, Stdio},
+        sync::mpsc,
+        thread,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_new_server_answers_over_tcp_and_over_its_socket() {
+        let server = PostgresServer::start(ServerOptions::default());
+        let question = "SELECT current_user, current_setting('server_encoding')";
+        assert_eq!(psql(&server.url("postgres"), question), Ok("signpost|UTF8".to_owned()));
+        assert_eq!(psql(&server.socket_url("postgres"), question), Ok("signpost|UTF8".to_owned()));
+    }
+
+    #[test]
+    #[should_panic(expected = "unrecognized configuration parameter")]
+    fn a_server_that_does_not_start_says_why() {
+        let extra = vec![("no_such_setting".to_owned(), "1".to_owned())];
+        PostgresServer::start(ServerOptions { extra, ..ServerOptions::default() });
+    }
+
+    #[test]
+    fn a_template_is_prepared_once_and_its_copies_are_apart() {
+        let mut prepared = 0;
+        let mut copy = || {
+            shared_database_from_template("apart", |url| {
+                prepared += 1;
+                psql(url, "CREATE TABLE links (code text)").expect("a new database takes tables");
+            })
+        };
+        let (first, second) = (copy(), copy());
+        first.sql("INSERT INTO links VALUES ('abc')").expect("the copy has the table");
+        assert_eq!(second.sql("SELECT count(*) FROM links"), Ok("0".to_owned()));
+        assert_eq!(prepared, 1);
+    }
+
+    #[test]
+    fn a_frozen_server_answers_when_it_thaws() {
+        let server = PostgresServer::start(ServerOptions::default());
+        server.freeze();
+        let (sender, answer) = mpsc::channel();
+        let asked = Arc::clone(&server);
+        let asking = thread::spawn(move || sender.send(asked.sql("postgres", "SELECT 1")));
+        assert!(answer.recv_timeout(Duration::from_millis(300)).is_err());
+        server.thaw();
+        assert_eq!(answer.recv_timeout(Duration::from_secs(30)), Ok(Ok("1".to_owned())));
+        asking.join().expect("the answer was taken").expect("the answer was taken");
+    }
+
+    #[test]
+    fn a_killed_server_keeps_what_was_committed() {
+        let server = PostgresServer::start(ServerOptions { durable: true, ..ServerOptions::default() });
+        let database = server.create_database();
+        database.sql("CREATE TABLE links AS SELECT 'abc' AS code").expect("a new database takes tables");
+        server.kill();
+        assert!(database.sql("SELECT 1").is_err());
+        server.restart();
+        assert_eq!(database.sql("SELECT code FROM links"), Ok("abc".to_owned()));
+    }
+
+    #[test]
+    fn a_frozen_server_is_gone_when_it_is_dropped() {
+        let server = PostgresServer::start(ServerOptions::default());
+        let (postmaster, home) = (server.postmaster(), server.home.clone());
+        server.freeze();
+        drop(server);
+        assert!(!processes::is_running(postmaster));
+        assert!(!home.exists());
+    }
+
+    /// The process that is killed is this test once more, told apart by a variable.
+    #[test]
+    fn a_server_dies_with_a_process_that_is_killed() {
+        const REPORT: &str = "SIGNPOST_TEST_PG_VICTIM_REPORT";
+        if let Some(report) = env::var_os(REPORT) {
+            let server = PostgresServer::start(ServerOptions::default());
+            fs::write(report, format!("{} {}\n", server.pid(), server.home.display())).expect("our parent made room");
+            loop {
+                thread::park();
+            }
+        }
+
+        let directory = tempfile::tempdir().expect("a place for the report");
+        let report = directory.path().join("report");
+        let mut victim = Command::new(env::current_exe().expect("we run from a file"))
+            .args(["--exact", "postgres::tests::a_server_dies_with_a_process_that_is_killed"])
+            .env(REPORT, &report)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("we can be started again");
+        let read = || fs::read_to_string(&report).unwrap_or_default();
+        let reported = processes::eventually(Duration::from_secs(60), || read().ends_with('\n'));
+        victim.kill().expect("it waits for nothing else");
+        victim.wait().expect("it is our child");
+        assert!(reported, "the victim started no server");
+
+        let report = read();
+        let (pid, home) = report.trim_end().split_once(' ').expect("an id and a directory");
+        let postmaster = pid.parse().ok().and_then(Pid::from_raw).expect("a process id");
+        let gone = || !processes::is_running(postmaster) && !Path::new(home).exists();
+        let died = processes::eventually(Duration::from_secs(30), gone);
+        assert!(died, "the server outlives the process that started it");
+    }
+}

@@ -1,0 +1,88 @@
+//! The postmaster and its children, as `/proc` shows them.
+
+use std::{fs, thread, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a process may take to do as a signal says.
+const OBEDIENCE: Duration = Duration::from_secs(10);
+
+/// Holds them all in mid-step. The postmaster is first: the children it then has are all there will be.
+pub(super) fn freeze(postmaster: Pid) {
+    hold(&[postmaster]);
+    hold(&children(postmaster));
+}
+
+/// Lets them go on.
+pub(super) fn thaw(postmaster: Pid) {
+    for process in family(postmaster) {
+        signal(process, Signal::CONT);
+    }
+}
+
+/// Ends them all without a last word.
+pub(super) fn kill(postmaster: Pid) {
+    freeze(postmaster);
+    let family = family(postmaster);
+    for &process in &family {
+        signal(process, Signal::KILL);
+    }
+    let gone = eventually(OBEDIENCE, || !family.iter().any(|&process| is_running(process)));
+    assert!(gone, "a killed PostgreSQL server goes on living");
+}
+
+/// A zombie does not run.
+pub(super) fn is_running(process: Pid) -> bool {
+    state(process).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+pub(super) fn signal(process: Pid, signal: Signal) {
+    // The only failure among our own processes: it is gone, and whoever asked looks at its state anyway.
+    let _ = kill_process(process, signal);
+}
+
+/// Whether it became true in about this time.
+pub(super) fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    const PAUSE: Duration = Duration::from_millis(5);
+    for _ in 0..limit.as_millis() / PAUSE.as_millis() {
+        if condition() {
+            return true;
+        }
+        thread::sleep(PAUSE);
+    }
+    condition()
+}
+
+fn hold(processes: &[Pid]) {
+    for &process in processes {
+        signal(process, Signal::STOP);
+    }
+    let held = eventually(OBEDIENCE, || processes.iter().all(|&process| is_at_rest(process)));
+    assert!(held, "PostgreSQL does not hold still");
+}
+
+fn is_at_rest(process: Pid) -> bool {
+    !is_running(process) || state(process) == Some('T')
+}
+
+fn family(postmaster: Pid) -> Vec<Pid> {
+    let mut family = children(postmaster);
+    family.insert(0, postmaster);
+    family
+}
+
+fn children(parent: Pid) -> Vec<Pid> {
+    let parent = parent.as_raw_pid().to_string();
+    let entries = fs::read_dir("/proc").expect("Linux shows its processes").flatten();
+    let processes = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    processes.filter(|&process| status(process, "PPid:").as_ref() == Some(&parent)).collect()
+}
+
+fn state(process: Pid) -> Option<char> {
+    status(process, "State:")?.chars().next()
+}
+
+fn status(process: Pid, field: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_pid())).ok()?;
+    status.lines().find_map(|line| Some(line.strip_prefix(field)?.trim().to_owned()))
+}

@@ -1,0 +1,13 @@
+//! The in-memory store keeps the contract: what the other stores are compared with is proven itself.
+
+use std::sync::Arc;
+
+use test_support::MemoryStore;
+
+async fn fresh() -> (Arc<MemoryStore>, ()) {
+    (Arc::default(), ())
+}
+
+mod contract {
+    test_support::contract_suite!(super::fresh);
+}
