@@ -10,9 +10,11 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::heade
 use domain::{api_key::KeyId, code::Code, history::RequestId, ports::Entropy};
 use futures_util::future::{Ready, ready};
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use crate::problem::{Problem, ProblemKind};
+
+/// A request id, a span id and a trace id.
+const RANDOM_BYTES: usize = 16 + 8 + 16;
 
 /// Shared by everything that works on one request.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ pub(crate) enum Effect {
 
 impl Context {
     pub(crate) fn new(headers: &HeaderMap, entropy: &dyn Entropy, budget: Duration) -> Self {
-        let mut random = [0; 40];
+        let mut random = [0; RANDOM_BYTES];
         entropy.fill(&mut random);
         Self {
             request_id: given_request_id(headers).unwrap_or_else(|| drawn_request_id(&random)),
@@ -112,7 +114,7 @@ fn given_request_id(headers: &HeaderMap) -> Option<RequestId> {
     headers.get("x-request-id")?.to_str().ok()?.parse().ok()
 }
 
-fn drawn_request_id(random: &[u8; 40]) -> RequestId {
+fn drawn_request_id(random: &[u8; RANDOM_BYTES]) -> RequestId {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&random[..16]);
     let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
@@ -131,27 +133,25 @@ pub(crate) struct Trace {
 impl Trace {
     /// The caller's trace if the caller names one, a new one otherwise; the span is always new.
     fn continued(headers: &HeaderMap, random: &[u8]) -> Self {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let span_id = hex(&random[..8]);
         let mut given = headers.get_all("traceparent");
         let parent = match (given.next(), given.next()) {
             (Some(value), None) => value.to_str().ok().and_then(parse_traceparent),
             _ => None,
         };
-        match parent {
-            Some((trace_id, flags)) => Self { trace_id, span_id, flags },
-            None => Self {
-                trace_id: Uuid::from_slice(&random[8..24]).map_or_else(|_| hex(random), |id| id.simple().to_string()),
-                span_id,
-                flags: "00".to_owned(),
-            },
-        }
+        let (span, trace) = random.split_at(8);
+        let drawn = || (hex(trace), "00".to_owned());
+        let (trace_id, flags) = parent.unwrap_or_else(drawn);
+        Self { trace_id, span_id: hex(span), flags }
     }
 
     /// For the answer.
     pub(crate) fn traceparent(&self) -> String {
         format!("00-{}-{}-{}", self.trace_id, self.span_id, self.flags)
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Trace id and flags of a `traceparent` field of version 00, or of what a later version keeps of it.

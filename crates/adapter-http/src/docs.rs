@@ -24,7 +24,7 @@ pub(crate) async fn document(state: web::Data<State>) -> impl Responder {
 }
 
 /// The reader's page: its scripts and styles come from here, none from elsewhere.
-const READER: &str = r##"<!doctype html>
+const READER: &str = r#"<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -38,7 +38,7 @@ const READER: &str = r##"<!doctype html>
 <script src="/docs/assets/start.js"></script>
 </body>
 </html>
-"##;
+"#;
 
 const START: &str = r##"window.ui = SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true });
 "##;

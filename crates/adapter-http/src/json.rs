@@ -121,12 +121,11 @@ impl Fields {
 
     /// Takes a field that must be there.
     pub(crate) fn required<T>(&mut self, name: &str, read: impl FnOnce(Json) -> Result<T, Fault>) -> Option<T> {
-        match self.take(name) {
-            Some(value) => self.check(name, read(value)),
-            None => {
-                self.fault(name, "required", "is required");
-                None
-            }
+        if let Some(value) = self.take(name) {
+            self.check(name, read(value))
+        } else {
+            self.fault(name, "required", "is required");
+            None
         }
     }
 

@@ -15,6 +15,7 @@ use actix_web::{
 };
 use slog::Logger;
 use utoipa_actix_web::AppExt;
+use uuid::Uuid;
 
 use crate::{
     health::Prober,
@@ -99,7 +100,6 @@ pub fn serve(
 fn state(services: Services, settings: Settings, phase: Phase, log: Logger) -> State {
     let mut nonce = [0; 16];
     services.entropy.fill(&mut nonce);
-    let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut document = document(&settings.public_url);
     State {
         routes: RouteTable::of(&mut document),
@@ -109,7 +109,7 @@ fn state(services: Services, settings: Settings, phase: Phase, log: Logger) -> S
         phase,
         prober: Prober::default(),
         log,
-        rejection_nonce: nonce.into(),
+        rejection_nonce: Uuid::from_bytes(nonce).simple().to_string().into(),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::error::Error;
 
-use diesel::{migration::MigrationSource, pg::Pg};
+use diesel::{
+    migration::{Migration, MigrationSource},
+    pg::Pg,
+};
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use domain::ports::{RepositoryError, RepositoryErrorKind};
@@ -27,8 +30,12 @@ impl PostgresStore {
     /// Applies what is missing and says what it applied.
     pub async fn migrate(&self) -> Result<Vec<String>, RepositoryError> {
         self.with_schema_lock("applying migrations", |harness| {
-            let applied = harness.run_pending_migrations(MIGRATIONS)?;
-            Ok(applied.iter().map(ToString::to_string).collect())
+            let mut applied = Vec::new();
+            for migration in harness.pending_migrations(MIGRATIONS)? {
+                harness.run_migration(&migration)?;
+                applied.push(migration.name().to_string());
+            }
+            Ok(applied)
         })
         .await
     }
@@ -39,7 +46,10 @@ impl PostgresStore {
             if harness.applied_migrations()?.is_empty() {
                 return Ok(None);
             }
-            Ok(Some(harness.revert_last_migration(MIGRATIONS)?.to_string()))
+            let version = harness.revert_last_migration(MIGRATIONS)?;
+            let known = MigrationSource::<Pg>::migrations(&MIGRATIONS)?;
+            let reverted = known.iter().find(|migration| migration.name().version() == version);
+            Ok(reverted.map(|migration| migration.name().to_string()))
         })
         .await
     }
@@ -50,11 +60,11 @@ impl PostgresStore {
             let applied = harness.applied_migrations()?;
             let mut known = MigrationSource::<Pg>::migrations(&MIGRATIONS)?;
             known.sort_by_key(|migration| migration.name().version().as_owned());
-            let status = |migration: &Box<dyn diesel::migration::Migration<Pg>>| MigrationStatus {
+            let status = |migration: Box<dyn Migration<Pg>>| MigrationStatus {
                 name: migration.name().to_string(),
                 applied: applied.contains(&migration.name().version().as_owned()),
             };
-            Ok(known.iter().map(status).collect())
+            Ok(known.into_iter().map(status).collect())
         })
         .await
     }

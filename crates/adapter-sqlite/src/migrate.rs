@@ -2,7 +2,11 @@
 
 use std::error::Error;
 
-use diesel::{SqliteConnection, migration::MigrationSource, sqlite::Sqlite};
+use diesel::{
+    SqliteConnection,
+    migration::{Migration, MigrationSource},
+    sqlite::Sqlite,
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::{OpenError, SqliteFile};
@@ -22,8 +26,12 @@ impl SqliteFile {
     /// Applies what is missing and says what it applied.
     pub fn migrate(&self) -> Result<Vec<String>, OpenError> {
         self.with_schema_lock(|connection| {
-            let applied = connection.run_pending_migrations(MIGRATIONS)?;
-            Ok(applied.iter().map(ToString::to_string).collect())
+            let mut applied = Vec::new();
+            for migration in connection.pending_migrations(MIGRATIONS)? {
+                connection.run_migration(&migration)?;
+                applied.push(migration.name().to_string());
+            }
+            Ok(applied)
         })
     }
 
@@ -33,7 +41,10 @@ impl SqliteFile {
             if connection.applied_migrations()?.is_empty() {
                 return Ok(None);
             }
-            Ok(Some(connection.revert_last_migration(MIGRATIONS)?.to_string()))
+            let version = connection.revert_last_migration(MIGRATIONS)?;
+            let known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS)?;
+            let reverted = known.iter().find(|migration| migration.name().version() == version);
+            Ok(reverted.map(|migration| migration.name().to_string()))
         })
     }
 
@@ -43,11 +54,11 @@ impl SqliteFile {
             let applied = connection.applied_migrations()?;
             let mut known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS)?;
             known.sort_by_key(|migration| migration.name().version().as_owned());
-            let status = |migration: &Box<dyn diesel::migration::Migration<Sqlite>>| MigrationStatus {
+            let status = |migration: Box<dyn Migration<Sqlite>>| MigrationStatus {
                 name: migration.name().to_string(),
                 applied: applied.contains(&migration.name().version().as_owned()),
             };
-            Ok(known.iter().map(status).collect())
+            Ok(known.into_iter().map(status).collect())
         })
     }
 

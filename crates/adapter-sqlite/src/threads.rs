@@ -23,10 +23,13 @@ const GROUP: usize = 256;
 /// Bound of one call, waiting included.
 const DEADLINE: Duration = Duration::from_secs(2);
 
+/// A call that only reads.
+type Read = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
+
 /// Hands calls to the threads. The threads end when it is dropped.
 pub(crate) struct Threads {
     writes: Sender<Box<dyn Write>>,
-    reads: Sender<Box<dyn FnOnce(&mut SqliteConnection) + Send>>,
+    reads: Sender<Read>,
 }
 
 /// Why a write is rolled back.
@@ -47,7 +50,7 @@ impl Threads {
     /// One writer on `writer`, one reader on each of `readers`.
     pub(crate) fn start(writer: SqliteConnection, readers: Vec<SqliteConnection>) -> std::io::Result<Self> {
         let (writes, write_queue) = bounded(QUEUE);
-        let (reads, read_queue) = bounded(QUEUE);
+        let (reads, read_queue) = bounded::<Read>(QUEUE);
         spawn("sqlite-writer", move || run_writer(writer, &write_queue))?;
         for (index, reader) in readers.into_iter().enumerate() {
             let queue = read_queue.clone();
@@ -107,7 +110,7 @@ fn guarded<T, E: From<Error>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, 
         .unwrap_or_else(|_| Err(Error::QueryBuilderError("the call panicked".into()).into()))
 }
 
-fn run_reader(mut connection: SqliteConnection, queue: &Receiver<Box<dyn FnOnce(&mut SqliteConnection) + Send>>) {
+fn run_reader(mut connection: SqliteConnection, queue: &Receiver<Read>) {
     while let Ok(call) = queue.recv() {
         call(&mut connection);
     }

@@ -29,13 +29,12 @@ pub(crate) async fn ensure(keys: &KeyService, data_dir: &Path) -> anyhow::Result
         return Ok(None);
     }
     let file = data_dir.join("admin.key");
-    let (secret, written) = match fs::read_to_string(&file) {
-        Ok(text) => (parse(&text, &file)?, false),
-        Err(_) => {
-            let secret = keys.draw_secret();
-            write(&file, &secret).with_context(|| format!("cannot write {}", file.display()))?;
-            (secret, true)
-        }
+    let (secret, written) = if file.try_exists()? {
+        (parse(&fs::read_to_string(&file)?, &file)?, false)
+    } else {
+        let secret = keys.draw_secret();
+        write(&file, &secret).with_context(|| format!("cannot write {}", file.display()))?;
+        (secret, true)
     };
     let name = "admin".parse().expect("a plain word is a key name");
     match keys.add_first(name, &secret).await? {

@@ -30,7 +30,7 @@ const BACKLOG: u32 = 1024;
 /// Longest wait between two attempts to reach the store at the start.
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
 /// How often answers nobody can ask for any more are deleted.
-const HOUSEKEEPING: Duration = Duration::from_secs(15 * 60);
+const HOUSEKEEPING: Duration = Duration::from_mins(15);
 
 /// Serves until it is told to stop; then drains, finishes what is open, and returns.
 pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
@@ -198,7 +198,7 @@ async fn keep_house(answers: Arc<dyn IdempotencyRepository>, log: Logger) {
         };
         match answers.forget(moment).await {
             Ok(count) => {
-                info!(log, "{} old answers forgotten", count; "event.name" => "answers.forgotten", "count" => count)
+                info!(log, "{} old answers forgotten", count; "event.name" => "answers.forgotten", "count" => count);
             }
             Err(error) => warn!(log, "old answers were not forgotten"; "event.name" => "answers.kept",
                 "error.message" => format!("{:#}", anyhow::Error::from(error))),

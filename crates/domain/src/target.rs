@@ -178,9 +178,8 @@ impl TargetPolicy {
         match host {
             Host::Ipv4(address) if is_special_v4(address) => Err(InvalidTarget::PrivateAddress),
             Host::Ipv6(address) if is_special_v6(address) => Err(InvalidTarget::PrivateAddress),
-            Host::Ipv4(_) | Host::Ipv6(_) => Ok(()),
             Host::Domain(name) if is_internal_name(name) => Err(InvalidTarget::InternalName),
-            Host::Domain(_) => Ok(()),
+            Host::Ipv4(_) | Host::Ipv6(_) | Host::Domain(_) => Ok(()),
         }
     }
 }
@@ -235,38 +234,31 @@ fn is_internal_name(name: &str) -> bool {
 /// The IANA IPv4 special-purpose registry, less what is globally reachable; multicast too.
 fn is_special_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
-    match (a, b, c) {
-        (0 | 10 | 127, _, _) => true,
-        (100, 64..=127, _) => true,
-        (169, 254, _) => true,
-        (172, 16..=31, _) => true,
-        (192, 0, 0 | 2) => true,
-        (192, 88, 99) => true,
-        (192, 168, _) => true,
-        (198, 18 | 19, _) => true,
-        (198, 51, 100) => true,
-        (203, 0, 113) => true,
-        (224.., _, _) => true,
-        _ => false,
-    }
+    matches!(
+        (a, b, c),
+        (0 | 10 | 127 | 224.., _, _)
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 0, 0 | 2)
+            | (192, 88, 99)
+            | (192, 168, _)
+            | (198, 18 | 19, _)
+            | (198, 51, 100)
+            | (203, 0, 113)
+    )
 }
 
-/// Only 2000::/3 is global unicast; inside it the special-purpose blocks, and every IPv4 address that
+/// Only `2000::/3` is global unicast; inside it the special-purpose blocks, and every IPv4 address that
 /// is carried along (mapped, compatible, NAT64, 6to4, Teredo), decide.
 fn is_special_v6(address: Ipv6Addr) -> bool {
-    let s = address.segments();
-    let embedded = |high: u16, low: u16| {
-        let [a, b] = high.to_be_bytes();
-        let [c, d] = low.to_be_bytes();
-        is_special_v4(Ipv4Addr::new(a, b, c, d))
-    };
-    match s {
-        [0, 0, 0, 0, 0, 0xffff, high, low] => embedded(high, low),
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
-        [0x2002, high, low, ..] => embedded(high, low),
-        [0x2001, 0x0db8, ..] => true,
-        [0x2001, 0x0000..=0x01ff, ..] => true,
-        [0x3fff, 0x0000..=0x0fff, ..] => true,
+    let embeds_special =
+        |high: u16, low: u16| is_special_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            embeds_special(high, low)
+        }
+        [0x2001, 0x0db8 | 0x0000..=0x01ff, ..] | [0x3fff, 0x0000..=0x0fff, ..] => true,
         [first, ..] => !(0x2000..=0x3fff).contains(&first),
     }
 }

@@ -15,7 +15,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(20);
 
 fn patient() -> WireLimits {
-    let patience = Duration::from_secs(3600);
+    let patience = Duration::from_hours(1);
     WireLimits { head_bytes: 16 * 1024, headers: 64, head_timeout: patience, body_timeout: patience }
 }
 

@@ -7,13 +7,13 @@ use test_support::{TestDatabase, shared_database_from_template};
 use tokio::runtime::{Builder, Handle};
 
 /// A store on an empty, migrated database of its own.
-pub async fn fresh() -> (Arc<PostgresStore>, TestDatabase) {
+pub(crate) async fn fresh() -> (Arc<PostgresStore>, TestDatabase) {
     let database = shared_database_from_template("migrated", migrate);
     (Arc::new(store(&options(&database.socket_url()))), database)
 }
 
 /// Bounds wide enough for a busy machine.
-pub fn options(url: &str) -> PostgresOptions {
+pub(crate) fn options(url: &str) -> PostgresOptions {
     PostgresOptions {
         url: url.to_owned(),
         pool_size: 8,
@@ -26,7 +26,7 @@ pub fn options(url: &str) -> PostgresOptions {
 }
 
 /// A store served by the runtime this is called on.
-pub fn store(options: &PostgresOptions) -> PostgresStore {
+pub(crate) fn store(options: &PostgresOptions) -> PostgresStore {
     PostgresStore::new(options, Handle::current()).expect("the options are valid")
 }
 

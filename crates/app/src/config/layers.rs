@@ -154,7 +154,7 @@ impl Settings {
                 (Some(text), None) => self.set(key, Value::Text(text), Source::Variable(variable)),
                 (None, Some((name, file))) => self.add_secret_file(key, name, &file, problems),
                 (Some(_), Some((name, _))) => {
-                    problems.add(format!("{} (variables {variable} and {name}): expected only one of them", key.path))
+                    problems.add(format!("{} (variables {variable} and {name}): expected only one of them", key.path));
                 }
                 (None, None) => {}
             }

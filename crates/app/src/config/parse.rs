@@ -47,7 +47,7 @@ pub(super) fn duration_in(range: RangeInclusive<Duration>) -> impl Fn(&str) -> O
 
 /// A year at most: a clock can add it to any time without overflow.
 pub(super) fn duration(text: &str) -> Option<Duration> {
-    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    const YEAR: Duration = Duration::from_hours(8760);
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let milliseconds: u64 = match unit {
         "ms" => 1,

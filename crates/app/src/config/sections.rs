@@ -30,7 +30,7 @@ pub(crate) struct HttpConfig {
 
 impl HttpConfig {
     pub(super) fn read(reader: &mut Reader<'_>, cores: usize) -> Self {
-        let request_timeout = Duration::from_millis(100)..=Duration::from_secs(60);
+        let request_timeout = Duration::from_millis(100)..=Duration::from_mins(1);
         Self {
             bind: reader.value("http.bind", from_text),
             workers: reader.value("http.workers", |text| parse::workers(text, cores)),

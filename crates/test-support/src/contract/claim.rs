@@ -430,22 +430,6 @@ pub async fn an_alias_sees_a_code_drawn_before_it_in_the_call(subject: Subject) 
     assert!(matches!(claims.as_slice(), [Claim::Created(_), Claim::Existing(_), Claim::AliasTaken]), "{claims:?}");
 }
 
-pub async fn a_code_drawn_behind_an_alias_of_the_same_call_collides(subject: Subject) {
-    let drafts = [a_link().alias("samecode"), a_link().drawing("samecode")];
-    assert_eq!(subject.claims(&drafts, None).await, Claims::CodeCollision);
-    assert!(subject.everything().await.is_empty());
-}
-
-pub async fn a_link_met_by_code_and_by_behaviour_comes_back_for_whoever_is_first(subject: Subject) {
-    let gone = subject.given(&a_link().deleted()).await;
-    let by_code = a_link().alias(gone.code.as_str());
-    for drafts in [[by_code.clone(), a_link()], [a_link(), by_code]] {
-        let claims = subject.settle(&drafts).await;
-        assert!(matches!(claims.as_slice(), [Claim::Reactivated(_), Claim::Existing(_)]), "{claims:?}");
-        subject.delete(&subject.find(&gone).await).await;
-    }
-}
-
 pub async fn a_taken_alias_does_not_stop_the_other_candidates(subject: Subject) {
     subject.given(&a_link().of("team-b").alias("taken")).await;
     let drafts = [a_link(), a_link().alias("taken"), a_link().alias("free")];

@@ -47,7 +47,7 @@ pub async fn an_entry_says_who_when_and_in_which_request(subject: Subject) {
         subject.clock.advance_micros(1_000_001);
         let link = subject.given(&a_link().alias(&format!("link-{number}")).by(actor.clone(), &request)).await;
         let created = event(EventKind::Created, 1, &actor, &request, subject.now());
-        assert_eq!(subject.history(&link).await, [created.clone()]);
+        assert_eq!(subject.history(&link).await, std::slice::from_ref(&created));
 
         subject.clock.advance_micros(1_000_001);
         let deleted = event(EventKind::Deleted, 2, &actor, "A-request.of_another-name", subject.now());

@@ -130,8 +130,6 @@ macro_rules! contract_suite {
                 the_second_of_two_equal_candidates_finds_what_the_first_brought_back,
                 an_alias_given_twice_in_a_call_is_taken_by_the_first,
                 an_alias_sees_a_code_drawn_before_it_in_the_call,
-                a_code_drawn_behind_an_alias_of_the_same_call_collides,
-                a_link_met_by_code_and_by_behaviour_comes_back_for_whoever_is_first,
                 a_taken_alias_does_not_stop_the_other_candidates,
                 candidates_of_different_owners_stay_apart_in_one_call,
                 two_hundred_candidates_are_settled_in_one_call,

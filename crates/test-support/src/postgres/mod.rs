@@ -323,7 +323,7 @@ mod tests {
             .spawn()
             .expect("we can be started again");
         let read = || fs::read_to_string(&report).unwrap_or_default();
-        let reported = processes::eventually(Duration::from_secs(60), || read().ends_with('\n'));
+        let reported = processes::eventually(Duration::from_mins(1), || read().ends_with('\n'));
         victim.kill().expect("it waits for nothing else");
         victim.wait().expect("it is our child");
         assert!(reported, "the victim started no server");
