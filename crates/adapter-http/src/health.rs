@@ -69,8 +69,9 @@ pub(crate) async fn health(state: web::Data<State>) -> impl Responder {
     response.content_type(HEALTH_JSON).insert_header((header::CACHE_CONTROL, "no-store")).body(body)
 }
 
-/// The health of the process and of what it depends on.
+/// The health of the process and of what it depends on, in the words of the draft.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Health {
     /// `fail` means that writes are impossible.
     status: Status,
@@ -88,12 +89,14 @@ pub(crate) struct Health {
 #[derive(Debug, Serialize, ToSchema)]
 struct Checks {
     /// The system of record.
+    #[serde(rename = "store:responseTime")]
     #[schema(value_type = Vec<Probe>)]
     store: [Probe; 1],
 }
 
 /// How a dependency answered.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Probe {
     /// Always `datastore`.
     component_type: &'static str,

@@ -1,19 +1,24 @@
-//! Stores on private databases.
+//! The PostgreSQL store: its contract, its schema, and how it behaves when the server does not.
+
+mod contract;
+mod failures;
+mod schema;
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 
 use adapter_postgres::{PostgresOptions, PostgresStore, TlsPolicy};
-use test_support::{TestDatabase, shared_database_from_template};
+use test_support::{TestDatabase, shared_database_from_template, shared_server};
 use tokio::runtime::{Builder, Handle};
 
 /// A store on an empty, migrated database of its own.
-pub(crate) async fn fresh() -> (Arc<PostgresStore>, TestDatabase) {
+async fn fresh() -> (Arc<PostgresStore>, TestDatabase) {
     let database = shared_database_from_template("migrated", migrate);
     (Arc::new(store(&options(&database.socket_url()))), database)
 }
 
 /// Bounds wide enough for a busy machine.
-pub(crate) fn options(url: &str) -> PostgresOptions {
+fn options(url: &str) -> PostgresOptions {
     PostgresOptions {
         url: url.to_owned(),
         pool_size: 8,
@@ -26,8 +31,12 @@ pub(crate) fn options(url: &str) -> PostgresOptions {
 }
 
 /// A store served by the runtime this is called on.
-pub(crate) fn store(options: &PostgresOptions) -> PostgresStore {
+fn store(options: &PostgresOptions) -> PostgresStore {
     PostgresStore::new(options, Handle::current()).expect("the options are valid")
+}
+
+fn empty_database() -> TestDatabase {
+    shared_server().create_database()
 }
 
 /// On a runtime of its own: the template is made inside another one, which must not be blocked.

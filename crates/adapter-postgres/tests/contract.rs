@@ -1,7 +1,0 @@
-//! The PostgreSQL store keeps the contract of all stores.
-
-mod common;
-
-mod contract {
-    test_support::contract_suite!(super::common::fresh);
-}

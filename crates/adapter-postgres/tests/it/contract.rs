@@ -1,0 +1,3 @@
+//! The contract of all stores.
+
+test_support::contract_suite!(crate::fresh);

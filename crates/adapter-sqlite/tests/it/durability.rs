@@ -1,0 +1,68 @@
+//! What is acknowledged is there, and what is wrong with the file is said.
+
+use std::fs;
+
+use adapter_sqlite::SqliteFile;
+use domain::ports::{LinkRepository, Ping, RepositoryErrorKind};
+
+use crate::{fresh, migrated_file, path};
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(path(&folder), "not a database, but long enough to be taken for one".repeat(100)).expect("written");
+    let file = SqliteFile::new(path(&folder));
+    assert!(file.migrate().is_err());
+    assert!(file.open().is_err());
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("file"), "").expect("written");
+    assert!(SqliteFile::new(folder.path().join("file/signpost.db")).open().is_err());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_owner_can_read_a_new_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_, folder) = migrated_file();
+    let mode = fs::metadata(path(&folder)).expect("it exists").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_store_without_its_schema_fails_and_says_it_is_ours() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = SqliteFile::new(path(&folder)).open().expect("an empty file opens");
+    store.ping().await.expect("the database itself works");
+    let error = store.find(&"abcdef".parse().expect("valid")).await.expect_err("there is no table");
+    assert_eq!(error.kind(), RepositoryErrorKind::Internal);
+}
+
+#[tokio::test]
+async fn a_writer_held_up_by_another_process_is_unavailable_or_unknown_within_its_bound() {
+    use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
+    let (store, folder) = fresh().await;
+    let file = path(&folder);
+    let mut other = SqliteConnection::establish(file.to_str().expect("UTF-8")).expect("the file opens");
+    other.batch_execute("BEGIN IMMEDIATE").expect("nobody else writes");
+    let error = store.ping().await.expect_err("the other process holds the lock");
+    assert!(matches!(error.kind(), RepositoryErrorKind::Unavailable | RepositoryErrorKind::Indeterminate), "{error:?}");
+    other.batch_execute("ROLLBACK").expect("the lock is released");
+    store.ping().await.expect("the writer goes on");
+}
+
+#[tokio::test]
+async fn a_corrupt_row_is_told_from_a_missing_one() {
+    use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
+    let (store, folder) = fresh().await;
+    let file = path(&folder);
+    let mut other = SqliteConnection::establish(file.to_str().expect("UTF-8")).expect("the file opens");
+    let sql = "PRAGMA ignore_check_constraints = ON; INSERT INTO links VALUES (randomblob(16), 'abcdef', 'default', \
+               'gopher://x', 302, 0, NULL, NULL, '[]', 'active', 1, zeroblob(32), 1, 1, 1, NULL, NULL)";
+    other.batch_execute(sql).expect("constraints are off");
+    let error = store.find(&"abcdef".parse().expect("valid")).await.expect_err("the target is none");
+    assert_eq!(error.kind(), RepositoryErrorKind::Corrupt);
+}

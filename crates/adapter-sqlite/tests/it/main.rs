@@ -1,0 +1,27 @@
+//! The SQLite store: its contract, its schema, and what it survives.
+
+mod contract;
+mod durability;
+mod schema;
+
+use std::sync::Arc;
+
+use adapter_sqlite::{SqliteFile, SqliteStore};
+use tempfile::TempDir;
+
+/// A store on an empty, migrated file of its own.
+async fn fresh() -> (Arc<SqliteStore>, TempDir) {
+    let (file, folder) = migrated_file();
+    (Arc::new(file.open().expect("a migrated database opens")), folder)
+}
+
+fn migrated_file() -> (SqliteFile, TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = SqliteFile::new(path(&folder));
+    file.migrate().expect("a new database takes every migration");
+    (file, folder)
+}
+
+fn path(folder: &TempDir) -> std::path::PathBuf {
+    folder.path().join("signpost.db")
+}
