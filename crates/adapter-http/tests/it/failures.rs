@@ -1,0 +1,128 @@
+//! What callers are told when the store fails, hangs, panics or runs out of codes.
+
+use std::{sync::Arc, time::Instant};
+
+use domain::{
+    code::CodeLength,
+    ports::{RandomCodes, RepositoryErrorKind},
+};
+use serde_json::json;
+use test_support::{ScriptedCodes, SeededEntropy};
+
+use crate::{
+    server::{Answer, PATIENCE, RunningServer},
+    troubled_store::Trouble,
+};
+
+fn random_codes() -> RandomCodes {
+    RandomCodes::new(CodeLength::default(), Arc::new(SeededEntropy::new(9)))
+}
+
+fn claim(server: &RunningServer, url: &str) -> Answer {
+    server.ask("POST", "/api/v1/links", Some(&json!({ "url": url })))
+}
+
+fn assert_problem(answer: &Answer, status: u16, code: &str) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer:?}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
+    let problem = answer.json();
+    assert_eq!(problem["code"], code, "{answer:?}");
+    assert_eq!(problem["type"], format!("/docs/errors#{code}"));
+    assert_eq!(problem["request_id"].as_str(), answer.header("x-request-id"));
+}
+
+#[test]
+fn each_failure_of_the_store_has_its_own_answer_and_none_shows_its_cause() {
+    use RepositoryErrorKind as Kind;
+    let server = RunningServer::start(random_codes());
+    for (kind, status, code) in [
+        (Kind::Unavailable, 503, "unavailable"),
+        (Kind::Indeterminate, 503, "outcome-unknown"),
+        (Kind::StorageFull, 507, "storage-full"),
+        (Kind::Corrupt, 500, "internal"),
+        (Kind::Internal, 500, "internal"),
+    ] {
+        server.store.suffer(Trouble::Fails(kind));
+        for answer in [claim(&server, "https://example.com/"), server.ask("GET", "/abcdef", None)] {
+            assert_problem(&answer, status, code);
+            assert_eq!(answer.header("retry-after").is_some(), status == 503);
+            assert!(!answer.body.contains("10.0.0.7") && !answer.body.contains("SELECT"), "{answer:?}");
+            let request_id = answer.header("x-request-id").expect("every answer has one");
+            assert!(server.log_of(request_id).contains("10.0.0.7"), "the cause is for the log");
+        }
+    }
+}
+
+#[test]
+fn a_store_that_hangs_costs_its_bound_and_is_told_for_what_it_may_have_done() {
+    let server = RunningServer::start(random_codes());
+    server.store.suffer(Trouble::Hangs);
+    for (method, path, body, code) in [
+        ("GET", "/abcdef", None, "unavailable"),
+        ("GET", "/abcdef+", None, "unavailable"),
+        ("GET", "/api/v1/links", None, "unavailable"),
+        ("POST", "/api/v1/links", Some(json!({"url": "https://example.com/"})), "outcome-unknown"),
+        ("DELETE", "/api/v1/links/abcdef", None, "outcome-unknown"),
+    ] {
+        let begun = Instant::now();
+        assert_problem(&server.ask(method, path, body.as_ref()), 503, code);
+        assert!(begun.elapsed() < PATIENCE * 5, "{path}: {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn a_panic_is_a_problem_and_the_worker_goes_on() {
+    let server = RunningServer::start(random_codes());
+    server.store.suffer(Trouble::Panics);
+    for _ in 0..3 {
+        assert_problem(&claim(&server, "https://example.com/"), 500, "internal");
+        assert_problem(&server.ask("GET", "/abcdef", None), 500, "internal");
+    }
+    server.store.suffer(Trouble::None);
+    assert_eq!(claim(&server, "https://example.com/").status, 201);
+}
+
+#[test]
+fn one_collision_is_hidden_and_counted_and_six_are_unavailable() {
+    let server = RunningServer::start(ScriptedCodes::new(["aaaaaa", "aaaaaa", "bbbbbb"]));
+    assert_eq!(claim(&server, "https://example.com/1").status, 201);
+    let second = claim(&server, "https://example.com/2");
+    assert_eq!(second.status, 201, "{second:?}");
+    assert_eq!(second.json()["code"], "bbbbbb");
+    let line = server.log_of(second.header("x-request-id").expect("every answer has one"));
+    assert!(line.contains("\"code.collisions\":1"), "{line}");
+    assert_problem(&claim(&server, "https://example.com/3"), 503, "unavailable");
+    assert_eq!(server.ask("DELETE", "/api/v1/links/aaaaaa", None).status, 200);
+    assert_problem(&claim(&server, "https://example.com/3"), 503, "unavailable");
+}
+
+#[test]
+fn health_asks_the_store_once_however_often_it_is_asked() {
+    let server = RunningServer::start(random_codes());
+    let begun = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(server.ask("GET", "/health", None).status, 200);
+    }
+    let most = begun.elapsed().as_secs() + 1;
+    assert!(server.store.pings() <= most, "{} pings", server.store.pings());
+}
+
+#[test]
+fn health_fails_with_the_store_while_life_and_readiness_do_not() {
+    let server = RunningServer::start(random_codes());
+    assert_problem(&server.ask("GET", "/readyz", None), 503, "unavailable");
+    server.phase.become_ready();
+    server.store.suffer(Trouble::Hangs);
+    let health = server.ask("GET", "/health", None);
+    assert_eq!(health.status, 503);
+    assert_eq!(health.header("content-type"), Some("application/health+json"));
+    assert_eq!(health.json()["status"], "fail");
+    assert_eq!(health.json()["checks"]["store:responseTime"][0]["status"], "fail");
+    assert_eq!(server.ask("GET", "/livez", None).status, 200);
+    assert_eq!(server.ask("GET", "/readyz", None).status, 200);
+    server.phase.begin_draining();
+    assert_problem(&server.ask("GET", "/readyz", None), 503, "unavailable");
+    server.phase.become_ready();
+    assert_problem(&server.ask("GET", "/readyz", None), 503, "unavailable");
+}

@@ -1,0 +1,6 @@
+//! The HTTP face over stores that misbehave in every way a store can.
+
+mod failures;
+mod papers;
+mod server;
+mod troubled_store;

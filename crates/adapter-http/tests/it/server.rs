@@ -1,0 +1,158 @@
+//! The HTTP face on a free port, and the least of a client to ask it.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use adapter_http::{Phase, ServerOptions, Services, Settings, serve};
+use domain::{
+    api_key::KeySecret,
+    ports::CodeGenerator,
+    service::{KeyService, LinkService, ResolveService},
+    target::TargetPolicy,
+};
+use serde_json::Value;
+use slog::{Drain, Logger, o};
+use test_support::{ManualClock, SeededEntropy};
+
+use crate::troubled_store::TroubledStore;
+
+pub(crate) struct RunningServer {
+    pub(crate) store: Arc<TroubledStore>,
+    pub(crate) phase: Phase,
+    address: SocketAddr,
+    key: KeySecret,
+    log: Lines,
+}
+
+/// How long the store may take, for a request and for a redirect.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(300);
+
+impl RunningServer {
+    /// Served by one worker on a thread of its own, until the test process ends.
+    pub(crate) fn start(codes: impl CodeGenerator + 'static) -> Self {
+        let store = Arc::new(TroubledStore::new());
+        let (clock, entropy) = (Arc::new(ManualClock::default()), Arc::new(SeededEntropy::new(1)));
+        let keys = KeyService::new(store.clone(), clock.clone(), entropy.clone());
+        let links = LinkService::new(store.clone(), store.clone(), clock.clone(), Arc::new(codes), entropy.clone());
+        let services = Services {
+            links,
+            keys: keys.clone(),
+            resolver: ResolveService::new(store.clone(), clock),
+            store: store.clone(),
+            entropy,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (phase, log) = (Phase::default(), Lines::default());
+        let key = keys.draw_secret();
+        let (first, secret, server_phase, logger) = (keys, key.clone(), phase.clone(), log.logger());
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+            runtime.expect("a runtime").block_on(async move {
+                first.add_first("admin".parse().expect("valid"), &secret).await.expect("memory does not fail");
+                let serving = serve(listener, &options(), services, settings(), server_phase, logger);
+                let (server, _handle) = serving.expect("the listener is good");
+                server.await.expect("it serves until the end");
+            });
+        });
+        Self { store, phase, address, key, log }
+    }
+
+    /// Asks with the admin key.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nx-api-key: {}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            self.key.expose(),
+            body.len()
+        );
+        let mut stream = TcpStream::connect(self.address).expect("the server listens");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
+        stream.write_all((head + &body).as_bytes()).expect("the server reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the server answers");
+        Answer::parse(&answer)
+    }
+
+    /// Every line logged for that request.
+    pub(crate) fn log_of(&self, request_id: &str) -> String {
+        let lines = self.log.0.lock().expect("nobody panics while holding it");
+        let text = String::from_utf8_lossy(&lines).into_owned();
+        text.lines().filter(|line| line.contains(request_id)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn options() -> ServerOptions {
+    ServerOptions {
+        workers: 1,
+        max_connections: 100,
+        keep_alive: Duration::from_secs(5),
+        head_timeout: Duration::from_secs(5),
+        shutdown_timeout: Duration::from_secs(1),
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        public_url: "http://sho.test".to_owned(),
+        landing_url: None,
+        targets: TargetPolicy::default(),
+        anonymous_may_claim: false,
+        request_timeout: PATIENCE,
+        redirect_timeout: PATIENCE,
+        body_timeout: Duration::from_secs(5),
+    }
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    fn parse(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").expect("an HTTP answer");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        Self { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.into_iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).expect("JSON")
+    }
+}
+
+/// The log, kept.
+#[derive(Clone, Debug, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nobody panics while holding it").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn logger(&self) -> Logger {
+        let json = slog_json::Json::default(self.clone());
+        Logger::root(Mutex::new(json).fuse(), o!())
+    }
+}
