@@ -40,7 +40,9 @@ impl SqliteFile {
 
     /// Opens the store. The schema must be there ([`SqliteFile::migrate`]).
     pub fn open(&self) -> Result<SqliteStore, OpenError> {
-        let writer = self.connect()?;
+        let mut writer = self.connect()?;
+        // Shorter than a call may take: another process that writes for longer makes us unavailable, not unsure.
+        writer.batch_execute("PRAGMA busy_timeout = 1500").map_err(OpenError::Setup)?;
         let mut readers = Vec::with_capacity(READERS);
         for _ in 0..READERS {
             let mut reader = self.connect()?;

@@ -1,7 +1,5 @@
 //! Chunked bodies: where they end (RFC 9112 section 7.1), and nothing about what they say.
 
-use std::{error::Error, fmt, io};
-
 /// Most bytes of a chunk-size line. Senders use chunk extensions so rarely that a longer one is only a way to make
 /// us read more than the body holds.
 const SIZE_LINE_BYTES: usize = 64;
@@ -113,18 +111,4 @@ pub(super) fn take(left: &mut u64, available: usize) -> usize {
     let count = usize::try_from(*left).map_or(available, |left| left.min(available));
     *left -= count as u64;
     count
-}
-
-impl fmt::Display for CorruptBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the chunked body breaks its own framing")
-    }
-}
-
-impl Error for CorruptBody {}
-
-impl From<CorruptBody> for io::Error {
-    fn from(corrupt: CorruptBody) -> Self {
-        Self::new(io::ErrorKind::InvalidData, corrupt)
-    }
 }

@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     Rejection, WireLimits,
+    chunked::CorruptBody,
     framing::{Framing, Stage, Verdict},
 };
 
@@ -92,17 +93,22 @@ impl<S> GuardedStream<S> {
     }
 
     /// Acts on a verdict; how many bytes may pass.
-    fn settle(&mut self, verdict: Verdict) -> usize {
+    fn settle(&mut self, verdict: Result<Verdict, CorruptBody>) -> usize {
         match verdict {
-            Verdict::NeedMore => 0,
-            Verdict::Request(count) => {
+            Ok(Verdict::NeedMore) => 0,
+            // The body breaks off here: the handler that waits for the rest can still answer.
+            Err(CorruptBody) => {
+                self.input = Input::Refused;
+                0
+            }
+            Ok(Verdict::Request(count)) => {
                 self.answer_due = true;
                 self.unwanted_left = UNWANTED_BYTES;
                 self.deadline = None;
                 count
             }
-            Verdict::Body(count) => self.settle_body(count),
-            Verdict::Reject(rejection) => {
+            Ok(Verdict::Body(count)) => self.settle_body(count),
+            Ok(Verdict::Reject(rejection)) => {
                 self.replace_request(rejection);
                 0
             }
@@ -191,7 +197,7 @@ impl<S: AsyncRead + Unpin> GuardedStream<S> {
         }
         let mut passing = 0;
         if self.held.is_empty() && !self.must_wait() {
-            let verdict = self.framing.inspect(fresh)?;
+            let verdict = self.framing.inspect(fresh);
             passing = self.settle(verdict);
         }
         if self.input == Input::Open {
@@ -241,10 +247,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedStream<S> {
                 return Poll::Ready(Ok(())); // with nothing filled in, that is the end of the stream
             }
             if !this.held.is_empty() {
-                let verdict = this.framing.inspect(&this.held)?;
-                let passing = this.settle(verdict);
-                this.ready += passing;
-                if verdict != Verdict::NeedMore {
+                let verdict = this.framing.inspect(&this.held);
+                this.ready += this.settle(verdict);
+                if verdict != Ok(Verdict::NeedMore) {
                     continue;
                 }
             }
