@@ -9,10 +9,12 @@
 
 mod answers;
 mod api_keys;
+mod change;
 mod claim;
 mod connection;
 mod error;
 mod links;
+mod list;
 mod migrate;
 mod rows;
 mod schema;

@@ -8,8 +8,10 @@
 
 mod answers;
 mod api_keys;
+mod claim;
 mod error;
 mod links;
+mod list;
 mod migrate;
 mod rows;
 mod schema;

@@ -1,0 +1,63 @@
+//! Lists: the one query that is put together at run time.
+
+use diesel::{
+    dsl::{AsSelect, SqlTypeOf, sql},
+    pg::Pg,
+    prelude::*,
+    sql_types::{Bool, Text, Timestamptz, Uuid},
+};
+use domain::{
+    lifecycle::Access,
+    ports::{LinkFilter, ListQuery, Sort},
+};
+
+use crate::{rows::LinkRow, schema::links};
+
+/// The links of `query`, in its order.
+pub(crate) fn statement(query: &ListQuery) -> links::BoxedQuery<'_, Pg, SqlTypeOf<AsSelect<LinkRow, Pg>>> {
+    let mut statement = links::table.select(LinkRow::as_select()).into_boxed();
+    if let Access::Owner(owner) = &query.access {
+        statement = statement.filter(links::owner_id.eq(owner.as_str()));
+    }
+    let LinkFilter { state, text, tag, target, created_after, created_before } = &query.filter;
+    if let Some(state) = state {
+        statement = statement.filter(links::state.eq(state.name()));
+    }
+    if let Some(text) = text {
+        // Under the collation "C", lower() touches ASCII letters only, as the domain wants it.
+        let wanted = text.to_ascii_lowercase();
+        let mentions = sql::<Bool>("EXISTS (SELECT FROM unnest(ARRAY[code, target, title]) AS field WHERE position(")
+            .bind::<Text, _>(wanted)
+            .sql(r#" IN lower(field COLLATE "C")) > 0)"#);
+        statement = statement.filter(mentions);
+    }
+    if let Some(tag) = tag {
+        statement = statement.filter(links::tags.contains(vec![tag]));
+    }
+    if let Some(target) = target {
+        statement = statement.filter(links::target.eq(target.as_str()));
+    }
+    if let Some(moment) = created_after {
+        statement = statement.filter(links::created_at.gt(moment.to_datetime()));
+    }
+    if let Some(moment) = created_before {
+        statement = statement.filter(links::created_at.lt(moment.to_datetime()));
+    }
+    if let Some(after) = query.after {
+        let row = match query.sort {
+            Sort::NewestFirst => "(links.created_at, links.id) < (",
+            Sort::OldestFirst => "(links.created_at, links.id) > (",
+        };
+        let behind = sql::<Bool>(row)
+            .bind::<Timestamptz, _>(after.created_at.to_datetime())
+            .sql(", ")
+            .bind::<Uuid, _>(after.id)
+            .sql(")");
+        statement = statement.filter(behind);
+    }
+    let statement = match query.sort {
+        Sort::NewestFirst => statement.order((links::created_at.desc(), links::id.desc())),
+        Sort::OldestFirst => statement.order((links::created_at.asc(), links::id.asc())),
+    };
+    statement.limit(i64::from(query.limit))
+}
