@@ -1,6 +1,8 @@
 //! The OpenAPI document, made from the handlers, and the table of routes that is read off it.
 
 use actix_web::{App, http::Method};
+use domain::behaviour::RedirectStatus;
+use serde_json::json;
 use utoipa::{
     OpenApi,
     openapi::{
@@ -84,9 +86,24 @@ pub(crate) fn document(public_url: &str) -> Document {
     document
 }
 
-/// The document as JSON, for `signpost openapi`.
+/// The document as JSON, with what the attributes of the handlers have no words for.
 pub fn openapi_json(public_url: &str) -> String {
-    document(public_url).to_pretty_json().expect("an OpenAPI document is JSON")
+    let mut json = serde_json::to_value(document(public_url)).expect("an OpenAPI document is JSON");
+    for schema in ["Claim", "Edit", "Batch", "NewApiKey"] {
+        json["components"]["schemas"][schema]["additionalProperties"] = false.into();
+    }
+    json["components"]["schemas"]["Claim"]["not"] = json!({ "required": ["expires_at", "expires_in"] });
+    json["components"]["schemas"]["RedirectStatus"] = json!({
+        "type": "integer", "enum": RedirectStatus::ALL.map(RedirectStatus::as_u16), "description": "The status of a redirect.",
+    });
+    // A header field is there or not; there is no null on the wire.
+    for operation in json["paths"].as_object_mut().into_iter().flatten().filter_map(|(_, item)| item.as_object_mut()) {
+        let parameters = operation.values_mut().filter_map(|operation| operation["parameters"].as_array_mut());
+        for parameter in parameters.flatten().filter(|parameter| parameter["in"] == "header") {
+            parameter["schema"]["type"] = "string".into();
+        }
+    }
+    serde_json::to_string_pretty(&json).expect("JSON can be written")
 }
 
 fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     health::Prober,
     observe::Observe,
-    openapi::{RouteTable, document, routes},
+    openapi::{RouteTable, document, openapi_json, routes},
     problem::{Problem, ProblemKind},
     state::{Phase, Services, Settings, State},
     wire::{GuardedStream, WireLimits},
@@ -100,10 +100,9 @@ pub fn serve(
 fn state(services: Services, settings: Settings, phase: Phase, log: Logger) -> State {
     let mut nonce = [0; 16];
     services.entropy.fill(&mut nonce);
-    let mut document = document(&settings.public_url);
     State {
-        routes: RouteTable::of(&mut document),
-        openapi: document.to_json().expect("an OpenAPI document is JSON"),
+        routes: RouteTable::of(&mut document(&settings.public_url)),
+        openapi: openapi_json(&settings.public_url),
         services,
         settings,
         phase,

@@ -35,7 +35,7 @@ pub(crate) struct ClaimBody {
     #[schema(format = DateTime)]
     expires_at: Option<String>,
     /// For how long the link works: a whole number and `s`, `m`, `h`, `d` or `w`.
-    #[schema(pattern = "^[1-9][0-9]{0,5}[smhdw]$", example = "7d")]
+    #[schema(pattern = "^[1-9][0-9]{0,4}[smhdw]$", example = "7d")]
     expires_in: Option<String>,
     /// What people call it. Titles of existing links are not touched.
     #[schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
