@@ -98,7 +98,7 @@ pub fn openapi_json(public_url: &str) -> String {
     });
     // A header field is there or not; there is no null on the wire.
     for operation in json["paths"].as_object_mut().into_iter().flatten().filter_map(|(_, item)| item.as_object_mut()) {
-        let parameters = operation.values_mut().filter_map(|operation| operation["parameters"].as_array_mut());
+        let parameters = operation.values_mut().filter_map(|operation| operation.get_mut("parameters")?.as_array_mut());
         for parameter in parameters.flatten().filter(|parameter| parameter["in"] == "header") {
             parameter["schema"]["type"] = "string".into();
         }
