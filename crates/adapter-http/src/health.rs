@@ -146,7 +146,7 @@ impl Prober {
         let output = match answer {
             Ok(Ok(())) => None,
             Ok(Err(error)) => {
-                slog::warn!(state.log, "the store does not answer"; "event.name" => "store.unhealthy", "error.message" => %error);
+                slog::warn!(state.log, "the store does not answer"; "event.name" => "store.unhealthy", "error.message" => Problem::from(error).cause_chain());
                 Some("the store failed")
             }
             Err(_) => Some("the store did not answer in time"),

@@ -22,7 +22,7 @@ use crate::{
     responses(
         (status = 200, description = "Where it leads", content((Preview = "application/json"), (String = "text/html"))),
         (status = 410, description = "Deleted or expired", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
-#[route("/{code:[^/+]+}+", method = "GET", method = "HEAD")]
+#[route("/{code}+", method = "GET", method = "HEAD")]
 pub(crate) async fn preview(
     state: web::Data<State>,
     InContext(context): InContext,

@@ -1,15 +1,21 @@
 //! Recorded answers of requests that carried an `Idempotency-Key`.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use domain::{
     idempotency::{IdempotentRequest, RecordedAnswer},
     ports::{IdempotencyRepository, Repeated, RepositoryError},
-    time::Timestamp,
+    time::{InvalidTimestamp, Timestamp},
 };
 
-use crate::{PostgresStore, error::Effect, schema::idempotency_keys, session::until};
+use crate::{
+    PostgresStore,
+    error::{Effect, corrupt},
+    schema::idempotency_keys,
+    session::until,
+};
 
 #[async_trait]
 impl IdempotencyRepository for PostgresStore {
@@ -18,6 +24,19 @@ impl IdempotencyRepository for PostgresStore {
         let deadline = session.deadline();
         let known = until(deadline, known_answer(session.connection(), request)).await;
         session.close(Effect::Read, known)
+    }
+
+    async fn answered_at(&self, request: &IdempotentRequest) -> Result<Option<Timestamp>, RepositoryError> {
+        const DOING: &str = "recalling when a request was answered";
+        let mut session = self.sessions.open(DOING).await?;
+        let deadline = session.deadline();
+        let query = idempotency_keys::table
+            .find((request.actor.to_string(), request.key.as_str()))
+            .filter(idempotency_keys::recorded_at.gt(request.forgotten_before().to_datetime()))
+            .select(idempotency_keys::recorded_at);
+        let found = until(deadline, query.first::<DateTime<Utc>>(session.connection())).await;
+        let moment = session.close(Effect::Read, found.map(OptionalExtension::optional))?;
+        moment.map(|moment| moment.try_into().map_err(|error: InvalidTimestamp| corrupt(DOING, error))).transpose()
     }
 
     async fn record(

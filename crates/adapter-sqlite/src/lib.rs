@@ -20,7 +20,7 @@ mod threads;
 use std::{error::Error, fs, io, os::unix::fs::OpenOptionsExt, path::PathBuf};
 
 use async_trait::async_trait;
-use diesel::{Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnection};
+use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use domain::ports::{Ping, RepositoryError};
 
 pub use migrate::MigrationStatus;
@@ -55,13 +55,24 @@ impl SqliteFile {
         Ok(SqliteStore { threads })
     }
 
-    /// A connection set up for durability. A new file can be read by its owner only: it holds other
-    /// people's URLs.
+    /// Makes the file, for its owner only: it holds other people's URLs.
+    ///
+    /// A file that is there is not even opened: closing it again would drop every lock this process has on
+    /// it (POSIX), and another process could then take away the log that our connections write to.
+    fn create_private(&self) -> Result<(), OpenError> {
+        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.0) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(OpenError::File(error)),
+        }
+    }
+
+    /// A connection set up for durability.
     fn connect(&self) -> Result<SqliteConnection, OpenError> {
         if let Some(folder) = self.0.parent() {
             fs::create_dir_all(folder).map_err(OpenError::File)?;
         }
-        fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&self.0).map_err(OpenError::File)?;
+        self.create_private()?;
         let path = self.0.to_str().ok_or(OpenError::Path)?;
         let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
         // The timeout first: already switching to WAL may have to wait for another process.
@@ -117,13 +128,10 @@ impl std::fmt::Debug for SqliteStore {
 
 #[async_trait]
 impl Ping for SqliteStore {
-    /// Goes through the writer: a store that cannot begin a transaction is no store.
+    /// Writes, because a store that can only be read is not well: the user version, which nobody uses, again.
     async fn ping(&self) -> Result<(), RepositoryError> {
         self.threads
-            .write("pinging the store", |connection| {
-                diesel::sql_query("SELECT 1").execute(connection)?;
-                Ok(())
-            })
+            .write("pinging the store", |connection| Ok(connection.batch_execute("PRAGMA user_version = 1")?))
             .await
     }
 }

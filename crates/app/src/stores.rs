@@ -135,6 +135,6 @@ impl Store {
 
     /// API keys alone, for the command line.
     pub(crate) fn key_service(&self) -> KeyService {
-        KeyService::new(self.keys.clone(), Arc::new(SystemClock), Arc::new(SystemEntropy))
+        KeyService::new(self.keys.clone(), self.answers.clone(), Arc::new(SystemClock), Arc::new(SystemEntropy))
     }
 }

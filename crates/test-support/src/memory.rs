@@ -192,6 +192,12 @@ impl IdempotencyRepository for MemoryStore {
         Ok(self.tables().recall(request))
     }
 
+    async fn answered_at(&self, request: &IdempotentRequest) -> Result<Option<Timestamp>, RepositoryError> {
+        let tables = self.tables();
+        let known = tables.recall(request).and_then(|_| tables.answers.get(&answer_key(request)));
+        Ok(known.map(|recorded| recorded.at))
+    }
+
     async fn record(
         &self,
         request: &IdempotentRequest,

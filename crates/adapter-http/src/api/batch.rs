@@ -85,7 +85,9 @@ pub(crate) async fn claim_batch(
     let context = &caller.context;
     let body = receive_json(&request, payload, BATCH_LIMIT, state.settings.body_timeout).await?;
     let items = items(body.json).map_err(Problem::invalid)?;
-    let rules = Rules { targets: &state.settings.targets, now: state.services.links.now() };
+    let call = caller.repeatable_call(&request, &body.bytes)?;
+    let moment = context.within_budget(Effect::Read, state.services.links.moment_of(&call)).await?;
+    let rules = Rules { targets: &state.settings.targets, now: moment };
     let read: Vec<_> = items
         .into_iter()
         .enumerate()
@@ -93,7 +95,6 @@ pub(crate) async fn claim_batch(
         .collect();
     let wanted: Vec<ClaimRequest> = read.iter().filter_map(|claim| claim.as_ref().ok().cloned()).collect();
 
-    let call = caller.repeatable_call(&request, &body.bytes)?;
     let claims = if wanted.is_empty() {
         Vec::new()
     } else {

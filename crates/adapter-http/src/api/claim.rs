@@ -40,13 +40,16 @@ pub(crate) async fn claim(
     let anonymous = state.settings.anonymous_may_claim && !carries_key(request.headers());
     let caller = if anonymous { None } else { Some(authenticate(&state, &request, Scope::LinksWrite).await?) };
     let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;
-    let rules = Rules { targets: &state.settings.targets, now: state.services.links.now() };
-    let wanted = fields::claim(body.json, "", rules).map_err(Problem::invalid)?;
     let call = match caller {
         Some(caller) => caller.repeatable_call(&request, &body.bytes)?,
-        None if wanted.alias.is_some() => return Err(Problem::new(ProblemKind::Unauthenticated)),
         None => anonymous_call(&context, &request, &body.bytes)?,
     };
+    let moment = context.within_budget(Effect::Read, state.services.links.moment_of(&call)).await?;
+    let rules = Rules { targets: &state.settings.targets, now: moment };
+    let wanted = fields::claim(body.json, "", rules).map_err(Problem::invalid)?;
+    if anonymous && wanted.alias.is_some() {
+        return Err(Problem::new(ProblemKind::Unauthenticated));
+    }
 
     let claiming = state.services.links.claim(&call, std::slice::from_ref(&wanted));
     let summary = context.within_budget(Effect::Write, claiming).await?;

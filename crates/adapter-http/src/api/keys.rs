@@ -134,8 +134,9 @@ pub(crate) async fn create(
     let caller = authenticate(&state, &request, Scope::Admin).await?;
     let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;
     let keys = &state.services.keys;
-    let new = new_key(body.json, keys.now()).map_err(Problem::invalid)?;
     let call = caller.repeatable_call(&request, &body.bytes)?;
+    let moment = caller.context.within_budget(Effect::Read, state.services.links.moment_of(&call)).await?;
+    let new = new_key(body.json, moment).map_err(Problem::invalid)?;
     let creating = keys.create(&call, Some(&caller.secret), &new);
     let issued = caller.context.within_budget(Effect::Write, creating).await?;
     let location = format!("/api/v1/keys/{}", issued.key.id);

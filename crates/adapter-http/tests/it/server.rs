@@ -37,7 +37,7 @@ impl RunningServer {
     pub(crate) fn start(codes: impl CodeGenerator + 'static) -> Self {
         let store = Arc::new(TroubledStore::new());
         let (clock, entropy) = (Arc::new(ManualClock::default()), Arc::new(SeededEntropy::new(1)));
-        let keys = KeyService::new(store.clone(), clock.clone(), entropy.clone());
+        let keys = KeyService::new(store.clone(), store.clone(), clock.clone(), entropy.clone());
         let links = LinkService::new(store.clone(), store.clone(), clock.clone(), Arc::new(codes), entropy.clone());
         let services = Services {
             links,

@@ -123,6 +123,11 @@ impl IdempotencyRepository for TroubledStore {
         self.inner.recall(request).await
     }
 
+    async fn answered_at(&self, request: &IdempotentRequest) -> Result<Option<Timestamp>, RepositoryError> {
+        self.trouble().await?;
+        self.inner.answered_at(request).await
+    }
+
     async fn record(
         &self,
         request: &IdempotentRequest,

@@ -38,12 +38,12 @@ pub(super) static KEYS: &[Key] = &[
     key("http.shutdown_timeout", "10s", TIMEOUT, "After the drain: how long open requests have before they are cut; 25s at most with the drain"),
 
     Key { secret: true, ..key("store.url", "sqlite:{data_dir}/signpost.db", "`sqlite:PATH`, `postgres://…` or `postgresql://…`", "Where links are kept; several PostgreSQL hosts are allowed") },
-    key("store.pool_size", "16", "1 to 1000", "Connections to the store"),
+    key("store.pool_size", "16", "1 to 1000", "Connections to PostgreSQL"),
     key("store.tls", "auto", "`auto`, `require` or `disable`", "TLS to PostgreSQL; `auto` requires it unless every host is loopback or a Unix socket"),
     key("store.tls_ca_file", "", "a path", "PEM file of trust anchors for PostgreSQL"),
-    key("store.connect_timeout", "1s", TIMEOUT, "How long opening a connection may take"),
-    key("store.pool_timeout", "500ms", TIMEOUT, "How long to wait for a free connection"),
-    key("store.statement_timeout", "2s", TIMEOUT, "How long a statement may take; shorter than `http.request_timeout`"),
+    key("store.connect_timeout", "300ms", TIMEOUT, "How long connecting to one PostgreSQL host may take; shorter than `store.pool_timeout`"),
+    key("store.pool_timeout", "700ms", TIMEOUT, "How long to wait for a connection to PostgreSQL, connecting included"),
+    key("store.statement_timeout", "2s", TIMEOUT, "How long the statements of one call to PostgreSQL may take; shorter than `http.request_timeout`"),
     key("store.migrate", "true", SWITCH, "Whether to apply migrations at start"),
 
     key("codes.length", "8", "6 to 32", "Characters of generated codes"),

@@ -123,6 +123,12 @@ impl Config {
                 "the first to be shorter than the second",
             );
         }
+        if self.store.connect_timeout >= self.store.pool_timeout {
+            reader.refuse_both(
+                ["store.connect_timeout", "store.pool_timeout"],
+                "the first to be shorter than the second, or a host that does not answer hides the next one",
+            );
+        }
         if self.http.drain + self.http.shutdown_timeout > Self::LONGEST_STOP {
             reader.refuse_both(
                 ["http.drain", "http.shutdown_timeout"],

@@ -98,7 +98,7 @@ fn every_setting_reaches_its_field() {
         ("store.pool_size", "3", " pool_size: 3"),
         ("store.tls", "require", " tls: Require"),
         ("store.tls_ca_file", "/ca.pem", r#" tls_ca_file: Some("/ca.pem")"#),
-        ("store.connect_timeout", "3s", " connect_timeout: 3s"),
+        ("store.connect_timeout", "200ms", " connect_timeout: 200ms"),
         ("store.pool_timeout", "3s", " pool_timeout: 3s"),
         ("store.statement_timeout", "1500ms", " statement_timeout: 1.5s"),
         ("store.migrate", "false", " migrate: false"),

@@ -17,6 +17,10 @@ pub trait IdempotencyRepository: Send + Sync {
     /// What the request was answered before; `None` if it was not, or is forgotten.
     async fn recall(&self, request: &IdempotentRequest) -> Result<Option<Repeated>, RepositoryError>;
 
+    /// When the request was first answered; `None` if it was not, or is forgotten. Another request under the
+    /// same key counts as this one here.
+    async fn answered_at(&self, request: &IdempotentRequest) -> Result<Option<Timestamp>, RepositoryError>;
+
     /// Records the answer of a request that changed nothing. If one is recorded already, it MUST stay
     /// and be returned.
     async fn record(

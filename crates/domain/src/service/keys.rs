@@ -7,7 +7,10 @@ use crate::{
     api_key::{ApiKey, Caller, KeyId, KeyName, KeySecret, Scopes},
     idempotency::RecordedAnswer,
     link::Owner,
-    ports::{ApiKeyRepository, Clock, Entropy, KeyCreation, KeyPosition, RepositoryError, StoredKey},
+    ports::{
+        ApiKeyRepository, Clock, Entropy, IdempotencyRepository, KeyCreation, KeyPosition, Repeated, RepositoryError,
+        StoredKey,
+    },
     time::Timestamp,
 };
 
@@ -57,6 +60,7 @@ pub enum Refused {
 #[derive(Clone)]
 pub struct KeyService {
     keys: Arc<dyn ApiKeyRepository>,
+    answers: Arc<dyn IdempotencyRepository>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -69,8 +73,13 @@ impl fmt::Debug for KeyService {
 
 impl KeyService {
     /// Over these ports.
-    pub fn new(keys: Arc<dyn ApiKeyRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { keys, clock, entropy }
+    pub fn new(
+        keys: Arc<dyn ApiKeyRepository>,
+        answers: Arc<dyn IdempotencyRepository>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self { keys, answers, clock, entropy }
     }
 
     /// The present moment, by the clock the service decides with.
@@ -87,10 +96,16 @@ impl KeyService {
         new: &NewKey,
     ) -> Result<IssuedKey, ServiceError> {
         let now = self.clock.now();
+        let repeatable = call.once(now).zip(presented);
+        if let Some((once, parent)) = &repeatable
+            && let Some(before) = self.answers.recall(once).await?
+        {
+            return issued_before(before, parent);
+        }
         if new.expires_at.is_some_and(|expiry| expiry <= now) {
             return Err(ServiceError::ExpiryNotInFuture);
         }
-        let (Some(once), Some(parent)) = (call.once(now), presented) else {
+        let Some((once, parent)) = repeatable else {
             let secret = KeySecret::draw(self.entropy.as_ref());
             let stored = stored_key(new, &secret, now);
             self.keys.create(&stored, None).await?;
@@ -103,10 +118,7 @@ impl KeyService {
         let answer = RecordedAnswer::ApiKey { key: stored.key.clone(), salt };
         match self.keys.create(&stored, Some((&once, &answer))).await? {
             KeyCreation::Done => Ok(IssuedKey { key: stored.key, secret }),
-            KeyCreation::Repeated(before) => {
-                let (key, salt) = repeated(before, recorded_key)?;
-                Ok(IssuedKey { key, secret: KeySecret::derive(parent, &salt) })
-            }
+            KeyCreation::Repeated(before) => issued_before(before, parent),
         }
     }
 
@@ -169,6 +181,12 @@ fn stored_key(new: &NewKey, secret: &KeySecret, now: Timestamp) -> StoredKey {
         revoked_at: None,
     };
     StoredKey { key, digest: secret.digest() }
+}
+
+/// The key that was issued then: its secret follows from the caller's own.
+fn issued_before(before: Repeated, parent: &KeySecret) -> Result<IssuedKey, ServiceError> {
+    let (key, salt) = repeated(before, recorded_key)?;
+    Ok(IssuedKey { key, secret: KeySecret::derive(parent, &salt) })
 }
 
 fn recorded_key(answer: RecordedAnswer) -> Option<(ApiKey, [u8; 16])> {

@@ -117,13 +117,28 @@ impl LinkService {
         self.clock.now()
     }
 
+    /// The moment a call counts as made: when it was first answered, if it repeats one, or else now. What it
+    /// asks for is judged by that moment, or a request could not be repeated once its expiry has come.
+    pub async fn moment_of(&self, call: &Call) -> Result<Timestamp, ServiceError> {
+        let now = self.clock.now();
+        match call.once(now) {
+            None => Ok(now),
+            Some(once) => Ok(self.answers.answered_at(&once).await?.unwrap_or(now)),
+        }
+    }
+
     /// Gives a link for each request, new, known or brought back, all in one atomic change.
     pub async fn claim(&self, call: &Call, requests: &[ClaimRequest]) -> Result<ClaimSummary, ServiceError> {
         let now = self.clock.now();
+        let once = call.once(now);
+        if let Some(once) = &once
+            && let Some(before) = self.answers.recall(once).await?
+        {
+            return Ok(ClaimSummary { claims: repeated(before, recorded_claims)?, code_collisions: 0 });
+        }
         if requests.iter().any(|request| request.behaviour.is_expired(now)) {
             return Err(ServiceError::ExpiryNotInFuture);
         }
-        let once = call.once(now);
         for code_collisions in 0..Self::CODE_ATTEMPTS {
             let candidates: Vec<_> = requests.iter().map(|request| self.candidate(call, request, now)).collect();
             let claims = match self.links.claim(&candidates, once.as_ref()).await? {

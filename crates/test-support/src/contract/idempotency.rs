@@ -470,6 +470,20 @@ pub async fn an_answer_of_another_verb_is_no_answer(subject: Subject) {
     assert_refused!(reactivation, ServiceError::IdempotencyKeyReused);
 }
 
+pub async fn a_claim_can_be_repeated_after_its_expiry(subject: Subject) {
+    let call = repeatable(call_of("default"), "key", b"body");
+    let request = a_link().expiring(subject.in_seconds(10)).request();
+    let links = subject.service();
+    let asked_at = links.moment_of(&call).await.expect("the store works");
+    let first = links.claim(&call, std::slice::from_ref(&request)).await.expect("the expiry is in the future");
+    subject.clock.advance(60);
+    assert_eq!(links.moment_of(&call).await.expect("the store works"), asked_at);
+    let again = links.claim(&call, &[request]).await.expect("the request is the same as before");
+    assert_eq!(again.claims, first.claims);
+    let other = repeatable(call_of("default"), "another key", b"body");
+    assert_eq!(links.moment_of(&other).await.expect("the store works"), subject.now());
+}
+
 pub async fn a_repeated_reactivation_does_not_undo_a_later_deletion(subject: Subject) {
     let gone = subject.given(&a_link().of("team-a").deleted()).await;
     let (service, call) = (subject.service(), repeatable(call_of("team-a"), "key", b""));

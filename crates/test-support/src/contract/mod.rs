@@ -286,6 +286,7 @@ macro_rules! contract_suite {
                 a_repeated_key_creation_changes_nothing,
                 a_key_creation_under_a_reused_key_changes_nothing,
                 of_many_equal_key_creations_at_once_one_has_an_effect,
+                a_claim_can_be_repeated_after_its_expiry,
                 a_claim_repeated_at_the_service_gets_the_same_answer,
                 another_body_under_the_same_key_is_refused_at_the_service,
                 an_answer_of_another_verb_is_no_answer,

@@ -86,7 +86,7 @@ impl Subject {
 
     /// The keys service over the store.
     pub fn key_service(&self) -> KeyService {
-        KeyService::new(self.keys.clone(), self.clock.clone(), self.entropy.clone())
+        KeyService::new(self.keys.clone(), self.answers.clone(), self.clock.clone(), self.entropy.clone())
     }
 
     /// The redirect path over the store.

@@ -1,0 +1,182 @@
+//! The contract as it is served: the OpenAPI document, its reader, and the few pages beside them.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::support::{Signpost, Store, run, signpost, unique};
+
+on_both_stores! {
+    each_documented_operation_exists_and_no_other_method,
+    what_is_not_documented_is_not_found,
+    the_reader_needs_nothing_from_elsewhere,
+    the_front_page_leads_to_the_documentation,
+    crawlers_are_kept_away,
+    browsers_find_no_icon_and_no_contact,
+}
+
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
+
+fn each_documented_operation_exists_and_no_other_method(server: &Signpost) {
+    let admin = server.admin();
+    let document = server.get("/openapi.json").with_status(200).json();
+    let paths = document["paths"].as_object().expect("a document has paths");
+    assert!(paths.len() > 15, "{paths:?}");
+    let mut wrong = Vec::new();
+    for (template, item) in paths {
+        let documented: BTreeSet<_> =
+            METHODS.into_iter().filter(|method| item[method.to_lowercase()].is_object()).collect();
+        for method in METHODS {
+            let path = concrete(template, server);
+            let answer = admin.ask(&admin.request(method, &path));
+            let allow = answer.header("allow").unwrap_or_default();
+            let allowed: BTreeSet<_> = allow.split(", ").filter(|method| !method.is_empty()).collect();
+            let right = if documented.contains(method) {
+                !matches!(answer.status, 404 | 405 | 500)
+            } else {
+                answer.status == 405 && allowed == documented
+            };
+            if !right {
+                wrong.push(format!("{method} {template}: {} (allowed: {allow})", answer.status));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A path that the template stands for and that leads to something.
+fn concrete(template: &str, server: &Signpost) -> String {
+    if !template.contains('{') {
+        return template.to_owned();
+    }
+    let caller = server.caller();
+    let code = caller.code("https://example.com/documented");
+    template.replace("{code}", &code).replace("{id}", &caller.key_id).replace("{file}", "swagger-ui.css")
+}
+
+fn what_is_not_documented_is_not_found(server: &Signpost) {
+    let admin = server.admin();
+    let code = admin.code(&format!("https://example.com/{}", unique("undocumented")));
+    for path in [
+        "/api",
+        "/index.html",
+        "/.env",
+        "/metrics",
+        "/Livez",
+        "/healthz",
+        "/.rejected",
+        "/docs/",
+        "/docs/assets/nothing.js",
+        "/docs/assets/..%2f..%2fCargo.toml",
+    ] {
+        admin.get(path).problem(404, "not-found");
+    }
+    let link = format!("/api/v1/links/{code}");
+    let more =
+        [format!("/{code}/"), format!("//{code}"), format!("/{code}/+"), format!("{link}/"), format!("{link}/other")];
+    let longer = [
+        "//",
+        "/a/b",
+        "/livez/",
+        "/api/",
+        "/api/v1/",
+        "/api/v1/links/",
+        "/api/v1/keys/",
+        "/api/v2/links",
+        "/API/v1/links",
+        "/docs/assets/",
+        "/.git/config",
+        "/.well-known/",
+        "/actuator/health",
+    ];
+    for path in longer.into_iter().chain(more.iter().map(String::as_str)) {
+        for method in ["GET", "POST", "DELETE"] {
+            admin.ask(&admin.request(method, path)).problem(404, "not-found");
+        }
+    }
+}
+
+fn the_reader_needs_nothing_from_elsewhere(server: &Signpost) {
+    let answer = server.get("/docs");
+    let page = answer.with_status(200).text();
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(!page.contains("//"), "{page}");
+    let used: Vec<_> = page.split('"').filter(|text| text.starts_with('/')).collect();
+    assert!(used.len() >= 3, "{used:?}");
+    for path in used {
+        let asset = server.get(path);
+        assert!(!asset.with_status(200).text().is_empty(), "{path}");
+        assert!(asset.header("content-type").is_some_and(|media_type| media_type.starts_with("text/")), "{path}");
+    }
+    assert!(server.get("/docs/assets/start.js").text().contains("/openapi.json"));
+}
+
+fn the_front_page_leads_to_the_documentation(server: &Signpost) {
+    let answer = server.get("/");
+    assert_eq!(answer.with_status(200).header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(answer.text().contains("href=\"/docs\""), "{answer:?}");
+}
+
+fn crawlers_are_kept_away(server: &Signpost) {
+    let answer = server.get("/robots.txt");
+    assert_eq!(answer.with_status(200).header("content-type"), Some("text/plain; charset=utf-8"));
+    assert!(answer.text().contains("Disallow: /\n"), "{answer:?}");
+}
+
+fn browsers_find_no_icon_and_no_contact(server: &Signpost) {
+    server.get("/favicon.ico").with_status(204);
+    server.get("/.well-known/security.txt").with_status(204);
+}
+
+#[test]
+fn the_document_is_the_one_the_command_line_prints() {
+    let server = Store::Sqlite.shared();
+    let served = server.get("/openapi.json");
+    assert_eq!(served.with_status(200).header("content-type"), Some("application/json"));
+    let mut command = signpost();
+    let told = run(command.args(["openapi", "--public-url", "http://sho.test"]));
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let printed: Value = serde_json::from_str(&told.out).expect("it prints JSON");
+    assert_eq!(served.json(), printed);
+    assert_eq!(printed["servers"][0]["url"], "http://sho.test");
+}
+
+#[test]
+fn operations_are_named_once_and_every_reference_leads_somewhere() {
+    let document = Store::Sqlite.shared().get("/openapi.json").json();
+    let items = document["paths"].as_object().expect("paths").values();
+    let operations: Vec<_> = items.flat_map(|item| item.as_object().expect("an object").values()).collect();
+    let mut names: Vec<_> = operations.iter().filter_map(|operation| operation["operationId"].as_str()).collect();
+    assert_eq!(names.len(), operations.len());
+    names.sort_unstable();
+    let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"#").skip(1) {
+        let pointer = reference.split('"').next().unwrap_or_default();
+        assert!(document.pointer(pointer).is_some(), "{pointer}");
+    }
+}
+
+#[test]
+fn a_landing_page_of_the_operator_takes_the_place_of_ours() {
+    let server = Signpost::on_sqlite().set("landing_url", "https://example.com/about").start();
+    let answer = server.get("/");
+    assert_eq!(answer.with_status(302).header("location"), Some("https://example.com/about"));
+}
+
+#[test]
+fn a_link_in_an_answer_fits_its_schema() {
+    let server = Store::Sqlite.shared();
+    let document = server.get("/openapi.json").json();
+    let caller = server.caller();
+    let code = caller.code("https://example.com/schema");
+    let link = caller.read(&code).with_status(200).json();
+    let schema = &document["components"]["schemas"]["Link"];
+    let documented: BTreeSet<_> = schema["properties"].as_object().expect("properties").keys().collect();
+    let shown: BTreeSet<_> = link.as_object().expect("an object").keys().collect();
+    assert_eq!(shown, documented);
+    let required: BTreeSet<_> =
+        schema["required"].as_array().expect("required").iter().filter_map(Value::as_str).collect();
+    assert_eq!(required, shown.iter().map(|name| name.as_str()).collect::<BTreeSet<_>>());
+}

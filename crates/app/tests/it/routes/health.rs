@@ -1,0 +1,59 @@
+//! `/livez`, `/readyz`, `/health`: is it alive, does it want traffic, what exactly is wrong.
+
+use serde_json::json;
+
+use crate::support::{Request, Signpost};
+
+on_both_stores! {
+    a_live_server_says_so,
+    a_ready_server_wants_traffic,
+    health_tells_of_the_store,
+    health_asks_the_store_once_a_second_at_most,
+    head_answers_as_get_does,
+}
+
+fn a_live_server_says_so(server: &Signpost) {
+    let answer = server.get("/livez");
+    assert_eq!(answer.with_status(200).text(), "alive\n");
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+}
+
+fn a_ready_server_wants_traffic(server: &Signpost) {
+    let answer = server.get("/readyz");
+    assert_eq!(answer.with_status(200).text(), "ready\n");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+}
+
+fn health_tells_of_the_store(server: &Signpost) {
+    let answer = server.get("/health");
+    assert_eq!(answer.with_status(200).header("content-type"), Some("application/health+json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let health = answer.json();
+    let probe = &health["checks"]["store"][0];
+    assert!(probe["observed_value"].is_u64() && probe["time"].is_string(), "{health}");
+    let expected = json!({
+        "status": "pass", "version": env!("CARGO_PKG_VERSION"), "service_id": "signpost", "phase": "ready",
+        "checks": {"store": [{
+            "component_type": "datastore", "status": "pass", "observed_unit": "ms",
+            "observed_value": probe["observed_value"], "time": probe["time"],
+        }]},
+    });
+    assert_eq!(health, expected);
+}
+
+fn health_asks_the_store_once_a_second_at_most(server: &Signpost) {
+    let asked = || server.get("/health").with_status(200).json()["checks"]["store"][0]["time"].clone();
+    let begun = std::time::Instant::now();
+    let mut probes: Vec<_> = (0..20).map(|_| asked()).collect();
+    probes.dedup();
+    let seconds = begun.elapsed().as_secs();
+    assert!(u64::try_from(probes.len()).is_ok_and(|probes| probes <= seconds + 2), "{probes:?} in {seconds} s");
+}
+
+fn head_answers_as_get_does(server: &Signpost) {
+    for path in ["/livez", "/readyz", "/health"] {
+        let head = server.ask(&Request::head(path));
+        assert_eq!(head.with_status(200).header("content-type"), server.get(path).header("content-type"), "{path}");
+    }
+}

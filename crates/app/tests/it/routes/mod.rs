@@ -1,0 +1,16 @@
+//! Every route, as its callers see it.
+
+mod batch;
+mod claim;
+mod delete;
+mod docs;
+mod edit;
+mod errors;
+mod health;
+mod history;
+mod keys;
+mod list;
+mod preview;
+mod reactivate;
+mod read;
+mod redirect;

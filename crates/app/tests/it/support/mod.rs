@@ -1,0 +1,66 @@
+//! What the tests stand on: the binary as a process, a plain HTTP client, callers with links of their own.
+
+#[macro_use]
+mod stores;
+
+mod caller;
+mod guardian;
+mod http;
+mod server;
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+pub(crate) use self::{
+    caller::{Caller, code_of, next_page},
+    http::{Answer, Connection, Request, ask, ask_together},
+    server::{Setup, Signpost, Told, run, signpost},
+    stores::Store,
+};
+
+/// Far beyond every promise: what takes longer fails, instead of hanging.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether it became true in about this time.
+pub(crate) fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    while !condition() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+/// A name that nothing else in this test process has.
+pub(crate) fn unique(word: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("{word}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Does `background` again and again on another thread as long as `foreground` takes.
+pub(crate) fn meanwhile<T>(mut background: impl FnMut() + Send, foreground: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                background();
+            }
+        });
+        // Also when the foreground panics: the background must not keep it from failing.
+        let _ends = RaisedOnDrop(&done);
+        foreground()
+    })
+}
+
+struct RaisedOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for RaisedOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

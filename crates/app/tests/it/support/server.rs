@@ -1,0 +1,321 @@
+//! The binary as a process: set up, started, watched, ended.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, MutexGuard},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use test_support::{TestDatabase, shared_server};
+
+use super::{Answer, Connection, PATIENCE, Request, ask, eventually, guardian};
+
+/// The binary, heeding its arguments alone and not the settings of whoever runs the tests.
+pub(crate) fn signpost() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
+    for (name, _) in env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"SIGNPOST_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// What a command that ends by itself had to say.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+    pub(crate) took: Duration,
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command) -> Told {
+    let begun = Instant::now();
+    let output = command.output().expect("the binary is built before its tests");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it speaks UTF-8");
+    Told { code: output.status.code(), out: text(output.stdout), err: text(output.stderr), took: begun.elapsed() }
+}
+
+/// How a server is started; it can be started again, on what it kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    folder: Arc<TempDir>,
+    /// `None`: on SQLite, in the folder.
+    database: Option<TestDatabase>,
+    /// Known if another process on the same store made it.
+    admin_key: Option<String>,
+    settings: Vec<(String, String)>,
+    variables: Vec<(String, String)>,
+}
+
+impl Setup {
+    fn new(database: Option<TestDatabase>) -> Self {
+        let setup = Self {
+            folder: fresh_folder(),
+            admin_key: None,
+            settings: database.iter().map(|database| ("store.url".to_owned(), database.url())).collect(),
+            variables: Vec::new(),
+            database,
+        };
+        setup
+            .set("http.bind", "127.0.0.1:0")
+            .set("http.workers", "2")
+            .set("http.drain", "0s")
+            .set("public_url", "http://sho.test")
+            .set("log.format", "json")
+    }
+
+    /// With a setting; the last word on a key counts.
+    #[must_use]
+    pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With a variable in the environment.
+    #[must_use]
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Where it keeps its files; made by the server itself.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Starts a server and waits until it is ready.
+    pub(crate) fn start(&self) -> Signpost {
+        let server = self.launch();
+        let ready = eventually(PATIENCE, || server.ask(&Request::get("/readyz")).status == 200);
+        assert!(ready, "not ready: {:?} {}", server.log(), server.complaints());
+        server
+    }
+
+    /// Starts a server and waits until it listens.
+    pub(crate) fn launch(&self) -> Signpost {
+        let mut command = self.command();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary is there");
+        guardian::watch(child.id());
+        let lines = Lines::of(child.stdout.take().expect("it is piped"));
+        let complaints = Lines::of(child.stderr.take().expect("it is piped"));
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Signpost { setup: self.clone(), address, child: Mutex::new(child), lines, complaints };
+        server.address = server.listening_address();
+        server
+    }
+
+    /// Runs one of the other commands of the binary, on the same store and settings.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Told {
+        run(self.command().args(arguments))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = signpost();
+        command.current_dir(self.folder.path()).arg("--data-dir").arg(self.data_dir());
+        for (key, value) in &self.settings {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
+        command.envs(self.variables.clone());
+        command
+    }
+}
+
+fn fresh_folder() -> Arc<TempDir> {
+    let folder = tempfile::Builder::new().prefix("server-").tempdir_in(guardian::folder());
+    Arc::new(folder.expect("the guardian's folder takes others"))
+}
+
+/// A running server. Dropped, it is killed.
+#[derive(Debug)]
+pub(crate) struct Signpost {
+    setup: Setup,
+    address: SocketAddr,
+    child: Mutex<Child>,
+    lines: Lines,
+    complaints: Lines,
+}
+
+impl Signpost {
+    /// On a file in a folder of its own.
+    pub(crate) fn on_sqlite() -> Setup {
+        Setup::new(None)
+    }
+
+    /// On an empty database of the PostgreSQL server that tests share.
+    pub(crate) fn on_postgres() -> Setup {
+        Self::on_database(&shared_server().create_database())
+    }
+
+    /// On a PostgreSQL database.
+    pub(crate) fn on_database(database: &TestDatabase) -> Setup {
+        Setup::new(Some(database.clone()))
+    }
+
+    /// How it was started.
+    pub(crate) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Another process on the same database, with a folder of its own.
+    pub(crate) fn another(&self) -> Setup {
+        Setup { folder: fresh_folder(), admin_key: Some(self.admin_key()), ..self.setup.clone() }
+    }
+
+    /// The PostgreSQL database it is on.
+    pub(crate) fn database(&self) -> &TestDatabase {
+        self.setup.database.as_ref().expect("the test put it on PostgreSQL")
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The key it made when it first started, or the process before it on the same store.
+    pub(crate) fn admin_key(&self) -> String {
+        let kept = || fs::read_to_string(self.setup.data_dir().join("admin.key")).expect("it made the first key");
+        self.setup.admin_key.clone().unwrap_or_else(|| kept().trim_end().to_owned())
+    }
+
+    /// Asks on a connection of its own.
+    #[track_caller]
+    pub(crate) fn ask(&self, request: &Request) -> Answer {
+        ask(self.address, request).unwrap_or_else(|error| panic!("{request:?}: {error}; {}", self.complaints()))
+    }
+
+    #[track_caller]
+    pub(crate) fn get(&self, target: &str) -> Answer {
+        self.ask(&Request::get(target))
+    }
+
+    /// Opens a connection and sends nothing yet.
+    pub(crate) fn connect(&self) -> Connection {
+        Connection::open(self.address).expect("it listens")
+    }
+
+    /// All log lines so far; each has to be JSON.
+    #[track_caller]
+    pub(crate) fn log(&self) -> Vec<Value> {
+        let lines = self.lines.all();
+        lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    }
+
+    /// The events of that name in the log so far.
+    pub(crate) fn events(&self, name: &str) -> Vec<Value> {
+        self.log().into_iter().filter(|line| line["event.name"] == name).collect()
+    }
+
+    /// All it wrote to standard output so far.
+    pub(crate) fn output(&self) -> String {
+        self.lines.all().join("\n")
+    }
+
+    /// All it wrote to standard error so far.
+    pub(crate) fn complaints(&self) -> String {
+        self.complaints.all().join("\n")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child());
+        kill_process(pid, signal).expect("it runs, or is a zombie of ours");
+    }
+
+    /// Whether it has ended by itself, or by a signal.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.child().try_wait().expect("it is our child").is_some()
+    }
+
+    /// How it ended, with all of its output there; waits for that.
+    #[track_caller]
+    pub(crate) fn wait(&self) -> ExitStatus {
+        let ended =
+            eventually(PATIENCE, || self.has_ended() && self.lines.have_ended() && self.complaints.have_ended());
+        assert!(ended, "it does not end: {}", self.output());
+        self.child().wait().expect("it is our child")
+    }
+
+    /// Asks it to end, as an orchestrator does, and waits.
+    #[track_caller]
+    pub(crate) fn terminate(&self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// Ends it as `kill -9` does.
+    pub(crate) fn kill9(&self) {
+        let mut child = self.child();
+        // It may have ended before.
+        let _gone = child.kill();
+        child.wait().expect("it is our child");
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().expect("nothing panics in here")
+    }
+
+    fn listening_address(&self) -> SocketAddr {
+        let told = || {
+            let event = self.events("server.listening").pop()?;
+            event["server.address"].as_str()?.parse().ok()
+        };
+        eventually(PATIENCE, || told().is_some() || self.has_ended());
+        told().unwrap_or_else(|| panic!("it does not listen: {} {}", self.output(), self.complaints()))
+    }
+}
+
+impl Drop for Signpost {
+    fn drop(&mut self) {
+        if let Ok(child) = self.child.get_mut() {
+            // It may have ended before, and nobody could be told anyway.
+            let _gone = child.kill();
+            let _gone = child.wait();
+        }
+    }
+}
+
+/// The lines of a stream, as they come.
+#[derive(Clone, Debug, Default)]
+struct Lines(Arc<Mutex<Received>>);
+
+#[derive(Debug, Default)]
+struct Received {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Lines {
+    fn of(stream: impl Read + Send + 'static) -> Self {
+        let lines = Self::default();
+        let reader = lines.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+                reader.received().lines.push(String::from_utf8_lossy(&line).into_owned());
+            }
+            reader.received().ended = true;
+        });
+        lines
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.received().lines.clone()
+    }
+
+    fn have_ended(&self) -> bool {
+        self.received().ended
+    }
+
+    fn received(&self) -> MutexGuard<'_, Received> {
+        self.0.lock().expect("nothing panics in here")
+    }
+}
