@@ -66,3 +66,23 @@ async fn a_corrupt_row_is_told_from_a_missing_one() {
     let error = store.find(&"abcdef".parse().expect("valid")).await.expect_err("the target is none");
     assert_eq!(error.kind(), RepositoryErrorKind::Corrupt);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn opening_the_file_again_drops_none_of_our_locks_on_it() {
+    let (store, folder) = fresh().await;
+    store.ping().await.expect("every connection is set up");
+    assert!(locks_on(&path(&folder)) > 0, "in WAL mode a connection holds a lock as long as it is open");
+    SqliteFile::new(path(&folder)).migrations().expect("readable");
+    assert!(locks_on(&path(&folder)) > 0, "another process could now remove the log we write to");
+}
+
+/// How many POSIX locks this process holds on a file.
+#[cfg(target_os = "linux")]
+fn locks_on(file: &std::path::Path) -> usize {
+    use std::os::unix::fs::MetadataExt;
+    let inode = format!(":{} ", fs::metadata(file).expect("it exists").ino());
+    let pid = format!(" {} ", std::process::id());
+    let locks = fs::read_to_string("/proc/locks").expect("Linux tells its locks");
+    locks.lines().filter(|line| line.contains(&pid) && line.contains(&inode)).count()
+}

@@ -480,7 +480,7 @@ pub async fn a_claim_can_be_repeated_after_its_expiry(subject: Subject) {
     assert_eq!(links.moment_of(&call).await.expect("the store works"), asked_at);
     let again = links.claim(&call, &[request]).await.expect("the request is the same as before");
     assert_eq!(again.claims, first.claims);
-    let other = repeatable(call_of("default"), "another key", b"body");
+    let other = repeatable(call_of("default"), "other-key", b"body");
     assert_eq!(links.moment_of(&other).await.expect("the store works"), subject.now());
 }
 
