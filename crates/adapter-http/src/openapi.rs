@@ -65,7 +65,7 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
         (name = "health", description = "For probes and people on call"),
         (name = "pages", description = "Documentation and files that are not links")
     ),
-    components(schemas(ProblemBody))
+    components(schemas(ProblemBody, api::list::StateSchema, api::list::SortSchema))
 )]
 struct Base;
 

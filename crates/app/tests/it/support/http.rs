@@ -122,9 +122,14 @@ impl Connection {
         self.0.get_mut().write_all(bytes)
     }
 
-    /// The next answer, to anything but a HEAD; `None` once the server has closed.
+    /// The next answer, to anything but HEAD; `None` once the server has closed.
     pub(crate) fn read(&mut self) -> io::Result<Option<Answer>> {
         read_answer(&mut self.0, true)
+    }
+
+    /// The next answer, to HEAD.
+    pub(crate) fn read_head(&mut self) -> io::Result<Option<Answer>> {
+        read_answer(&mut self.0, false)
     }
 
     /// Whether the server closes without another byte.

@@ -1,0 +1,377 @@
+//! The wire: what strangers may send, how much of it, and how slowly.
+
+use std::{
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::support::{Answer, Connection, PATIENCE, Request, Signpost, Store, eventually};
+
+/// How long heads and bodies may take here.
+const TIMEOUT: Duration = Duration::from_millis(300);
+
+/// A server that waits for nobody.
+fn hasty() -> &'static Signpost {
+    static SERVER: OnceLock<Signpost> = OnceLock::new();
+    let setup = || Signpost::on_sqlite().set("http.head_timeout", "300ms").set("http.body_timeout", "300ms");
+    SERVER.get_or_init(|| setup().start())
+}
+
+/// A server that has the time of the world.
+fn patient() -> &'static Signpost {
+    Store::Sqlite.shared()
+}
+
+/// Lines of a request that is good so far.
+const GET: &str = "GET /livez HTTP/1.1\r\nHost: client.example\r\n";
+const POST: &str = "POST /api/v1/links HTTP/1.1\r\nHost: client.example\r\n";
+
+#[test]
+fn a_body_that_ends_in_two_places_is_refused() {
+    for fields in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+        "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+        "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        "Content-Length: 5, 5\r\n\r\nhello",
+        "Content-Length: +5\r\n\r\nhello",
+        "Content-Length: -1\r\n\r\n",
+        "Content-Length: 0x5\r\n\r\nhello",
+        "Content-Length: \r\n\r\n",
+        "Content-Length: 99999999999999999999\r\n\r\n",
+        "Transfer-Encoding: identity\r\n\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        "Transfer-Encoding: \u{b}chunked\r\n\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+        "Upgrade: websocket\r\nContent-Length: 5\r\n\r\nhello",
+    ] {
+        is_refused(format!("{POST}{fields}").as_bytes());
+    }
+}
+
+#[test]
+fn a_chunked_body_that_breaks_its_framing_is_refused() {
+    for body in [
+        "x\r\n\r\n",
+        "-1\r\n\r\n",
+        "1\nx\n0\n\n",
+        "1\r\nxy\r\n0\r\n\r\n",
+        "fffffffffffffffff\r\n",
+        " 1\r\nx\r\n0\r\n\r\n",
+    ] {
+        is_refused(format!("{POST}Transfer-Encoding: chunked\r\n\r\n{body}").as_bytes());
+    }
+}
+
+#[test]
+fn a_head_that_two_readers_could_understand_differently_is_refused() {
+    for head in [
+        "GET /livez HTTP/1.1\nHost: client.example\n\n".to_owned(),
+        "GET /livez HTTP/1.1\r\n\r\n".to_owned(),
+        "GET /livez HTTP/1.1\r\nHost:\r\n\r\n".to_owned(),
+        "GET /livez HTTP/1.1\r\nHost: user@client.example\r\n\r\n".to_owned(),
+        "GET /livez HTTP/1.1\r\nHost: a, b\r\n\r\n".to_owned(),
+        "GET /livez HTTP/1.1\r\nHost: a/b\r\n\r\n".to_owned(),
+        format!("{GET}Host: client.example\r\n\r\n"),
+        format!("{GET}Host: other.example\r\n\r\n"),
+        format!("{GET}X-A: a\n\r\n"),
+        format!("{GET}X-A: a\rX-B: b\r\n\r\n"),
+        format!("{GET} folded\r\n\r\n"),
+        format!("{GET}X A: a\r\n\r\n"),
+        format!("{GET}: a\r\n\r\n"),
+        format!("{GET}X-A\r\n\r\n"),
+        format!("{GET}X-Signpost-Rejected: malformed\r\n\r\n"),
+        format!(" {GET}\r\n"),
+        format!("\r\n\r\n\r\n{GET}\r\n"),
+    ] {
+        is_refused(head.as_bytes());
+    }
+}
+
+#[test]
+fn what_is_not_http_1_is_refused() {
+    for head in [
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "GET /livez HTTP/2.0\r\nHost: client.example\r\n\r\n",
+        "GET /livez http/1.1\r\nHost: client.example\r\n\r\n",
+        "GET /livez\r\n\r\n",
+        "GET  /livez HTTP/1.1\r\nHost: client.example\r\n\r\n",
+        "GET /livez HTTP/1.1 \r\nHost: client.example\r\n\r\n",
+        "GET\t/livez\tHTTP/1.1\r\nHost: client.example\r\n\r\n",
+        "G@T /livez HTTP/1.1\r\nHost: client.example\r\n\r\n",
+        "GET livez HTTP/1.1\r\nHost: client.example\r\n\r\n",
+        "GET /é HTTP/1.1\r\nHost: client.example\r\n\r\n",
+        "CONNECT client.example:443 HTTP/1.1\r\nHost: client.example\r\n\r\n",
+        "\0\0\0\0\r\n\r\n",
+    ] {
+        is_refused(head.as_bytes());
+    }
+}
+
+#[test]
+fn control_characters_in_fields_are_refused() {
+    for name in ["User-Agent", "Referer", "X-Request-Id", "Authorization"] {
+        for byte in [b"\0", b"\r", b"\n", b"\x01", b"\x7f"] {
+            let head = [GET.as_bytes(), name.as_bytes(), b": a", byte, b"b\r\n\r\n"].concat();
+            is_refused(&head);
+        }
+    }
+}
+
+#[test]
+fn nothing_behind_a_refused_request_is_taken_for_another() {
+    let smuggled =
+        format!("{POST}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\n");
+    let mut connection = patient().connect();
+    connection.write(format!("{smuggled}Host: client.example\r\n\r\n").as_bytes()).expect("it is not refused yet");
+    next(&mut connection).problem(400, "malformed-request");
+    assert!(connection.ends(), "another answer, or no end");
+    assert!(!patient().output().contains("smuggled"));
+}
+
+#[test]
+fn a_large_head_is_refused() {
+    let many: String = (0..65).map(|number| format!("X-{number}: 1\r\n")).collect();
+    for head in [
+        format!("{GET}X-Large: {}\r\n\r\n", "x".repeat(16 * 1024)),
+        format!("GET /{} HTTP/1.1\r\nHost: client.example\r\n\r\n", "x".repeat(16 * 1024)),
+        format!("{GET}{many}\r\n"),
+    ] {
+        let mut connection = patient().connect();
+        connection.write(head.as_bytes()).expect("it is not refused yet");
+        let answer = next(&mut connection);
+        answer.problem(431, "headers-too-large");
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert!(connection.ends());
+    }
+    let fits = format!("{GET}X-Large: {}\r\n\r\n", "x".repeat(16_000));
+    let mut connection = patient().connect();
+    connection.write(fits.as_bytes()).expect("it listens");
+    next(&mut connection).with_status(200);
+}
+
+#[test]
+fn a_head_without_an_end_is_not_read_for_ever() {
+    let mut connection = patient().connect();
+    let sent = send_until_refused(&mut connection, &[b'x'; 64 * 1024]);
+    assert!(sent < MOST_BUFFERED, "{sent} bytes were taken");
+    next(&mut connection).problem(431, "headers-too-large");
+}
+
+#[test]
+fn half_a_head_is_waited_for_until_it_is_late() {
+    for half in ["G", "GET /livez HTTP/1.1\r\n", GET, "\x16\x03\x01\x02"] {
+        let mut connection = hasty().connect();
+        let begun = Instant::now();
+        connection.write(half.as_bytes()).expect("it listens");
+        let answer = next(&mut connection);
+        answer.problem(408, "request-timeout");
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert!(connection.ends());
+        is_in_time(begun);
+    }
+}
+
+#[test]
+fn half_a_second_head_is_waited_for_no_longer_than_a_first() {
+    let mut connection = hasty().connect();
+    connection.send(&Request::get("/livez")).expect("an answer").with_status(200);
+    let begun = Instant::now();
+    connection.write(GET.as_bytes()).expect("it is kept open");
+    next(&mut connection).problem(408, "request-timeout");
+    assert!(connection.ends());
+    is_in_time(begun);
+
+    let mut connection = hasty().connect();
+    connection.write(format!("{GET}\r\nGET").as_bytes()).expect("it listens");
+    next(&mut connection).with_status(200);
+    next(&mut connection).problem(408, "request-timeout");
+    assert!(connection.ends());
+}
+
+#[test]
+fn whoever_says_nothing_is_not_waited_for() {
+    let begun = Instant::now();
+    assert!(hasty().connect().ends());
+    is_in_time(begun);
+}
+
+#[test]
+fn half_a_body_is_waited_for_until_it_is_late() {
+    let caller = hasty().caller();
+    let key = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", caller.key);
+    for half in
+        ["Content-Length: 50\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", "Content-Length: 50\r\n\r\n"]
+    {
+        let mut connection = hasty().connect();
+        let begun = Instant::now();
+        connection.write(format!("{POST}{key}{half}").as_bytes()).expect("it listens");
+        let answer = next(&mut connection);
+        answer.problem(408, "request-timeout");
+        assert_eq!(answer.header("connection"), Some("close"));
+        is_in_time(begun);
+    }
+}
+
+#[test]
+fn a_body_at_a_trickle_gains_no_time() {
+    let caller = hasty().caller();
+    let begun = Instant::now();
+    let mut connection = hasty().connect();
+    let head = format!("{POST}Authorization: Bearer {}\r\nContent-Type: application/json\r\n", caller.key);
+    connection.write(format!("{head}Content-Length: 60000\r\n\r\n").as_bytes()).expect("it listens");
+    let refused = || {
+        thread::sleep(TIMEOUT / 10);
+        connection.write(b" ").is_err()
+    };
+    assert!(eventually(PATIENCE, refused), "it reads on");
+    is_in_time(begun);
+}
+
+#[test]
+fn a_large_body_is_refused_before_it_is_sent() {
+    let caller = patient().caller();
+    let head = format!("{POST}Authorization: Bearer {}\r\nContent-Type: application/json\r\n", caller.key);
+    let mut connection = patient().connect();
+    connection.write(format!("{head}Content-Length: 65537\r\n\r\n").as_bytes()).expect("it listens");
+    let answer = next(&mut connection);
+    answer.problem(413, "payload-too-large");
+    assert_eq!(answer.header("connection"), Some("close"));
+}
+
+#[test]
+fn a_body_without_an_end_is_not_read_for_ever() {
+    let caller = patient().caller();
+    let mut connection = patient().connect();
+    let head = format!("{POST}Authorization: Bearer {}\r\nContent-Type: application/json\r\n", caller.key);
+    connection.write(format!("{head}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).expect("it listens");
+    let chunk = [b"10000\r\n", &[b' '; 0x10000][..], b"\r\n"].concat();
+    let sent = send_until_refused(&mut connection, &chunk);
+    assert!(sent < MOST_BUFFERED, "{sent} bytes were taken");
+    next(&mut connection).problem(413, "payload-too-large");
+}
+
+#[test]
+fn a_body_nobody_asked_for_is_not_read_for_ever() {
+    let mut connection = patient().connect();
+    connection.write(format!("{GET}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).expect("it listens");
+    let chunk = [b"10000\r\n", &[b' '; 0x10000][..], b"\r\n"].concat();
+    let sent = send_until_refused(&mut connection, &chunk);
+    assert!(sent < MOST_BUFFERED, "{sent} bytes were taken");
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_their_order_up_to_a_bad_one() {
+    let named = |name: &str| format!("{GET}X-Request-Id: {name}\r\n\r\n");
+    let good: String = (0..10).map(|number| named(&format!("number-{number}"))).collect();
+    let mut connection = patient().connect();
+    connection.write(format!("{good}GET /livez HTTP/1.1\r\n\r\n{}", named("behind")).as_bytes()).expect("it listens");
+    for number in 0..10 {
+        let answer = next(&mut connection);
+        assert_eq!(answer.with_status(200).header("x-request-id"), Some(format!("number-{number}").as_str()));
+    }
+    next(&mut connection).problem(400, "malformed-request");
+    assert!(connection.ends());
+    assert!(!patient().output().contains("behind"));
+}
+
+#[test]
+fn a_head_request_in_a_pipeline_takes_nobodys_body() {
+    let mut connection = patient().connect();
+    let head = "HEAD /livez HTTP/1.1\r\nHost: client.example\r\n\r\n";
+    connection.write(format!("{GET}\r\n{head}{GET}\r\n").as_bytes()).expect("it listens");
+    assert_eq!(next(&mut connection).with_status(200).text(), "alive\n");
+    // The answer to HEAD has no body: what follows it begins the next answer.
+    let length =
+        connection.read_head().expect("an answer").expect("an answer").header("content-length").map(str::to_owned);
+    assert_eq!(length.as_deref(), Some("6"));
+    assert_eq!(next(&mut connection).with_status(200).text(), "alive\n");
+}
+
+#[test]
+fn old_clients_are_answered_and_then_left() {
+    let mut connection = patient().connect();
+    connection.write(b"GET /livez HTTP/1.0\r\n\r\n").expect("it listens");
+    assert_eq!(next(&mut connection).with_status(200).text(), "alive\n");
+    assert!(connection.ends());
+}
+
+#[test]
+fn a_connection_carries_many_requests() {
+    let caller = patient().caller();
+    let mut connection = patient().connect();
+    for number in 0..50 {
+        let claim = caller.claiming(&json!({"url": format!("https://example.com/{number}")}));
+        connection.send(&claim).expect("an answer").with_status(201);
+        connection.send(&Request::head("/livez")).expect("an answer").with_status(200);
+        connection.send(&Request::get("/zzzzzzzz")).expect("an answer").problem(404, "not-found");
+    }
+}
+
+#[test]
+fn after_all_of_it_every_worker_still_serves() {
+    let server = Signpost::on_sqlite().set("http.head_timeout", "300ms").start();
+    let attack =
+        [format!("{GET}X-A: a\n\r\n"), format!("{POST}Content-Length: 1\r\nContent-Length: 1\r\n\r\n"), GET.to_owned()];
+    let attackers: Vec<_> = (0..150)
+        .map(|number: usize| {
+            let mut connection = server.connect();
+            connection.write(attack[number % attack.len()].as_bytes()).expect("it listens");
+            connection
+        })
+        .collect();
+    // Twice as many connections as workers see to it that each of them is asked.
+    let mut others: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    for connection in &mut others {
+        connection.send(&Request::get("/livez")).expect("an answer").with_status(200);
+    }
+    for mut connection in attackers {
+        assert!(matches!(next(&mut connection).status, 400 | 408));
+        assert!(connection.ends());
+    }
+    server.get("/health").with_status(200);
+    assert!(server.events("panic").is_empty());
+}
+
+/// More than what a refusal may read and the buffers of the operating system may hold, on both sides.
+const MOST_BUFFERED: usize = 24 * 1024 * 1024;
+
+/// How many bytes go out, again and again the same, until the server takes no more.
+fn send_until_refused(connection: &mut Connection, bytes: &[u8]) -> usize {
+    let mut sent = 0;
+    while sent < MOST_BUFFERED && connection.write(bytes).is_ok() {
+        sent += bytes.len();
+    }
+    sent
+}
+
+#[track_caller]
+fn is_refused(bytes: &[u8]) {
+    let mut connection = patient().connect();
+    connection.write(bytes).expect("it is not refused yet");
+    let shown = String::from_utf8_lossy(bytes);
+    let answer = connection.read().ok().flatten().unwrap_or_else(|| panic!("no answer to {shown:?}"));
+    assert_eq!(answer.status, 400, "{shown:?}: {answer:?}");
+    answer.problem(400, "malformed-request");
+    assert_eq!(answer.header("connection"), Some("close"), "{shown:?}");
+    assert!(connection.ends(), "{shown:?}");
+}
+
+#[track_caller]
+fn next(connection: &mut Connection) -> Answer {
+    connection.read().expect("the connection works").expect("the server answers")
+}
+
+/// Not before the time is up, and not long after.
+#[track_caller]
+fn is_in_time(begun: Instant) {
+    let took = begun.elapsed();
+    assert!(took >= TIMEOUT, "after {took:?}");
+    assert!(took < TIMEOUT + Duration::from_secs(5), "after {took:?}");
+}
