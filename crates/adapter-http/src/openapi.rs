@@ -93,6 +93,9 @@ pub fn openapi_json(public_url: &str) -> String {
         json["components"]["schemas"][schema]["additionalProperties"] = false.into();
     }
     json["components"]["schemas"]["Claim"]["not"] = json!({ "required": ["expires_at", "expires_in"] });
+    // A wrong claim fails alone, so a batch of anything is a good batch.
+    json["components"]["schemas"]["Batch"]["properties"]["links"]["items"] =
+        json!({ "anyOf": [{ "$ref": "#/components/schemas/Claim" }, {}] });
     json["components"]["schemas"]["RedirectStatus"] = json!({
         "type": "integer", "enum": RedirectStatus::ALL.map(RedirectStatus::as_u16), "description": "The status of a redirect.",
     });

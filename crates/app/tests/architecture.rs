@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::LazyLock,
 };
@@ -63,7 +63,8 @@ fn domain_brings_no_runtime_database_web_log_or_randomness() {
         let prefixes = ["actix", "diesel", "slog", "sqlx", "tokio", "tracing"];
         ["getrandom", "log", "rand"].contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
     };
-    let found: Vec<_> = WORKSPACE.below("domain", &[Kind::Normal]).into_iter().filter(|name| is_foreign(name)).collect();
+    let found: Vec<_> =
+        WORKSPACE.below("domain", &[Kind::Normal]).into_iter().filter(|name| is_foreign(name)).collect();
     assert_eq!(found, Vec::<&str>::new());
 }
 
@@ -146,7 +147,7 @@ fn root() -> &'static Path {
 
 fn entries(folder: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    entries.map(|entry| entry.expect("a listing").file_name().into_string().expect("plain names")).collect()
 }
 
 fn names<'a>(names: &[&'a str]) -> BTreeSet<&'a str> {
@@ -279,7 +280,7 @@ fn text(value: &Value) -> &str {
 }
 
 fn cargo(arguments: &[&str]) -> String {
-    let output = Command::new(PathBuf::from(env!("CARGO"))).args(arguments).output().expect("the cargo that built us");
+    let output = Command::new(env!("CARGO")).args(arguments).output().expect("the cargo that built us");
     assert!(output.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("cargo writes UTF-8")
 }

@@ -159,7 +159,7 @@ fn a_large_head_is_refused() {
 #[test]
 fn a_head_without_an_end_is_not_read_for_ever() {
     let mut connection = patient().connect();
-    let sent = send_until_refused(&mut connection, &[b'x'; 64 * 1024]);
+    let sent = send_until_refused(&mut connection, "x".repeat(64 * 1024).as_bytes());
     assert!(sent < MOST_BUFFERED, "{sent} bytes were taken");
     next(&mut connection).problem(431, "headers-too-large");
 }
@@ -251,8 +251,7 @@ fn a_body_without_an_end_is_not_read_for_ever() {
     let mut connection = patient().connect();
     let head = format!("{POST}Authorization: Bearer {}\r\nContent-Type: application/json\r\n", caller.key);
     connection.write(format!("{head}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).expect("it listens");
-    let chunk = [b"10000\r\n", &[b' '; 0x10000][..], b"\r\n"].concat();
-    let sent = send_until_refused(&mut connection, &chunk);
+    let sent = send_until_refused(&mut connection, chunk().as_bytes());
     assert!(sent < MOST_BUFFERED, "{sent} bytes were taken");
     next(&mut connection).problem(413, "payload-too-large");
 }
@@ -261,8 +260,7 @@ fn a_body_without_an_end_is_not_read_for_ever() {
 fn a_body_nobody_asked_for_is_not_read_for_ever() {
     let mut connection = patient().connect();
     connection.write(format!("{GET}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).expect("it listens");
-    let chunk = [b"10000\r\n", &[b' '; 0x10000][..], b"\r\n"].concat();
-    let sent = send_until_refused(&mut connection, &chunk);
+    let sent = send_until_refused(&mut connection, chunk().as_bytes());
     assert!(sent < MOST_BUFFERED, "{sent} bytes were taken");
 }
 
@@ -271,14 +269,16 @@ fn pipelined_requests_are_answered_in_their_order_up_to_a_bad_one() {
     let named = |name: &str| format!("{GET}X-Request-Id: {name}\r\n\r\n");
     let good: String = (0..10).map(|number| named(&format!("number-{number}"))).collect();
     let mut connection = patient().connect();
-    connection.write(format!("{good}GET /livez HTTP/1.1\r\n\r\n{}", named("behind")).as_bytes()).expect("it listens");
+    connection
+        .write(format!("{good}GET /livez HTTP/1.1\r\n\r\n{}", named("behind-a-bad-one")).as_bytes())
+        .expect("it listens");
     for number in 0..10 {
         let answer = next(&mut connection);
         assert_eq!(answer.with_status(200).header("x-request-id"), Some(format!("number-{number}").as_str()));
     }
     next(&mut connection).problem(400, "malformed-request");
     assert!(connection.ends());
-    assert!(!patient().output().contains("behind"));
+    assert!(!patient().output().contains("behind-a-bad-one"));
 }
 
 #[test]
@@ -337,6 +337,11 @@ fn after_all_of_it_every_worker_still_serves() {
     }
     server.get("/health").with_status(200);
     assert!(server.events("panic").is_empty());
+}
+
+/// A chunk of 64 KiB, all of it white space.
+fn chunk() -> String {
+    format!("10000\r\n{}\r\n", " ".repeat(0x10000))
 }
 
 /// More than what a refusal may read and the buffers of the operating system may hold, on both sides.
