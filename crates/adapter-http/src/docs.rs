@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use actix_web::{
-    HttpResponse, Responder, get,
+    HttpResponse, Responder,
     http::header::{self, ContentType},
-    web,
+    route, web,
 };
 use utoipa_swagger_ui::{Config, serve};
 
@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// The OpenAPI document.
-#[utoipa::path(path = "/openapi.json", tag = "pages", operation_id = "openapi",
+#[utoipa::path(method(get, head), path = "/openapi.json", tag = "pages", operation_id = "openapi",
     responses((status = 200, description = "This document", body = Object, content_type = "application/json")))]
-#[get("/openapi.json")]
+#[route("/openapi.json", method = "GET", method = "HEAD")]
 pub(crate) async fn document(state: web::Data<State>) -> impl Responder {
     HttpResponse::Ok().content_type(ContentType::json()).body(state.openapi.clone())
 }
@@ -44,9 +44,9 @@ const START: &str = r##"window.ui = SwaggerUIBundle({ url: "/openapi.json", dom_
 "##;
 
 /// The document for people, offline.
-#[utoipa::path(path = "/docs", tag = "pages", operation_id = "docs",
+#[utoipa::path(method(get, head), path = "/docs", tag = "pages", operation_id = "docs",
     responses((status = 200, description = "The reader", body = String, content_type = "text/html")))]
-#[get("/docs")]
+#[route("/docs", method = "GET", method = "HEAD")]
 pub(crate) async fn reader() -> impl Responder {
     HttpResponse::Ok()
         .content_type(ContentType::html())
@@ -58,10 +58,10 @@ pub(crate) async fn reader() -> impl Responder {
 }
 
 /// The reader's scripts and styles.
-#[utoipa::path(path = "/docs/assets/{file}", tag = "pages", operation_id = "docs_asset",
+#[utoipa::path(method(get, head), path = "/docs/assets/{file}", tag = "pages", operation_id = "docs_asset",
     params(("file" = String, Path, description = "Name of a file of the reader")),
     responses((status = 200, description = "The file", body = String, content_type = "*/*")))]
-#[get("/docs/assets/{file}")]
+#[route("/docs/assets/{file}", method = "GET", method = "HEAD")]
 pub(crate) async fn asset(file: web::Path<String>) -> Result<HttpResponse, Problem> {
     if *file == "start.js" {
         return Ok(HttpResponse::Ok().content_type("text/javascript").body(START));
@@ -72,9 +72,9 @@ pub(crate) async fn asset(file: web::Path<String>) -> Result<HttpResponse, Probl
 }
 
 /// Every problem this API answers with; the `type` of each leads here.
-#[utoipa::path(path = "/docs/errors", tag = "pages", operation_id = "errors",
+#[utoipa::path(method(get, head), path = "/docs/errors", tag = "pages", operation_id = "errors",
     responses((status = 200, description = "All problems", body = String, content_type = "text/html")))]
-#[get("/docs/errors")]
+#[route("/docs/errors", method = "GET", method = "HEAD")]
 pub(crate) async fn errors() -> impl Responder {
     let mut body = String::from(
         "<h1>Errors</h1>\n<p>Every answer with a status of 400 or more is a problem (RFC 9457). Its <code>type</code> leads here.</p>\n",

@@ -1,6 +1,6 @@
 //! The OpenAPI document, made from the handlers, and the table of routes that is read off it.
 
-use actix_web::{App, http::Method};
+use actix_web::{App, http::Method, web};
 use domain::behaviour::RedirectStatus;
 use serde_json::json;
 use utoipa::{
@@ -17,6 +17,7 @@ use crate::{
     api, docs, health, pages, preview,
     problem::{PROBLEM_JSON, ProblemBody, ProblemKind},
     redirect,
+    server::nothing_there,
 };
 
 /// Every route there is. The two that take any code come last.
@@ -26,6 +27,8 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
             scope("/api/v1")
                 .service(api::claim::claim)
                 .service(api::batch::claim_batch)
+                // No link can be called that, so other methods have nothing to do here.
+                .route("/links/batch", web::to(nothing_there))
                 .service(api::list::list)
                 .service(api::read::read)
                 .service(api::edit::edit)
@@ -80,6 +83,9 @@ pub(crate) fn document(public_url: &str) -> Document {
     components.add_security_scheme("header", SecurityScheme::ApiKey(header));
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
+            if method == HttpMethod::Head {
+                operation.operation_id = operation.operation_id.take().map(|id| format!("{id}_head"));
+            }
             add_problems(path, &method, operation);
         }
     }

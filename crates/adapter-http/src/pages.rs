@@ -1,7 +1,7 @@
 //! The few pages and files that are not links: the front page, robots, icon, security contact.
 
 use actix_web::{
-    HttpResponse, Responder, get,
+    HttpResponse, Responder,
     http::header::{self, ContentType},
     route, web,
 };
@@ -56,25 +56,25 @@ pub(crate) async fn front(state: web::Data<State>) -> impl Responder {
 }
 
 /// Short addresses are not for search engines.
-#[utoipa::path(path = "/robots.txt", tag = "pages", operation_id = "robots",
+#[utoipa::path(method(get, head), path = "/robots.txt", tag = "pages", operation_id = "robots",
     responses((status = 200, description = "Rules for crawlers", body = String, content_type = "text/plain")))]
-#[get("/robots.txt")]
+#[route("/robots.txt", method = "GET", method = "HEAD")]
 pub(crate) async fn robots() -> impl Responder {
     HttpResponse::Ok().content_type(ContentType::plaintext()).body("User-agent: *\nDisallow: /\n")
 }
 
 /// There is no icon; browsers ask anyway.
-#[utoipa::path(path = "/favicon.ico", tag = "pages", operation_id = "favicon",
+#[utoipa::path(method(get, head), path = "/favicon.ico", tag = "pages", operation_id = "favicon",
     responses((status = 204, description = "None")))]
-#[get("/favicon.ico")]
+#[route("/favicon.ico", method = "GET", method = "HEAD")]
 pub(crate) async fn favicon() -> impl Responder {
     HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, "public, max-age=86400")).finish()
 }
 
 /// Whom to tell of a weakness (RFC 9116): nobody is named, and a code is never looked up here.
-#[utoipa::path(path = "/.well-known/security.txt", tag = "pages", operation_id = "security_contact",
+#[utoipa::path(method(get, head), path = "/.well-known/security.txt", tag = "pages", operation_id = "security_contact",
     responses((status = 204, description = "Nobody is named")))]
-#[get("/.well-known/security.txt")]
+#[route("/.well-known/security.txt", method = "GET", method = "HEAD")]
 pub(crate) async fn security() -> impl Responder {
     HttpResponse::NoContent().finish()
 }

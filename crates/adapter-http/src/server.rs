@@ -59,7 +59,8 @@ pub fn serve(
         head_bytes: HEAD_LIMIT,
         headers: HEADER_LIMIT,
         head_timeout: options.head_timeout,
-        body_timeout: settings.body_timeout,
+        // Later than the handler that reads the body, which can say what was late; for bodies nobody reads.
+        body_timeout: settings.body_timeout + Duration::from_secs(1),
     };
     let state = web::Data::new(state(services, settings, phase, log));
     let keep_alive = options.keep_alive;
@@ -134,7 +135,10 @@ fn app(
 }
 
 /// Nothing is at this path, or nothing for this method.
-async fn nothing_there(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse<BoxBody>, Problem> {
+pub(crate) async fn nothing_there(
+    state: web::Data<State>,
+    request: HttpRequest,
+) -> Result<HttpResponse<BoxBody>, Problem> {
     match state.routes.allowed(request.path()) {
         None => Err(Problem::new(ProblemKind::NotFound)),
         Some(methods) => {

@@ -94,6 +94,7 @@ pub const RESERVED_WORDS: &[&str] = &[
     "api",
     "assets",
     "auth",
+    "batch",
     "blocks",
     "dashboard",
     "docs",
