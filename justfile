@@ -1,0 +1,111 @@
+# What a developer does, each by one word. Needs bash, as .ci/* does.
+
+set positional-arguments
+
+[private]
+default:
+    @just --list --unsorted
+
+# Find or install what the tests need: PostgreSQL's server programs and a C compiler
+setup:
+    @.ci/provision
+
+# Start the server from source: `just run --set codes.length=10`
+run *arguments:
+    cargo run --locked --package app -- "$@"
+
+# All tests, on private servers of their own: `just test claim` runs those with `claim` in their names
+test *arguments:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    exports=$(.ci/provision)
+    eval "$exports"
+    cargo test --workspace --locked "$@"
+
+# Format the code
+fmt:
+    cargo fmt --all
+
+# Check format, lints and documentation
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# Check the dependencies against deny.toml: licences, bans, sources
+deny:
+    cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+    cargo fetch --locked
+    cargo deny --offline check licenses bans sources
+
+# Make requests from the OpenAPI document, on both stores: `just schemathesis --examples 500 --seed 7`
+schemathesis *arguments:
+    @.ci/schemathesis "$@"
+
+# Count the lines that the tests reach; below 90 % of a crate that must be safe, it fails
+coverage:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    exports=$(.ci/provision postgresql cc python llvm)
+    eval "$exports"
+    cargo llvm-cov --version >/dev/null 2>&1 || cargo install --locked cargo-llvm-cov
+    cargo llvm-cov test --workspace --locked --json --summary-only --output-path target/coverage.json
+    just coverage-verdict target/coverage.json
+
+[private]
+coverage-verdict report:
+    #!/usr/bin/env python3
+    import collections, json, re, sys
+    floor = {"domain": 90, "adapter-postgres": 90, "adapter-sqlite": 90}
+    lines = collections.defaultdict(lambda: [0, 0])
+    for file in json.load(open(sys.argv[1]))["data"][0]["files"]:
+        crate = re.search(r"/crates/([^/]+)/src/", file["filename"])
+        if crate:
+            lines[crate[1]][0] += file["summary"]["lines"]["covered"]
+            lines[crate[1]][1] += file["summary"]["lines"]["count"]
+    share = {crate: 100 * covered / max(count, 1) for crate, (covered, count) in sorted(lines.items())}
+    for crate, percent in share.items():
+        print(f"{crate:<20}{percent:6.1f} %{'  at least ' + str(floor[crate]) if crate in floor else ''}")
+    sys.exit(any(share.get(crate, 0) < least for crate, least in floor.items()))
+
+# Check compose.yaml with Docker's own client, or without it whether the file agrees with itself and with us
+compose-check:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if docker compose version >/dev/null 2>&1; then
+        docker compose config --quiet
+        echo "compose.yaml is what Docker understands"
+        exit
+    fi
+    python=python3
+    if ! "$python" -c 'import yaml' 2>/dev/null; then
+        python=target/tools/schemathesis/bin/python # comes with a YAML parser
+        [ -x "$python" ] || { echo "needs PyYAML: run \`just schemathesis\` once, which brings it" >&2 && exit 1; }
+    fi
+    "$python" - <<'CHECK'
+    import pathlib, re, yaml
+    compose = yaml.safe_load(pathlib.Path("compose.yaml").read_text())
+    services, settings = compose["services"], pathlib.Path("docs/CONFIG.md").read_text()
+    for name, service in services.items():
+        for need, when in service.get("depends_on", {}).items():
+            assert need in services, f"{name} waits for {need}, which is no service"
+            assert when["condition"] != "service_healthy" or "healthcheck" in services[need], f"{need} has no check"
+        for network in service.get("networks", []):
+            assert network in compose["networks"], f"{name} is on {network}, which is no network"
+        for volume in service.get("volumes", []):
+            assert volume.split(":")[0] in compose["volumes"], f"{name} keeps {volume} in no volume"
+    signpost = services["signpost"]
+    for variable in signpost["environment"]:
+        assert f"`{variable}`" in settings, f"{variable} is not in docs/CONFIG.md"
+    assert signpost["read_only"] and signpost["cap_drop"] == ["ALL"] and "healthcheck" in signpost
+    dockerfile = signpost["build"]["dockerfile_inline"]
+    assert re.search(r"^USER [1-9]", dockerfile, re.MULTILINE), "it runs as root"
+    for sources in re.findall(r"^COPY (?!--from)(.*) \S+$", dockerfile, re.MULTILINE):
+        for source in sources.split():
+            assert pathlib.Path(source).exists(), f"{source} is not there to be copied"
+    print("compose.yaml is consistent; Docker itself was not asked")
+    CHECK
+
+# All that has to pass before a change is done
+ci:
+    .ci/run
