@@ -1,7 +1,7 @@
 //! Signpost from outside: the real binary, asked over real sockets, on both stores.
 //!
 //! To add a test: write a function that takes a `&Signpost` (the server that all tests of a store share) or a
-//! `Setup` (for a server of its own), and name it in `on_both_stores!` or `alone_on_both_stores!` of its file.
+//! `&Setup` (for a server of its own), and name it in `on_both_stores!` or `alone_on_both_stores!` of its file.
 
 #[macro_use]
 mod support;

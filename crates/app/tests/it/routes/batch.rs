@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Signpost, code_of, unique};
+use crate::support::{Signpost, code_of, padded, unique};
 
 on_both_stores! {
     each_claim_is_answered_in_its_place,
@@ -104,7 +104,7 @@ fn a_thousand_claims_fit_and_one_more_does_not(server: &Signpost) {
 fn a_body_may_have_one_mib(server: &Signpost) {
     let caller = server.caller();
     let batch = |length: usize| {
-        let body = format!("{:<length$}", r#"{"links":[{"url":"https://example.com/large"}]}"#);
+        let body = padded(r#"{"links":[{"url":"https://example.com/large"}]}"#, length);
         let request = caller.request("POST", "/api/v1/links/batch").header("Content-Type", "application/json");
         caller.ask(&request.body(body))
     };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Caller, Request, Setup, Signpost, code_of, unique};
+use crate::support::{Answer, Caller, Request, Setup, Signpost, code_of, padded, unique};
 
 on_both_stores! {
     a_claim_creates_then_finds_then_brings_back,
@@ -488,9 +488,9 @@ fn a_broken_body_is_malformed_json(server: &Signpost) {
 
 fn a_body_may_have_64_kib(server: &Signpost) {
     let caller = server.caller();
-    let padded = |length: usize| format!("{:<length$}", r#"{"url":"https://example.com/padded"}"#);
-    raw_claim(&caller, &padded(65_536)).with_status(201);
-    let refused = raw_claim(&caller, &padded(65_537));
+    let body = |length: usize| padded(r#"{"url":"https://example.com/padded"}"#, length);
+    raw_claim(&caller, &body(65_536)).with_status(201);
+    let refused = raw_claim(&caller, &body(65_537));
     refused.problem(413, "payload-too-large");
     assert_eq!(refused.header("connection"), Some("close"));
 }
@@ -606,8 +606,8 @@ fn the_scope_to_write_is_needed(server: &Signpost) {
 
 alone_on_both_stores! { where_anyone_may_shorten_that_is_all_they_may_do }
 
-fn where_anyone_may_shorten_that_is_all_they_may_do(setup: Setup) {
-    let server = setup.set("auth.anonymous", "shorten").start();
+fn where_anyone_may_shorten_that_is_all_they_may_do(setup: &Setup) {
+    let server = setup.clone().set("auth.anonymous", "shorten").start();
     let claim = |body: &Value| server.ask(&Request::post("/api/v1/links").json(body));
 
     let link = claim(&json!({"url": "https://example.com/"})).with_status(201).json();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Request, Signpost, ask_together, code_of, unique};
+use crate::support::{Request, Signpost, ask_together, code_of, padded, unique};
 
 on_both_stores! {
     an_edit_sets_what_it_names_and_nothing_else,
@@ -201,7 +201,7 @@ fn a_patch_may_have_64_kib(server: &Signpost) {
     let caller = server.caller();
     let path = format!("/api/v1/links/{}", caller.code("https://example.com/padded"));
     let patch = |length: usize| {
-        let body = format!("{:<length$}", r#"{"title":"padded"}"#);
+        let body = padded(r#"{"title":"padded"}"#, length);
         caller.ask(&caller.request("PATCH", &path).header("Content-Type", "application/json").body(body))
     };
     patch(65_536).with_status(200);

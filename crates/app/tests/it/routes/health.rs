@@ -30,20 +30,20 @@ fn health_tells_of_the_store(server: &Signpost) {
     assert_eq!(answer.with_status(200).header("content-type"), Some("application/health+json"));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let health = answer.json();
-    let probe = &health["checks"]["store"][0];
-    assert!(probe["observed_value"].is_u64() && probe["time"].is_string(), "{health}");
+    let probe = &health["checks"]["store:responseTime"][0];
+    assert!(probe["observedValue"].is_u64() && probe["time"].is_string(), "{health}");
     let expected = json!({
-        "status": "pass", "version": env!("CARGO_PKG_VERSION"), "service_id": "signpost", "phase": "ready",
-        "checks": {"store": [{
-            "component_type": "datastore", "status": "pass", "observed_unit": "ms",
-            "observed_value": probe["observed_value"], "time": probe["time"],
+        "status": "pass", "version": env!("CARGO_PKG_VERSION"), "serviceId": "signpost", "phase": "ready",
+        "checks": {"store:responseTime": [{
+            "componentType": "datastore", "status": "pass", "observedUnit": "ms",
+            "observedValue": probe["observedValue"], "time": probe["time"],
         }]},
     });
     assert_eq!(health, expected);
 }
 
 fn health_asks_the_store_once_a_second_at_most(server: &Signpost) {
-    let asked = || server.get("/health").with_status(200).json()["checks"]["store"][0]["time"].clone();
+    let asked = || server.get("/health").with_status(200).json()["checks"]["store:responseTime"][0]["time"].clone();
     let begun = std::time::Instant::now();
     let mut probes: Vec<_> = (0..20).map(|_| asked()).collect();
     probes.dedup();

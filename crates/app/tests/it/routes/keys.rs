@@ -184,7 +184,7 @@ fn a_missing_key_is_not_found(server: &Signpost) {
 
 alone_on_both_stores! { the_command_line_manages_keys_of_a_running_server }
 
-fn the_command_line_manages_keys_of_a_running_server(setup: Setup) {
+fn the_command_line_manages_keys_of_a_running_server(setup: &Setup) {
     let server = setup.start();
     let made = setup.run(&[
         "keys",

@@ -137,6 +137,14 @@ impl Caller {
         page["items"].as_array().expect("a page has items").clone()
     }
 
+    /// The whole history of a link, oldest first.
+    #[track_caller]
+    pub(crate) fn whole_history(&self, code: &str) -> Vec<Value> {
+        let mut events = self.walk(&format!("/api/v1/links/{code}/history?limit=100"));
+        events.reverse();
+        events
+    }
+
     /// Every item of a list, walked through in pages by its `Link` fields.
     #[track_caller]
     pub(crate) fn walk(&self, first: &str) -> Vec<Value> {

@@ -132,6 +132,11 @@ impl Connection {
         read_answer(&mut self.0, false)
     }
 
+    /// Whether what comes next only asks for the rest of the request.
+    pub(crate) fn is_asked_to_continue(&mut self) -> bool {
+        matches!(read_head(&mut self.0), Ok(Some(answer)) if answer.status == 100)
+    }
+
     /// Whether the server closes without another byte.
     pub(crate) fn ends(&mut self) -> bool {
         let mut rest = Vec::new();

@@ -42,6 +42,11 @@ pub(crate) fn unique(word: &str) -> String {
     format!("{word}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// A body of that many bytes: white space behind JSON means nothing.
+pub(crate) fn padded(json: &str, length: usize) -> String {
+    json.to_owned() + &" ".repeat(length - json.len())
+}
+
 /// Does `background` again and again on another thread as long as `foreground` takes.
 pub(crate) fn meanwhile<T>(mut background: impl FnMut() + Send, foreground: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);

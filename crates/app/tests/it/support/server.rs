@@ -39,12 +39,28 @@ pub(crate) struct Told {
     pub(crate) took: Duration,
 }
 
-/// Runs a command to its end.
+/// Runs a command that has to end by itself.
+#[track_caller]
 pub(crate) fn run(command: &mut Command) -> Told {
     let begun = Instant::now();
-    let output = command.output().expect("the binary is built before its tests");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it speaks UTF-8");
-    Told { code: output.status.code(), out: text(output.stdout), err: text(output.stderr), took: begun.elapsed() }
+    let (mut child, out, err) = spawn(command);
+    let ended = eventually(PATIENCE, || out.have_ended() && err.have_ended());
+    if !ended {
+        child.kill().expect("it runs for ever");
+    }
+    let (code, took) = (child.wait().expect("it is our child").code(), begun.elapsed());
+    let told = Told { code, out: out.all().join("\n"), err: err.all().join("\n"), took };
+    assert!(ended, "it does not end: {told:?}");
+    told
+}
+
+fn spawn(command: &mut Command) -> (Child, Lines, Lines) {
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("the binary is built before its tests");
+    guardian::watch(child.id());
+    let out = Lines::of(child.stdout.take().expect("it is piped"));
+    let err = Lines::of(child.stderr.take().expect("it is piped"));
+    (child, out, err)
 }
 
 /// How a server is started; it can be started again, on what it kept.
@@ -90,6 +106,10 @@ impl Setup {
         self
     }
 
+    pub(crate) fn is_on_postgres(&self) -> bool {
+        self.database.is_some()
+    }
+
     /// Where it keeps its files; made by the server itself.
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
@@ -105,11 +125,7 @@ impl Setup {
 
     /// Starts a server and waits until it listens.
     pub(crate) fn launch(&self) -> Signpost {
-        let mut command = self.command();
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary is there");
-        guardian::watch(child.id());
-        let lines = Lines::of(child.stdout.take().expect("it is piped"));
-        let complaints = Lines::of(child.stderr.take().expect("it is piped"));
+        let (child, lines, complaints) = spawn(&mut self.command());
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Signpost { setup: self.clone(), address, child: Mutex::new(child), lines, complaints };
         server.address = server.listening_address();
@@ -216,6 +232,13 @@ impl Signpost {
         self.log().into_iter().filter(|line| line["event.name"] == name).collect()
     }
 
+    /// The first event of that name; waits for it.
+    #[track_caller]
+    pub(crate) fn event(&self, name: &str) -> Value {
+        eventually(PATIENCE, || !self.events(name).is_empty());
+        self.events(name).into_iter().next().unwrap_or_else(|| panic!("no {name}: {}", self.output()))
+    }
+
     /// All it wrote to standard output so far.
     pub(crate) fn output(&self) -> String {
         self.lines.all().join("\n")
@@ -243,6 +266,14 @@ impl Signpost {
             eventually(PATIENCE, || self.has_ended() && self.lines.have_ended() && self.complaints.have_ended());
         assert!(ended, "it does not end: {}", self.output());
         self.child().wait().expect("it is our child")
+    }
+
+    /// Whether its database has ended all sessions; waits for that. Then nothing that it sent can happen any more.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        let others = "SELECT count(*) FROM pg_stat_activity \
+                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let ended = |database: &TestDatabase| database.sql(others).as_deref() == Ok("0");
+        self.setup.database.as_ref().is_none_or(|database| eventually(PATIENCE, || ended(database)))
     }
 
     /// Asks it to end, as an orchestrator does, and waits.

@@ -20,10 +20,10 @@ macro_rules! on_both_stores {
 macro_rules! alone_on_both_stores {
     ($($test:ident),+ $(,)?) => {
         mod alone_on_sqlite {
-            $(#[test] fn $test() { super::$test($crate::support::Store::Sqlite.setup()); })+
+            $(#[test] fn $test() { super::$test(&$crate::support::Store::Sqlite.setup()); })+
         }
         mod alone_on_postgres {
-            $(#[test] fn $test() { super::$test($crate::support::Store::Postgres.setup()); })+
+            $(#[test] fn $test() { super::$test(&$crate::support::Store::Postgres.setup()); })+
         }
     };
 }

@@ -1,0 +1,246 @@
+//! Configuration: where settings come from, what is wrong with them, and the commands that only look at them.
+
+use std::{fs, time::Duration};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::{Setup, Signpost, Told, code_of, eventually, run, signpost};
+
+/// A configuration that is wrong ends the start within this time.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+const PASSWORD: &str = "hunter2-and-more";
+
+#[test]
+fn everything_wrong_is_listed_at_once_and_no_secret_shown() {
+    let folder = tempfile::tempdir().expect("a place for a file");
+    let file = folder.path().join("wrong.toml");
+    let text = format!("[http]\nworkers = 0\nbund = 'x'\n[store]\nurl = 'mysql://user:{PASSWORD}@db/links'\n");
+    fs::write(&file, text).expect("a new folder takes files");
+    for command in ["serve", "check-config", "migrate"] {
+        let told = run(signpost()
+            .current_dir(folder.path())
+            .env("SIGNPOST_CODES__LENGTH", "99")
+            .env("SIGNPOST_HTTP_DRAIN", PASSWORD)
+            .arg("--config")
+            .arg(&file)
+            .args(["--set", "auth.anonymous=perhaps", "--set", &format!("{PASSWORD}@=1"), command]));
+        assert_eq!(told.code, Some(1), "{told:?}");
+        assert!(told.took < AT_ONCE, "{told:?}");
+        assert_eq!(told.out, "");
+        let mut lines: Vec<_> = told.err.lines().map(str::trim).collect();
+        assert_eq!(lines.remove(0), "signpost: configuration: 7 problems");
+        for problem in [
+            format!("http.workers (file {}): expected `cores` or 1 to 256", file.display()),
+            format!("http.bund (file {}): unknown, did you mean http.bind?", file.display()),
+            format!("store.url (file {}): expected `sqlite:PATH`", file.display()),
+            "codes.length (variable SIGNPOST_CODES__LENGTH): expected 6 to 32".to_owned(),
+            "SIGNPOST_HTTP_DRAIN (environment): unknown, did you mean SIGNPOST_HTTP__DRAIN?".to_owned(),
+            "auth.anonymous (flag): expected `off` or `shorten`".to_owned(),
+            "a name that cannot be one (flag): unknown".to_owned(),
+        ] {
+            let found = lines.iter().position(|line| line.starts_with(&problem));
+            lines.remove(found.unwrap_or_else(|| panic!("{problem} is missing: {told:?}")));
+        }
+        assert!(!told.err.contains(PASSWORD), "{told:?}");
+    }
+}
+
+#[test]
+fn each_bad_value_is_named_with_its_key() {
+    for (key, value) in [
+        ("http.bind", "localhost:80"),
+        ("http.bind", "8080"),
+        ("http.workers", "many"),
+        ("http.max_connections", "0"),
+        ("http.head_timeout", "10"),
+        ("http.head_timeout", "0s"),
+        ("http.request_timeout", "90s"),
+        ("public_url", "sho.rt"),
+        ("public_url", "https://sho.rt/path"),
+        ("landing_url", "javascript:alert(1)"),
+        ("store.url", "links.db"),
+        ("store.pool_size", "-1"),
+        ("store.tls", "perhaps"),
+        ("store.migrate", "yes"),
+        ("codes.length", "5"),
+        ("targets.allow_private", "1"),
+        ("targets.own_hosts", "a.example:80"),
+        ("auth.anonymous", "on"),
+        ("log.level", "verbose"),
+        ("log.format", "xml"),
+    ] {
+        let told = check(&[&format!("{key}={value}")]);
+        assert_eq!(told.code, Some(1), "{key}: {told:?}");
+        assert!(told.err.contains(&format!("  {key} (flag): expected ")), "{key}: {told:?}");
+    }
+    let told = check(&["http.drain=20s", "http.shutdown_timeout=20s"]);
+    assert!(
+        told.code == Some(1) && told.err.contains("http.drain (flag) and http.shutdown_timeout (flag)"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn flags_beat_variables_beat_the_file_beats_the_defaults() {
+    let folder = tempfile::tempdir().expect("a place for a file");
+    let text =
+        "[codes]\nlength = 9\n[http]\nworkers = 3\ndrain = '1s'\n[targets]\nown_hosts = ['a.example', 'b.example']\n";
+    fs::write(folder.path().join("signpost.toml"), text).expect("a new folder takes files");
+    let told = run(signpost()
+        .current_dir(folder.path())
+        .env("SIGNPOST_HTTP__WORKERS", "4")
+        .env("SIGNPOST_HTTP__DRAIN", "2s")
+        .args(["--set", "http.drain=3s", "--public-url", "https://SHO.rt:443/", "check-config"]));
+    assert_eq!(told.code, Some(0), "{told:?}");
+    for line in [
+        "codes.length = 9  # file signpost.toml",
+        "http.workers = 4  # variable SIGNPOST_HTTP__WORKERS",
+        "http.drain = 3s  # flag",
+        "public_url = https://sho.rt  # flag",
+        "targets.own_hosts = a.example,b.example  # file signpost.toml",
+        "http.bind = 127.0.0.1:8080  # default",
+        "store.url = sqlite:./data/signpost.db  # default",
+        "auth.anonymous = off  # default",
+    ] {
+        assert!(told.out.lines().any(|shown| shown == line), "{line} is missing: {told:?}");
+    }
+    assert!(!folder.path().join("data").exists(), "looking makes nothing");
+}
+
+#[test]
+fn secrets_are_not_shown_wherever_they_come_from() {
+    let folder = tempfile::tempdir().expect("a place for a file");
+    let url = format!("postgres://user:{PASSWORD}@127.0.0.1:1/links");
+    let file = folder.path().join("url");
+    fs::write(&file, format!("{url}\n")).expect("a new folder takes files");
+    let given = || {
+        let [mut by_variable, mut by_file, mut by_flag] = [signpost(), signpost(), signpost()];
+        by_variable.env("SIGNPOST_STORE__URL", &url);
+        by_file.env("SIGNPOST_STORE__URL_FILE", &file);
+        by_flag.args(["--set", &format!("store.url={url}")]);
+        [by_variable, by_file, by_flag]
+    };
+    for mut command in given() {
+        let told = run(command.current_dir(folder.path()).arg("check-config"));
+        assert!(told.out.contains("store.url = postgres://[redacted]"), "{told:?}");
+        assert!(!told.out.contains(PASSWORD) && !told.err.contains(PASSWORD), "{told:?}");
+    }
+    for mut command in given() {
+        // Nobody listens there, which has to be said without the password.
+        let told = run(command.current_dir(folder.path()).args(["keys", "list"]));
+        assert_eq!(told.code, Some(1), "{told:?}");
+        assert!(!told.out.contains(PASSWORD) && !told.err.contains(PASSWORD), "{told:?}");
+    }
+}
+
+#[test]
+fn a_server_whose_database_is_away_does_not_tell_its_password() {
+    let url = format!("postgres://user:{PASSWORD}@127.0.0.1:1/links");
+    let server = Signpost::on_sqlite().variable("SIGNPOST_STORE__URL", &url).launch();
+    server.event("store.unavailable");
+    server.get("/zzzzzzzz").with_status(503);
+    server.get("/health").with_status(503);
+    assert!(server.terminate().success());
+    assert!(!server.output().contains(PASSWORD) && !server.complaints().contains(PASSWORD), "{}", server.output());
+}
+
+#[test]
+fn settings_take_effect() {
+    let setup = Signpost::on_sqlite().set("codes.length", "12").set("targets.own_hosts", "a.example, b.example");
+    let server = setup.set("targets.allow_private", "true").set("public_url", "https://sho.rt:8443").start();
+    let caller = server.caller();
+    let link = caller.link(&json!({"url": "http://127.0.0.1:81/"}));
+    let code = code_of(&link);
+    assert_eq!(code.len(), 12);
+    assert_eq!(link["short_url"], format!("https://sho.rt:8443/{code}"));
+    server.get(&format!("/{code}")).with_status(302);
+    for own in ["https://a.example/", "http://B.example.:81/x", "https://sho.rt:8443/abc", "http://sho.rt/"] {
+        caller.claim(&json!({"url": own})).refuses(&[("/url", "own-host")]);
+    }
+}
+
+#[test]
+fn the_command_line_explains_itself() {
+    let told = run(signpost().arg("--help"));
+    assert_eq!(told.code, Some(0), "{told:?}");
+    for command in ["serve", "migrate", "check-config", "keys", "openapi", "health"] {
+        assert!(told.out.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {told:?}");
+    }
+    let told = run(signpost().arg("--version"));
+    assert_eq!(told.out, format!("signpost {}", env!("CARGO_PKG_VERSION")));
+    for wrong in [&["nonsense"][..], &["--set", "x"][..], &["--bind"][..], &["keys"][..]] {
+        let told = run(signpost().args(wrong));
+        assert!(told.code == Some(2) && told.out.is_empty() && !told.err.is_empty(), "{wrong:?}: {told:?}");
+    }
+}
+
+#[test]
+fn the_health_command_asks_a_running_server() {
+    let server = Signpost::on_sqlite().set("http.drain", "15s").start();
+    let ask =
+        |arguments: &[&str]| run(signpost().args(["--bind", &server.address().to_string(), "health"]).args(arguments));
+    let healthy = ask(&[]);
+    assert!(healthy.code == Some(0) && healthy.out.contains("\"status\":\"pass\""), "{healthy:?}");
+    let ready = ask(&["--ready"]);
+    assert_eq!((ready.code, ready.out.as_str()), (Some(0), "ready"));
+
+    server.signal(Signal::TERM);
+    assert!(eventually(Duration::from_secs(5), || server.get("/readyz").status == 503));
+    assert_eq!(ask(&["--ready"]).code, Some(1));
+    assert_eq!(ask(&[]).code, Some(0));
+
+    server.kill9();
+    let silent = ask(&[]);
+    assert!(silent.code == Some(1) && silent.err.contains("no answer from http://127.0.0.1:"), "{silent:?}");
+}
+
+alone_on_both_stores! { migrations_are_applied_shown_and_taken_back }
+
+fn migrations_are_applied_shown_and_taken_back(setup: &Setup) {
+    let migrate = |action: &[&str]| -> Vec<String> {
+        let told = setup.run(&[&["migrate"][..], action].concat());
+        assert_eq!(told.code, Some(0), "{told:?}");
+        told.out.lines().map(str::to_owned).collect()
+    };
+    let with_word =
+        |word: &str, names: &[String]| -> Vec<String> { names.iter().map(|name| format!("{word} {name}")).collect() };
+    let known: Vec<_> =
+        migrate(&["status"]).iter().filter_map(|line| line.strip_prefix("missing ").map(str::to_owned)).collect();
+    assert!(known.len() >= 3 && known.is_sorted(), "{known:?}");
+    assert_eq!(known, names_of_migrations());
+    assert_eq!(migrate(&[]), with_word("applied", &known));
+    assert_eq!(migrate(&["up"]), ["nothing to apply"]);
+    assert_eq!(migrate(&["status"]), with_word("applied", &known));
+    for name in known.iter().rev() {
+        assert_eq!(migrate(&["revert"]), [format!("reverted {name}")]);
+    }
+    assert_eq!(migrate(&["revert"]), ["nothing to revert"]);
+    assert_eq!(migrate(&["status"]), with_word("missing", &known));
+    assert_eq!(migrate(&[]), with_word("applied", &known));
+    setup.start().caller().code("https://example.com/after-all-that");
+}
+
+/// The folders of the migrations, the same on both stores.
+fn names_of_migrations() -> Vec<String> {
+    let names = |store: &str| -> Vec<String> {
+        let folder = format!("{}/../../migrations/{store}", env!("CARGO_MANIFEST_DIR"));
+        let entries = fs::read_dir(folder).expect("the repository has them").flatten();
+        let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort_unstable();
+        names
+    };
+    let sqlite = names("sqlite");
+    assert_eq!(sqlite, names("postgres"));
+    sqlite
+}
+
+/// Looks at some settings.
+fn check(settings: &[&str]) -> Told {
+    let mut command = signpost();
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    run(command.arg("check-config"))
+}

@@ -1,0 +1,333 @@
+//! Crashes: of this process, of the database, and of what lies between them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use test_support::{PostgresServer, ServerOptions, TestDatabase};
+
+use crate::support::{
+    Answer, Caller, Connection, PATIENCE, Request, Setup, Signpost, ask_together, code_of, eventually, unique,
+};
+
+/// Within which a redirect is answered whatever the database does.
+const REDIRECT: Duration = Duration::from_millis(1_200);
+/// Within which any other request is.
+const API: Duration = Duration::from_millis(2_500);
+/// Within which the service recovers after the database.
+const RECOVERY: Duration = Duration::from_secs(5);
+
+alone_on_both_stores! { what_was_acknowledged_survives_every_kill }
+
+fn what_was_acknowledged_survives_every_kill(setup: &Setup) {
+    let mut server = setup.start();
+    let caller = server.caller();
+    for round in 0..12 {
+        let acknowledged = AtomicUsize::new(0);
+        let writer = caller.at(&server);
+        let known: Vec<Known> = thread::scope(|scope| {
+            let write = || write_until_killed(&writer, &acknowledged);
+            let writers: Vec<_> = (0..4).map(|_| scope.spawn(write)).collect();
+            // Early and late in the work of the writers.
+            let enough = 5 + round * 13;
+            let busy = eventually(PATIENCE, || acknowledged.load(Ordering::Relaxed) >= enough);
+            server.kill9();
+            assert!(busy, "nobody writes");
+            writers.into_iter().flat_map(|writer| writer.join().expect("no answer is wrong")).collect()
+        });
+        assert!(server.is_forgotten(), "its sessions do not end");
+        server = setup.start();
+        let caller = caller.at(&server);
+        for known in known {
+            known.is_there(&caller);
+        }
+    }
+    // Also of what was never acknowledged, all is there or nothing.
+    let caller = caller.at(&server);
+    for link in caller.walk("/api/v1/links?limit=100") {
+        has_whole_history(&caller, &link);
+    }
+    assert_eq!(server.get("/health").with_status(200).json()["status"], "pass");
+    let told = setup.run(&["migrate", "status"]);
+    assert!(told.code == Some(0) && !told.out.contains("missing"), "{told:?}");
+}
+
+/// A link as the last answer showed it.
+struct Known {
+    code: String,
+    state: Value,
+    generation: i64,
+    /// A change was sent and never answered.
+    unsure: bool,
+}
+
+impl Known {
+    fn of(link: &Value) -> Self {
+        let generation = link["generation"].as_i64().expect("a number");
+        Self { code: code_of(link), state: link["state"].clone(), generation, unsure: false }
+    }
+
+    fn is_there(&self, caller: &Caller) {
+        let link = caller.read(&self.code).with_status(200).json();
+        let generation = link["generation"].as_i64().expect("a number");
+        let changed = generation != self.generation;
+        assert!(!changed || (self.unsure && generation == self.generation + 1), "{link}");
+        assert!(changed || link["state"] == self.state, "{link}");
+        has_whole_history(caller, &link);
+    }
+}
+
+/// One event for each generation, and the last one tells how the link is.
+fn has_whole_history(caller: &Caller, link: &Value) {
+    let history = caller.whole_history(&code_of(link));
+    let generations: Vec<_> = history.iter().filter_map(|event| event["generation"].as_i64()).collect();
+    let all: Vec<_> = (1..=link["generation"].as_i64().expect("a number")).collect();
+    assert_eq!(generations, all, "{link}");
+    let deleted = history.last().is_some_and(|event| event["event"] == "deleted");
+    assert_eq!(deleted, link["state"] == "deleted", "{link}");
+}
+
+/// Claims links and changes each of them some times, until there is no answer any more.
+fn write_until_killed(caller: &Caller, acknowledged: &AtomicUsize) -> Vec<Known> {
+    let mut known = Vec::new();
+    let Ok(mut connection) = Connection::open(caller.address()) else {
+        return known;
+    };
+    let mut sent = |request: &Request| {
+        let answer: Answer = connection.send(request).ok()?;
+        acknowledged.fetch_add(1, Ordering::Relaxed);
+        Some(answer)
+    };
+    for changes in (0..4).cycle() {
+        let claim = caller.claiming(&json!({"url": format!("https://example.com/{}", unique("written"))}));
+        let Some(answer) = sent(&claim) else {
+            return known;
+        };
+        let mut link = Known::of(&answer.with_status(201).json());
+        let steps = [
+            caller.editing(&link.code, &json!({"title": "edited"})),
+            caller.deleting(&link.code),
+            caller.reactivating(&link.code),
+        ];
+        for step in &steps[..changes] {
+            let Some(answer) = sent(step) else {
+                link.unsure = true;
+                break;
+            };
+            link = Known::of(&answer.with_status(200).json());
+        }
+        known.push(link);
+    }
+    known
+}
+
+/// A PostgreSQL server for one test, which may do to it what it likes.
+fn own_postgres() -> (Arc<PostgresServer>, TestDatabase) {
+    let postgres = PostgresServer::start(ServerOptions { durable: true, ..ServerOptions::default() });
+    let database = postgres.create_database();
+    (postgres, database)
+}
+
+#[test]
+fn a_frozen_database_stops_nothing_but_what_needs_it() {
+    let (postgres, database) = own_postgres();
+    let server = Signpost::on_database(&database).start();
+    let caller = server.caller();
+    let code = caller.code("https://example.com/frozen");
+    let redirect = Request::get(&format!("/{code}"));
+    server.ask(&redirect).with_status(302);
+
+    postgres.freeze();
+    for _ in 0..3 {
+        is_unavailable(&server, &redirect, REDIRECT);
+        is_unavailable(&server, &Request::get("/zzzzzzzz"), REDIRECT);
+        is_unavailable(&server, &Request::get(&format!("/{code}+")), API);
+        is_unavailable(&server, &caller.claiming(&json!({"url": "https://example.com/new"})), API);
+        is_unavailable(&server, &caller.deleting(&code), API);
+        is_unavailable(&server, &caller.request("GET", "/api/v1/links"), API);
+    }
+    let health = timely(&server, &Request::get("/health"), API);
+    assert_eq!(health.with_status(503).header("content-type"), Some("application/health+json"));
+    assert_eq!(health.json()["checks"]["store"][0]["status"], "fail");
+    timely(&server, &Request::get("/livez"), Duration::from_millis(500)).with_status(200);
+    timely(&server, &Request::get("/readyz"), Duration::from_millis(500)).with_status(200);
+    timely(&server, &Request::get("/docs"), Duration::from_millis(500)).with_status(200);
+
+    postgres.thaw();
+    assert!(eventually(RECOVERY, || server.ask(&redirect).status == 302), "it does not recover");
+    assert!(eventually(RECOVERY, || caller.claim(&json!({"url": "https://example.com/new"})).status < 300));
+    assert!(eventually(RECOVERY, || server.get("/health").status == 200));
+    caller.read(&code).with_status(200);
+}
+
+#[test]
+fn more_redirects_than_connections_are_all_answered_in_time() {
+    let (postgres, database) = own_postgres();
+    let server = Signpost::on_database(&database).set("store.pool_size", "4").start();
+    let code = server.caller().code("https://example.com/crowd");
+    let requests = vec![(server.address(), Request::get(&format!("/{code}"))); 100];
+    let ask = || ask_together(&requests).into_iter().map(|answer| answer.expect("an answer"));
+    // So that every connection to the database is open before it freezes.
+    assert!(ask().all(|answer| answer.status == 302));
+    postgres.freeze();
+    let begun = Instant::now();
+    assert!(ask().all(|answer| answer.status == 503));
+    assert!(begun.elapsed() < REDIRECT, "{:?}", begun.elapsed());
+    postgres.thaw();
+    assert!(eventually(RECOVERY, || ask().all(|answer| answer.status == 302)));
+}
+
+#[test]
+fn a_deletion_that_timed_out_does_not_undo_what_came_after() {
+    let (postgres, database) = own_postgres();
+    let server = Signpost::on_database(&database).start();
+    let caller = server.caller();
+    let code = caller.code("https://example.com/ghost");
+    let delete = caller.deleting(&code).header("If-Match", "\"1\"");
+
+    // Another session holds the link, so that the deletion is with the database when that freezes.
+    let held = hold(&database, &code);
+    let deletion = thread::scope(|scope| {
+        let deleting = scope.spawn(|| timely(&server, &delete, API));
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        assert!(eventually(PATIENCE, || database.sql(waiting).as_deref() == Ok("1")), "nobody waits for the lock");
+        postgres.freeze();
+        deleting.join().expect("asking does not panic")
+    });
+    deletion.problem(503, "outcome-unknown");
+    assert!(deletion.header("retry-after").is_some());
+
+    postgres.thaw();
+    held.join().expect("it holds no longer than it has to");
+    // Whether it happened or not, it is over before anything else is.
+    let busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'signpost' AND state <> 'idle'";
+    assert!(eventually(PATIENCE, || database.sql(busy).as_deref() == Ok("0")), "a statement of before still runs");
+    assert!(eventually(RECOVERY, || caller.reactivate(&code).status == 200));
+    let link = caller.read(&code).with_status(200).json();
+    assert_eq!(link["state"], "active");
+    has_whole_history(&caller, &link);
+    server.get(&format!("/{code}")).with_status(302);
+}
+
+/// Locks the row of a link in another session, for a second.
+fn hold(database: &TestDatabase, code: &str) -> thread::JoinHandle<()> {
+    let locked = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(1)%' \
+                  AND wait_event = 'PgSleep'";
+    let (session, lock) =
+        (database.clone(), format!("SELECT 1 FROM links WHERE code = '{code}' FOR UPDATE; SELECT pg_sleep(1)"));
+    let holding = thread::spawn(move || {
+        session.sql(&lock).expect("the row is there");
+    });
+    assert!(eventually(PATIENCE, || database.sql(locked).as_deref() == Ok("1")), "the row is not locked");
+    holding
+}
+
+#[test]
+fn a_write_to_a_frozen_database_is_settled_by_reading_again() {
+    let (postgres, database) = own_postgres();
+    let server = Signpost::on_database(&database).start();
+    let caller = server.caller();
+    let code = caller.code("https://example.com/settled");
+    let delete = caller.deleting(&code).header("If-Match", "\"1\"");
+    postgres.freeze();
+    let refused = timely(&server, &delete, API);
+    assert!(refused.with_status(503).header("retry-after").is_some());
+    postgres.thaw();
+    assert!(eventually(RECOVERY, || caller.reactivate(&code).status == 200));
+    for _ in 0..10 {
+        assert_eq!(caller.read(&code).with_status(200).json()["state"], "active");
+    }
+}
+
+#[test]
+fn a_killed_database_is_found_again_when_it_is_back() {
+    let (postgres, database) = own_postgres();
+    let server = Signpost::on_database(&database).start();
+    let caller = server.caller();
+    let code = caller.code("https://example.com/kept");
+    postgres.kill();
+    is_unavailable(&server, &Request::get(&format!("/{code}")), REDIRECT);
+    is_unavailable(&server, &caller.claiming(&json!({"url": "https://example.com/lost"})), API);
+    server.get("/readyz").with_status(200);
+    server.get("/health").with_status(503);
+
+    postgres.restart();
+    let claim = json!({"url": "https://example.com/first"});
+    assert!(eventually(RECOVERY, || caller.claim(&claim).status < 300), "it does not recover");
+    assert_eq!(server.get(&format!("/{code}")).with_status(302).header("location"), Some("https://example.com/kept"));
+    assert!(!server.has_ended());
+}
+
+#[test]
+fn a_server_may_start_before_its_database() {
+    let (postgres, database) = own_postgres();
+    postgres.stop();
+    let server = Signpost::on_database(&database).launch();
+    server.get("/livez").with_status(200);
+    for _ in 0..3 {
+        let unready = server.get("/readyz");
+        assert!(unready.problem(503, "unavailable")["detail"].as_str().is_some_and(|why| why.contains("starting")));
+        assert!(unready.header("retry-after").is_some());
+        is_unavailable(&server, &Request::get("/zzzzzzzz"), REDIRECT);
+        server.get("/health").with_status(503);
+    }
+    assert!(!server.setup().data_dir().join("admin.key").exists());
+
+    postgres.restart();
+    assert!(eventually(RECOVERY, || server.get("/readyz").status == 200), "{:?}", server.log());
+    server.caller().code("https://example.com/first");
+    let told = || server.complaints().contains(&server.admin_key());
+    assert!(eventually(RECOVERY, told), "the first key is not told");
+}
+
+#[test]
+fn two_servers_that_start_at_once_on_an_empty_database_both_serve() {
+    let (_postgres, database) = own_postgres();
+    let setups = [Signpost::on_database(&database), Signpost::on_database(&database)];
+    let servers: Vec<_> = thread::scope(|scope| {
+        let starting: Vec<_> = setups.iter().map(|setup| scope.spawn(move || setup.start())).collect();
+        starting.into_iter().map(|server| server.join().expect("both start")).collect()
+    });
+    let migrated = |server: &Signpost| {
+        server.event("server.ready");
+        server.events("store.migrated").len()
+    };
+    let migrated: Vec<_> = servers.iter().map(migrated).collect();
+    let known = setups[0].run(&["migrate", "status"]).out.lines().count();
+    assert!(known > 0);
+    assert!(migrated == [known, 0] || migrated == [0, known], "{migrated:?} of {known}");
+
+    let (with_key, without): (Vec<_>, Vec<_>) =
+        servers.iter().partition(|server| server.setup().data_dir().join("admin.key").exists());
+    assert_eq!((with_key.len(), without.len()), (1, 1), "one makes the first key");
+    let caller = with_key[0].caller();
+    let code = caller.code("https://example.com/both");
+    caller.at(without[0]).read(&code).with_status(200);
+}
+
+#[track_caller]
+fn is_unavailable(server: &Signpost, request: &Request, limit: Duration) {
+    let answer = timely(server, request, limit);
+    let problem = answer.problem(503, "unavailable");
+    let wait = answer.header("retry-after").and_then(|wait| wait.parse::<u32>().ok());
+    assert!(wait.is_some_and(|seconds| seconds >= 1), "{answer:?}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    for inside in ["postgres", "127.0.0.1", "connect", "timed out", "deadline"] {
+        assert!(!problem.to_string().to_lowercase().contains(inside), "{inside}: {problem}");
+    }
+}
+
+/// An answer that comes in time.
+#[track_caller]
+fn timely(server: &Signpost, request: &Request, limit: Duration) -> Answer {
+    let begun = Instant::now();
+    let answer = server.ask(request);
+    assert!(begun.elapsed() < limit, "{:?} for {request:?}", begun.elapsed());
+    answer
+}

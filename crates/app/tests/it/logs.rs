@@ -1,0 +1,263 @@
+//! The log: one JSON line for each request, and nothing in it that must not be there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+};
+
+use serde_json::{Value, json};
+use tokio::{net::TcpSocket, runtime};
+
+use crate::support::{Answer, Connection, PATIENCE, Request, Setup, Signpost, code_of, eventually};
+
+/// Every field a line about a request may have.
+const FIELDS: [&str; 21] = [
+    "timestamp",
+    "level",
+    "message",
+    "request_id",
+    "trace_id",
+    "http.request.method",
+    "http.route",
+    "url.path",
+    "http.response.status_code",
+    "http.response.body.size",
+    "duration_s",
+    "client.address",
+    "user_agent.original",
+    "link.code",
+    "outcome",
+    "code.collisions",
+    "cache.result",
+    "db.duration_s",
+    "api_key.id",
+    "error.type",
+    "error.message",
+];
+
+alone_on_both_stores! { every_request_leaves_one_line_that_tells_the_truth }
+
+fn every_request_leaves_one_line_that_tells_the_truth(setup: &Setup) {
+    let server = setup.start();
+    let caller = server.caller();
+    let code = caller.code("https://example.com/logged");
+    let mut answers: Vec<(Request, Answer)> = Vec::new();
+    let mut ask = |request: Request| {
+        let answer = server.ask(&request);
+        answers.push((request, answer));
+    };
+    for number in 0..20 {
+        ask(Request::get(&format!("/{code}?visit={number}")));
+        ask(Request::head(&format!("/{code}")));
+        ask(Request::get(&format!("/missing-{number}")));
+        ask(caller.claiming(&json!({"url": format!("https://example.com/{number}")})));
+        ask(caller.claiming(&json!({"url": "ftp://example.com/"})));
+        ask(Request::post("/api/v1/links").json(&json!({})));
+        ask(Request::new("PUT", "/livez"));
+        ask(caller.request("POST", "/api/v1/links").body("{}"));
+        ask(caller
+            .request("POST", "/api/v1/links")
+            .header("Content-Type", "application/json")
+            .body("x".repeat(70_000)));
+        ask(Request::get("/with space"));
+        ask(Request::get("/livez").header("X-Large", &"x".repeat(20_000)));
+        ask(Request::get("/a/b/c"));
+        ask(Request::get("/docs/errors"));
+        ask(caller.request("GET", &format!("/api/v1/links/{code}/history")));
+    }
+    assert!(server.terminate().success());
+
+    let mut lines: BTreeMap<String, Value> = BTreeMap::new();
+    for line in server.log().into_iter().filter(|line| line.get("event.name").is_none()) {
+        is_well_formed(&line);
+        let id = line["request_id"].as_str().expect("a text").to_owned();
+        assert!(lines.insert(id, line).is_none(), "two lines for one request");
+    }
+    for (request, answer) in &answers {
+        let id = answer.header("x-request-id").expect("every answer names its request");
+        let line = lines.remove(id).unwrap_or_else(|| panic!("no line for {request:?}: {answer:?}"));
+        assert_eq!(line["http.response.status_code"], answer.status, "{line}");
+        let trace = answer.header("traceparent").and_then(|parent| parent.split('-').nth(1));
+        assert_eq!(line["trace_id"].as_str(), trace, "{line}");
+        if let Some(length) = answer.header("content-length").filter(|_| answer.status != 204) {
+            assert_eq!(line["http.response.body.size"].to_string(), length, "{line}");
+        }
+        if answer.status >= 400 && !answer.text().is_empty() {
+            assert_eq!(line["error.type"], answer.json()["code"], "{line}");
+        }
+    }
+    // What is left are the requests of before: waiting until it is ready, making a key and a link.
+    let others: BTreeSet<_> = lines.values().filter_map(|line| line["url.path"].as_str()).collect();
+    assert_eq!(others, BTreeSet::from(["/api/v1/keys", "/api/v1/links", "/readyz"]), "{lines:?}");
+}
+
+fn is_well_formed(line: &Value) {
+    let fields = line.as_object().expect("a line is an object");
+    let unknown: Vec<_> = fields.keys().filter(|name| !FIELDS.contains(&name.as_str())).collect();
+    assert!(unknown.is_empty(), "{unknown:?}: {line}");
+    let text = |name: &str| line[name].as_str().unwrap_or_else(|| panic!("{name}: {line}"));
+    assert!(text("timestamp").len() == 27 && text("timestamp").ends_with('Z'), "{line}");
+    assert!(["info", "warning", "error"].contains(&text("level")), "{line}");
+    assert!(!text("message").is_empty() && !text("request_id").is_empty(), "{line}");
+    assert!(text("trace_id").len() == 32, "{line}");
+    assert_eq!(text("client.address"), "127.0.0.0");
+    assert!(line["duration_s"].as_f64().is_some_and(|seconds| (0.0..60.0).contains(&seconds)), "{line}");
+    // A request that never was one has no method and no path.
+    assert_eq!(line["http.request.method"].is_string(), line["url.path"].is_string(), "{line}");
+    assert!(!line["url.path"].as_str().unwrap_or_default().contains('?'), "{line}");
+}
+
+#[test]
+fn a_line_says_what_was_asked_and_what_came_of_it() {
+    let server = Signpost::on_sqlite().start();
+    let caller = server.caller();
+    let claim = caller.claiming(&json!({"url": "https://example.com/told"}));
+    let claim = claim.header("X-Request-Id", "claim").header("User-Agent", "told/1.0");
+    let code = code_of(&server.ask(&claim).with_status(201).json());
+    let line = line_of(&server, "claim");
+    let mut expected = json!({
+        "level": "info", "message": "request", "request_id": "claim", "http.request.method": "POST",
+        "http.route": "/api/v1/links", "url.path": "/api/v1/links", "http.response.status_code": 201,
+        "client.address": "127.0.0.0", "user_agent.original": "told/1.0", "link.code": code, "outcome": "created",
+        "api_key.id": caller.key_id,
+    });
+    for varying in ["timestamp", "trace_id", "http.response.body.size", "duration_s", "db.duration_s"] {
+        assert!(line.get(varying).is_some(), "{varying}: {line}");
+        expected[varying] = line[varying].clone();
+    }
+    assert_eq!(line, expected);
+
+    for (path, route) in [
+        (format!("/{code}"), "/{code}"),
+        (format!("/{code}+"), "/{code}+"),
+        (format!("/api/v1/links/{code}"), "/api/v1/links/{code}"),
+        (format!("/api/v1/links/{code}/history"), "/api/v1/links/{code}/history"),
+        ("/livez".to_owned(), "/livez"),
+    ] {
+        let name = path.replace(['/', '+'], "_");
+        server.ask(&caller.request("GET", &path).header("X-Request-Id", &name));
+        let line = line_of(&server, &name);
+        let told = line["http.route"].as_str().expect("a route").replace("{code:[^/+]+}", "{code}");
+        assert_eq!((told.as_str(), line["url.path"].as_str()), (route, Some(path.as_str())), "{line}");
+    }
+    server.ask(&Request::get("/a/b").header("X-Request-Id", "nowhere"));
+    assert_eq!(line_of(&server, "nowhere").get("http.route"), None);
+}
+
+#[test]
+fn whoever_goes_away_in_the_middle_leaves_a_line() {
+    let server = Signpost::on_sqlite().start();
+    let caller = server.caller();
+    let claim = caller.claiming(&json!({"url": "https://example.com/aborted"}));
+    let claim = claim.header("Expect", "100-continue").header("X-Request-Id", "aborted");
+    let bytes = claim.to_bytes();
+    let mut connection = server.connect();
+    connection.write(&bytes[..bytes.len() - 5]).expect("it listens");
+    assert!(connection.is_asked_to_continue(), "nobody reads");
+    drop(connection);
+    let line = line_of(&server, "aborted");
+    assert_eq!(line["url.path"], "/api/v1/links");
+    assert!(line["error.type"].is_string(), "{line}");
+    assert!(caller.walk("/api/v1/links").is_empty());
+}
+
+#[test]
+fn nothing_secret_and_no_whole_address_is_written_down() {
+    let server = Signpost::on_sqlite().start();
+    let caller = server.caller();
+    let mut connection = connected_from(Ipv4Addr::new(127, 9, 8, 7), server.address());
+    let target = "https://example.com/path?session=query-of-target";
+    let claim = caller.claiming(&json!({"url": target, "title": "title-of-link"}));
+    let code = code_of(&connection.send(&claim).expect("an answer").with_status(201).json());
+    let forwarded = Request::get(&format!("/{code}?token=query-of-request")).header("X-Forwarded-For", "198.51.100.77");
+    connection.send(&forwarded.header("Cookie", "cookie-of-visitor")).expect("an answer").with_status(302);
+    let wrong = format!("{}x", caller.key);
+    connection.send(&Request::get("/api/v1/links").key(&wrong)).expect("an answer").with_status(401);
+    let plain = Request::get("/api/v1/links").header("X-API-Key", &caller.key);
+    connection.send(&plain).expect("an answer").with_status(200);
+    connection.send(&caller.claiming(&json!({"url": "https://user:password-in-url@example.com/"}))).expect("an answer");
+    let admin = server.admin();
+    let made = json!({"name": "name-of-key", "scopes": ["admin"]});
+    let made = connection.send(&admin.request("POST", "/api/v1/keys").json(&made)).expect("an answer");
+    let new_key = made.with_status(201).json()["key"].as_str().expect("a key").to_owned();
+    drop(connection);
+    assert!(server.terminate().success());
+
+    let written = server.output();
+    assert!(written.contains("127.9.8.0"), "{written}");
+    let complaints = server.complaints();
+    for secret in [
+        &caller.key[16..],
+        &new_key[16..],
+        "127.9.8.7",
+        "198.51.100",
+        "query-of-target",
+        "query-of-request",
+        "title-of-link",
+        "cookie-of-visitor",
+        "password-in-url",
+        "example.com",
+    ] {
+        assert!(!written.contains(secret) && !complaints.contains(secret), "{secret} in {written}{complaints}");
+    }
+    // The first key is told to the person who started it, and to nobody who reads the log.
+    assert!(!written.contains(&admin.key[16..]), "{written}");
+}
+
+#[test]
+fn an_odd_user_agent_makes_no_second_line() {
+    let server = Signpost::on_sqlite().start();
+    let odd = [
+        "\"}\\n{\"event.name\":\"forged\"}",
+        "a\tb",
+        "\u{85}\u{2028}next",
+        "\u{1b}[31mred",
+        "{}%s$(id)`id`",
+        "'; DROP TABLE links; --",
+    ];
+    let mut told = 0;
+    for (number, agent) in odd.iter().enumerate() {
+        let request =
+            Request::get("/livez").header("X-Request-Id", &format!("odd-{number}")).header("User-Agent", agent);
+        if server.ask(&request).status == 200 {
+            let line = line_of(&server, &format!("odd-{number}"));
+            assert_eq!(line["user_agent.original"], *agent);
+            told += 1;
+        }
+    }
+    assert!(told >= 4, "{told}");
+    let long = "x".repeat(8_000);
+    server.ask(&Request::get("/livez").header("X-Request-Id", "long").header("User-Agent", &long)).with_status(200);
+    let agent = line_of(&server, "long")["user_agent.original"].as_str().expect("a text").to_owned();
+    assert!(agent.len() < 1_000 && long.starts_with(&agent), "{agent}");
+    let long = format!("/{}", "x".repeat(8_000));
+    server.ask(&Request::get(&long).header("X-Request-Id", "path")).with_status(404);
+    assert!(line_of(&server, "path")["url.path"].as_str().is_some_and(|path| path.len() < 1_000));
+    assert!(server.events("forged").is_empty());
+}
+
+/// The line about the request of that name; waits for it.
+#[track_caller]
+fn line_of(server: &Signpost, request_id: &str) -> Value {
+    line_with(server, |line| line["request_id"] == request_id)
+}
+
+#[track_caller]
+fn line_with(server: &Signpost, fits: impl Fn(&Value) -> bool) -> Value {
+    let find = || server.log().into_iter().find(|line| fits(line));
+    eventually(PATIENCE, || find().is_some());
+    find().unwrap_or_else(|| panic!("no such line: {}", server.output()))
+}
+
+/// A connection from another address of this machine.
+fn connected_from(source: Ipv4Addr, server: SocketAddr) -> Connection {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    let connecting = async {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(IpAddr::V4(source), 0))?;
+        socket.connect(server).await?.into_std()
+    };
+    let stream: TcpStream = runtime.block_on(connecting).expect("every address of 127.0.0.0/8 is this machine");
+    stream.set_nonblocking(false).expect("it is open");
+    Connection::over(stream).expect("it is open")
+}

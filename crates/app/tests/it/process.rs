@@ -1,0 +1,215 @@
+//! The life of the process: the first start, the next ones, and the end.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::{Caller, Connection, PATIENCE, Request, Setup, Signpost, code_of, eventually, run, signpost};
+
+alone_on_both_stores! {
+    the_first_start_makes_a_key_and_the_next_keeps_it,
+    a_key_in_the_file_that_no_store_knows_is_taken_over,
+    a_request_in_progress_is_finished_before_the_end,
+}
+
+fn the_first_start_makes_a_key_and_the_next_keeps_it(setup: &Setup) {
+    let first = setup.start();
+    let file = setup.data_dir().join("admin.key");
+    let kept = fs::read_to_string(&file).expect("the first start makes it");
+    let mode = fs::metadata(&file).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let key = kept.strip_suffix('\n').expect("one line");
+    assert!(key.len() == 52 && key.starts_with("sgn_") && !key.contains('\n'), "{kept:?}");
+
+    assert!(eventually(PATIENCE, || first.complaints().contains(key)), "the key is not told");
+    assert_eq!(first.complaints().matches(key).count(), 1);
+    assert!(first.complaints().contains(file.to_str().expect("a plain path")));
+    assert!(!first.output().contains(&key[16..]), "the key is in the log");
+    assert_eq!(first.event("api_key.created")["api_key.id"], &key[4..16]);
+    first.admin().get("/api/v1/keys").with_status(200);
+    let code = first.caller().code("https://example.com/kept");
+    assert!(first.terminate().success());
+
+    let next = setup.start();
+    next.event("server.ready");
+    assert_eq!(next.complaints(), "");
+    assert!(next.events("api_key.created").is_empty());
+    assert!(next.events("store.migrated").is_empty());
+    assert_eq!(fs::read_to_string(&file).expect("it is kept"), kept);
+    next.admin().read(&code).with_status(200);
+    let others: Vec<_> = fs::read_dir(setup.data_dir())
+        .expect("it is a folder")
+        .map(|entry| entry.expect("it is listed").file_name().into_string().expect("a plain name"))
+        .filter(|name| name != "admin.key" && !name.starts_with("signpost.db"))
+        .collect();
+    assert!(others.is_empty(), "{others:?}");
+}
+
+/// As if the process had been killed between the two steps.
+fn a_key_in_the_file_that_no_store_knows_is_taken_over(setup: &Setup) {
+    let key = Signpost::on_sqlite().start().admin_key();
+    fs::create_dir_all(setup.data_dir()).expect("the folder is ours");
+    let file = setup.data_dir().join("admin.key");
+    fs::write(&file, format!("{key}\n")).expect("the folder is ours");
+    let server = setup.start();
+    assert_eq!(server.admin_key(), key);
+    server.admin().get("/api/v1/keys").with_status(200);
+    assert_eq!(server.admin().walk("/api/v1/keys").len(), 1);
+}
+
+fn a_request_in_progress_is_finished_before_the_end(setup: &Setup) {
+    let server = setup.start();
+    let caller = server.caller();
+    let (mut connection, rest) = half_a_claim(&server, &caller);
+    server.signal(Signal::TERM);
+    assert!(eventually(Duration::from_secs(5), || Connection::open(server.address()).is_err()), "it listens on");
+    connection.write(rest.as_bytes()).expect("it is not cut");
+    let answer = connection.read().expect("it is not cut").expect("it is answered");
+    let link = answer.with_status(201).json();
+    assert!(server.wait().success());
+    assert_eq!(server.events("server.stopped").len(), 1);
+    setup.start().admin().read(&code_of(&link)).with_status(200);
+}
+
+#[test]
+fn a_file_that_holds_no_key_is_not_overwritten() {
+    let setup = Signpost::on_sqlite();
+    fs::create_dir_all(setup.data_dir()).expect("the folder is ours");
+    let file = setup.data_dir().join("admin.key");
+    fs::write(&file, "sgn_precious but damaged\n").expect("the folder is ours");
+    let told = setup.run(&["serve"]);
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.err.contains("holds no API key") && !told.err.contains("precious"), "{told:?}");
+    assert_eq!(fs::read_to_string(&file).expect("it is kept"), "sgn_precious but damaged\n");
+}
+
+#[test]
+fn the_start_names_the_address_and_the_store() {
+    let server = Signpost::on_sqlite().start();
+    let event = server.event("server.listening");
+    assert_eq!(event["server.address"], server.address().to_string());
+    assert_eq!(event["public_url"], "http://sho.test");
+    let file = server.setup().data_dir().join("signpost.db");
+    assert_eq!(event["store"], format!("sqlite:{}", file.display()));
+    assert!(event["message"].as_str().is_some_and(|text| text.contains(&server.address().to_string())), "{event}");
+    server.event("server.ready");
+
+    let server = Signpost::on_postgres().start();
+    assert_eq!(server.event("server.listening")["store"], "postgres://[redacted]");
+}
+
+#[test]
+fn both_signals_end_an_idle_server_at_once() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let server = Signpost::on_sqlite().start();
+        let mut idle = server.connect();
+        idle.send(&Request::get("/livez")).expect("an answer").with_status(200);
+        let _silent = server.connect();
+        let begun = Instant::now();
+        server.signal(signal);
+        assert_eq!(server.wait().code(), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(3), "{signal:?}: {:?}", begun.elapsed());
+        assert!(idle.ends());
+        let events: Vec<_> =
+            server.log().iter().filter_map(|line| line["event.name"].as_str().map(str::to_owned)).collect();
+        assert!(events.ends_with(&["server.draining".to_owned(), "server.stopped".to_owned()]), "{events:?}");
+    }
+}
+
+#[test]
+fn a_draining_server_serves_on_but_wants_no_more_traffic() {
+    let server = Signpost::on_sqlite().set("http.drain", "2s").start();
+    let caller = server.caller();
+    let mut open = server.connect();
+    open.send(&Request::get("/readyz")).expect("an answer").with_status(200);
+    let begun = Instant::now();
+    server.signal(Signal::TERM);
+    assert!(eventually(Duration::from_millis(500), || server.get("/readyz").status == 503));
+    let unready = open.send(&Request::get("/readyz")).expect("an answer");
+    assert!(unready.problem(503, "unavailable")["detail"].as_str().is_some_and(|why| why.contains("draining")));
+    assert!(unready.header("retry-after").is_some());
+    server.get("/livez").with_status(200);
+    assert_eq!(server.get("/health").with_status(200).json()["phase"], "draining");
+    // Nothing is refused as long as it drains.
+    let mut served = 0;
+    while begun.elapsed() < Duration::from_millis(1_500) {
+        let code = caller.code(&format!("https://example.com/{served}"));
+        server.get(&format!("/{code}")).with_status(302);
+        served += 1;
+    }
+    assert!(served > 0);
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_second_signal_ends_the_drain_at_once() {
+    let server = Signpost::on_sqlite().set("http.drain", "15s").start();
+    let begun = Instant::now();
+    server.signal(Signal::TERM);
+    assert!(eventually(Duration::from_secs(5), || server.get("/readyz").status == 503));
+    server.signal(Signal::INT);
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_second_signal_waits_for_nobody() {
+    let server = Signpost::on_sqlite().start();
+    let caller = server.caller();
+    let (mut connection, _) = half_a_claim(&server, &caller);
+    let begun = Instant::now();
+    server.signal(Signal::TERM);
+    assert!(eventually(Duration::from_secs(5), || Connection::open(server.address()).is_err()), "it listens on");
+    assert!(!server.has_ended(), "a request is in progress");
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(connection.ends());
+}
+
+#[test]
+fn whoever_does_not_finish_is_cut_when_the_time_is_up() {
+    let server = Signpost::on_sqlite().set("http.shutdown_timeout", "1s").start();
+    let caller = server.caller();
+    let (mut connection, _) = half_a_claim(&server, &caller);
+    let begun = Instant::now();
+    assert_eq!(server.terminate().code(), Some(0));
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(connection.ends());
+}
+
+#[test]
+fn an_address_in_use_ends_the_start_in_words() {
+    let server = Signpost::on_sqlite().start();
+    let address = server.address().to_string();
+    let told = Signpost::on_sqlite().set("http.bind", &address).run(&["serve"]);
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.err.contains(&format!("cannot listen on {address} (http.bind)")), "{told:?}");
+    assert!(!told.out.contains("server.listening"), "{told:?}");
+    server.get("/livez").with_status(200);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_ends_the_start_in_words() {
+    let told = run(signpost().args(["--data-dir", "/dev/null/data", "--bind", "127.0.0.1:0", "serve"]));
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.err.starts_with("signpost: "), "{told:?}");
+}
+
+/// A claim that a worker has begun to receive, and the rest of it.
+fn half_a_claim(server: &Signpost, caller: &Caller) -> (Connection, String) {
+    let claim = caller.claiming(&json!({"url": "https://example.com/slow"})).header("Expect", "100-continue");
+    let text = String::from_utf8(claim.to_bytes()).expect("the test sends text");
+    let (half, rest) = text.split_at(text.len() - 5);
+    let mut connection = server.connect();
+    connection.write(half.as_bytes()).expect("it listens");
+    assert!(connection.is_asked_to_continue(), "nobody reads");
+    (connection, rest.to_owned())
+}
