@@ -59,7 +59,7 @@ pub(crate) async fn reader() -> impl Responder {
 
 /// The reader's scripts and styles.
 #[utoipa::path(method(get, head), path = "/docs/assets/{file}", tag = "pages", operation_id = "docs_asset",
-    params(("file" = String, Path, description = "Name of a file of the reader")),
+    params(("file" = String, Path, description = "Name of a file of the reader", example = "start.js")),
     responses((status = 200, description = "The file", body = String, content_type = "*/*")))]
 #[route("/docs/assets/{file}", method = "GET", method = "HEAD")]
 pub(crate) async fn asset(file: web::Path<String>) -> Result<HttpResponse, Problem> {

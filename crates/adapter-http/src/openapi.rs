@@ -98,7 +98,10 @@ pub fn openapi_json(public_url: &str) -> String {
     for schema in ["Claim", "Edit", "Batch", "NewApiKey"] {
         json["components"]["schemas"][schema]["additionalProperties"] = false.into();
     }
-    json["components"]["schemas"]["Claim"]["not"] = json!({ "required": ["expires_at", "expires_in"] });
+    json["components"]["schemas"]["Claim"]["not"] = json!({
+        "required": ["expires_at", "expires_in"],
+        "properties": { "expires_at": { "type": "string" }, "expires_in": { "type": "string" } },
+    });
     // A wrong claim fails alone, so a batch of anything is a good batch.
     json["components"]["schemas"]["Batch"]["properties"]["links"]["items"] =
         json!({ "anyOf": [{ "$ref": "#/components/schemas/Claim" }, {}] });

@@ -70,13 +70,17 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     phase.begin_draining();
     info!(log, "{} received: draining for {:?}, then finishing; a second signal stops at once", signal, config.http.drain;
         "event.name" => "server.draining");
+    let finishing = async {
+        sleep(config.http.drain).await;
+        handle.stop(true).await;
+        serving.await.context("the server panicked")
+    };
     tokio::select! {
-        () = sleep(config.http.drain) => handle.stop(true).await,
-        _ = stop.next() => handle.stop(false).await,
+        served = finishing => served??,
+        signal = stop.next() => info!(log, "{} received again: open requests are cut", signal; "event.name" => "server.cut"),
     }
     preparing.abort();
     housekeeping.abort();
-    serving.await.context("the server panicked")??;
     info!(log, "stopped"; "event.name" => "server.stopped");
     Ok(())
 }

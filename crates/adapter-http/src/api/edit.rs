@@ -24,7 +24,7 @@ use crate::{
 #[utoipa::path(path = "/links/{code}", tag = "links", operation_id = "edit",
     request_body(content((EditBody = "application/merge-patch+json"), (EditBody = "application/json"))),
     params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]{3,64}$"),
-        ("If-Match" = Option<String>, Header, description = "The `ETag` the link must have")),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` the link must have", example = "*")),
     security(("bearer" = []), ("header" = [])),
     responses(
         (status = 200, description = "The link as it is now", body = LinkBody, headers(("ETag" = String))),

@@ -152,7 +152,11 @@ fn new_key(json: Json, now: Timestamp) -> Result<NewKey, Vec<FieldProblem>> {
     let name = fields.required("name", |json| string(json)?.parse::<KeyName>().map_err(text_fault));
     let owner = fields.optional("owner", |json| string(json)?.parse::<Owner>().map_err(text_fault)).unwrap_or_default();
     let scopes = fields.required("scopes", |json| {
-        Scopes::try_from(strings(json)?).map_err(|error| Fault::new("unknown-scope", error))
+        let names = strings(json)?;
+        if names.len() > Scope::ALL.len() {
+            return Err(Fault::new("too-many", format!("must have at most {} entries", Scope::ALL.len())));
+        }
+        Scopes::try_from(names).map_err(|error| Fault::new("unknown-scope", error))
     });
     let expires_at = fields.optional("expires_at", |json| expiry(json, now));
     let problems = fields.finish();

@@ -154,7 +154,7 @@ fn a_frozen_database_stops_nothing_but_what_needs_it() {
     }
     let health = timely(&server, &Request::get("/health"), API);
     assert_eq!(health.with_status(503).header("content-type"), Some("application/health+json"));
-    assert_eq!(health.json()["checks"]["store"][0]["status"], "fail");
+    assert_eq!(health.json()["checks"]["store:responseTime"][0]["status"], "fail");
     timely(&server, &Request::get("/livez"), Duration::from_millis(500)).with_status(200);
     timely(&server, &Request::get("/readyz"), Duration::from_millis(500)).with_status(200);
     timely(&server, &Request::get("/docs"), Duration::from_millis(500)).with_status(200);
