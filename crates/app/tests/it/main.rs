@@ -3,6 +3,11 @@
 //! To add a test: write a function that takes a `&Signpost` (the server that all tests of a store share) or a
 //! `&Setup` (for a server of its own), and name it in `on_both_stores!` or `alone_on_both_stores!` of its file.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the environment of the binary is cleared here, and other processes give no event to wait for"
+)]
+
 #[macro_use]
 mod support;
 
