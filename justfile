@@ -22,6 +22,14 @@ test *arguments:
     eval "$exports"
     cargo test --workspace --locked "$@"
 
+# The races and crashes of the tests as often as they were promised: some minutes
+soak:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    exports=$(.ci/provision)
+    eval "$exports"
+    SIGNPOST_TEST_SOAK=1 cargo test --package app --test it --locked -- races crashes
+
 # Format the code
 fmt:
     cargo fmt --all

@@ -17,7 +17,7 @@ mod rows;
 mod schema;
 mod threads;
 
-use std::{error::Error, fs, io, os::unix::fs::OpenOptionsExt, path::PathBuf};
+use std::{error::Error, fs, io, os::unix::fs::OpenOptionsExt, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
@@ -40,18 +40,20 @@ impl SqliteFile {
         Self(path.into())
     }
 
-    /// Opens the store. The schema must be there ([`SqliteFile::migrate`]).
-    pub fn open(&self) -> Result<SqliteStore, OpenError> {
+    /// Opens the store, each call of which is answered within `patience`. The schema must be there
+    /// ([`SqliteFile::migrate`]).
+    pub fn open(&self, patience: Duration) -> Result<SqliteStore, OpenError> {
         let mut writer = self.connect()?;
         // Shorter than a call may take: another process that writes for longer makes us unavailable, not unsure.
-        writer.batch_execute("PRAGMA busy_timeout = 1500").map_err(OpenError::Setup)?;
+        let busy = format!("PRAGMA busy_timeout = {}", (patience * 3 / 4).as_millis());
+        writer.batch_execute(&busy).map_err(OpenError::Setup)?;
         let mut readers = Vec::with_capacity(READERS);
         for _ in 0..READERS {
             let mut reader = self.connect()?;
             reader.batch_execute("PRAGMA query_only = ON").map_err(OpenError::Setup)?;
             readers.push(reader);
         }
-        let threads = Threads::start(writer, readers).map_err(OpenError::Threads)?;
+        let threads = Threads::start(writer, readers, patience).map_err(OpenError::Threads)?;
         Ok(SqliteStore { threads })
     }
 

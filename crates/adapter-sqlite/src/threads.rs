@@ -20,8 +20,6 @@ use crate::error::{classify, failed};
 const QUEUE: usize = 4_096;
 /// Most calls that share one transaction.
 const GROUP: usize = 256;
-/// Bound of one call, waiting included.
-const DEADLINE: Duration = Duration::from_secs(2);
 
 /// A call that only reads.
 type Read = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
@@ -30,6 +28,8 @@ type Read = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
 pub(crate) struct Threads {
     writes: Sender<Box<dyn Write>>,
     reads: Sender<Read>,
+    /// Bound of one call, waiting included.
+    patience: Duration,
 }
 
 /// Why a write is rolled back.
@@ -48,7 +48,11 @@ impl<T> From<Error> for Undo<T> {
 
 impl Threads {
     /// One writer on `writer`, one reader on each of `readers`.
-    pub(crate) fn start(writer: SqliteConnection, readers: Vec<SqliteConnection>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        writer: SqliteConnection,
+        readers: Vec<SqliteConnection>,
+        patience: Duration,
+    ) -> std::io::Result<Self> {
         let (writes, write_queue) = bounded(QUEUE);
         let (reads, read_queue) = bounded::<Read>(QUEUE);
         spawn("sqlite-writer", move || run_writer(writer, &write_queue))?;
@@ -56,7 +60,7 @@ impl Threads {
             let queue = read_queue.clone();
             spawn(&format!("sqlite-reader-{index}"), move || run_reader(reader, &queue))?;
         }
-        Ok(Self { writes, reads })
+        Ok(Self { writes, reads, patience })
     }
 
     /// Runs `work` in a write transaction. When this returns `Ok`, the change is on disk.
@@ -68,7 +72,7 @@ impl Threads {
         let (reply, answer) = oneshot::channel();
         let call = WriteCall { doing, work: Some(work), result: None, reply };
         self.writes.try_send(Box::new(call)).map_err(|_| overloaded(doing))?;
-        match timeout(DEADLINE, answer).await {
+        match timeout(self.patience, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => Err(RepositoryError::new(RepositoryErrorKind::Indeterminate, doing)),
         }
@@ -89,7 +93,7 @@ impl Threads {
             }
         };
         self.reads.try_send(Box::new(call)).map_err(|_| overloaded(doing))?;
-        match timeout(DEADLINE, answer).await {
+        match timeout(self.patience, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => Err(RepositoryError::new(RepositoryErrorKind::Unavailable, doing)),
         }

@@ -1,6 +1,6 @@
 //! The store, chosen at run time; the one place that names both.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use adapter_postgres::{PostgresOptions, PostgresStore};
 use adapter_sqlite::{SqliteFile, SqliteStore};
@@ -19,7 +19,7 @@ use crate::{
 /// Where data lives, not yet necessarily reachable.
 #[derive(Clone)]
 pub(crate) enum Backend {
-    Sqlite(SqliteFile),
+    Sqlite(SqliteFile, Duration),
     Postgres(Arc<PostgresStore>),
 }
 
@@ -33,7 +33,7 @@ impl Backend {
     /// Reads the settings; nothing is connected yet.
     pub(crate) fn of(config: &StoreConfig, runtime: &Handle) -> anyhow::Result<Self> {
         match &config.location {
-            StoreLocation::Sqlite(path) => Ok(Self::Sqlite(SqliteFile::new(path))),
+            StoreLocation::Sqlite(path) => Ok(Self::Sqlite(SqliteFile::new(path), config.statement_timeout)),
             StoreLocation::Postgres(url) => {
                 let options = PostgresOptions {
                     url: url.expose().to_owned(),
@@ -57,7 +57,7 @@ impl Backend {
     /// Whether the store is somewhere else, and may come and go.
     pub(crate) fn is_remote(&self) -> bool {
         match self {
-            Self::Sqlite(_) => false,
+            Self::Sqlite(..) => false,
             Self::Postgres(_) => true,
         }
     }
@@ -65,7 +65,7 @@ impl Backend {
     /// Applies what is missing and says what it applied.
     pub(crate) async fn migrate(&self) -> anyhow::Result<Vec<String>> {
         match self {
-            Self::Sqlite(file) => Ok(file.migrate()?),
+            Self::Sqlite(file, _) => Ok(file.migrate()?),
             Self::Postgres(store) => Ok(store.migrate().await?),
         }
     }
@@ -73,7 +73,7 @@ impl Backend {
     /// Takes the last migration back and says which it was.
     pub(crate) async fn revert(&self) -> anyhow::Result<Option<String>> {
         match self {
-            Self::Sqlite(file) => Ok(file.revert()?),
+            Self::Sqlite(file, _) => Ok(file.revert()?),
             Self::Postgres(store) => Ok(store.revert().await?),
         }
     }
@@ -81,7 +81,7 @@ impl Backend {
     /// Every migration, oldest first.
     pub(crate) async fn migrations(&self) -> anyhow::Result<Vec<MigrationLine>> {
         Ok(match self {
-            Self::Sqlite(file) => {
+            Self::Sqlite(file, _) => {
                 let lines = file.migrations()?.into_iter();
                 lines.map(|status| MigrationLine { name: status.name, applied: status.applied }).collect()
             }
@@ -95,7 +95,7 @@ impl Backend {
     /// The store behind its ports.
     pub(crate) fn open(&self) -> anyhow::Result<Store> {
         match self {
-            Self::Sqlite(file) => Ok(Store::over(Arc::<SqliteStore>::new(file.open()?))),
+            Self::Sqlite(file, patience) => Ok(Store::over(Arc::<SqliteStore>::new(file.open(*patience)?))),
             Self::Postgres(store) => Ok(Store::over(Arc::clone(store))),
         }
     }

@@ -1,11 +1,14 @@
 //! What is acknowledged is there, and what is wrong with the file is said.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use adapter_sqlite::SqliteFile;
 use domain::ports::{LinkRepository, Ping, RepositoryErrorKind};
 
 use crate::{fresh, migrated_file, path};
+
+/// Short enough for a test to wait for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn a_file_that_is_no_database_is_refused() {
@@ -13,14 +16,14 @@ async fn a_file_that_is_no_database_is_refused() {
     fs::write(path(&folder), "not a database, but long enough to be taken for one".repeat(100)).expect("written");
     let file = SqliteFile::new(path(&folder));
     assert!(file.migrate().is_err());
-    assert!(file.open().is_err());
+    assert!(file.open(PATIENCE).is_err());
 }
 
 #[tokio::test]
 async fn a_folder_that_cannot_be_made_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("file"), "").expect("written");
-    assert!(SqliteFile::new(folder.path().join("file/signpost.db")).open().is_err());
+    assert!(SqliteFile::new(folder.path().join("file/signpost.db")).open(PATIENCE).is_err());
 }
 
 #[cfg(unix)]
@@ -35,7 +38,7 @@ async fn only_the_owner_can_read_a_new_file() {
 #[tokio::test]
 async fn a_store_without_its_schema_fails_and_says_it_is_ours() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let store = SqliteFile::new(path(&folder)).open().expect("an empty file opens");
+    let store = SqliteFile::new(path(&folder)).open(PATIENCE).expect("an empty file opens");
     store.ping().await.expect("the database itself works");
     let error = store.find(&"abcdef".parse().expect("valid")).await.expect_err("there is no table");
     assert_eq!(error.kind(), RepositoryErrorKind::Internal);
@@ -44,7 +47,8 @@ async fn a_store_without_its_schema_fails_and_says_it_is_ours() {
 #[tokio::test]
 async fn a_writer_held_up_by_another_process_is_unavailable_within_its_bound() {
     use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
-    let (store, folder) = fresh().await;
+    let (migrated, folder) = migrated_file();
+    let store = migrated.open(PATIENCE).expect("a migrated database opens");
     let file = path(&folder);
     let mut other = SqliteConnection::establish(file.to_str().expect("UTF-8")).expect("the file opens");
     other.batch_execute("BEGIN IMMEDIATE").expect("nobody else writes");

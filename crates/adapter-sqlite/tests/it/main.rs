@@ -4,7 +4,7 @@ mod contract;
 mod durability;
 mod schema;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use adapter_sqlite::{SqliteFile, SqliteStore};
 use tempfile::TempDir;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// A store on an empty, migrated file of its own.
 async fn fresh() -> (Arc<SqliteStore>, TempDir) {
     let (file, folder) = migrated_file();
-    (Arc::new(file.open().expect("a migrated database opens")), folder)
+    (Arc::new(file.open(Duration::from_secs(20)).expect("a migrated database opens")), folder)
 }
 
 fn migrated_file() -> (SqliteFile, TempDir) {

@@ -43,7 +43,7 @@ pub(super) static KEYS: &[Key] = &[
     key("store.tls_ca_file", "", "a path", "PEM file of trust anchors for PostgreSQL"),
     key("store.connect_timeout", "300ms", TIMEOUT, "How long connecting to one PostgreSQL host may take; shorter than `store.pool_timeout`"),
     key("store.pool_timeout", "700ms", TIMEOUT, "How long to wait for a connection to PostgreSQL, connecting included"),
-    key("store.statement_timeout", "2s", TIMEOUT, "How long the statements of one call to PostgreSQL may take; shorter than `http.request_timeout`"),
+    key("store.statement_timeout", "2s", TIMEOUT, "How long the statements of one call to the store may take; shorter than `http.request_timeout`"),
     key("store.migrate", "true", SWITCH, "Whether to apply migrations at start"),
 
     key("codes.length", "8", "6 to 32", "Characters of generated codes"),

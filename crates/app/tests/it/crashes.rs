@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use test_support::{PostgresServer, ServerOptions, TestDatabase};
 
 use crate::support::{
-    Answer, Caller, Connection, PATIENCE, Request, Setup, Signpost, ask_together, code_of, eventually, unique,
+    Answer, Caller, Connection, PATIENCE, Request, Setup, Signpost, ask_together, code_of, eventually, rounds, unique,
 };
 
 /// Within which a redirect is answered whatever the database does.
@@ -28,14 +28,14 @@ alone_on_both_stores! { what_was_acknowledged_survives_every_kill }
 fn what_was_acknowledged_survives_every_kill(setup: &Setup) {
     let mut server = setup.start();
     let caller = server.caller();
-    for round in 0..12 {
+    for round in 0..rounds(12, 200) {
         let acknowledged = AtomicUsize::new(0);
         let writer = caller.at(&server);
         let known: Vec<Known> = thread::scope(|scope| {
             let write = || write_until_killed(&writer, &acknowledged);
             let writers: Vec<_> = (0..4).map(|_| scope.spawn(write)).collect();
             // Early and late in the work of the writers.
-            let enough = 5 + round * 13;
+            let enough = 5 + round % 12 * 13;
             let busy = eventually(PATIENCE, || acknowledged.load(Ordering::Relaxed) >= enough);
             server.kill9();
             assert!(busy, "nobody writes");

@@ -3,13 +3,16 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
+    thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Caller, Connection, PATIENCE, Request, Setup, Signpost, code_of, eventually, run, signpost};
+use crate::support::{
+    Caller, Connection, PATIENCE, Request, Setup, Signpost, Store, code_of, eventually, run, signpost,
+};
 
 alone_on_both_stores! {
     the_first_start_makes_a_key_and_the_next_keeps_it,
@@ -74,6 +77,25 @@ fn a_request_in_progress_is_finished_before_the_end(setup: &Setup) {
     assert!(server.wait().success());
     assert_eq!(server.events("server.stopped").len(), 1);
     setup.start().admin().read(&code_of(&link)).with_status(200);
+}
+
+#[test]
+fn two_that_start_at_once_in_one_folder_keep_one_key_that_opens() {
+    for store in [Store::Sqlite, Store::Postgres] {
+        for _ in 0..5 {
+            let setup = store.setup();
+            let servers: Vec<_> = thread::scope(|scope| {
+                let starting: Vec<_> = (0..2).map(|_| scope.spawn(|| setup.start())).collect();
+                starting.into_iter().map(|server| server.join().expect("both start")).collect()
+            });
+            for server in &servers {
+                server.event("server.ready");
+                assert_eq!(server.admin().walk("/api/v1/keys").len(), 1);
+            }
+            let made: usize = servers.iter().map(|server| server.events("api_key.created").len()).sum();
+            assert_eq!(made, 1);
+        }
+    }
 }
 
 #[test]

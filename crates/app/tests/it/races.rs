@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 use test_support::shared_server;
 
-use crate::support::{Answer, Connection, Request, Setup, Signpost, ask_together, code_of, eventually};
+use crate::support::{Answer, Connection, Request, Setup, Signpost, ask_together, code_of, eventually, rounds};
 
 alone_on_both_stores! {
     of_200_claims_of_one_new_url_one_creates,
@@ -52,7 +52,7 @@ fn statuses(answers: &[Answer]) -> BTreeMap<u16, usize> {
 fn of_200_claims_of_one_new_url_one_creates(setup: &Setup) {
     let processes = processes(setup);
     let caller = processes[0].caller();
-    for round in 0..10 {
+    for round in 0..rounds(10, 50) {
         let claim = caller.claiming(&json!({"url": format!("https://example.com/{round}")}));
         let answers = answers(&dealt(&processes, vec![claim; 200]));
         assert_eq!(statuses(&answers), BTreeMap::from([(200, 199), (201, 1)]));
@@ -140,8 +140,8 @@ type Told = Vec<(usize, String, String, i64)>;
 
 fn a_storm_of_claims_and_deletions_leaves_one_story_for_each_url(setup: &Setup) {
     const CLIENTS: usize = 8;
-    const STEPS: usize = 120;
     const URLS: usize = 16;
+    let steps = rounds(120, 2_000);
     let processes = processes(setup);
     let caller = processes[0].caller();
     let codes: Vec<_> = (0..URLS).map(|url| caller.code(&storm_url(url))).collect();
@@ -149,7 +149,7 @@ fn a_storm_of_claims_and_deletions_leaves_one_story_for_each_url(setup: &Setup) 
         let caller = caller.at(&processes[number % processes.len()]);
         let mut connection = Connection::open(caller.address()).expect("it listens");
         let step = |step: usize| {
-            let dice = scrambled(number * STEPS + step);
+            let dice = scrambled(number * steps + step);
             let url = dice / 8 % URLS;
             let request = match dice % 8 {
                 0..4 => caller.claiming(&json!({"url": storm_url(url)})),
@@ -160,7 +160,7 @@ fn a_storm_of_claims_and_deletions_leaves_one_story_for_each_url(setup: &Setup) 
             let became = link["outcome"].as_str().or(link["state"].as_str()).expect("a link has a state").to_owned();
             (url, became, code_of(&link), link["generation"].as_i64().expect("a number"))
         };
-        (0..STEPS).map(step).collect()
+        (0..steps).map(step).collect()
     };
     let told: Vec<Told> = thread::scope(|scope| {
         let client = &client;
@@ -211,7 +211,7 @@ fn scrambled(number: usize) -> usize {
 fn batches_in_opposite_order_do_not_block_each_other(setup: &Setup) {
     let processes = processes(setup);
     let caller = processes[0].caller();
-    for round in 0..50 {
+    for round in 0..rounds(50, 200) {
         // Every third round meets what the one before made.
         let mut claims: Vec<_> = (0..100)
             .map(|number| json!({"url": format!("https://example.com/{}/{number}", round - usize::from(round % 3 == 2))}))
@@ -237,7 +237,7 @@ fn batches_in_opposite_order_do_not_block_each_other(setup: &Setup) {
 
 #[test]
 fn claims_of_an_active_link_write_nothing() {
-    let setup = Signpost::on_postgres();
+    let setup = Signpost::on_postgres().patient();
     let server = setup.start();
     let caller = server.caller();
     let code = caller.code("https://example.com/busy");
@@ -248,7 +248,7 @@ fn claims_of_an_active_link_write_nothing() {
     let caller = caller.at(&server);
     let mut connection = Connection::open(caller.address()).expect("it listens");
     let claim = caller.claiming(&json!({"url": "https://example.com/busy"}));
-    for _ in 0..500 {
+    for _ in 0..rounds(500, 10_000) {
         let link = connection.send(&claim).expect("an answer").with_status(200).json();
         assert_eq!((&link["code"], &link["generation"]), (&json!(code), &json!(1)));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Caller, Request, Setup, Signpost, code_of, padded, unique};
+use crate::support::{Answer, Caller, PATIENCE, Request, Setup, Signpost, code_of, eventually, padded, unique};
 
 on_both_stores! {
     a_claim_creates_then_finds_then_brings_back,
@@ -30,6 +30,7 @@ on_both_stores! {
     a_broken_body_is_malformed_json,
     a_body_may_have_64_kib,
     a_repeated_request_has_one_effect_and_one_answer,
+    a_repeated_request_is_answered_also_after_the_expiry_it_asked_for,
     an_idempotency_key_names_one_request_only,
     callers_do_not_share_idempotency_keys,
     an_idempotency_key_is_one_visible_word,
@@ -197,6 +198,7 @@ fn reserved_and_misshapen_aliases_are_refused(server: &Signpost) {
         ("docs", "reserved"),
         ("metrics", "reserved"),
         ("well-known", "reserved"),
+        ("batch", "reserved"),
     ] {
         caller.claim(&json!({"url": "https://example.com/", "alias": alias})).refuses(&[("/alias", fault)]);
     }
@@ -519,6 +521,22 @@ fn a_repeated_request_has_one_effect_and_one_answer(server: &Signpost) {
     caller.delete(&code).with_status(200);
     assert_eq!(caller.ask(&reactivation).with_status(200).text(), back.text());
     assert_eq!(caller.read(&code).json()["state"], "deleted");
+}
+
+fn a_repeated_request_is_answered_also_after_the_expiry_it_asked_for(server: &Signpost) {
+    let caller = server.caller();
+    // The server tells the time: the second link ends when the first one does.
+    let first = caller.link(&json!({"url": "https://example.com/clock", "expires_in": "3s"}));
+    let claim = caller.claiming(&json!({"url": "https://example.com/ended", "expires_at": first["expires_at"]}));
+    let claim = claim.header("Idempotency-Key", "ended");
+    let link = caller.ask(&claim).with_status(201).json();
+    let path = format!("/{}", code_of(&link));
+    assert!(eventually(PATIENCE, || server.get(&path).status == 410));
+    let again = caller.ask(&claim).with_status(201).json();
+    assert_eq!(again["code"], link["code"]);
+    // The same words in another request come too late.
+    let late = caller.claiming(&json!({"url": "https://example.com/late", "expires_at": first["expires_at"]}));
+    caller.ask(&late).refuses(&[("/expires_at", "not-in-future")]);
 }
 
 fn an_idempotency_key_names_one_request_only(server: &Signpost) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::support::{Signpost, Store, run, signpost, unique};
+use crate::support::{Request, Signpost, Store, run, signpost, unique};
 
 on_both_stores! {
     each_documented_operation_exists_and_no_other_method,
@@ -126,6 +126,27 @@ fn crawlers_are_kept_away(server: &Signpost) {
 fn browsers_find_no_icon_and_no_contact(server: &Signpost) {
     server.get("/favicon.ico").with_status(204);
     server.get("/.well-known/security.txt").with_status(204);
+}
+
+#[test]
+fn head_answers_as_get_does_without_a_body() {
+    let server = Store::Sqlite.shared();
+    for path in [
+        "/",
+        "/docs",
+        "/docs/errors",
+        "/docs/assets/start.js",
+        "/openapi.json",
+        "/robots.txt",
+        "/favicon.ico",
+        "/.well-known/security.txt",
+    ] {
+        let (get, head) = (server.get(path), server.ask(&Request::head(path)));
+        assert_eq!((head.status, head.text().as_str()), (get.status, ""), "{path}");
+        for field in ["content-type", "content-length"] {
+            assert_eq!(head.header(field), get.header(field), "{path}");
+        }
+    }
 }
 
 #[test]

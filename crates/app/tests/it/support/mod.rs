@@ -36,6 +36,11 @@ pub(crate) fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -
     true
 }
 
+/// How often to try what only goes wrong now and then: a few times, or as often as `just soak` wants.
+pub(crate) fn rounds(usual: usize, soak: usize) -> usize {
+    if std::env::var_os("SIGNPOST_TEST_SOAK").is_some() { soak } else { usual }
+}
+
 /// A name that nothing else in this test process has.
 pub(crate) fn unique(word: &str) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);

@@ -99,6 +99,16 @@ impl Setup {
         self
     }
 
+    /// With bounds that a busy machine keeps too: for tests of what happens, not of when.
+    #[must_use]
+    pub(crate) fn patient(self) -> Self {
+        self.set("http.request_timeout", "30s")
+            .set("http.redirect_timeout", "30s")
+            .set("store.statement_timeout", "25s")
+            .set("store.pool_timeout", "25s")
+            .set("store.connect_timeout", "20s")
+    }
+
     /// With a variable in the environment.
     #[must_use]
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {

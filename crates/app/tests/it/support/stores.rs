@@ -38,10 +38,11 @@ pub(crate) enum Store {
 impl Store {
     /// A server of its own, not yet started, on an empty store.
     pub(crate) fn setup(self) -> Setup {
-        match self {
+        let setup = match self {
             Self::Sqlite => Signpost::on_sqlite(),
             Self::Postgres => Signpost::on_postgres(),
-        }
+        };
+        setup.patient()
     }
 
     /// The server that tests share. They do not disturb each other: each brings an owner of its own.
