@@ -77,15 +77,33 @@ impl SqliteFile {
         self.create_private()?;
         let path = self.0.to_str().ok_or(OpenError::Path)?;
         let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
-        // The timeout first: already switching to WAL may have to wait for another process.
-        connection
-            .batch_execute(
-                "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                 PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
-            )
-            .map_err(OpenError::Setup)?;
+        let settings = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                        PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;";
+        set_up(&mut connection, settings).map_err(OpenError::Setup)?;
         Ok(connection)
     }
+}
+
+/// Switching a new file to WAL does not wait for another process that is at it too, whatever the timeout: it
+/// would be a deadlock if both did. So it is tried again here.
+fn set_up(connection: &mut SqliteConnection, settings: &str) -> diesel::QueryResult<()> {
+    const ATTEMPTS: u32 = 50;
+    const PAUSE: Duration = Duration::from_millis(100);
+    for _ in 1..ATTEMPTS {
+        match connection.batch_execute(settings) {
+            Err(error) if error.to_string() == "database is locked" => pause(PAUSE),
+            outcome => return outcome,
+        }
+    }
+    connection.batch_execute(settings)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "while a store is opened nothing is served yet, and a file lock gives no event"
+)]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// The database cannot be used.

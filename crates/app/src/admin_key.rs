@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use domain::{
     api_key::KeySecret,
-    service::{FirstKey, KeyService},
+    service::{FirstKey, KeyService, Refused},
 };
 
 /// The first key, if this call made it count.
@@ -29,19 +29,16 @@ pub(crate) async fn ensure(keys: &KeyService, data_dir: &Path) -> anyhow::Result
         return Ok(None);
     }
     let file = data_dir.join("admin.key");
-    let (secret, written) = if file.try_exists()? {
-        (parse(&fs::read_to_string(&file)?, &file)?, false)
-    } else {
-        let secret = keys.draw_secret();
-        write(&file, &secret).with_context(|| format!("cannot write {}", file.display()))?;
-        (secret, true)
-    };
+    if !file.try_exists()? {
+        write(&file, &keys.draw_secret()).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    let secret = read(&file)?;
     let name = "admin".parse().expect("a plain word is a key name");
     match keys.add_first(name, &secret).await? {
         FirstKey::Added => Ok(Some(NewAdminKey { secret, file })),
         FirstKey::NotNeeded => {
-            // Another process was first: what is in our file opens nothing.
-            if written {
+            // Another process was first: with this file, or with one elsewhere, and then ours opens nothing.
+            if matches!(keys.authenticate(&secret).await, Err(Refused::Invalid)) {
                 fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
             }
             Ok(None)
@@ -49,11 +46,12 @@ pub(crate) async fn ensure(keys: &KeyService, data_dir: &Path) -> anyhow::Result
     }
 }
 
-fn parse(text: &str, file: &Path) -> anyhow::Result<KeySecret> {
+fn read(file: &Path) -> anyhow::Result<KeySecret> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     text.trim_end_matches('\n').parse().with_context(|| format!("{} holds no API key; remove it", file.display()))
 }
 
-/// All of the key or nothing: written beside, then renamed.
+/// All of the key or nothing, and never over another: written beside, then given its name, if that is free.
 fn write(file: &Path, secret: &KeySecret) -> anyhow::Result<()> {
     let folder = file.parent().context("the file is in no folder")?;
     fs::create_dir_all(folder)?;
@@ -61,7 +59,13 @@ fn write(file: &Path, secret: &KeySecret) -> anyhow::Result<()> {
     let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     out.write_all(format!("{}\n", secret.expose()).as_bytes())?;
     out.sync_all()?;
-    fs::rename(&beside, file)?;
+    let named = fs::hard_link(&beside, file);
+    fs::remove_file(&beside)?;
+    match named {
+        // Another process in this folder was faster: its key is as good.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+        Ok(()) | Err(_) => {}
+    }
     fs::File::open(folder)?.sync_all()?;
     Ok(())
 }
