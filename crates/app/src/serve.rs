@@ -36,6 +36,8 @@ const HOUSEKEEPING: Duration = Duration::from_mins(15);
 pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     log_panics(log.clone());
     let stop = Stop::listen()?;
+    let listener = listen(config)?;
+    let address = listener.local_addr()?;
     let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
     if !backend.is_remote() {
         migrate(&backend, config, log).await?;
@@ -45,8 +47,6 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         announce_admin_key(&store, config, log).await?;
     }
 
-    let listener = listen(config)?;
-    let address = listener.local_addr()?;
     let phase = Phase::default();
     let services = store.services(config);
     let (server, handle) = adapter_http::serve(
