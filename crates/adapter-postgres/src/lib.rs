@@ -1,4 +1,4 @@
-//! Signpost's production store: links, histories, recorded answers and API keys in PostgreSQL 13 or later.
+//! Signpost's production store: links, histories, recorded answers and API keys in PostgreSQL 15 or later.
 //!
 //! One call of a port is one statement or one transaction. Every wait has a bound: for a connection, for
 //! connecting, for each statement (on both sides) and for locks. A connection whose answer did not come
