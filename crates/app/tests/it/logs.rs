@@ -11,7 +11,7 @@ use tokio::{net::TcpSocket, runtime};
 use crate::support::{Answer, Connection, PATIENCE, Request, Setup, Signpost, code_of, eventually};
 
 /// Every field a line about a request may have.
-const FIELDS: [&str; 21] = [
+const FIELDS: [&str; 20] = [
     "timestamp",
     "level",
     "message",
@@ -28,12 +28,21 @@ const FIELDS: [&str; 21] = [
     "link.code",
     "outcome",
     "code.collisions",
-    "cache.result",
     "db.duration_s",
     "api_key.id",
     "error.type",
     "error.message",
 ];
+
+#[test]
+fn the_documented_fields_are_these() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/LOGGING.md");
+    let page = std::fs::read_to_string(page).expect("docs/LOGGING.md exists");
+    let (_, table) = page.split_once("<!-- fields -->").expect("the table has a beginning");
+    let (table, _) = table.split_once("<!-- /fields -->").expect("the table has an end");
+    let documented: BTreeSet<_> = table.lines().filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(documented, BTreeSet::from(FIELDS));
+}
 
 alone_on_both_stores! { every_request_leaves_one_line_that_tells_the_truth }
 
