@@ -14,7 +14,7 @@ use crate::{
     PostgresStore,
     error::{Effect, corrupt},
     schema::idempotency_keys,
-    session::until,
+    session::{Progress, until},
 };
 
 #[async_trait]
@@ -46,7 +46,7 @@ impl IdempotencyRepository for PostgresStore {
     ) -> Result<Option<Repeated>, RepositoryError> {
         let mut session = self.sessions.open("recording an answer").await?;
         let deadline = session.deadline();
-        let connection = session.connection();
+        let (connection, progress) = (session.connection(), Progress::default());
         let recorded = until(
             deadline,
             connection.transaction(async |connection| {
@@ -54,11 +54,12 @@ impl IdempotencyRepository for PostgresStore {
                 if before.is_none() {
                     finish(connection, request, answer).await?;
                 }
+                progress.commits();
                 QueryResult::Ok(before)
             }),
         )
         .await;
-        session.close(Effect::Write, recorded)
+        session.close(progress.effect(), recorded)
     }
 
     async fn forget(&self, moment: Timestamp) -> Result<u64, RepositoryError> {

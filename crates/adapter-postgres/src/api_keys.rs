@@ -19,7 +19,7 @@ use crate::{
     PostgresStore, answers,
     error::{Effect, corrupt},
     schema::api_keys,
-    session::until,
+    session::{Progress, until},
 };
 
 #[async_trait]
@@ -31,7 +31,7 @@ impl ApiKeyRepository for PostgresStore {
     ) -> Result<KeyCreation, RepositoryError> {
         let mut session = self.sessions.open("creating an API key").await?;
         let deadline = session.deadline();
-        let connection = session.connection();
+        let (connection, progress) = (session.connection(), Progress::default());
         let created = until(
             deadline,
             connection.transaction(async |connection| {
@@ -42,17 +42,18 @@ impl ApiKeyRepository for PostgresStore {
                     answers::finish(connection, request, answer).await?;
                 }
                 insert(connection, key).await?;
+                progress.commits();
                 QueryResult::Ok(KeyCreation::Done)
             }),
         )
         .await;
-        session.close(Effect::Write, created)
+        session.close(progress.effect(), created)
     }
 
     async fn create_first(&self, key: &StoredKey) -> Result<bool, RepositoryError> {
         let mut session = self.sessions.open("creating the first API key").await?;
         let deadline = session.deadline();
-        let connection = session.connection();
+        let (connection, progress) = (session.connection(), Progress::default());
         let created = until(
             deadline,
             connection.transaction(async |connection| {
@@ -63,11 +64,12 @@ impl ApiKeyRepository for PostgresStore {
                 if none {
                     insert(connection, key).await?;
                 }
+                progress.commits();
                 QueryResult::Ok(none)
             }),
         )
         .await;
-        session.close(Effect::Write, created)
+        session.close(progress.effect(), created)
     }
 
     async fn find(&self, id: &KeyId) -> Result<Option<StoredKey>, RepositoryError> {

@@ -18,20 +18,38 @@ use domain::{
     time::Timestamp,
 };
 
-use crate::{answers, rows::redirect_column};
+use crate::{answers, rows::redirect_column, session::Progress};
 
-/// Stores a change, unless the link has moved on.
+/// Stores a change, unless the link has moved on. A transaction, although one statement would do: whoever was told
+/// that a change failed will not see it come true later (see [`Progress`]).
 pub(crate) async fn apply(
     connection: &mut AsyncPgConnection,
+    progress: &Progress,
     change: &Change,
     provenance: &Provenance,
     once: Option<&IdempotentRequest>,
 ) -> QueryResult<Applied> {
-    let statement = ChangeStatement::new(change, provenance);
-    match once {
-        // One statement is a transaction of its own.
-        None => apply_one(connection, statement).await,
-        Some(request) => apply_once(connection, statement, request, change).await,
+    let outcome = connection
+        .transaction(async |connection| {
+            if let Some(request) = once
+                && let Some(before) = answers::begin(connection, request).await?
+            {
+                return Ok(Applied::Repeated(before));
+            }
+            match apply_one(connection, ChangeStatement::new(change, provenance)).await? {
+                Applied::Done => {}
+                undone => return Err(Undone::Outcome(undone)),
+            }
+            if let Some(request) = once {
+                answers::finish(connection, request, &RecordedAnswer::Link(change.after.clone())).await?;
+            }
+            progress.commits();
+            Ok(Applied::Done)
+        })
+        .await;
+    match outcome {
+        Ok(applied) | Err(Undone::Outcome(applied)) => Ok(applied),
+        Err(Undone::Diesel(error)) => Err(error),
     }
 }
 
@@ -42,32 +60,6 @@ async fn apply_one(connection: &mut AsyncPgConnection, statement: ChangeStatemen
         (false, true) => Applied::Stale,
         (false, false) => Applied::Missing,
     })
-}
-
-async fn apply_once(
-    connection: &mut AsyncPgConnection,
-    statement: ChangeStatement<'_>,
-    request: &IdempotentRequest,
-    change: &Change,
-) -> QueryResult<Applied> {
-    let outcome = connection
-        .transaction(async |connection| {
-            if let Some(before) = answers::begin(connection, request).await? {
-                return Ok(Applied::Repeated(before));
-            }
-            match apply_one(connection, statement).await? {
-                Applied::Done => {
-                    answers::finish(connection, request, &RecordedAnswer::Link(change.after.clone())).await?;
-                    Ok(Applied::Done)
-                }
-                undone => Err(Undone::Outcome(undone)),
-            }
-        })
-        .await;
-    match outcome {
-        Ok(applied) | Err(Undone::Outcome(applied)) => Ok(applied),
-        Err(Undone::Diesel(error)) => Err(error),
-    }
 }
 
 /// Why a transaction is rolled back: nothing was changed, so nothing must be recorded.

@@ -21,7 +21,7 @@ use domain::{
 use crate::rows::{LinkRow, redirect_column};
 
 /// Settles one claim. A drawn code that is taken shows as a violation of `links_code_key`.
-pub(crate) async fn settle(connection: &mut AsyncPgConnection, candidate: &Candidate) -> QueryResult<Settled> {
+pub(crate) async fn settle(connection: &AsyncPgConnection, candidate: &Candidate) -> QueryResult<Settled> {
     match candidate.naming {
         Naming::Shared => run::<Shared>(connection, candidate).await,
         Naming::Alias => run::<Alias>(connection, candidate).await,
@@ -29,8 +29,8 @@ pub(crate) async fn settle(connection: &mut AsyncPgConnection, candidate: &Candi
     }
 }
 
-async fn run<N: ClaimSql>(connection: &mut AsyncPgConnection, candidate: &Candidate) -> QueryResult<Settled> {
-    ClaimStatement::<N>::new(candidate).get_result(connection).await.optional().map(Settled)
+async fn run<N: ClaimSql>(mut connection: &AsyncPgConnection, candidate: &Candidate) -> QueryResult<Settled> {
+    ClaimStatement::<N>::new(candidate).get_result(&mut connection).await.optional().map(Settled)
 }
 
 /// The row a claim came back with; none means that the alias is taken.

@@ -1,132 +1,126 @@
-//! Connections: how they are made, secured and bounded.
+//! Connections: how they are made, secured, bounded and ended.
 
-use std::{
-    error::Error,
-    path::PathBuf,
-    str::FromStr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use diesel_async::AsyncPgConnection;
-use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
-use tokio::runtime::Handle;
-use tokio_postgres::{
-    Config, NoTls, Socket,
-    config::{Host, SslMode},
-    tls::MakeTlsConnect,
+use tokio::{
+    runtime::Handle,
+    task::{AbortHandle, JoinSet},
+    time::timeout,
 };
+use tokio_postgres::{Config, NoTls, Socket, config::SslMode, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Where PostgreSQL is and how long anything there may take.
-#[derive(Clone)]
-pub struct PostgresOptions {
-    /// `postgres://user:password@host:port/database?…`; several hosts may be named.
-    pub url: String,
-    /// Most connections.
-    pub pool_size: usize,
-    /// When to insist on TLS.
-    pub tls: TlsPolicy,
-    /// PEM file of the authorities to trust instead of the operating system's.
-    pub tls_ca_file: Option<PathBuf>,
-    /// Bound of one attempt to connect to one host.
-    pub connect_timeout: Duration,
-    /// Bound of waiting for a connection, connecting included.
-    pub pool_timeout: Duration,
-    /// Bound of one statement or transaction.
-    pub statement_timeout: Duration,
+use crate::{
+    hosts::Hosts,
+    options::{InvalidOptions, PostgresOptions, TlsPolicy, tls_config},
+};
+
+/// A connection. Dropped, its socket is closed at once, also in the middle of a statement.
+pub(crate) struct Connection {
+    pub(crate) diesel: AsyncPgConnection,
+    line: Line,
 }
 
-/// The URL may hold a password.
-impl std::fmt::Debug for PostgresOptions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PostgresOptions").field("pool_size", &self.pool_size).finish_non_exhaustive()
+impl Connection {
+    /// The session alone, for whoever has to own it. It works as long as its line is kept.
+    pub(crate) fn into_parts(self) -> (AsyncPgConnection, Line) {
+        (self.diesel, self.line)
     }
 }
 
-/// When to insist on TLS. Where it is used the server's certificate and name are verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsPolicy {
-    /// Unless every host is this one: a loopback address, `localhost` or a Unix socket.
-    OffHost,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
+/// The task that moves the bytes of a connection, and ends with it. Left alone it would wait for the answer of
+/// a server that gives none, and hold the socket as long.
+pub(crate) struct Line(AbortHandle);
 
-/// The options cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum InvalidOptions {
-    /// The URL is none.
-    #[error("the PostgreSQL URL cannot be read")]
-    Url(#[source] tokio_postgres::Error),
-    /// No certificate to trust.
-    #[error("no trusted certificate authority could be read")]
-    Authorities(#[source] Box<dyn Error + Send + Sync>),
-    /// The pool cannot be made.
-    #[error("the connection pool cannot be made")]
-    Pool(#[source] Box<dyn Error + Send + Sync>),
-}
-
-/// A connection and whether its task has ended.
-pub(crate) struct Connection {
-    pub(crate) diesel: AsyncPgConnection,
-    closed: Arc<AtomicBool>,
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Makes connections.
 pub(crate) struct Connector {
-    config: Config,
+    hosts: Hosts,
     tls: Option<MakeRustlsConnect>,
+    connect_timeout: Duration,
     /// Connection tasks live here: on a worker's own runtime they would stall with that worker and end
     /// with it.
     runtime: Handle,
 }
 
 impl Connector {
+    /// What the session of a migration adds to the options of all others: no bound of statements, and patience
+    /// with somebody else's migration.
+    const MIGRATING: &str = " -c statement_timeout=0 -c lock_timeout=30000";
+    /// Bound of one attempt for migrations, which nobody waits for.
+    const UNHURRIED: Duration = Duration::from_secs(5);
+
     pub(crate) fn new(options: &PostgresOptions, runtime: Handle) -> Result<Self, InvalidOptions> {
-        let mut config = Config::from_str(&options.url).map_err(InvalidOptions::Url)?;
+        let mut hosts = Hosts::parse(&options.url)?;
         let tls = match options.tls {
             TlsPolicy::Never => false,
             TlsPolicy::Always => true,
-            TlsPolicy::OffHost => !config.get_hosts().iter().all(is_this_host),
+            TlsPolicy::OffHost => !hosts.are_local(),
         };
-        let session = session_options(config.get_options(), options.statement_timeout);
-        config
-            .ssl_mode(if tls { SslMode::Require } else { SslMode::Disable })
-            .application_name("signpost")
-            .connect_timeout(options.connect_timeout)
-            .keepalives_idle(Duration::from_secs(30))
-            .keepalives_interval(Duration::from_secs(10))
-            .keepalives_retries(3)
-            .tcp_user_timeout(Duration::from_secs(10))
-            .options(session);
+        hosts.each(|host| {
+            let session = session_options(host.get_options(), options.statement_timeout);
+            host.ssl_mode(if tls { SslMode::Require } else { SslMode::Disable })
+                .application_name("signpost")
+                .keepalives_idle(Duration::from_secs(30))
+                .keepalives_interval(Duration::from_secs(10))
+                .keepalives_retries(3)
+                .tcp_user_timeout(Duration::from_secs(10))
+                .options(session);
+        });
         let tls = if tls { Some(MakeRustlsConnect::new(tls_config(options)?)) } else { None };
-        Ok(Self { config, tls, runtime })
+        Ok(Self { hosts, tls, connect_timeout: options.connect_timeout, runtime })
     }
 
     /// A connection of its own, outside any pool and without statement bound, for migrations.
-    pub(crate) async fn connect_unbounded(&self) -> Result<AsyncPgConnection, ConnectError> {
-        let mut config = self.config.clone();
-        config.options("-c statement_timeout=0 -c lock_timeout=30000");
-        Ok(self.connect(config).await?.diesel)
+    pub(crate) async fn connect_for_migrations(&self) -> Result<Connection, ConnectError> {
+        let mut hosts = self.hosts.in_order();
+        for host in &mut hosts {
+            // Of two settings of one name the later one holds.
+            let session = host.get_options().unwrap_or_default().to_owned() + Self::MIGRATING;
+            host.options(session);
+        }
+        self.connect(hosts, self.connect_timeout.max(Self::UNHURRIED)).await
     }
 
-    async fn connect(&self, config: Config) -> Result<Connection, ConnectError> {
+    /// The first host that gives a session. Whoever stops waiting ends the attempt.
+    async fn connect(&self, hosts: Vec<Config>, bound: Duration) -> Result<Connection, ConnectError> {
         let tls = self.tls.clone();
-        let connecting = async move {
-            match tls {
-                Some(tls) => establish(config, tls).await,
-                None => establish(config, NoTls).await,
+        let mut attempt = JoinSet::new();
+        attempt.spawn_on(first_of(hosts, tls, bound), &self.runtime);
+        match attempt.join_next().await {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) | None => Err(ConnectError::Cancelled),
+        }
+    }
+}
+
+async fn first_of(
+    hosts: Vec<Config>,
+    tls: Option<MakeRustlsConnect>,
+    bound: Duration,
+) -> Result<Connection, ConnectError> {
+    let mut last = ConnectError::Cancelled;
+    for host in hosts {
+        let attempt = async {
+            match tls.clone() {
+                Some(tls) => establish(host, tls).await,
+                None => establish(host, NoTls).await,
             }
         };
-        self.runtime.spawn(connecting).await.map_err(|_| ConnectError::Cancelled)?
+        match timeout(bound, attempt).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = ConnectError::TimedOut,
+        }
     }
+    Err(last)
 }
 
 async fn establish<T>(config: Config, tls: T) -> Result<Connection, ConnectError>
@@ -135,55 +129,24 @@ where
     <T::TlsConnect as tokio_postgres::tls::TlsConnect<Socket>>::Future: Send,
 {
     let (client, connection) = config.connect(tls).await.map_err(ConnectError::Connect)?;
-    let closed = Arc::new(AtomicBool::new(false));
-    let mark = Arc::clone(&closed);
-    tokio::spawn(async move {
-        // Whoever waits for an answer is told of the failure; here it only ends the connection.
-        let _ended = connection.await;
-        mark.store(true, Ordering::Release);
-    });
+    // Whoever waits for an answer is told of a failure; here it only ends the connection.
+    let line = Line(tokio::spawn(async move { drop(connection.await) }).abort_handle());
     let diesel = AsyncPgConnection::try_from(client).await.map_err(ConnectError::Setup)?;
-    Ok(Connection { diesel, closed })
+    Ok(Connection { diesel, line })
 }
 
-/// Bounds every statement on the server's side too, and pins what the statements rely on:
-/// under a stricter isolation `ON CONFLICT` fails with 40001.
+/// Bounds every statement on the server's side too, a little below ours, so that its refusal still reaches us
+/// and says which of both it was. And pins what the statements rely on: under a stricter isolation
+/// `ON CONFLICT` fails with 40001.
 fn session_options(given: Option<&str>, statement_timeout: Duration) -> String {
-    let bound = statement_timeout.as_millis();
-    let given = given.unwrap_or_default();
+    let (statement, lock) = (statement_timeout * 9 / 10, statement_timeout * 3 / 4);
     format!(
-        "{given} -c statement_timeout={bound} -c lock_timeout={bound} \
-         -c idle_in_transaction_session_timeout=10000 -c default_transaction_isolation=read\\ committed"
+        "{} -c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=10000 \
+         -c default_transaction_isolation=read\\ committed",
+        given.unwrap_or_default(),
+        statement.as_millis().max(1),
+        lock.as_millis().max(1),
     )
-}
-
-fn is_this_host(host: &Host) -> bool {
-    match host {
-        Host::Unix(_) => true,
-        Host::Tcp(name) => {
-            let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-            name == "localhost" || address.is_ok_and(|address| address.is_loopback())
-        }
-    }
-}
-
-fn tls_config(options: &PostgresOptions) -> Result<ClientConfig, InvalidOptions> {
-    let authorities = match &options.tls_ca_file {
-        Some(path) => CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| InvalidOptions::Authorities(error.into()))?,
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    let mut roots = RootCertStore::empty();
-    let (trusted, _) = roots.add_parsable_certificates(authorities);
-    if trusted == 0 {
-        return Err(InvalidOptions::Authorities("it holds no certificate".into()));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| InvalidOptions::Authorities(error.into()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 impl Manager for Connector {
@@ -191,12 +154,12 @@ impl Manager for Connector {
     type Error = ConnectError;
 
     async fn create(&self) -> Result<Connection, ConnectError> {
-        self.connect(self.config.clone()).await
+        self.connect(self.hosts.in_order(), self.connect_timeout).await
     }
 
-    /// Costs no round trip: a connection that timed out never comes back here, one that broke is marked.
+    /// Costs no round trip: a connection that timed out never comes back here, and one that broke has no task.
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<ConnectError> {
-        if connection.closed.load(Ordering::Acquire) {
+        if connection.line.0.is_finished() {
             return Err(RecycleError::message("the connection was closed"));
         }
         Ok(())
@@ -210,25 +173,8 @@ pub(crate) enum ConnectError {
     Connect(#[source] tokio_postgres::Error),
     #[error("setting the connection up failed")]
     Setup(#[source] diesel::ConnectionError),
+    #[error("no session in time")]
+    TimedOut,
     #[error("connecting was cut short")]
     Cancelled,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_loopback_and_sockets_are_this_host() {
-        let local = |url: &str| {
-            let config = Config::from_str(url).expect("valid");
-            config.get_hosts().iter().all(is_this_host)
-        };
-        for url in ["postgres://localhost/x", "postgres://127.0.0.1/x", "postgres://[::1]/x", "host=/run/postgresql"] {
-            assert!(local(url), "{url}");
-        }
-        for url in ["postgres://db.example.com/x", "postgres://10.0.0.1/x", "postgres://localhost,db/x"] {
-            assert!(!local(url), "{url}");
-        }
-    }
 }

@@ -6,7 +6,9 @@ use domain::ports::{RepositoryError, RepositoryErrorKind};
 /// Whether an unanswered statement may have changed something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
+    /// It cannot have.
     Read,
+    /// It can, now or later.
     Write,
 }
 

@@ -13,21 +13,24 @@ mod change;
 mod claim;
 mod connection;
 mod error;
+mod hosts;
 mod links;
 mod list;
 mod migrate;
+mod options;
 mod rows;
 mod schema;
 mod session;
 
 use async_trait::async_trait;
 use deadpool::{Runtime, managed::Pool};
-use diesel_async::SimpleAsyncConnection;
-use domain::ports::{Ping, RepositoryError};
+use diesel::{dsl::sql, select, sql_types::Text};
+use diesel_async::RunQueryDsl;
+use domain::ports::{Ping, RepositoryError, RepositoryErrorKind};
 use tokio::runtime::Handle;
 
-pub use connection::{InvalidOptions, PostgresOptions, TlsPolicy};
 pub use migrate::MigrationStatus;
+pub use options::{InvalidOptions, PostgresOptions, TlsPolicy, check_authorities, check_url};
 
 use crate::{
     connection::Connector,
@@ -62,11 +65,16 @@ impl PostgresStore {
 
 #[async_trait]
 impl Ping for PostgresStore {
-    /// Asks the server something only a working session can answer.
+    /// Asks the server whether it takes writes: a standby answers every read, and is no store.
     async fn ping(&self) -> Result<(), RepositoryError> {
-        let mut session = self.sessions.open("pinging the store").await?;
+        const DOING: &str = "pinging the store";
+        let mut session = self.sessions.open(DOING).await?;
         let deadline = session.deadline();
-        let answer = until(deadline, session.connection().batch_execute("SELECT 1")).await;
-        session.close(Effect::Read, answer)
+        let question = select(sql::<Text>("current_setting('transaction_read_only')"));
+        let answer = until(deadline, question.get_result::<String>(session.connection())).await;
+        match session.close(Effect::Read, answer)?.as_str() {
+            "off" => Ok(()),
+            _ => Err(RepositoryError::new(RepositoryErrorKind::Unavailable, DOING).caused_by("it is read-only")),
+        }
     }
 }

@@ -11,6 +11,7 @@ use domain::{
     link::{Generation, Link},
     ports::{Applied, Claims, LinkRepository, LinkResolver, ListQuery, RepositoryError},
 };
+use futures_util::{StreamExt, stream::FuturesOrdered};
 
 use crate::{
     PostgresStore, answers, change,
@@ -19,7 +20,7 @@ use crate::{
     list,
     rows::{EventRow, LinkRow, ResolutionRow},
     schema::{link_events, links},
-    session::until,
+    session::{Progress, until},
 };
 
 #[async_trait]
@@ -45,11 +46,14 @@ impl LinkRepository for PostgresStore {
         const DOING: &str = "claiming links";
         let mut session = self.sessions.open(DOING).await?;
         let deadline = session.deadline();
-        let connection = session.connection();
+        let (connection, progress) = (session.connection(), Progress::default());
         let outcome = match (candidates, once) {
-            // One statement is a transaction of its own.
-            ([candidate], None) => until(deadline, claim_one(connection, candidate)).await,
-            _ => until(deadline, claim_all(connection, candidates, once)).await,
+            // One statement is a transaction of its own, committed when the server is done with it.
+            ([candidate], None) => {
+                progress.commits();
+                until(deadline, claim_one(connection, candidate)).await
+            }
+            _ => until(deadline, claim_all(connection, &progress, candidates, once)).await,
         };
         let outcome = outcome.map(|result| match result {
             Err(ClaimError::Diesel(error)) if is_code_collision(&error) => Ok(Ok(Claims::CodeCollision)),
@@ -57,7 +61,7 @@ impl LinkRepository for PostgresStore {
             Err(ClaimError::Corrupt(error)) => Ok(Err(error)),
             Ok(claims) => Ok(Ok(claims)),
         });
-        session.close(Effect::Write, outcome)?
+        session.close(progress.effect(), outcome)?
     }
 
     async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
@@ -77,9 +81,10 @@ impl LinkRepository for PostgresStore {
         once: Option<&IdempotentRequest>,
     ) -> Result<Applied, RepositoryError> {
         let mut session = self.sessions.open("changing a link").await?;
-        let deadline = session.deadline();
-        let applied = until(deadline, change::apply(session.connection(), change, provenance, once)).await;
-        session.close(Effect::Write, applied)
+        let (deadline, progress) = (session.deadline(), Progress::default());
+        let applying = change::apply(session.connection(), &progress, change, provenance, once);
+        let applied = until(deadline, applying).await;
+        session.close(progress.effect(), applied)
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError> {
@@ -129,13 +134,18 @@ fn into_claim(settled: Settled) -> Result<Claim, ClaimError> {
     settled.into_claim(|row| row.into_link("claiming links")).map_err(ClaimError::Corrupt)
 }
 
-async fn claim_one(connection: &mut AsyncPgConnection, candidate: &Candidate) -> Result<Claims, ClaimError> {
+async fn claim_one(connection: &AsyncPgConnection, candidate: &Candidate) -> Result<Claims, ClaimError> {
     let settled = claim::settle(connection, candidate).await?;
     Ok(Claims::Settled(vec![into_claim(settled)?]))
 }
 
+/// Statements of one transaction that are under way at the same time: a batch then costs a round trip for each so
+/// many, not for each claim. The server executes them one after the other, in the order they were sent.
+const PIPELINED: usize = 64;
+
 async fn claim_all(
     connection: &mut AsyncPgConnection,
+    progress: &Progress,
     candidates: &[Candidate],
     once: Option<&IdempotentRequest>,
 ) -> Result<Claims, ClaimError> {
@@ -147,13 +157,20 @@ async fn claim_all(
                 return Ok(Claims::Repeated(before));
             }
             let mut claims: Vec<_> = candidates.iter().map(|_| Claim::AliasTaken).collect();
-            for index in lock_order(candidates) {
-                let settled = claim::settle(connection, &candidates[index]).await?;
-                claims[index] = into_claim(settled)?;
+            for some in lock_order(candidates).chunks(PIPELINED) {
+                let mut under_way = FuturesOrdered::new();
+                for index in some {
+                    under_way.push_back(claim::settle(connection, &candidates[*index]));
+                }
+                for index in some {
+                    let settled = under_way.next().await.expect("one for each candidate");
+                    claims[*index] = into_claim(settled?)?;
+                }
             }
             if let Some(request) = once {
                 answers::finish(connection, request, &RecordedAnswer::Claims(claims.clone())).await?;
             }
+            progress.commits();
             Ok(Claims::Settled(claims))
         })
         .await

@@ -80,11 +80,12 @@ impl PostgresStore {
             RepositoryError::new(RepositoryErrorKind::Unavailable, doing).caused_by(error)
         };
         let connector = self.sessions.connector();
-        let mut connection = connector.connect_unbounded().await.map_err(|error| unavailable(error.into()))?;
+        let connection = connector.connect_for_migrations().await.map_err(|error| unavailable(error.into()))?;
+        let (mut session, _line) = connection.into_parts();
         // Ends with the connection; waiting is bounded by lock_timeout.
         let lock = format!("SELECT pg_advisory_lock({LOCK})");
-        connection.batch_execute(&lock).await.map_err(|error| unavailable(error.into()))?;
-        let mut harness = AsyncMigrationHarness::new(connection);
+        session.batch_execute(&lock).await.map_err(|error| unavailable(error.into()))?;
+        let mut harness = AsyncMigrationHarness::new(session);
         work(&mut harness).map_err(|error| RepositoryError::new(RepositoryErrorKind::Internal, doing).caused_by(error))
     }
 }

@@ -1,6 +1,9 @@
 //! Sessions: one connection for one call, given back only when it is known to be healthy.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use deadpool::managed::{Object, Pool};
 use diesel::QueryResult;
@@ -78,6 +81,24 @@ impl Drop for Session {
         if let Some(connection) = self.connection.take() {
             drop(Object::take(connection));
         }
+    }
+}
+
+/// How far a transaction has come. Its COMMIT is sent only after every statement before it was answered in time, so
+/// until then nothing can have changed, and nothing will: a server that executes a late statement finds the
+/// connection closed behind it, and rolls back.
+#[derive(Default)]
+pub(crate) struct Progress(AtomicBool);
+
+impl Progress {
+    /// Every statement is answered; the COMMIT comes next.
+    pub(crate) fn commits(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// What an answer that does not come means now.
+    pub(crate) fn effect(&self) -> Effect {
+        if self.0.load(Ordering::Acquire) { Effect::Write } else { Effect::Read }
     }
 }
 

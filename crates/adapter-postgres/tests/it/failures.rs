@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use adapter_postgres::{InvalidOptions, PostgresOptions, PostgresStore};
+use adapter_postgres::{InvalidOptions, PostgresOptions, PostgresStore, check_url};
 use domain::ports::{LinkRepository, LinkResolver, Ping, RepositoryErrorKind};
-use test_support::{PostgresServer, ServerOptions};
+use test_support::{
+    PostgresServer, ServerOptions,
+    contract::{Subject, a_link},
+};
 
 use crate::{fresh, options, store};
 
@@ -72,6 +75,110 @@ async fn a_late_write_is_told_as_unknown_never_as_failed() {
     assert_eq!(error.kind(), RepositoryErrorKind::Indeterminate);
 }
 
+/// Open TCP connections of this process to that port, as the kernel lists them.
+fn connections_to(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("Linux lists its connections");
+    let (remote, established) = (format!(":{port:04X}"), "01");
+    let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    fields.filter(|fields| fields[2].ends_with(&remote) && fields[3] == established).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_server_collects_no_connections() {
+    let server = PostgresServer::start(ServerOptions::default());
+    let database = server.create_database();
+    let store = store(&PostgresOptions {
+        connect_timeout: Duration::from_millis(100),
+        pool_timeout: Duration::from_millis(150),
+        statement_timeout: Duration::from_millis(100),
+        ..options(&database.url())
+    });
+    while store.ping().await.is_err() {}
+    server.freeze();
+    // The first one breaks off in a statement, those after it in an attempt to connect.
+    for _ in 0..20 {
+        store.resolve(&code()).await.expect_err("nobody answers");
+    }
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while connections_to(server.port()) > 0 {
+        assert!(Instant::now() < deadline, "{} connections are left", connections_to(server.port()));
+        tokio::task::yield_now().await;
+    }
+    server.thaw();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_does_not_answer_costs_its_own_bound_only() {
+    let (frozen, server) =
+        (PostgresServer::start(ServerOptions::default()), PostgresServer::start(ServerOptions::default()));
+    let url = format!("postgres://signpost@127.0.0.1:{},127.0.0.1:{}/postgres", frozen.port(), server.port());
+    let store = store(&PostgresOptions { connect_timeout: Duration::from_millis(500), ..options(&url) });
+    frozen.freeze();
+    store.ping().await.expect("the second host answers");
+    frozen.thaw();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_timed_out_does_not_come_true_later() {
+    use domain::{history::Provenance, lifecycle, ports::Applied};
+    let server = PostgresServer::start(ServerOptions::default());
+    let database = server.create_database();
+    let store = std::sync::Arc::new(store(&PostgresOptions {
+        pool_timeout: Duration::from_secs(5),
+        ..impatient(&database.url())
+    }));
+    store.migrate().await.expect("an empty database takes every migration");
+    let subject = Subject::over(store.clone(), 7);
+    let link = subject.given(&a_link()).await;
+    let now = link.created_at;
+    let lifecycle::Step::Changed(change) = lifecycle::delete(&link, now) else { panic!("it is active") };
+    let provenance =
+        Provenance { actor: domain::history::Actor::System, request_id: "late".parse().expect("valid"), at: now };
+
+    // Somebody holds the row, so that the change is with the server when that freezes.
+    let lock = format!("SELECT 1 FROM links WHERE code = '{}' FOR UPDATE; SELECT pg_sleep(0.4)", link.code);
+    let holder = database.clone();
+    let holding = std::thread::spawn(move || holder.sql(&lock));
+    let waits = |what: &str| database.sql(what).as_deref() == Ok("1");
+    while !waits("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") {}
+    let applying = tokio::spawn({
+        let (store, change, provenance) = (store.clone(), change.clone(), provenance.clone());
+        async move { store.apply(&change, &provenance, None).await }
+    });
+    while !waits("SELECT count(*) FROM pg_locks WHERE NOT granted") {
+        tokio::task::yield_now().await;
+    }
+    server.freeze();
+    let error = applying.await.expect("no panic").expect_err("nobody answers");
+    assert_eq!(error.kind(), RepositoryErrorKind::Unavailable, "its COMMIT was never sent");
+    server.thaw();
+    holding.join().expect("no panic").expect("it holds the row as long as it wants");
+
+    // A change that waits for the same row comes after it.
+    let applied = store.apply(&change, &provenance, None).await.expect("the server answers again");
+    assert_eq!(applied, Applied::Done, "the late one left everything as it was");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_no_writes_is_not_well() {
+    let (store, database) = fresh().await;
+    store.ping().await.expect("it takes writes");
+    let name = database.sql("SELECT current_database()").expect("it has a name");
+    database.sql(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).expect("we own it");
+    let later = crate::store(&options(&database.socket_url()));
+    let error = later.ping().await.expect_err("it is read-only, as a standby is");
+    assert_eq!(error.kind(), RepositoryErrorKind::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrations_keep_the_options_of_the_url() {
+    let database = crate::empty_database();
+    database.sql("CREATE SCHEMA elsewhere").expect("a new database takes schemas");
+    let url = format!("{}&options=-c%20search_path%3Delsewhere", database.socket_url());
+    store(&options(&url)).migrate().await.expect("the schema takes every migration");
+    assert_eq!(database.sql("SELECT to_regclass('elsewhere.links') IS NOT NULL"), Ok("t".to_owned()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_without_its_schema_is_unavailable() {
     let database = crate::empty_database();
@@ -93,14 +200,20 @@ async fn a_corrupt_row_is_told_from_a_missing_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_url_that_is_none_is_refused_without_showing_it() {
-    let options = options("postgres://user:hunter2@host:notaport/db");
-    let refused = PostgresStore::new(&options, tokio::runtime::Handle::current()).expect_err("no port");
-    assert!(matches!(refused, InvalidOptions::Url(_)));
-    let mut chain = format!("{refused} {refused:?} {options:?}");
-    let mut cause = std::error::Error::source(&refused);
-    while let Some(error) = cause {
-        chain += &error.to_string();
-        cause = error.source();
+    for url in [
+        "postgres://user:hunter2@host:notaport/db",
+        "postgres://user:x@y?hunter2@host/db",
+        "postgres://user:hunter2@host/db?hunter2=1",
+    ] {
+        let options = options(url);
+        let refused = PostgresStore::new(&options, tokio::runtime::Handle::current()).expect_err("it is none");
+        assert!(matches!(refused, InvalidOptions::Url) && check_url(url).is_err());
+        let mut chain = format!("{refused} {refused:?} {options:?}");
+        let mut cause = std::error::Error::source(&refused);
+        while let Some(error) = cause {
+            chain += &error.to_string();
+            cause = error.source();
+        }
+        assert!(!chain.contains("hunter2"), "{chain}");
     }
-    assert!(!chain.contains("hunter2"), "{chain}");
 }

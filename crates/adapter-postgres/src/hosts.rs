@@ -1,0 +1,187 @@
+//! Hosts: where PostgreSQL may be. Each is tried on its own, so that one which does not answer costs its own
+//! bound and no more.
+
+use std::{
+    cmp::max,
+    net::IpAddr,
+    str::FromStr,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use tokio_postgres::{
+    Config,
+    config::{Host, LoadBalanceHosts},
+};
+
+use crate::options::InvalidOptions;
+
+/// One configuration for each host of a URL.
+pub(crate) struct Hosts {
+    hosts: Vec<Config>,
+    /// Begin with another one each time (`load_balance_hosts=random`).
+    balanced: bool,
+    turn: AtomicUsize,
+}
+
+impl Hosts {
+    pub(crate) fn parse(url: &str) -> Result<Self, InvalidOptions> {
+        let config = Config::from_str(url).map_err(|_| InvalidOptions::Url)?;
+        let (names, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+        let count = max(names.len(), addresses.len());
+        let fits = |given: usize| given == 0 || given == count;
+        if count == 0 || !fits(names.len()) || !fits(addresses.len()) || !(fits(ports.len()) || ports.len() == 1) {
+            return Err(InvalidOptions::Url);
+        }
+        let one = |index: usize| {
+            let mut host = without_hosts(&config);
+            match names.get(index) {
+                Some(Host::Tcp(name)) => {
+                    host.host(name);
+                }
+                Some(Host::Unix(path)) => {
+                    host.host_path(path);
+                }
+                None => {}
+            }
+            if let Some(address) = addresses.get(index) {
+                host.hostaddr(*address);
+            }
+            if let Some(port) = ports.get(index).or(ports.first()) {
+                host.port(*port);
+            }
+            host
+        };
+        let balanced = config.get_load_balance_hosts() == LoadBalanceHosts::Random;
+        Ok(Self { hosts: (0..count).map(one).collect(), balanced, turn: AtomicUsize::new(0) })
+    }
+
+    /// Whether every host is this machine.
+    pub(crate) fn are_local(&self) -> bool {
+        self.hosts.iter().all(is_local)
+    }
+
+    pub(crate) fn each(&mut self, set: impl Fn(&mut Config)) {
+        self.hosts.iter_mut().for_each(set);
+    }
+
+    /// The hosts in the order in which to try them now.
+    pub(crate) fn in_order(&self) -> Vec<Config> {
+        let mut hosts = self.hosts.clone();
+        if self.balanced {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % hosts.len();
+            hosts.rotate_left(turn);
+        }
+        hosts
+    }
+}
+
+/// All that the URL says besides where.
+fn without_hosts(given: &Config) -> Config {
+    let mut config = Config::new();
+    if let Some(user) = given.get_user() {
+        config.user(user);
+    }
+    if let Some(password) = given.get_password() {
+        config.password(password);
+    }
+    if let Some(database) = given.get_dbname() {
+        config.dbname(database);
+    }
+    if let Some(options) = given.get_options() {
+        config.options(options);
+    }
+    config
+        .ssl_negotiation(given.get_ssl_negotiation())
+        .target_session_attrs(given.get_target_session_attrs())
+        .channel_binding(given.get_channel_binding())
+        .load_balance_hosts(given.get_load_balance_hosts());
+    config
+}
+
+/// Where the bytes go decides, and that is the address if both are given.
+fn is_local(config: &Config) -> bool {
+    let named_here = |host: &Host| match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
+            name == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        }
+    };
+    match config.get_hostaddrs() {
+        [] => config.get_hosts().iter().all(named_here),
+        addresses => addresses.iter().all(IpAddr::is_loopback),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(url: &str) -> Hosts {
+        Hosts::parse(url).expect("valid")
+    }
+
+    #[test]
+    fn only_loopback_and_sockets_are_this_host() {
+        for url in [
+            "postgres://localhost/x",
+            "postgres://127.0.0.1/x",
+            "postgres://[::1]/x",
+            "postgres://localhost,[::1]/x",
+            "host=/run/postgresql",
+            "postgres://db.example.com/x?hostaddr=127.0.0.1",
+        ] {
+            assert!(hosts(url).are_local(), "{url}");
+        }
+        for url in [
+            "postgres://db.example.com/x",
+            "postgres://10.0.0.1/x",
+            "postgres://localhost,db/x",
+            "postgres://localhost/x?hostaddr=203.0.113.5",
+        ] {
+            assert!(!hosts(url).are_local(), "{url}");
+        }
+    }
+
+    #[test]
+    fn each_host_keeps_all_that_the_url_says() {
+        let url = "postgres://u:p@one:1,two:2/db?options=-c%20x%3D1&target_session_attrs=read-write\
+                   &channel_binding=require";
+        let given = Config::from_str(url).expect("valid");
+        let hosts = hosts(url).in_order();
+        let places: Vec<_> = hosts.iter().map(|host| (host.get_hosts().to_vec(), host.get_ports().to_vec())).collect();
+        let place = |name: &str, port| (vec![Host::Tcp(name.to_owned())], vec![port]);
+        assert_eq!(places, [place("one", 1), place("two", 2)]);
+        for host in hosts {
+            assert_eq!(host.get_user(), given.get_user());
+            assert_eq!(host.get_password(), given.get_password());
+            assert_eq!(host.get_dbname(), given.get_dbname());
+            assert_eq!(host.get_options(), given.get_options());
+            assert_eq!(host.get_target_session_attrs(), given.get_target_session_attrs());
+            assert_eq!(host.get_channel_binding(), given.get_channel_binding());
+        }
+    }
+
+    #[test]
+    fn hosts_that_share_the_load_take_turns() {
+        let fixed = hosts("postgres://one,two/x");
+        assert_eq!(fixed.in_order(), fixed.in_order());
+        let balanced = hosts("postgres://one,two/x?load_balance_hosts=random");
+        let (first, second) = (balanced.in_order(), balanced.in_order());
+        assert_ne!(first, second);
+        assert_eq!(balanced.in_order(), first);
+    }
+
+    #[test]
+    fn hosts_addresses_and_ports_have_to_match() {
+        for url in [
+            "postgres:///x",
+            "postgres://one,two/x?hostaddr=127.0.0.1",
+            "host=one,two,three port=1,2",
+            "postgres://one/x?no_such_option=1",
+        ] {
+            assert!(Hosts::parse(url).is_err(), "{url}");
+        }
+        assert!(Hosts::parse("host=one,two port=1").is_ok());
+    }
+}
