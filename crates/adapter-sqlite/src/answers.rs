@@ -14,13 +14,13 @@ use crate::{SqliteStore, error::corrupt, rows::moment, schema::idempotency_keys}
 impl IdempotencyRepository for SqliteStore {
     async fn recall(&self, request: &IdempotentRequest) -> Result<Option<Repeated>, RepositoryError> {
         let request = request.clone();
-        self.threads.read("recalling an answer", move |connection| known_answer(connection, &request)).await
+        self.threads.look_up("recalling an answer", move |connection| known_answer(connection, &request)).await
     }
 
     async fn answered_at(&self, request: &IdempotentRequest) -> Result<Option<Timestamp>, RepositoryError> {
         let request = request.clone();
         self.threads
-            .read("recalling when a request was answered", move |connection| {
+            .look_up("recalling when a request was answered", move |connection| {
                 let micros: Option<i64> = idempotency_keys::table
                     .find((request.actor.to_string(), request.key.as_str()))
                     .filter(idempotency_keys::recorded_at.gt(request.forgotten_before().unix_micros()))

@@ -55,7 +55,7 @@ impl ApiKeyRepository for SqliteStore {
     async fn find(&self, id: &KeyId) -> Result<Option<StoredKey>, RepositoryError> {
         let id = id.clone();
         self.threads
-            .read("finding an API key", move |connection| {
+            .look_up("finding an API key", move |connection| {
                 let query = api_keys::table.find(id.as_str()).select(KeyRow::as_select());
                 query.first(connection).optional()?.map(KeyRow::into_key).transpose()
             })
@@ -65,7 +65,7 @@ impl ApiKeyRepository for SqliteStore {
     async fn list(&self, after: Option<&KeyPosition>, limit: u32) -> Result<Vec<ApiKey>, RepositoryError> {
         let after = after.cloned();
         self.threads
-            .read("listing API keys", move |connection| {
+            .scan("listing API keys", move |connection| {
                 let mut query = api_keys::table
                     .order((api_keys::created_at.desc(), api_keys::id.desc()))
                     .limit(i64::from(limit))

@@ -1,6 +1,6 @@
 //! Signpost's embedded default store: links, histories, recorded answers and API keys in one SQLite file.
 //!
-//! SQLite is compiled in. It runs on its own threads (one writer with group commit, a few readers), in WAL
+//! SQLite is compiled in. It runs on its own threads (one writer with group commit, a few readers, others for long reads), in WAL
 //! mode with `synchronous=FULL`: what is acknowledged survives a power loss.
 //!
 //! To change the schema: 1. add a migration of the same name under `migrations/postgres` and
@@ -25,10 +25,12 @@ use domain::ports::{Ping, RepositoryError};
 
 pub use migrate::MigrationStatus;
 
-use crate::threads::Threads;
+use crate::threads::{Connections, Threads};
 
-/// Connections that read at the same time.
-const READERS: usize = 4;
+/// Connections for reads that find their rows through an index: redirects above all.
+const LOOKUPS: usize = 4;
+/// Connections for reads that may have to look at every row.
+const SCANS: usize = 2;
 
 /// Where the database is. Nothing is opened before it is asked to.
 #[derive(Clone, Debug)]
@@ -47,14 +49,18 @@ impl SqliteFile {
         // Shorter than a call may take: another process that writes for longer makes us unavailable, not unsure.
         let busy = format!("PRAGMA busy_timeout = {}", (patience * 3 / 4).as_millis());
         writer.batch_execute(&busy).map_err(OpenError::Setup)?;
-        let mut readers = Vec::with_capacity(READERS);
-        for _ in 0..READERS {
+        let connections = Connections { writer, lookups: self.readers(LOOKUPS)?, scans: self.readers(SCANS)? };
+        let threads = Threads::start(connections, patience).map_err(OpenError::Threads)?;
+        Ok(SqliteStore { threads })
+    }
+
+    fn readers(&self, count: usize) -> Result<Vec<SqliteConnection>, OpenError> {
+        let reader = |_| {
             let mut reader = self.connect()?;
             reader.batch_execute("PRAGMA query_only = ON").map_err(OpenError::Setup)?;
-            readers.push(reader);
-        }
-        let threads = Threads::start(writer, readers, patience).map_err(OpenError::Threads)?;
-        Ok(SqliteStore { threads })
+            Ok(reader)
+        };
+        (0..count).map(reader).collect()
     }
 
     /// Makes the file, for its owner only: it holds other people's URLs.

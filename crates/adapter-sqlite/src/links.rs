@@ -23,7 +23,7 @@ impl LinkResolver for SqliteStore {
     async fn resolve(&self, code: &Code) -> Result<Option<Resolution>, RepositoryError> {
         let code = code.clone();
         self.threads
-            .read("resolving a code", move |connection| {
+            .look_up("resolving a code", move |connection| {
                 let query = links::table.filter(links::code.eq(code.as_str())).select(ResolutionRow::as_select());
                 query.first(connection).optional()?.map(ResolutionRow::into_resolution).transpose()
             })
@@ -42,7 +42,7 @@ impl LinkRepository for SqliteStore {
         // A claim that changes nothing need not wait for the writer.
         if let ([candidate], None) = (candidates, once) {
             let candidate = candidate.clone();
-            let known = self.threads.read(DOING, move |connection| claim::unchanged_by(connection, &candidate)).await?;
+            let known = self.threads.look_up(DOING, move |connection| claim::unchanged_by(connection, &candidate)).await?;
             if let Some(claim) = known {
                 return Ok(Claims::Settled(vec![claim]));
             }
@@ -54,7 +54,7 @@ impl LinkRepository for SqliteStore {
 
     async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
         let code = code.clone();
-        self.threads.read("finding a link", move |connection| by_code(connection, &code)).await
+        self.threads.look_up("finding a link", move |connection| by_code(connection, &code)).await
     }
 
     async fn apply(
@@ -72,7 +72,7 @@ impl LinkRepository for SqliteStore {
     async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError> {
         let query = query.clone();
         self.threads
-            .read("listing links", move |connection| {
+            .scan("listing links", move |connection| {
                 let rows: Vec<LinkRow> = list::statement(&query).load(connection)?;
                 rows.into_iter().map(LinkRow::into_link).collect()
             })
@@ -87,7 +87,7 @@ impl LinkRepository for SqliteStore {
     ) -> Result<Vec<LinkEvent>, RepositoryError> {
         let code = code.clone();
         self.threads
-            .read("reading a history", move |connection| {
+            .look_up("reading a history", move |connection| {
                 let rows: Vec<EventRow> = link_events::table
                     .inner_join(links::table)
                     .filter(links::code.eq(code.as_str()))

@@ -1,7 +1,8 @@
 //! Threads: SQLite blocks, so it runs on its own threads; callers wait on a reply.
 //!
 //! One writer, so that nobody ever waits for a lock of ours, with group commit: what is queued when a
-//! transaction begins shares its fsync. Readers have connections of their own that cannot write.
+//! transaction begins shares its fsync. Readers have connections of their own that cannot write, and those which
+//! may have to look at every row are apart: a redirect never waits behind them.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -14,7 +15,7 @@ use diesel::{QueryResult, SqliteConnection, connection::SimpleConnection, result
 use domain::ports::{RepositoryError, RepositoryErrorKind};
 use tokio::{sync::oneshot, time::timeout};
 
-use crate::error::{classify, failed};
+use crate::error::{classify, failed, of_failed_commit};
 
 /// Calls that may wait for a thread. More are turned away at once: they could not be answered in time.
 const QUEUE: usize = 4_096;
@@ -27,9 +28,17 @@ type Read = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
 /// Hands calls to the threads. The threads end when it is dropped.
 pub(crate) struct Threads {
     writes: Sender<Box<dyn Write>>,
-    reads: Sender<Read>,
+    lookups: Sender<Read>,
+    scans: Sender<Read>,
     /// Bound of one call, waiting included.
     patience: Duration,
+}
+
+/// What the threads work on. Only the writer's connection may write.
+pub(crate) struct Connections {
+    pub(crate) writer: SqliteConnection,
+    pub(crate) lookups: Vec<SqliteConnection>,
+    pub(crate) scans: Vec<SqliteConnection>,
 }
 
 /// Why a write is rolled back.
@@ -47,20 +56,14 @@ impl<T> From<Error> for Undo<T> {
 }
 
 impl Threads {
-    /// One writer on `writer`, one reader on each of `readers`.
-    pub(crate) fn start(
-        writer: SqliteConnection,
-        readers: Vec<SqliteConnection>,
-        patience: Duration,
-    ) -> std::io::Result<Self> {
+    /// One thread on each of these connections; a call is bounded by `patience`, waiting included.
+    pub(crate) fn start(connections: Connections, patience: Duration) -> std::io::Result<Self> {
         let (writes, write_queue) = bounded(QUEUE);
-        let (reads, read_queue) = bounded::<Read>(QUEUE);
+        let writer = connections.writer;
         spawn("sqlite-writer", move || run_writer(writer, &write_queue))?;
-        for (index, reader) in readers.into_iter().enumerate() {
-            let queue = read_queue.clone();
-            spawn(&format!("sqlite-reader-{index}"), move || run_reader(reader, &queue))?;
-        }
-        Ok(Self { writes, reads, patience })
+        let lookups = start_readers("sqlite-lookup", connections.lookups)?;
+        let scans = start_readers("sqlite-scan", connections.scans)?;
+        Ok(Self { writes, lookups, scans, patience })
     }
 
     /// Runs `work` in a write transaction. When this returns `Ok`, the change is on disk.
@@ -78,8 +81,25 @@ impl Threads {
         }
     }
 
-    /// Runs `work` on a connection that cannot write.
-    pub(crate) async fn read<T, F>(&self, doing: &'static str, work: F) -> Result<T, RepositoryError>
+    /// Runs `work`, which finds its rows through an index, on a connection that cannot write.
+    pub(crate) async fn look_up<T, F>(&self, doing: &'static str, work: F) -> Result<T, RepositoryError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+    {
+        self.read(&self.lookups, doing, work).await
+    }
+
+    /// The same for `work` that may have to look at every row.
+    pub(crate) async fn scan<T, F>(&self, doing: &'static str, work: F) -> Result<T, RepositoryError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+    {
+        self.read(&self.scans, doing, work).await
+    }
+
+    async fn read<T, F>(&self, queue: &Sender<Read>, doing: &'static str, work: F) -> Result<T, RepositoryError>
     where
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
@@ -92,12 +112,21 @@ impl Threads {
                 let _gone = reply.send(result);
             }
         };
-        self.reads.try_send(Box::new(call)).map_err(|_| overloaded(doing))?;
+        queue.try_send(Box::new(call)).map_err(|_| overloaded(doing))?;
         match timeout(self.patience, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => Err(RepositoryError::new(RepositoryErrorKind::Unavailable, doing)),
         }
     }
+}
+
+fn start_readers(name: &str, connections: Vec<SqliteConnection>) -> std::io::Result<Sender<Read>> {
+    let (calls, queue) = bounded::<Read>(QUEUE);
+    for (index, reader) in connections.into_iter().enumerate() {
+        let queue = queue.clone();
+        spawn(&format!("{name}-{index}"), move || run_reader(reader, &queue))?;
+    }
+    Ok(calls)
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
@@ -134,7 +163,7 @@ fn run_writer(mut connection: SqliteConnection, queue: &Receiver<Box<dyn Write>>
 
 /// Runs a group in one transaction, each call in a savepoint of its own.
 fn commit_together(connection: &mut SqliteConnection, group: &mut [Box<dyn Write>]) -> Committed {
-    if let Err(error) = connection.batch_execute("BEGIN IMMEDIATE") {
+    if let Err(error) = begin(connection) {
         return Committed::No(classify(&error), error.to_string());
     }
     for call in group {
@@ -144,8 +173,20 @@ fn commit_together(connection: &mut SqliteConnection, group: &mut [Box<dyn Write
     }
     match connection.batch_execute("COMMIT") {
         Ok(()) => Committed::Yes,
-        Err(error) => rolled_back(connection, &error),
+        Err(error) => match rolled_back(connection, &error) {
+            Committed::No(kind, cause) => Committed::No(of_failed_commit(kind), cause),
+            Committed::Yes => Committed::Yes,
+        },
     }
+}
+
+/// A transaction that could be neither committed nor rolled back would be in the way for ever.
+fn begin(connection: &mut SqliteConnection) -> QueryResult<()> {
+    const BEGIN: &str = "BEGIN IMMEDIATE";
+    connection.batch_execute(BEGIN).or_else(|error| match connection.batch_execute("ROLLBACK") {
+        Ok(()) => connection.batch_execute(BEGIN),
+        Err(_) => Err(error),
+    })
 }
 
 fn run_in_savepoint(connection: &mut SqliteConnection, call: &mut dyn Write) -> QueryResult<()> {
@@ -216,5 +257,68 @@ where
         };
         // A caller that went away needs no answer.
         let _gone = self.reply.send(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use diesel::Connection;
+
+    use super::*;
+
+    fn threads(patience: Duration) -> Threads {
+        let memory = || SqliteConnection::establish(":memory:").expect("memory needs no file");
+        let connections = Connections { writer: memory(), lookups: vec![memory()], scans: vec![memory(), memory()] };
+        Threads::start(connections, patience).expect("threads can be started")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn long_reads_hold_up_no_lookup() {
+        let threads = std::sync::Arc::new(threads(Duration::from_secs(30)));
+        let (mut releases, mut scanning) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            let (release, released) = mpsc::channel::<()>();
+            let (begin, begun) = oneshot::channel();
+            let threads = threads.clone();
+            scanning.push(tokio::spawn(async move {
+                threads
+                    .scan("scanning", move |_| {
+                        begin.send(()).expect("the test waits for it");
+                        released.recv().expect("the test ends it");
+                        Ok(())
+                    })
+                    .await
+            }));
+            begun.await.expect("it begins");
+            releases.push(release);
+        }
+        assert_eq!(threads.look_up("looking up", |_| Ok(7)).await.ok(), Some(7));
+        for release in releases {
+            release.send(()).expect("it waits");
+        }
+        for scan in scanning {
+            scan.await.expect("no panic").expect("it ends");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_call_that_panics_fails_alone() {
+        let threads = threads(Duration::from_secs(30));
+        let panicked: Result<(), _> = threads.look_up("panicking", |_| panic!("on purpose")).await;
+        assert_eq!(panicked.map_err(|error| error.kind()), Err(RepositoryErrorKind::Internal));
+        assert_eq!(threads.look_up("looking up", |_| Ok(7)).await.ok(), Some(7));
+        let panicked: Result<(), _> = threads.write("panicking", |_| panic!("on purpose")).await;
+        assert_eq!(panicked.map_err(|error| error.kind()), Err(RepositoryErrorKind::Internal));
+        assert_eq!(threads.write("writing", |_| Ok(7)).await.ok(), Some(7));
+    }
+
+    #[test]
+    fn a_transaction_that_was_left_open_is_not_in_the_way() {
+        let mut connection = SqliteConnection::establish(":memory:").expect("memory needs no file");
+        connection.batch_execute("BEGIN").expect("nothing is open");
+        begin(&mut connection).expect("it is rolled back first");
+        connection.batch_execute("COMMIT").expect("one is open");
     }
 }
