@@ -22,13 +22,13 @@ test *arguments:
     eval "$exports"
     cargo test --workspace --locked "$@"
 
-# The races and crashes of the tests as often as they were promised: some minutes
+# The races, crashes and long lists of the tests as often and as long as they were promised: many minutes
 soak:
     #!/usr/bin/env bash
     set -euo pipefail
     exports=$(.ci/provision)
     eval "$exports"
-    SIGNPOST_TEST_SOAK=1 cargo test --package app --test it --locked -- races crashes
+    SIGNPOST_TEST_SOAK=1 cargo test --package app --test it --locked -- races crashes deep_page a_walk
 
 # Format the code
 fmt:

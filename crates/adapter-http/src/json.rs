@@ -78,6 +78,10 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
+/// Most problems that are named of one body: a caller learns nothing from the rest, and a megabyte of unknown
+/// fields would be answered by many.
+pub(crate) const MOST_PROBLEMS: usize = 100;
+
 /// The fields of one object, taken one by one; what is wrong is collected.
 #[derive(Debug)]
 pub(crate) struct Fields {
@@ -143,10 +147,12 @@ impl Fields {
 
     /// Records what is wrong with a field.
     pub(crate) fn fault(&mut self, name: &str, code: &'static str, detail: &str) {
-        self.problems.push(field_problem(pointer(&self.at, name), code, detail));
+        if self.problems.len() < MOST_PROBLEMS {
+            self.problems.push(field_problem(pointer(&self.at, name), code, detail));
+        }
     }
 
-    /// What is left is unknown. Everything that is wrong, in one list.
+    /// What is left is unknown. Everything that is wrong, in one list, or the first [`MOST_PROBLEMS`] of it.
     pub(crate) fn finish(mut self) -> Vec<FieldProblem> {
         for (name, _) in std::mem::take(&mut self.fields) {
             self.fault(&name, "unknown-field", "is not a field of this body");
@@ -246,6 +252,12 @@ mod tests {
         assert_eq!(fields.patch("b", string), Some(Some("x".to_owned())));
         assert_eq!(fields.patch("c", string), None);
         assert!(fields.finish().is_empty());
+    }
+
+    #[test]
+    fn only_so_many_problems_are_named() {
+        let text = (0..150).map(|n| format!("\"f{n}\":0")).collect::<Vec<_>>().join(",");
+        assert_eq!(fields(&format!("{{{text}}}")).finish().len(), MOST_PROBLEMS);
     }
 
     #[test]

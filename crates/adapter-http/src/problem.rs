@@ -17,6 +17,8 @@ use domain::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::json::MOST_PROBLEMS;
+
 /// The media type of problems.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -283,9 +285,12 @@ impl Problem {
         Self { kind, detail: None, fields: Vec::new(), headers, cause: None }
     }
 
-    /// One or more wrong fields.
-    pub fn invalid(fields: Vec<FieldProblem>) -> Self {
-        Self { fields, ..Self::new(ProblemKind::ValidationFailed) }
+    /// One or more wrong fields, of which the first [`MOST_PROBLEMS`] are named.
+    pub fn invalid(mut fields: Vec<FieldProblem>) -> Self {
+        let detail = (fields.len() >= MOST_PROBLEMS)
+            .then(|| format!("Many fields are wrong; `errors` names the first {MOST_PROBLEMS}."));
+        fields.truncate(MOST_PROBLEMS);
+        Self { fields, detail, ..Self::new(ProblemKind::ValidationFailed) }
     }
 
     /// Which kind it is.

@@ -20,7 +20,10 @@ mod threads;
 use std::{error::Error, fs, io, os::unix::fs::OpenOptionsExt, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
-use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
+use diesel::{
+    Connection, QueryableByName, RunQueryDsl, SqliteConnection, connection::SimpleConnection, sql_query,
+    sql_types::Text,
+};
 use domain::ports::{Ping, RepositoryError};
 
 pub use migrate::MigrationStatus;
@@ -61,6 +64,20 @@ impl SqliteFile {
             Ok(reader)
         };
         (0..count).map(reader).collect()
+    }
+
+    /// Reads the whole file and says what is damaged; nothing if it is sound. Others may go on using it.
+    pub fn damage(&self) -> Result<Vec<String>, OpenError> {
+        #[derive(QueryableByName)]
+        struct Finding {
+            #[diesel(sql_type = Text)]
+            integrity_check: String,
+        }
+        let mut connection = self.connect()?;
+        let findings: Vec<Finding> =
+            sql_query("PRAGMA integrity_check").load(&mut connection).map_err(OpenError::Setup)?;
+        let texts = findings.into_iter().map(|finding| finding.integrity_check);
+        Ok(texts.filter(|text| text != "ok").collect())
     }
 
     /// Makes the file, for its owner only: it holds other people's URLs.

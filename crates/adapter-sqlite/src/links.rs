@@ -42,7 +42,8 @@ impl LinkRepository for SqliteStore {
         // A claim that changes nothing need not wait for the writer.
         if let ([candidate], None) = (candidates, once) {
             let candidate = candidate.clone();
-            let known = self.threads.look_up(DOING, move |connection| claim::unchanged_by(connection, &candidate)).await?;
+            let known =
+                self.threads.look_up(DOING, move |connection| claim::unchanged_by(connection, &candidate)).await?;
             if let Some(claim) = known {
                 return Ok(Claims::Settled(vec![claim]));
             }

@@ -78,6 +78,8 @@ pub(crate) enum Command {
     },
     /// Check the configuration and show every setting with where it comes from; secrets are not shown
     CheckConfig,
+    /// Check what is stored: on SQLite the whole file, on PostgreSQL that it takes writes; and the schema on both
+    CheckStore,
     /// Make, list and revoke API keys, directly in the store
     Keys {
         #[command(subcommand)]

@@ -33,6 +33,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Serve => run_server(&config)?,
         Command::Migrate { action } => runtime()?.block_on(migrate(&config, action.unwrap_or(MigrateAction::Up)))?,
         Command::CheckConfig => check_config(&config)?,
+        Command::CheckStore => runtime()?.block_on(check_store(&config))?,
         Command::Keys { action } => runtime()?.block_on(keys(&config, action))?,
         Command::Openapi => tell(&adapter_http::openapi_json(&config.public_url))?,
         Command::Health { ready } => return health(&config, ready),
@@ -96,6 +97,17 @@ fn check_config(config: &Config) -> anyhow::Result<()> {
         tell(&format!("{} = {}  # {}", setting.key, setting.value, setting.source))?;
     }
     Ok(())
+}
+
+async fn check_store(config: &Config) -> anyhow::Result<()> {
+    let faults = Backend::of(&config.store, &tokio::runtime::Handle::current())?.faults().await?;
+    for fault in &faults {
+        tell(fault)?;
+    }
+    match faults.len() {
+        0 => tell("nothing is wrong"),
+        count => bail!("{count} findings about {}", config.store.location),
+    }
 }
 
 async fn keys(config: &Config, action: KeysAction) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use adapter_http::{Phase, ServerOptions, Settings};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use domain::{
     idempotency::IDEMPOTENCY_WINDOW_SECONDS,
     ports::{Clock, IdempotencyRepository},
@@ -65,8 +65,15 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     let preparing = tokio::spawn(prepare(backend, Arc::clone(&store), config.clone(), phase.clone(), log.clone()));
     let housekeeping = tokio::spawn(keep_house(store.answers.clone(), log.clone()));
 
-    let mut stop = stop;
-    let signal = stop.next().await;
+    let (mut stop, mut serving) = (stop, serving);
+    let signal = tokio::select! {
+        signal = stop.next() => signal,
+        // Nobody told it to stop, and without it nothing is served.
+        ended = &mut serving => {
+            ended.context("the server panicked")??;
+            bail!("the server ended by itself");
+        }
+    };
     phase.begin_draining();
     info!(log, "{} received: draining for {:?}, then finishing; a second signal stops at once", signal, config.http.drain;
         "event.name" => "server.draining");

@@ -92,6 +92,20 @@ impl Backend {
         })
     }
 
+    /// What is wrong with what is stored, or with who stores it; nothing if all is well.
+    pub(crate) async fn faults(&self) -> anyhow::Result<Vec<String>> {
+        let mut faults = match self {
+            Self::Sqlite(file, _) => file.damage()?,
+            Self::Postgres(store) => {
+                store.ping().await?;
+                Vec::new()
+            }
+        };
+        let missing = self.migrations().await?.into_iter().filter(|migration| !migration.applied);
+        faults.extend(missing.map(|migration| format!("migration {} is not applied", migration.name)));
+        Ok(faults)
+    }
+
     /// The store behind its ports.
     pub(crate) fn open(&self) -> anyhow::Result<Store> {
         match self {

@@ -13,7 +13,7 @@ use crate::{
     auth::authenticate,
     body::{BATCH_LIMIT, receive_json},
     context::Effect,
-    json::{Fault, Fields, Json},
+    json::{Fault, Fields, Json, MOST_PROBLEMS},
     problem::{FieldProblem, Problem, ProblemBody, ProblemKind},
     state::State,
 };
@@ -85,14 +85,17 @@ pub(crate) async fn claim_batch(
     let context = &caller.context;
     let body = receive_json(&request, payload, BATCH_LIMIT, state.settings.body_timeout).await?;
     let items = items(body.json).map_err(Problem::invalid)?;
-    let call = caller.repeatable_call(&request, &body.bytes)?;
-    let moment = context.within_budget(Effect::Read, state.services.links.moment_of(&call)).await?;
+    let asked = caller.repeatable_call(&request, &body.bytes)?;
+    let moment = context.within_budget(Effect::Read, state.services.links.moment_of(&asked)).await?;
     let rules = Rules { targets: &state.settings.targets, now: moment };
     let read: Vec<_> = items
         .into_iter()
         .enumerate()
         .map(|(index, json)| fields::claim(json, &format!("/links/{index}"), rules))
         .collect();
+    // Which items are refused depends on the rules of today too: under others an answer of then holds other claims.
+    let refused: Vec<u8> = read.iter().map(|claim| u8::from(claim.is_err())).collect();
+    let call = caller.repeatable_call(&request, &[&body.bytes, refused.as_slice()].concat())?;
     let wanted: Vec<ClaimRequest> = read.iter().filter_map(|claim| claim.as_ref().ok().cloned()).collect();
 
     let claims = if wanted.is_empty() {
@@ -106,9 +109,14 @@ pub(crate) async fn claim_batch(
 
     let mut answer = BatchAnswer { summary: BatchSummary::default(), results: Vec::with_capacity(read.len()) };
     let mut claims = claims.iter();
+    let mut room = MOST_PROBLEMS;
     for (index, claim) in read.into_iter().enumerate() {
         let settled = match claim {
-            Err(problems) => Err(Problem::invalid(problems)),
+            Err(mut problems) => {
+                problems.truncate(room.max(1));
+                room = room.saturating_sub(problems.len());
+                Err(Problem::invalid(problems))
+            }
             Ok(_) => Ok(claims.next().ok_or_else(|| Problem::new(ProblemKind::Internal))?),
         };
         let result = result(index, settled, &state, context.request_id.as_str(), rules);

@@ -20,6 +20,17 @@ async fn a_file_that_is_no_database_is_refused() {
 }
 
 #[tokio::test]
+async fn damage_to_the_file_is_found() {
+    let (file, folder) = migrated_file();
+    assert_eq!(file.damage().expect("it opens"), Vec::<String>::new());
+    let mut bytes = fs::read(path(&folder)).expect("it is there");
+    // The header of the second page, which is the root of a table or of an index.
+    bytes[4_096..4_104].fill(0xff);
+    fs::write(path(&folder), bytes).expect("it is ours");
+    assert!(file.damage().map_or(true, |findings| !findings.is_empty()));
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_made_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("file"), "").expect("written");

@@ -94,13 +94,19 @@ pub(super) fn host(text: &str) -> Option<String> {
     (bare && parses).then(|| text.to_owned())
 }
 
-/// What follows `postgres:` is left to the driver, which knows several hosts and all options.
+/// A file of certificates to trust.
+pub(super) fn authorities(text: &str) -> Option<PathBuf> {
+    path(text).filter(|file| adapter_postgres::check_authorities(file).is_ok())
+}
+
+/// What follows `postgres:` is read by the driver, which knows several hosts and all options.
 pub(super) fn store_location(text: &str, data_dir: &Path) -> Option<StoreLocation> {
     if let Some(file) = text.strip_prefix("sqlite:") {
         return sqlite_path(file, data_dir).map(StoreLocation::Sqlite);
     }
-    let rest = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://"))?;
-    (!rest.is_empty()).then(|| StoreLocation::Postgres(Secret::new(text)))
+    let is_postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
+    let is_read = is_postgres && adapter_postgres::check_url(text).is_ok();
+    is_read.then(|| StoreLocation::Postgres(Secret::new(text)))
 }
 
 fn sqlite_path(file: &str, data_dir: &Path) -> Option<PathBuf> {

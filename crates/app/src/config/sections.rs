@@ -67,7 +67,7 @@ impl StoreConfig {
                 "store.tls",
                 choice(&[("auto", TlsPolicy::Auto), ("require", TlsPolicy::Require), ("disable", TlsPolicy::Disable)]),
             ),
-            tls_ca_file: reader.optional("store.tls_ca_file", parse::path),
+            tls_ca_file: reader.optional("store.tls_ca_file", parse::authorities),
             connect_timeout: reader.value("store.connect_timeout", timeout),
             pool_timeout: reader.value("store.pool_timeout", timeout),
             statement_timeout: reader.value("store.statement_timeout", timeout),

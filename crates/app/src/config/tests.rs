@@ -80,6 +80,9 @@ fn a_fresh_clone_needs_no_configuration() {
 
 #[test]
 fn every_setting_reaches_its_field() {
+    let authority = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem();
+    let authority = file_with(&authority);
+    let authority = authority.path().to_str().unwrap();
     let others = [
         ("data_dir", "/d", r#"data_dir: "/d""#),
         ("public_url", "https://sho.rt/", r#"public_url: "https://sho.rt""#),
@@ -97,7 +100,7 @@ fn every_setting_reaches_its_field() {
         ("store.url", "postgresql://db/x", " location: Postgres([redacted])"),
         ("store.pool_size", "3", " pool_size: 3"),
         ("store.tls", "require", " tls: Require"),
-        ("store.tls_ca_file", "/ca.pem", r#" tls_ca_file: Some("/ca.pem")"#),
+        ("store.tls_ca_file", authority, " tls_ca_file: Some("),
         ("store.connect_timeout", "200ms", " connect_timeout: 200ms"),
         ("store.pool_timeout", "3s", " pool_timeout: 3s"),
         ("store.statement_timeout", "1500ms", " statement_timeout: 1.5s"),
@@ -359,8 +362,21 @@ fn the_store_is_a_file_or_postgresql() {
     assert_eq!(shown("sqlite:/x.db"), "sqlite:/x.db");
     assert_eq!(shown("postgres://a:1,b:2/x?target_session_attrs=read-write"), "postgres://[redacted]");
     assert_eq!(shown("postgresql:///x?host=/run/postgresql"), "postgres://[redacted]");
+    let pieces = format!("postgres://user:x@{PASSWORD}?y@db/x?{PASSWORD}=1");
+    assert!(!lines(load_flags(&[("store.url", &pieces)])).concat().contains(PASSWORD));
+    for bad in ["postgres://db/x?no_such_option=1", "postgres://db:port/x", "postgres://a,b/x?hostaddr=::1"] {
+        assert_problem(load_flags(&[("store.url", bad)]), "store.url (flag): expected `sqlite:PATH`");
+    }
     for bad in ["", "sqlite:", "sqlite:{data_dir}/", "postgres://", "postgresql:x", "mysql://x", "/x.db"] {
         assert_problem(load_flags(&[("store.url", bad)]), "store.url (flag): expected `sqlite:PATH`");
+    }
+}
+
+#[test]
+fn trust_anchors_are_read_before_anything_starts() {
+    let nothing = file_with("no certificate");
+    for bad in ["/nonexistent/ca.pem", nothing.path().to_str().unwrap(), "/"] {
+        assert_problem(load_flags(&[("store.tls_ca_file", bad)]), "store.tls_ca_file (flag): expected a file");
     }
 }
 

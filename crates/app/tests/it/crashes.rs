@@ -42,6 +42,8 @@ fn what_was_acknowledged_survives_every_kill(setup: &Setup) {
             writers.into_iter().flat_map(|writer| writer.join().expect("no answer is wrong")).collect()
         });
         assert!(server.is_forgotten(), "its sessions do not end");
+        let told = setup.run(&["check-store"]);
+        assert!(told.code == Some(0) && told.out == "nothing is wrong", "{told:?}");
         server = setup.start();
         let caller = caller.at(&server);
         for known in known {
@@ -54,8 +56,6 @@ fn what_was_acknowledged_survives_every_kill(setup: &Setup) {
         has_whole_history(&caller, &link);
     }
     assert_eq!(server.get("/health").with_status(200).json()["status"], "pass");
-    let told = setup.run(&["migrate", "status"]);
-    assert!(told.code == Some(0) && !told.out.contains("missing"), "{told:?}");
 }
 
 /// A link as the last answer showed it.
@@ -156,6 +156,7 @@ fn a_frozen_database_stops_nothing_but_what_needs_it() {
     assert_eq!(health.with_status(503).header("content-type"), Some("application/health+json"));
     assert_eq!(health.json()["checks"]["store:responseTime"][0]["status"], "fail");
     timely(&server, &Request::get("/livez"), Duration::from_millis(500)).with_status(200);
+    assert!(fastest_of(20, || server.get("/livez").with_status(200).status) < Duration::from_millis(10));
     timely(&server, &Request::get("/readyz"), Duration::from_millis(500)).with_status(200);
     timely(&server, &Request::get("/docs"), Duration::from_millis(500)).with_status(200);
 
@@ -200,17 +201,17 @@ fn a_deletion_that_timed_out_does_not_undo_what_came_after() {
         postgres.freeze();
         deleting.join().expect("asking does not panic")
     });
-    deletion.problem(503, "outcome-unknown");
+    deletion.problem(503, "unavailable");
     assert!(deletion.header("retry-after").is_some());
 
     postgres.thaw();
+    // The link is still active, so this writes nothing that could fence the late deletion off.
+    assert!(eventually(RECOVERY, || caller.reactivate(&code).status == 200));
     held.join().expect("it holds no longer than it has to");
-    // Whether it happened or not, it is over before anything else is.
     let busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'signpost' AND state <> 'idle'";
     assert!(eventually(PATIENCE, || database.sql(busy).as_deref() == Ok("0")), "a statement of before still runs");
-    assert!(eventually(RECOVERY, || caller.reactivate(&code).status == 200));
     let link = caller.read(&code).with_status(200).json();
-    assert_eq!(link["state"], "active");
+    assert_eq!((link["state"].as_str(), link["generation"].as_i64()), (Some("active"), Some(1)));
     has_whole_history(&caller, &link);
     server.get(&format!("/{code}")).with_status(302);
 }
@@ -309,6 +310,16 @@ fn two_servers_that_start_at_once_on_an_empty_database_both_serve() {
     let caller = with_key[0].caller();
     let code = caller.code("https://example.com/both");
     caller.at(without[0]).read(&code).with_status(200);
+}
+
+/// The least time of several attempts: what the service takes, without what the machine adds.
+fn fastest_of<T>(attempts: usize, ask: impl Fn() -> T) -> Duration {
+    let once = |_| {
+        let begun = Instant::now();
+        ask();
+        begun.elapsed()
+    };
+    (0..attempts).map(once).min().expect("at least one attempt")
 }
 
 #[track_caller]

@@ -13,6 +13,7 @@ on_both_stores! {
     a_body_may_have_one_mib,
     what_is_no_batch_is_refused,
     a_repeated_batch_has_one_effect_and_one_answer,
+    only_so_many_problems_are_named_of_one_batch,
     a_batch_needs_a_key_that_may_write,
 }
 
@@ -135,6 +136,16 @@ fn a_repeated_batch_has_one_effect_and_one_answer(server: &Signpost) {
     assert_eq!(first.with_status(200).json()["summary"]["created"], 2);
     assert_eq!(caller.ask(&request).with_status(200).text(), first.text());
     assert_eq!(caller.walk("/api/v1/links").len(), 2);
+}
+
+fn only_so_many_problems_are_named_of_one_batch(server: &Signpost) {
+    let caller = server.caller();
+    let faulty: serde_json::Map<_, _> = (0..150).map(|n| (format!("f{n}"), json!(1))).collect();
+    let answer = caller.batch(&vec![Value::Object(faulty); 200]);
+    let results = answer.with_status(200).json()["results"].as_array().expect("an array").clone();
+    let named: Vec<_> = results.iter().map(|result| faults(&result["problem"]).len()).collect();
+    assert_eq!(named.len(), 200);
+    assert!(named[0] == 100 && named[1..].iter().all(|count| *count == 1), "{named:?}");
 }
 
 fn a_batch_needs_a_key_that_may_write(server: &Signpost) {

@@ -1,10 +1,14 @@
 //! `GET /api/v1/links`: pages of links.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
-use crate::support::{Caller, Request, Signpost, code_of, meanwhile, next_page, unique};
+use crate::support::{Caller, Request, Setup, Signpost, code_of, meanwhile, next_page, rounds, unique};
 
 on_both_stores! {
     newest_links_come_first_and_none_of_other_owners,
@@ -20,6 +24,8 @@ on_both_stores! {
     a_walk_shows_each_link_once_while_others_come_and_go,
     a_list_needs_a_key_that_may_read,
 }
+
+alone_on_both_stores! { a_deep_page_costs_what_the_first_one_does }
 
 fn newest_links_come_first_and_none_of_other_owners(server: &Signpost) {
     let caller = server.caller();
@@ -187,20 +193,56 @@ fn a_walk_shows_each_link_once_while_others_come_and_go(server: &Signpost) {
     let results = made["results"].as_array().expect("results");
     let old: Vec<_> = results.iter().map(|result| code_of(&result["link"])).collect();
     let everything: BTreeSet<_> = old.iter().cloned().collect();
-    let mut number = 0;
+    let gone = AtomicUsize::new(0);
     let come_and_go = || {
+        let number = gone.fetch_add(1, Ordering::Relaxed);
         caller.code(&format!("https://example.com/new/{number}"));
         caller.delete(&old[number % old.len()]).with_status(200);
-        number += 1;
+        if number >= old.len() {
+            caller.reactivate(&old[number % old.len()]).with_status(200);
+        }
     };
     meanwhile(come_and_go, || {
-        for sort in ["-created_at", "created_at"] {
+        for sort in ["-created_at", "created_at"].into_iter().cycle() {
+            if gone.load(Ordering::Relaxed) >= rounds(60, 1_000) {
+                break;
+            }
             let walked = caller.walk(&format!("/api/v1/links?limit=7&sort={sort}&q=/old/"));
             let codes: BTreeSet<_> = walked.iter().map(code_of).collect();
             assert_eq!(codes.len(), walked.len(), "a link came twice");
             assert_eq!(codes, everything);
         }
     });
+}
+
+/// The page behind 100,000 others in the soak, where it counts; here a walk over many pages ends.
+fn a_deep_page_costs_what_the_first_one_does(setup: &Setup) {
+    let server = setup.start();
+    let caller = server.caller();
+    let links = rounds(3_000, 1_000_000);
+    for thousand in 0..links / 1_000 {
+        let claim = |number| json!({"url": format!("https://example.com/{thousand}/{number}")});
+        let summary =
+            caller.batch(&(0..1_000).map(claim).collect::<Vec<_>>()).with_status(200).json()["summary"].clone();
+        assert_eq!(summary["created"], 1_000);
+    }
+    let (mut next, mut times, mut seen) = (Some("/api/v1/links?limit=100".to_owned()), Vec::new(), 0);
+    while let Some(target) = next {
+        let begun = Instant::now();
+        let page = caller.get(&target);
+        times.push(begun.elapsed());
+        seen += page.with_status(200).json()["items"].as_array().expect("items").len();
+        next = next_page(&page);
+    }
+    assert_eq!((seen, times.len()), (links, links / 100));
+    let median = |times: &[Duration]| {
+        let mut times = times.to_vec();
+        times.sort_unstable();
+        times[times.len() / 2]
+    };
+    let (first, last) = (median(&times[..10]), median(&times[times.len() - 10..]));
+    println!("pages of 100 of {links} links: the first in {first:?}, the last in {last:?}");
+    assert!(links < 1_000_000 || last < first * 2, "{last:?} against {first:?}");
 }
 
 fn a_list_needs_a_key_that_may_read(server: &Signpost) {
