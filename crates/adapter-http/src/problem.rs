@@ -220,7 +220,7 @@ impl ProblemKind {
                 "outcome-unknown",
                 503,
                 "Outcome unknown",
-                "The change was sent to the store but not confirmed in time: it may or may not happen. Claims, deletions, \
+                "The change was sent to the store but not confirmed in time: it may or may not happen. Claims without `force_new`, deletions, \
                  reactivations and anything with an `Idempotency-Key` can be repeated safely.",
             ),
             Self::StorageFull => entry(
@@ -285,12 +285,12 @@ impl Problem {
         Self { kind, detail: None, fields: Vec::new(), headers, cause: None }
     }
 
-    /// One or more wrong fields, of which the first [`MOST_PROBLEMS`] are named.
+    /// One or more wrong fields, of which the first hundred are named.
     pub fn invalid(mut fields: Vec<FieldProblem>) -> Self {
         let detail = (fields.len() >= MOST_PROBLEMS)
             .then(|| format!("Many fields are wrong; `errors` names the first {MOST_PROBLEMS}."));
         fields.truncate(MOST_PROBLEMS);
-        Self { fields, detail, ..Self::new(ProblemKind::ValidationFailed) }
+        Self { detail, fields, ..Self::new(ProblemKind::ValidationFailed) }
     }
 
     /// Which kind it is.

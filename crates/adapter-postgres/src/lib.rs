@@ -65,12 +65,15 @@ impl PostgresStore {
 
 #[async_trait]
 impl Ping for PostgresStore {
-    /// Asks the server whether it takes writes: a standby answers every read, and is no store.
+    /// Asks the server whether it takes writes, for a standby answers every read and is no store; and looks for the
+    /// schema, without which nothing else works.
     async fn ping(&self) -> Result<(), RepositoryError> {
         const DOING: &str = "pinging the store";
         let mut session = self.sessions.open(DOING).await?;
         let deadline = session.deadline();
-        let question = select(sql::<Text>("current_setting('transaction_read_only')"));
+        let question = select(sql::<Text>(
+            "current_setting('transaction_read_only') WHERE NOT EXISTS (SELECT FROM links WHERE false)",
+        ));
         let answer = until(deadline, question.get_result::<String>(session.connection())).await;
         match session.close(Effect::Read, answer)?.as_str() {
             "off" => Ok(()),

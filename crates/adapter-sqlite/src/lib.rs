@@ -17,7 +17,14 @@ mod rows;
 mod schema;
 mod threads;
 
-use std::{error::Error, fs, io, os::unix::fs::OpenOptionsExt, path::PathBuf, time::Duration};
+use std::{
+    error::Error,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use diesel::{
@@ -43,6 +50,16 @@ impl SqliteFile {
     /// At this path.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Whether there is one already.
+    pub fn exists(&self) -> bool {
+        self.0.is_file()
     }
 
     /// Opens the store, each call of which is answered within `patience`. The schema must be there
@@ -95,7 +112,7 @@ impl SqliteFile {
     /// A connection set up for durability.
     fn connect(&self) -> Result<SqliteConnection, OpenError> {
         if let Some(folder) = self.0.parent() {
-            fs::create_dir_all(folder).map_err(OpenError::File)?;
+            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(OpenError::File)?;
         }
         self.create_private()?;
         let path = self.0.to_str().ok_or(OpenError::Path)?;
@@ -169,12 +186,20 @@ impl std::fmt::Debug for SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// Finishes what is queued and closes the file, which then holds everything by itself. Calls that come later
+    /// fail. It blocks as long as the work takes.
+    pub fn close(&self) {
+        self.threads.end();
+    }
+}
+
 #[async_trait]
 impl Ping for SqliteStore {
-    /// Writes, because a store that can only be read is not well: the user version, which nobody uses, again.
+    /// Writes, because a store that can only be read is not well: the user version, which nobody uses, again. And
+    /// looks for the schema, without which nothing else works.
     async fn ping(&self) -> Result<(), RepositoryError> {
-        self.threads
-            .write("pinging the store", |connection| Ok(connection.batch_execute("PRAGMA user_version = 1")?))
-            .await
+        const QUESTIONS: &str = "PRAGMA user_version = 1; SELECT 1 FROM links LIMIT 0";
+        self.threads.write("pinging the store", |connection| Ok(connection.batch_execute(QUESTIONS)?)).await
     }
 }

@@ -6,7 +6,11 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    thread,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -22,16 +26,27 @@ const QUEUE: usize = 4_096;
 /// Most calls that share one transaction.
 const GROUP: usize = 256;
 
-/// A call that only reads.
-type Read = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
+/// A call that only reads; none ends the thread that takes it.
+type Read = Option<Box<dyn FnOnce(&mut SqliteConnection) + Send>>;
 
-/// Hands calls to the threads. The threads end when it is dropped.
+/// Hands calls to the threads. The threads end when it is dropped, or earlier with [`Threads::end`].
 pub(crate) struct Threads {
-    writes: Sender<Box<dyn Write>>,
+    /// None ends the writer.
+    writes: Sender<Option<Box<dyn Write>>>,
     lookups: Sender<Read>,
     scans: Sender<Read>,
+    running: Mutex<Running>,
     /// Bound of one call, waiting included.
     patience: Duration,
+}
+
+/// The threads, in the order in which they end: with the writer's connection, the last one, SQLite brings the whole
+/// log into the file.
+#[derive(Default)]
+struct Running {
+    lookups: Vec<JoinHandle<()>>,
+    scans: Vec<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
 }
 
 /// What the threads work on. Only the writer's connection may write.
@@ -60,23 +75,50 @@ impl Threads {
     pub(crate) fn start(connections: Connections, patience: Duration) -> std::io::Result<Self> {
         let (writes, write_queue) = bounded(QUEUE);
         let writer = connections.writer;
-        spawn("sqlite-writer", move || run_writer(writer, &write_queue))?;
-        let lookups = start_readers("sqlite-lookup", connections.lookups)?;
-        let scans = start_readers("sqlite-scan", connections.scans)?;
-        Ok(Self { writes, lookups, scans, patience })
+        let mut running = Running {
+            writer: Some(spawn("sqlite-writer", move || run_writer(writer, &write_queue))?),
+            ..Running::default()
+        };
+        let lookups = start_readers("sqlite-lookup", connections.lookups, &mut running.lookups)?;
+        let scans = start_readers("sqlite-scan", connections.scans, &mut running.scans)?;
+        Ok(Self { writes, lookups, scans, running: Mutex::new(running), patience })
     }
 
-    /// Runs `work` in a write transaction. When this returns `Ok`, the change is on disk.
+    /// Ends all threads after what is queued, and so closes every connection. Calls that come later fail.
+    pub(crate) fn end(&self) {
+        let running = std::mem::take(&mut *self.running.lock().expect("nothing panics while it is held"));
+        for (queue, readers) in [(&self.lookups, running.lookups), (&self.scans, running.scans)] {
+            for _ in &readers {
+                // Where it cannot be sent the threads have ended, and joining tells so at once.
+                let _ended = queue.send(None);
+            }
+            for reader in readers {
+                let _panicked = reader.join();
+            }
+        }
+        if let Some(writer) = running.writer {
+            let _ended = self.writes.send(None);
+            let _panicked = writer.join();
+        }
+    }
+
+    /// Runs `work` in a write transaction. When this returns `Ok`, the change is on disk. A call that was not yet
+    /// begun when its time was up never is.
     pub(crate) async fn write<T, F>(&self, doing: &'static str, work: F) -> Result<T, RepositoryError>
     where
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> Result<T, Undo<T>> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let call = WriteCall { doing, work: Some(work), result: None, reply };
-        self.writes.try_send(Box::new(call)).map_err(|_| overloaded(doing))?;
+        let fate = Fate::default();
+        let call = WriteCall { doing, work: Some(work), fate: fate.clone(), result: None, reply };
+        self.writes.try_send(Some(Box::new(call))).map_err(|_| overloaded(doing))?;
         match timeout(self.patience, answer).await {
             Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) if fate.decide() => {
+                let error = RepositoryError::new(RepositoryErrorKind::Unavailable, doing);
+                Err(error.caused_by("the writer was busy for too long"))
+            }
             Ok(Err(_)) | Err(_) => Err(RepositoryError::new(RepositoryErrorKind::Indeterminate, doing)),
         }
     }
@@ -112,7 +154,7 @@ impl Threads {
                 let _gone = reply.send(result);
             }
         };
-        queue.try_send(Box::new(call)).map_err(|_| overloaded(doing))?;
+        queue.try_send(Some(Box::new(call))).map_err(|_| overloaded(doing))?;
         match timeout(self.patience, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => Err(RepositoryError::new(RepositoryErrorKind::Unavailable, doing)),
@@ -120,17 +162,27 @@ impl Threads {
     }
 }
 
-fn start_readers(name: &str, connections: Vec<SqliteConnection>) -> std::io::Result<Sender<Read>> {
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn start_readers(
+    name: &str,
+    connections: Vec<SqliteConnection>,
+    running: &mut Vec<JoinHandle<()>>,
+) -> std::io::Result<Sender<Read>> {
     let (calls, queue) = bounded::<Read>(QUEUE);
     for (index, reader) in connections.into_iter().enumerate() {
         let queue = queue.clone();
-        spawn(&format!("{name}-{index}"), move || run_reader(reader, &queue))?;
+        running.push(spawn(&format!("{name}-{index}"), move || run_reader(reader, &queue))?);
     }
     Ok(calls)
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    thread::Builder::new().name(name.to_owned()).spawn(body).map(drop)
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(body)
 }
 
 fn overloaded(doing: &'static str) -> RepositoryError {
@@ -144,16 +196,22 @@ fn guarded<T, E: From<Error>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, 
 }
 
 fn run_reader(mut connection: SqliteConnection, queue: &Receiver<Read>) {
-    while let Ok(call) = queue.recv() {
+    while let Ok(Some(call)) = queue.recv() {
         call(&mut connection);
     }
 }
 
-fn run_writer(mut connection: SqliteConnection, queue: &Receiver<Box<dyn Write>>) {
-    while let Ok(first) = queue.recv() {
+fn run_writer(mut connection: SqliteConnection, queue: &Receiver<Option<Box<dyn Write>>>) {
+    let mut ends = false;
+    while !ends && let Ok(Some(first)) = queue.recv() {
         let mut group = vec![first];
-        group.extend(queue.try_iter().take(GROUP - 1));
-        group.retain(|call| call.is_wanted());
+        for call in queue.try_iter().take(GROUP - 1) {
+            let Some(call) = call else {
+                ends = true;
+                break;
+            };
+            group.push(call);
+        }
         let committed = commit_together(&mut connection, &mut group);
         for call in group {
             call.answer(&committed);
@@ -212,10 +270,19 @@ enum Committed {
     No(RepositoryErrorKind, String),
 }
 
+/// Whether a write happens: decided once, by the writer that begins it or by the caller who gives up first.
+#[derive(Clone, Default)]
+struct Fate(Arc<AtomicBool>);
+
+impl Fate {
+    /// Whether it was open until now.
+    fn decide(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
 /// A write on its way through the writer.
 trait Write: Send {
-    /// Whether anybody still waits for it.
-    fn is_wanted(&self) -> bool;
     /// Does it; says whether its changes stay.
     fn run(&mut self, connection: &mut SqliteConnection) -> bool;
     /// Tells the caller, after the commit.
@@ -225,6 +292,7 @@ trait Write: Send {
 struct WriteCall<T, F> {
     doing: &'static str,
     work: Option<F>,
+    fate: Fate,
     result: Option<Result<T, Undo<T>>>,
     reply: oneshot::Sender<Result<T, RepositoryError>>,
 }
@@ -234,11 +302,11 @@ where
     T: Send,
     F: FnOnce(&mut SqliteConnection) -> Result<T, Undo<T>> + Send,
 {
-    fn is_wanted(&self) -> bool {
-        !self.reply.is_closed()
-    }
-
     fn run(&mut self, connection: &mut SqliteConnection) -> bool {
+        // A caller that went away without a word, such as a closed connection, is not worth the work either.
+        if self.reply.is_closed() || !self.fate.decide() {
+            return false;
+        }
         let work = self.work.take().expect("a call runs once");
         let result = guarded(|| work(connection));
         let stays = result.is_ok();
@@ -276,7 +344,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn long_reads_hold_up_no_lookup() {
-        let threads = std::sync::Arc::new(threads(Duration::from_secs(30)));
+        let threads = Arc::new(threads(Duration::from_secs(30)));
         let (mut releases, mut scanning) = (Vec::new(), Vec::new());
         for _ in 0..2 {
             let (release, released) = mpsc::channel::<()>();
@@ -312,6 +380,42 @@ mod tests {
         let panicked: Result<(), _> = threads.write("panicking", |_| panic!("on purpose")).await;
         assert_eq!(panicked.map_err(|error| error.kind()), Err(RepositoryErrorKind::Internal));
         assert_eq!(threads.write("writing", |_| Ok(7)).await.ok(), Some(7));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_write_that_was_not_begun_in_time_is_never_begun() {
+        let threads = Arc::new(threads(Duration::from_millis(200)));
+        let (release, released) = mpsc::channel::<()>();
+        let (begin, begun) = oneshot::channel();
+        let busy = tokio::spawn({
+            let threads = threads.clone();
+            async move {
+                threads
+                    .write("keeping it busy", move |_| {
+                        begin.send(()).expect("the test waits for it");
+                        released.recv().expect("the test ends it");
+                        Ok(())
+                    })
+                    .await
+            }
+        });
+        begun.await.expect("it begins");
+        let late = threads.write("coming late", |_| -> Result<(), _> { panic!("it was given up") }).await;
+        assert_eq!(late.map_err(|error| error.kind()), Err(RepositoryErrorKind::Unavailable));
+        let busy = busy.await.expect("no panic").map_err(|error| error.kind());
+        assert_eq!(busy, Err(RepositoryErrorKind::Indeterminate), "it had begun");
+        release.send(()).expect("it waits");
+        assert_eq!(threads.write("writing", |_| Ok(7)).await.ok(), Some(7));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn after_the_end_calls_fail() {
+        let threads = threads(Duration::from_secs(30));
+        threads.end();
+        threads.end();
+        assert!(threads.write("writing", |_| Ok(7)).await.is_err());
+        assert!(threads.look_up("looking up", |_| Ok(7)).await.is_err());
+        assert!(threads.scan("scanning", |_| Ok(7)).await.is_err());
     }
 
     #[test]

@@ -102,8 +102,12 @@ pub(crate) enum MigrateAction {
     Up,
     /// List all migrations and whether they are applied
     Status,
-    /// Take the last migration back; data that only it knew is lost
-    Revert,
+    /// Take the last migration back, with all data that only it knows: the first one takes every link
+    Revert {
+        /// Really do it
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// What to do with API keys.
@@ -117,8 +121,8 @@ pub(crate) enum KeysAction {
         /// Whose links it sees and claims
         #[arg(long, default_value = "default")]
         owner: String,
-        /// What it may do; can be repeated: links:read, links:write, stats:read, admin
-        #[arg(long = "scope", required = true)]
+        /// What it may do, one or more of links:read, links:write, stats:read, admin
+        #[arg(long = "scope", required = true, value_delimiter = ',')]
         scopes: Vec<String>,
         /// Until when it works, RFC 3339
         #[arg(long)]
@@ -128,7 +132,7 @@ pub(crate) enum KeysAction {
     List,
     /// Revoke a key, at once and for good
     Revoke {
-        /// Its id
+        /// Its id, or the key itself
         id: String,
     },
 }

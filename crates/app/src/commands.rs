@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use domain::{
-    api_key::{ApiKey, Caller, Scopes},
+    api_key::{ApiKey, Caller, KeyId, KeySecret, Scopes},
     history::Actor,
     link::Owner,
     service::{Call, KeyService, NewKey, ServiceError},
@@ -80,11 +80,18 @@ async fn migrate(config: &Config, action: MigrateAction) -> anyhow::Result<()> {
             }
         }
         MigrateAction::Status => {
+            backend.must_exist()?;
             for line in backend.migrations().await? {
                 tell(&format!("{} {}", if line.applied { "applied" } else { "missing" }, line.name))?;
             }
         }
-        MigrateAction::Revert => match backend.revert().await? {
+        MigrateAction::Revert { yes: false } => {
+            bail!(
+                "this deletes whatever only the last migration knows, from {}; say --yes to do it",
+                config.store.location
+            )
+        }
+        MigrateAction::Revert { yes: true } => match backend.revert().await? {
             Some(name) => tell(&format!("reverted {name}"))?,
             None => tell("nothing to revert")?,
         },
@@ -100,7 +107,9 @@ fn check_config(config: &Config) -> anyhow::Result<()> {
 }
 
 async fn check_store(config: &Config) -> anyhow::Result<()> {
-    let faults = Backend::of(&config.store, &tokio::runtime::Handle::current())?.faults().await?;
+    let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
+    backend.must_exist()?;
+    let faults = backend.faults().await?;
     for fault in &faults {
         tell(fault)?;
     }
@@ -112,9 +121,7 @@ async fn check_store(config: &Config) -> anyhow::Result<()> {
 
 async fn keys(config: &Config, action: KeysAction) -> anyhow::Result<()> {
     let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
-    if config.store.migrate {
-        backend.migrate().await?;
-    }
+    backend.must_be_migrated().await?;
     let keys = backend.open()?.key_service();
     match action {
         KeysAction::Create { name, owner, scopes, expires_at } => {
@@ -125,12 +132,17 @@ async fn keys(config: &Config, action: KeysAction) -> anyhow::Result<()> {
                 expires_at: expires_at.map(|text| text.parse()).transpose().context("--expires-at")?,
             };
             let issued = keys.create(&operator_call(&new.owner), None, &new).await?;
-            tell_aside(&format!("key {} for owner {}, shown this once:", issued.key.id, issued.key.owner));
+            tell_aside(&format!(
+                "key {} for owner {} in {}, shown this once:",
+                issued.key.id, issued.key.owner, config.store.location
+            ));
             tell(issued.secret.expose())
         }
         KeysAction::List => list_keys(&keys).await,
         KeysAction::Revoke { id } => {
-            let id = id.parse().with_context(|| format!("`{id}` is no key id"))?;
+            // Whoever has to revoke a leaked key may have nothing but the key. It is not repeated here.
+            let known = id.parse::<KeySecret>().map(|secret| secret.id()).or_else(|_| id.parse());
+            let id: KeyId = known.context("that is neither the id of a key nor a key")?;
             match keys.revoke(&id).await {
                 Ok(()) => tell(&format!("revoked {id}")),
                 Err(ServiceError::NotFound) => bail!("there is no key {id}"),
@@ -150,6 +162,8 @@ fn operator_call(owner: &Owner) -> Call {
 }
 
 async fn list_keys(keys: &KeyService) -> anyhow::Result<()> {
+    const HEADINGS: [&str; 7] = ["ID", "CREATED", "OWNER", "SCOPES", "STATE", "LAST USED", "NAME"];
+    tell(&HEADINGS.join("  "))?;
     let mut after = None;
     loop {
         let (page, next) = keys.list(after.as_ref(), 100).await?;
@@ -170,7 +184,8 @@ fn key_line(key: &ApiKey) -> String {
         (None, None) => "live".to_owned(),
     };
     let scopes = key.scopes.names().join(",");
-    format!("{}  {}  {}  {}  {}  {}", key.id, key.created_at, key.owner, scopes, state, key.name.as_str())
+    let used = key.last_used_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+    format!("{}  {}  {}  {scopes}  {state}  {used}  {}", key.id, key.created_at, key.owner, key.name.as_str())
 }
 
 /// Asks the server that these settings would start. Enough HTTP for one question to ourselves.

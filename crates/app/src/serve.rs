@@ -88,6 +88,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     }
     preparing.abort();
     housekeeping.abort();
+    store.close();
     info!(log, "stopped"; "event.name" => "server.stopped");
     Ok(())
 }
@@ -149,12 +150,12 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     })
 }
 
-/// The service's own host: a name on every port, an address (which others share) on its own port.
+/// The service's own host: a name on every port; an address or `localhost`, which others share, on its own port.
 fn own_host(public_url: &str) -> anyhow::Result<String> {
     let url = Url::parse(public_url).context("public_url")?;
     let host = url.host_str().context("public_url has no host")?;
     Ok(match (url.domain(), url.port_or_known_default()) {
-        (None, Some(port)) => format!("{host}:{port}"),
+        (None | Some("localhost"), Some(port)) => format!("{host}:{port}"),
         (Some(_), _) | (None, None) => host.to_owned(),
     })
 }
@@ -175,8 +176,8 @@ async fn prepare(backend: Backend, store: Arc<Store>, config: Config, phase: Pha
 }
 
 async fn prepare_remote(backend: &Backend, store: &Store, config: &Config, log: &Logger) -> anyhow::Result<()> {
-    store.ping.ping().await?;
     migrate(backend, config, log).await?;
+    store.ping.ping().await?;
     announce_admin_key(store, config, log).await
 }
 
@@ -235,6 +236,7 @@ mod tests {
             ("http://127.0.0.1:8080", "127.0.0.1:8080"),
             ("https://[2001:db8::1]", "[2001:db8::1]:443"),
             ("https://sho.rt:8443", "sho.rt"),
+            ("http://localhost:81", "localhost:81"),
         ] {
             assert_eq!(own_host(url).ok().as_deref(), Some(host));
         }

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use adapter_postgres::{PostgresOptions, PostgresStore};
-use adapter_sqlite::{SqliteFile, SqliteStore};
-use anyhow::Context;
+use adapter_sqlite::{OpenError, SqliteFile, SqliteStore};
+use anyhow::{Context, bail};
 use domain::{
     ports::{ApiKeyRepository, Clock, Entropy, IdempotencyRepository, LinkRepository, LinkResolver, Ping, RandomCodes},
     service::{KeyService, LinkService, ResolveService},
@@ -62,10 +62,37 @@ impl Backend {
         }
     }
 
+    /// Fails where a file would have to be made first: only serving and migrating make one.
+    pub(crate) fn must_exist(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Sqlite(file, _) if !file.exists() => {
+                bail!("there is no database at {}: `signpost migrate` makes one", file.path().display())
+            }
+            Self::Sqlite(..) | Self::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// The same, and where something is missing in the schema.
+    pub(crate) async fn must_be_migrated(&self) -> anyhow::Result<()> {
+        self.must_exist()?;
+        match self.migrations().await?.iter().find(|migration| !migration.applied) {
+            Some(missing) => bail!("the schema lacks {}: run `signpost migrate`", missing.name),
+            None => Ok(()),
+        }
+    }
+
+    /// Says which file could not be used.
+    fn opened<T>(&self, outcome: Result<T, OpenError>) -> anyhow::Result<T> {
+        match self {
+            Self::Sqlite(file, _) => outcome.with_context(|| file.path().display().to_string()),
+            Self::Postgres(_) => Ok(outcome?),
+        }
+    }
+
     /// Applies what is missing and says what it applied.
     pub(crate) async fn migrate(&self) -> anyhow::Result<Vec<String>> {
         match self {
-            Self::Sqlite(file, _) => Ok(file.migrate()?),
+            Self::Sqlite(file, _) => self.opened(file.migrate()),
             Self::Postgres(store) => Ok(store.migrate().await?),
         }
     }
@@ -73,7 +100,7 @@ impl Backend {
     /// Takes the last migration back and says which it was.
     pub(crate) async fn revert(&self) -> anyhow::Result<Option<String>> {
         match self {
-            Self::Sqlite(file, _) => Ok(file.revert()?),
+            Self::Sqlite(file, _) => self.opened(file.revert()),
             Self::Postgres(store) => Ok(store.revert().await?),
         }
     }
@@ -82,7 +109,7 @@ impl Backend {
     pub(crate) async fn migrations(&self) -> anyhow::Result<Vec<MigrationLine>> {
         Ok(match self {
             Self::Sqlite(file, _) => {
-                let lines = file.migrations()?.into_iter();
+                let lines = self.opened(file.migrations())?.into_iter();
                 lines.map(|status| MigrationLine { name: status.name, applied: status.applied }).collect()
             }
             Self::Postgres(store) => {
@@ -94,22 +121,24 @@ impl Backend {
 
     /// What is wrong with what is stored, or with who stores it; nothing if all is well.
     pub(crate) async fn faults(&self) -> anyhow::Result<Vec<String>> {
-        let mut faults = match self {
-            Self::Sqlite(file, _) => file.damage()?,
-            Self::Postgres(store) => {
-                store.ping().await?;
-                Vec::new()
-            }
-        };
         let missing = self.migrations().await?.into_iter().filter(|migration| !migration.applied);
-        faults.extend(missing.map(|migration| format!("migration {} is not applied", migration.name)));
+        let mut faults: Vec<_> = missing.map(|missing| format!("migration {} is not applied", missing.name)).collect();
+        match self {
+            Self::Sqlite(file, _) => faults.extend(self.opened(file.damage())?),
+            Self::Postgres(store) if faults.is_empty() => store.ping().await?,
+            Self::Postgres(_) => {}
+        }
         Ok(faults)
     }
 
     /// The store behind its ports.
     pub(crate) fn open(&self) -> anyhow::Result<Store> {
         match self {
-            Self::Sqlite(file, patience) => Ok(Store::over(Arc::<SqliteStore>::new(file.open(*patience)?))),
+            Self::Sqlite(file, patience) => {
+                let store = Arc::<SqliteStore>::new(self.opened(file.open(*patience))?);
+                let file = Arc::clone(&store);
+                Ok(Store { close: Some(Box::new(move || file.close())), ..Store::over(store) })
+            }
             Self::Postgres(store) => Ok(Store::over(Arc::clone(store))),
         }
     }
@@ -122,6 +151,8 @@ pub(crate) struct Store {
     resolver: Arc<dyn LinkResolver>,
     keys: Arc<dyn ApiKeyRepository>,
     pub(crate) ping: Arc<dyn Ping>,
+    /// What is left to do at the end.
+    close: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Store {
@@ -129,7 +160,14 @@ impl Store {
     where
         S: LinkRepository + IdempotencyRepository + LinkResolver + ApiKeyRepository + Ping + 'static,
     {
-        Self { links: store.clone(), answers: store.clone(), resolver: store.clone(), keys: store.clone(), ping: store }
+        Self {
+            links: store.clone(),
+            answers: store.clone(),
+            resolver: store.clone(),
+            keys: store.clone(),
+            ping: store,
+            close: None,
+        }
     }
 
     /// The services of the HTTP face.
@@ -144,6 +182,13 @@ impl Store {
             resolver: ResolveService::new(self.resolver.clone(), clock),
             store: self.ping.clone(),
             entropy,
+        }
+    }
+
+    /// Finishes what is under way, for good. It blocks.
+    pub(crate) fn close(&self) {
+        if let Some(close) = &self.close {
+            close();
         }
     }
 

@@ -172,7 +172,7 @@ impl TargetPolicy {
     fn check(&self, url: &Url) -> Result<(), InvalidTarget> {
         let host = url.host().ok_or(InvalidTarget::NotAUrl)?;
         let (name, port) = (comparable(&host), url.port_or_known_default());
-        if self.own_hosts.iter().any(|own| own.name == name && (own.port.is_none() || own.port == port)) {
+        if self.own_hosts.iter().any(|own| own.is(&name, port)) {
             return Err(InvalidTarget::OwnHost);
         }
         if self.allow_private {
@@ -199,6 +199,20 @@ impl OwnHost {
         let name = Host::parse(host).map_or_else(|_| host.to_ascii_lowercase(), |parsed| comparable(&parsed));
         Self { name, port }
     }
+
+    /// Whether a host leads here.
+    fn is(&self, name: &str, port: Option<u16>) -> bool {
+        let same_host = self.name == name || (is_this_machine(&self.name) && is_this_machine(name));
+        same_host && (self.port.is_none() || self.port == port)
+    }
+}
+
+/// Loopback and unspecified addresses, and the names for them: all lead to the same listener.
+fn is_this_machine(name: &str) -> bool {
+    let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || address.is_ok_and(|address| address.is_loopback() || address.is_unspecified())
 }
 
 /// Names without the trailing dot; an IPv4 address that hides in an IPv6 one as itself.
@@ -349,11 +363,17 @@ mod tests {
     #[test]
     fn an_own_host_may_be_bound_to_a_port() {
         let policy = TargetPolicy::new(true, &["127.0.0.1:8080".to_owned(), "[::1]:80".to_owned()]);
-        let parse = |input| Target::parse(input, &policy).err();
+        let parse = |input: &str| Target::parse(input, &policy).err();
         assert_eq!(parse("http://127.0.0.1:8080/"), Some(InvalidTarget::OwnHost));
         assert_eq!(parse("http://[::ffff:7f00:1]:8080/"), Some(InvalidTarget::OwnHost));
         assert_eq!(parse("http://[::1]/"), Some(InvalidTarget::OwnHost));
         assert_eq!(parse("http://127.0.0.1:9090/"), None);
+        // Whatever else leads to this machine leads to the same listener.
+        for spelling in ["http://localhost", "http://a.localhost", "http://0.0.0.0", "http://127.0.0.2", "http://[::1]"]
+        {
+            assert_eq!(parse(&format!("{spelling}:8080/")), Some(InvalidTarget::OwnHost), "{spelling}");
+            assert_eq!(parse(&format!("{spelling}:9090/")), None, "{spelling}");
+        }
     }
 
     #[test]

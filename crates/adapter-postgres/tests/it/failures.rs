@@ -93,7 +93,11 @@ async fn a_frozen_server_collects_no_connections() {
         statement_timeout: Duration::from_millis(100),
         ..options(&database.url())
     });
-    while store.ping().await.is_err() {}
+    store.migrate().await.expect("an empty database takes every migration");
+    let busy = Instant::now() + Duration::from_secs(30);
+    while store.ping().await.is_err() {
+        assert!(Instant::now() < busy, "no session in such short time, again and again");
+    }
     server.freeze();
     // The first one breaks off in a statement, those after it in an attempt to connect.
     for _ in 0..20 {
@@ -114,7 +118,7 @@ async fn a_host_that_does_not_answer_costs_its_own_bound_only() {
     let url = format!("postgres://signpost@127.0.0.1:{},127.0.0.1:{}/postgres", frozen.port(), server.port());
     let store = store(&PostgresOptions { connect_timeout: Duration::from_millis(500), ..options(&url) });
     frozen.freeze();
-    store.ping().await.expect("the second host answers");
+    store.migrate().await.expect("the second host answers");
     frozen.thaw();
 }
 
@@ -140,12 +144,16 @@ async fn a_change_that_timed_out_does_not_come_true_later() {
     let holder = database.clone();
     let holding = std::thread::spawn(move || holder.sql(&lock));
     let waits = |what: &str| database.sql(what).as_deref() == Ok("1");
-    while !waits("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") {}
+    let busy = Instant::now() + Duration::from_secs(30);
+    while !waits("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") {
+        assert!(Instant::now() < busy, "the row is not locked");
+    }
     let applying = tokio::spawn({
         let (store, change, provenance) = (store.clone(), change.clone(), provenance.clone());
         async move { store.apply(&change, &provenance, None).await }
     });
     while !waits("SELECT count(*) FROM pg_locks WHERE NOT granted") {
+        assert!(Instant::now() < busy, "nobody waits for the row");
         tokio::task::yield_now().await;
     }
     server.freeze();

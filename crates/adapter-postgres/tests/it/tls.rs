@@ -28,7 +28,8 @@ async fn a_server_is_trusted_by_its_certificate_alone() {
     let url = server.create_database().url();
 
     let trusted = store(&with(&url, TlsPolicy::Always, Some(&ca)));
-    trusted.ping().await.expect("the certificate is signed by the named authority");
+    trusted.migrate().await.expect("the certificate is signed by the named authority");
+    trusted.ping().await.expect("so it is for every session");
     let encrypted = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl AND application_name = 'signpost'";
     assert_eq!(server.sql("postgres", encrypted).as_deref().map(str::trim), Ok("1"));
 
@@ -47,9 +48,9 @@ async fn a_server_without_tls_is_refused_where_tls_is_required() {
     let strict = store(&with(&url, TlsPolicy::Always, Some(&ca)));
     strict.ping().await.expect_err("the server has no TLS");
     let local = store(&with(&url, TlsPolicy::OffHost, None));
-    local.ping().await.expect("a server on this host needs none");
+    local.migrate().await.expect("a server on this host needs none");
     let open = store(&with(&url, TlsPolicy::Never, None));
-    open.ping().await.expect("TLS is switched off");
+    open.migrate().await.expect("TLS is switched off");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::{fs, time::Duration};
 
 use adapter_sqlite::SqliteFile;
 use domain::ports::{LinkRepository, Ping, RepositoryErrorKind};
+use test_support::contract::{Subject, a_link};
 
 use crate::{fresh, migrated_file, path};
 
@@ -17,6 +18,24 @@ async fn a_file_that_is_no_database_is_refused() {
     let file = SqliteFile::new(path(&folder));
     assert!(file.migrate().is_err());
     assert!(file.open(PATIENCE).is_err());
+}
+
+#[tokio::test]
+async fn a_closed_file_holds_everything_by_itself() {
+    let (file, folder) = migrated_file();
+    let store = file.open(PATIENCE).expect("a migrated database opens");
+    let subject = Subject::over(std::sync::Arc::new(store), 7);
+    let link = subject.given(&a_link()).await;
+    drop(subject);
+    let names: Vec<_> = fs::read_dir(folder.path()).expect("it is a folder").flatten().map(|e| e.file_name()).collect();
+    assert_eq!(names, ["signpost.db"]);
+    let store = file.open(PATIENCE).expect("it opens again");
+    assert_eq!(store.find(&link.code).await.expect("it works"), Some(link));
+    store.close();
+    assert_eq!(
+        store.find(&"abcdef".parse().expect("valid")).await.map_err(|error| error.kind()),
+        Err(RepositoryErrorKind::Unavailable)
+    );
 }
 
 #[tokio::test]
@@ -50,7 +69,7 @@ async fn only_the_owner_can_read_a_new_file() {
 async fn a_store_without_its_schema_fails_and_says_it_is_ours() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let store = SqliteFile::new(path(&folder)).open(PATIENCE).expect("an empty file opens");
-    store.ping().await.expect("the database itself works");
+    assert_eq!(store.ping().await.map_err(|error| error.kind()), Err(RepositoryErrorKind::Internal));
     let error = store.find(&"abcdef".parse().expect("valid")).await.expect_err("there is no table");
     assert_eq!(error.kind(), RepositoryErrorKind::Internal);
 }

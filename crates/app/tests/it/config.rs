@@ -206,20 +206,55 @@ fn migrations_are_applied_shown_and_taken_back(setup: &Setup) {
     };
     let with_word =
         |word: &str, names: &[String]| -> Vec<String> { names.iter().map(|name| format!("{word} {name}")).collect() };
-    let known: Vec<_> =
-        migrate(&["status"]).iter().filter_map(|line| line.strip_prefix("missing ").map(str::to_owned)).collect();
+    let known = names_of_migrations();
     assert!(known.len() >= 3 && known.is_sorted(), "{known:?}");
-    assert_eq!(known, names_of_migrations());
+    if setup.is_on_postgres() {
+        assert_eq!(migrate(&["status"]), with_word("missing", &known));
+    }
     assert_eq!(migrate(&[]), with_word("applied", &known));
     assert_eq!(migrate(&["up"]), ["nothing to apply"]);
     assert_eq!(migrate(&["status"]), with_word("applied", &known));
+    let unsure = setup.run(&["migrate", "revert"]);
+    assert!(unsure.code == Some(1) && unsure.err.contains("say --yes"), "{unsure:?}");
     for name in known.iter().rev() {
-        assert_eq!(migrate(&["revert"]), [format!("reverted {name}")]);
+        assert_eq!(migrate(&["revert", "--yes"]), [format!("reverted {name}")]);
     }
-    assert_eq!(migrate(&["revert"]), ["nothing to revert"]);
+    assert_eq!(migrate(&["revert", "--yes"]), ["nothing to revert"]);
+    for command in [&["check-store"][..], &["keys", "list"][..], &["keys", "revoke", "AAAAAAAAAAAA"][..]] {
+        let told = setup.run(command);
+        assert_eq!(told.code, Some(1), "{told:?}");
+        assert!((told.out.clone() + &told.err).contains(&known[0]), "{told:?}");
+    }
     assert_eq!(migrate(&["status"]), with_word("missing", &known));
     assert_eq!(migrate(&[]), with_word("applied", &known));
     setup.start().caller().code("https://example.com/after-all-that");
+}
+
+#[test]
+fn what_only_looks_makes_no_database() {
+    let setup = Signpost::on_sqlite();
+    for command in [
+        &["migrate", "status"][..],
+        &["check-store"][..],
+        &["keys", "list"][..],
+        &["keys", "create", "--name", "x", "--scope", "admin"][..],
+    ] {
+        let told = setup.run(command);
+        assert!(told.code == Some(1) && told.err.contains("there is no database at"), "{told:?}");
+    }
+    assert!(!setup.data_dir().join("signpost.db").exists());
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_named() {
+    let setup = Signpost::on_sqlite();
+    fs::create_dir_all(setup.data_dir()).expect("the folder is ours");
+    let file = setup.data_dir().join("signpost.db");
+    fs::write(&file, "no database".repeat(1_000)).expect("the folder is ours");
+    for command in ["serve", "migrate", "check-store"] {
+        let told = setup.run(&[command]);
+        assert!(told.code == Some(1) && told.err.contains(&file.display().to_string()), "{told:?}");
+    }
 }
 
 /// The folders of the migrations, the same on both stores.

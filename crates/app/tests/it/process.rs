@@ -37,6 +37,10 @@ fn the_first_start_makes_a_key_and_the_next_keeps_it(setup: &Setup) {
     first.admin().get("/api/v1/keys").with_status(200);
     let code = first.caller().code("https://example.com/kept");
     assert!(first.terminate().success());
+    if !setup.is_on_postgres() {
+        let log = setup.data_dir().join("signpost.db-wal");
+        assert!(!log.exists(), "after a clean end the file holds everything by itself");
+    }
 
     let next = setup.start();
     next.event("server.ready");

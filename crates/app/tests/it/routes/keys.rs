@@ -194,9 +194,7 @@ fn the_command_line_manages_keys_of_a_running_server(setup: &Setup) {
         "--owner",
         "ops",
         "--scope",
-        "links:read",
-        "--scope",
-        "links:write",
+        "links:read,links:write",
         "--expires-at",
         "2099-01-01T00:00:00Z",
     ]);
@@ -214,7 +212,8 @@ fn the_command_line_manages_keys_of_a_running_server(setup: &Setup) {
     assert!(line.contains("By hand") && line.contains("ops") && line.contains("links:read,links:write"), "{line}");
     assert!(!told.out.contains(&key[16..]), "{told:?}");
 
-    let revoked = setup.run(&["keys", "revoke", id]);
+    // The key itself tells its id.
+    let revoked = setup.run(&["keys", "revoke", key]);
     assert_eq!((revoked.code, revoked.out.trim_end()), (Some(0), format!("revoked {id}").as_str()));
     links(401);
     let told = setup.run(&["keys", "list"]);
@@ -223,6 +222,7 @@ fn the_command_line_manages_keys_of_a_running_server(setup: &Setup) {
     for wrong in [
         &["keys", "revoke", "AAAAAAAAAAAA"][..],
         &["keys", "revoke", "no-id"][..],
+        &["keys", "revoke", "sgn_hunter2"][..],
         &["keys", "create", "--name", "x", "--scope", "root"][..],
         &["keys", "create", "--name", "x", "--scope", "admin", "--owner", "No Owner"][..],
         &["keys", "create", "--name", "x", "--scope", "admin", "--expires-at", "soon"][..],
@@ -233,6 +233,7 @@ fn the_command_line_manages_keys_of_a_running_server(setup: &Setup) {
             told.code == Some(1) && told.out.is_empty() && told.err.starts_with("signpost: "),
             "{wrong:?}: {told:?}"
         );
+        assert!(!told.err.contains("hunter2"), "{told:?}");
     }
 }
 

@@ -241,7 +241,6 @@ fn a_deep_page_costs_what_the_first_one_does(setup: &Setup) {
         times[times.len() / 2]
     };
     let (first, last) = (median(&times[..10]), median(&times[times.len() - 10..]));
-    println!("pages of 100 of {links} links: the first in {first:?}, the last in {last:?}");
     assert!(links < 1_000_000 || last < first * 2, "{last:?} against {first:?}");
 }
 
