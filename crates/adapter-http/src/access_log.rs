@@ -142,6 +142,9 @@ impl KV for AccessLine {
         if let Some(outcome) = notes.outcome {
             out.emit_str("outcome", outcome)?;
         }
+        if let Some(result) = notes.cache_result {
+            out.emit_str("cache.result", result)?;
+        }
         if notes.code_collisions > 0 {
             out.emit_u32("code.collisions", notes.code_collisions)?;
         }

@@ -33,6 +33,7 @@ pub(crate) struct Notes {
     pub(crate) code: Option<Code>,
     pub(crate) outcome: Option<&'static str>,
     pub(crate) code_collisions: u32,
+    pub(crate) cache_result: Option<&'static str>,
     pub(crate) key_id: Option<KeyId>,
 }
 

@@ -1,19 +1,21 @@
 //! Connections: how they are made, secured, bounded and ended.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use diesel_async::AsyncPgConnection;
+use domain::ports::LinkWatcher;
 use tokio::{
     runtime::Handle,
     task::{AbortHandle, JoinSet},
     time::timeout,
 };
-use tokio_postgres::{Config, NoTls, Socket, config::SslMode, tls::MakeTlsConnect};
+use tokio_postgres::{Client, Config, NoTls, Socket, config::SslMode, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{
     hosts::Hosts,
+    listener,
     options::{InvalidOptions, PostgresOptions, TlsPolicy, tls_config},
 };
 
@@ -34,6 +36,12 @@ impl Connection {
 /// a server that gives none, and hold the socket as long.
 pub(crate) struct Line(AbortHandle);
 
+impl Line {
+    pub(crate) fn spawn(moving: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(moving).abort_handle())
+    }
+}
+
 impl Drop for Line {
     fn drop(&mut self) {
         self.0.abort();
@@ -41,8 +49,9 @@ impl Drop for Line {
 }
 
 /// Makes connections.
+#[derive(Clone)]
 pub(crate) struct Connector {
-    hosts: Hosts,
+    hosts: Arc<Hosts>,
     tls: Option<MakeRustlsConnect>,
     connect_timeout: Duration,
     /// Connection tasks live here: on a worker's own runtime they would stall with that worker and end
@@ -75,7 +84,7 @@ impl Connector {
                 .options(session);
         });
         let tls = if tls { Some(MakeRustlsConnect::new(tls_config(options)?)) } else { None };
-        Ok(Self { hosts, tls, connect_timeout: options.connect_timeout, runtime })
+        Ok(Self { hosts: Arc::new(hosts), tls, connect_timeout: options.connect_timeout, runtime })
     }
 
     /// A connection of its own, outside any pool and without statement bound, for migrations.
@@ -89,38 +98,64 @@ impl Connector {
         self.connect(hosts, self.connect_timeout.max(Self::UNHURRIED)).await
     }
 
-    /// The first host that gives a session. Whoever stops waiting ends the attempt.
-    async fn connect(&self, hosts: Vec<Config>, bound: Duration) -> Result<Connection, ConnectError> {
-        let tls = self.tls.clone();
-        let mut attempt = JoinSet::new();
-        attempt.spawn_on(first_of(hosts, tls, bound), &self.runtime);
-        match attempt.join_next().await {
-            Some(Ok(outcome)) => outcome,
-            Some(Err(_)) | None => Err(ConnectError::Cancelled),
-        }
+    /// A connection of its own that listens for changes.
+    pub(crate) async fn connect_listener(
+        &self,
+        watcher: &Arc<dyn LinkWatcher>,
+    ) -> Result<(Client, Line), ConnectError> {
+        let watcher = Arc::clone(watcher);
+        let attempt = move |host, tls| {
+            let watcher = Arc::clone(&watcher);
+            async move {
+                match tls {
+                    Some(tls) => listener::establish(host, tls, watcher).await,
+                    None => listener::establish(host, NoTls, watcher).await,
+                }
+            }
+        };
+        self.first_of(self.hosts.in_order(), self.connect_timeout, attempt).await
     }
-}
 
-async fn first_of(
-    hosts: Vec<Config>,
-    tls: Option<MakeRustlsConnect>,
-    bound: Duration,
-) -> Result<Connection, ConnectError> {
-    let mut last = ConnectError::Cancelled;
-    for host in hosts {
-        let attempt = async {
-            match tls.clone() {
+    async fn connect(&self, hosts: Vec<Config>, bound: Duration) -> Result<Connection, ConnectError> {
+        let attempt = |host, tls| async {
+            match tls {
                 Some(tls) => establish(host, tls).await,
                 None => establish(host, NoTls).await,
             }
         };
-        match timeout(bound, attempt).await {
-            Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(error)) => last = error,
-            Err(_) => last = ConnectError::TimedOut,
+        self.first_of(hosts, bound, attempt).await
+    }
+
+    /// What the first host gives that answers within `bound`. Whoever stops waiting ends the attempt.
+    async fn first_of<C, A>(
+        &self,
+        hosts: Vec<Config>,
+        bound: Duration,
+        attempt: impl Fn(Config, Option<MakeRustlsConnect>) -> A + Send + 'static,
+    ) -> Result<C, ConnectError>
+    where
+        C: Send + 'static,
+        A: Future<Output = Result<C, ConnectError>> + Send,
+    {
+        let tls = self.tls.clone();
+        let trying = async move {
+            let mut last = ConnectError::Cancelled;
+            for host in hosts {
+                match timeout(bound, attempt(host, tls.clone())).await {
+                    Ok(Ok(made)) => return Ok(made),
+                    Ok(Err(error)) => last = error,
+                    Err(_) => last = ConnectError::TimedOut,
+                }
+            }
+            Err(last)
+        };
+        let mut attempts = JoinSet::new();
+        attempts.spawn_on(trying, &self.runtime);
+        match attempts.join_next().await {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) | None => Err(ConnectError::Cancelled),
         }
     }
-    Err(last)
 }
 
 async fn establish<T>(config: Config, tls: T) -> Result<Connection, ConnectError>
@@ -130,7 +165,7 @@ where
 {
     let (client, connection) = config.connect(tls).await.map_err(ConnectError::Connect)?;
     // Whoever waits for an answer is told of a failure; here it only ends the connection.
-    let line = Line(tokio::spawn(async move { drop(connection.await) }).abort_handle());
+    let line = Line::spawn(async move { drop(connection.await) });
     let diesel = AsyncPgConnection::try_from(client).await.map_err(ConnectError::Setup)?;
     Ok(Connection { diesel, line })
 }

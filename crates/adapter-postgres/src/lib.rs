@@ -16,6 +16,7 @@ mod error;
 mod hosts;
 mod links;
 mod list;
+mod listener;
 mod migrate;
 mod options;
 mod rows;
@@ -40,7 +41,13 @@ use crate::{
 
 /// The store. Cheap to make: nothing is connected before the first call.
 pub struct PostgresStore {
+    connector: Connector,
+    /// For the API: claims, changes, keys.
     sessions: Sessions,
+    /// For redirects alone, which no writer and no list may keep waiting.
+    redirects: Sessions,
+    /// For lists, which may take long.
+    lists: Sessions,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -54,12 +61,17 @@ impl PostgresStore {
     /// than one thread and outlive the store.
     pub fn new(options: &PostgresOptions, runtime: Handle) -> Result<Self, InvalidOptions> {
         let connector = Connector::new(options, runtime)?;
-        let pool = Pool::builder(connector)
-            .max_size(options.pool_size)
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| InvalidOptions::Pool(error.into()))?;
-        Ok(Self { sessions: Sessions::new(pool, options.pool_timeout, options.statement_timeout) })
+        let sessions = |size| {
+            let pool = Pool::builder(connector.clone()).max_size(size).runtime(Runtime::Tokio1).build();
+            let pool = pool.map_err(|error| InvalidOptions::Pool(error.into()))?;
+            Ok(Sessions::new(pool, options.pool_timeout, options.statement_timeout))
+        };
+        Ok(Self {
+            sessions: sessions(options.pool_size)?,
+            redirects: sessions(options.redirect_pool_size)?,
+            lists: sessions(options.list_pool_size)?,
+            connector,
+        })
     }
 }
 

@@ -7,9 +7,9 @@ use domain::{
     code::Code,
     history::{LinkEvent, Provenance},
     idempotency::{IdempotentRequest, RecordedAnswer},
-    lifecycle::{Candidate, Change, Claim, Naming, Resolution},
+    lifecycle::{Candidate, Change, Claim, Naming},
     link::{Generation, Link},
-    ports::{Applied, Claims, LinkRepository, LinkResolver, ListQuery, RepositoryError},
+    ports::{Applied, Claims, LinkRepository, LinkResolver, ListQuery, RepositoryError, Resolved},
 };
 use futures_util::{StreamExt, stream::FuturesOrdered};
 
@@ -25,14 +25,15 @@ use crate::{
 
 #[async_trait]
 impl LinkResolver for PostgresStore {
-    async fn resolve(&self, code: &Code) -> Result<Option<Resolution>, RepositoryError> {
+    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
         const DOING: &str = "resolving a code";
-        let mut session = self.sessions.open(DOING).await?;
+        let mut session = self.redirects.open(DOING).await?;
         let deadline = session.deadline();
         let query = links::table.filter(links::code.eq(code.as_str())).select(ResolutionRow::as_select());
         let found = until(deadline, query.first(session.connection())).await;
         let row = session.close(Effect::Read, found.map(OptionalExtension::optional))?;
-        row.map(|row: ResolutionRow| row.into_resolution(DOING)).transpose()
+        let resolution = row.map(|row: ResolutionRow| row.into_resolution(DOING)).transpose()?;
+        Ok(Resolved::by_store(resolution))
     }
 }
 
@@ -89,7 +90,7 @@ impl LinkRepository for PostgresStore {
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError> {
         const DOING: &str = "listing links";
-        let mut session = self.sessions.open(DOING).await?;
+        let mut session = self.lists.open(DOING).await?;
         let deadline = session.deadline();
         let rows = until(deadline, list::statement(query).load(session.connection())).await;
         let rows: Vec<LinkRow> = session.close(Effect::Read, rows)?;

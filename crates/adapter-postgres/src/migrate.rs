@@ -79,8 +79,7 @@ impl PostgresStore {
         let unavailable = |error: Box<dyn Error + Send + Sync>| {
             RepositoryError::new(RepositoryErrorKind::Unavailable, doing).caused_by(error)
         };
-        let connector = self.sessions.connector();
-        let connection = connector.connect_for_migrations().await.map_err(|error| unavailable(error.into()))?;
+        let connection = self.connector.connect_for_migrations().await.map_err(|error| unavailable(error.into()))?;
         let (mut session, _line) = connection.into_parts();
         // Ends with the connection; waiting is bounded by lock_timeout.
         let lock = format!("SELECT pg_advisory_lock({LOCK})");

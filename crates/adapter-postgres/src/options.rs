@@ -16,8 +16,12 @@ use crate::hosts::Hosts;
 pub struct PostgresOptions {
     /// `postgres://user:password@host:port/database?…`; several hosts may be named.
     pub url: String,
-    /// Most connections.
+    /// Most connections for the API, without lists.
     pub pool_size: usize,
+    /// Most connections for redirects.
+    pub redirect_pool_size: usize,
+    /// Most connections for lists.
+    pub list_pool_size: usize,
     /// When to insist on TLS.
     pub tls: TlsPolicy,
     /// PEM file of the authorities to trust instead of the operating system's.

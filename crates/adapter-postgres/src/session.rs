@@ -28,10 +28,6 @@ impl Sessions {
         Self { pool, pool_timeout, statement_timeout }
     }
 
-    pub(crate) fn connector(&self) -> &Connector {
-        self.pool.manager()
-    }
-
     /// A connection for `doing` something. The one deadline covers all that the pool does meanwhile:
     /// without it, walking over dead connections would cost a timeout for each.
     pub(crate) async fn open(&self, doing: &'static str) -> Result<Session, RepositoryError> {

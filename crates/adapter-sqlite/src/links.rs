@@ -6,9 +6,9 @@ use domain::{
     code::Code,
     history::{LinkEvent, Provenance},
     idempotency::{IdempotentRequest, RecordedAnswer},
-    lifecycle::{Candidate, Change, Resolution},
+    lifecycle::{Candidate, Change},
     link::{Generation, Link},
-    ports::{Applied, Claims, LinkRepository, LinkResolver, ListQuery, RepositoryError},
+    ports::{Applied, Claims, LinkRepository, LinkResolver, ListQuery, RepositoryError, Resolved},
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 
 #[async_trait]
 impl LinkResolver for SqliteStore {
-    async fn resolve(&self, code: &Code) -> Result<Option<Resolution>, RepositoryError> {
+    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
         let code = code.clone();
         self.threads
             .look_up("resolving a code", move |connection| {
@@ -28,6 +28,7 @@ impl LinkResolver for SqliteStore {
                 query.first(connection).optional()?.map(ResolutionRow::into_resolution).transpose()
             })
             .await
+            .map(Resolved::by_store)
     }
 }
 

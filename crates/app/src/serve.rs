@@ -6,10 +6,10 @@ use adapter_http::{Phase, ServerOptions, Settings};
 use anyhow::{Context, bail};
 use domain::{
     idempotency::IDEMPOTENCY_WINDOW_SECONDS,
-    ports::{Clock, IdempotencyRepository},
+    ports::{Clock, IdempotencyRepository, LinkWatcher},
     target::TargetPolicy,
 };
-use slog::{Logger, info, o, warn};
+use slog::{Logger, debug, info, o, warn};
 use tokio::{
     net::TcpSocket,
     signal::unix::{Signal, SignalKind, signal},
@@ -36,7 +36,7 @@ const HOUSEKEEPING: Duration = Duration::from_mins(15);
 pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     log_panics(log.clone());
     let stop = Stop::listen()?;
-    let listener = listen(config)?;
+    let listener = bind(config)?;
     let address = listener.local_addr()?;
     let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
     if !backend.is_remote() {
@@ -48,7 +48,8 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     }
 
     let phase = Phase::default();
-    let services = store.services(config);
+    let memory = store.remembered(config, log);
+    let services = store.services(config, memory.clone());
     let (server, handle) = adapter_http::serve(
         listener,
         &server_options(config),
@@ -62,6 +63,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         "event.name" => "server.listening", "server.address" => %address, "public_url" => &config.public_url,
         "store" => %config.store.location);
 
+    let listening = tokio::spawn(listen_for_changes(backend.clone(), Arc::new(memory), log.clone()));
     let preparing = tokio::spawn(prepare(backend, Arc::clone(&store), config.clone(), phase.clone(), log.clone()));
     let housekeeping = tokio::spawn(keep_house(store.answers.clone(), log.clone()));
 
@@ -86,6 +88,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         served = finishing => served??,
         signal = stop.next() => info!(log, "{} received again: open requests are cut", signal; "event.name" => "server.cut"),
     }
+    listening.abort();
     preparing.abort();
     housekeeping.abort();
     store.close();
@@ -112,7 +115,7 @@ impl Stop {
     }
 }
 
-fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+fn bind(config: &Config) -> anyhow::Result<TcpListener> {
     let bind = config.http.bind;
     let listening = || {
         let socket = if bind.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -199,6 +202,17 @@ async fn announce_admin_key(store: &Store, config: &Config, log: &Logger) -> any
         tell_aside(&format!("\n  admin API key, shown this once and kept in {file}:\n\n  {}\n", new.secret.expose()));
     }
     Ok(())
+}
+
+/// Hears of what other processes change, and begins again whenever that breaks off.
+async fn listen_for_changes(backend: Backend, watcher: Arc<dyn LinkWatcher>, log: Logger) {
+    const PAUSE: Duration = Duration::from_millis(500);
+    loop {
+        let error = backend.listen(watcher.clone()).await;
+        debug!(log, "changes by other processes are not heard of"; "event.name" => "store.not_listening",
+            "error.message" => format!("{:#}", anyhow::Error::from(error)));
+        sleep(PAUSE).await;
+    }
 }
 
 /// Deletes answers that are too old to be asked for.

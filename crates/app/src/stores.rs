@@ -2,13 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
+use adapter_cache::{CacheOptions, CachedResolver, WatchedLinks};
 use adapter_postgres::{PostgresOptions, PostgresStore};
 use adapter_sqlite::{OpenError, SqliteFile, SqliteStore};
 use anyhow::{Context, bail};
 use domain::{
-    ports::{ApiKeyRepository, Clock, Entropy, IdempotencyRepository, LinkRepository, LinkResolver, Ping, RandomCodes},
+    ports::{
+        ApiKeyRepository, Clock, Entropy, IdempotencyRepository, LinkRepository, LinkResolver, LinkWatcher, Ping,
+        RandomCodes, RepositoryError,
+    },
     service::{KeyService, LinkService, ResolveService},
 };
+use slog::{Logger, o};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -38,6 +43,8 @@ impl Backend {
                 let options = PostgresOptions {
                     url: url.expose().to_owned(),
                     pool_size: config.pool_size,
+                    redirect_pool_size: config.redirect_pool_size,
+                    list_pool_size: config.list_pool_size,
                     tls: match config.tls {
                         TlsPolicy::Auto => adapter_postgres::TlsPolicy::OffHost,
                         TlsPolicy::Require => adapter_postgres::TlsPolicy::Always,
@@ -51,6 +58,15 @@ impl Backend {
                 let store = PostgresStore::new(&options, runtime.clone()).context("store.url")?;
                 Ok(Self::Postgres(Arc::new(store)))
             }
+        }
+    }
+
+    /// Tells `watcher` what other processes change, as long as the store lets it. Where there are no others it never
+    /// returns.
+    pub(crate) async fn listen(&self, watcher: Arc<dyn LinkWatcher>) -> RepositoryError {
+        match self {
+            Self::Sqlite(..) => std::future::pending().await,
+            Self::Postgres(store) => store.listen(watcher).await,
         }
     }
 
@@ -170,16 +186,31 @@ impl Store {
         }
     }
 
-    /// The services of the HTTP face.
-    pub(crate) fn services(&self, config: &Config) -> adapter_http::Services {
+    /// A memory around redirects.
+    pub(crate) fn remembered(&self, config: &Config, log: &Logger) -> CachedResolver {
+        let options = CacheOptions {
+            capacity: config.cache.capacity,
+            ttl: config.cache.ttl,
+            stale_for: config.cache.stale_for,
+            negative_ttl: config.cache.negative_ttl,
+            // A tenth is left for whoever waits for the answer.
+            patience: config.http.redirect_timeout * 9 / 10,
+        };
+        CachedResolver::new(self.resolver.clone(), options, Handle::current(), log.new(o!()))
+    }
+
+    /// The services of the HTTP face, with redirects from `memory`.
+    pub(crate) fn services(&self, config: &Config, memory: CachedResolver) -> adapter_http::Services {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let codes = Arc::new(RandomCodes::new(config.codes.length, entropy.clone()));
-        let (links, answers) = (self.links.clone(), self.answers.clone());
+        let memory = Arc::new(memory);
+        let links = Arc::new(WatchedLinks::new(self.links.clone(), memory.clone()));
+        let answers = self.answers.clone();
         adapter_http::Services {
             links: LinkService::new(links, answers, clock.clone(), codes, entropy.clone()),
             keys: self.key_service(),
-            resolver: ResolveService::new(self.resolver.clone(), clock),
+            resolver: ResolveService::new(memory, clock),
             store: self.ping.clone(),
             entropy,
         }

@@ -10,10 +10,12 @@
 )]
 
 pub mod contract;
+mod decorated;
 mod effects;
 mod memory;
 mod postgres;
 
+pub use decorated::Decorated;
 pub use effects::{ManualClock, ScriptedCodes, SeededEntropy};
 pub use memory::MemoryStore;
 pub use postgres::{

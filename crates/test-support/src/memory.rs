@@ -15,7 +15,7 @@ use domain::{
     link::{Generation, Link},
     ports::{
         ApiKeyRepository, Applied, Claims, IdempotencyRepository, KeyCreation, KeyPosition, LinkRepository,
-        LinkResolver, ListQuery, Ping, Position, Repeated, RepositoryError, Sort, StoredKey,
+        LinkResolver, ListQuery, Ping, Position, Repeated, RepositoryError, Resolved, Sort, StoredKey,
     },
     time::Timestamp,
 };
@@ -181,8 +181,8 @@ impl LinkRepository for MemoryStore {
 
 #[async_trait]
 impl LinkResolver for MemoryStore {
-    async fn resolve(&self, code: &Code) -> Result<Option<Resolution>, RepositoryError> {
-        Ok(self.tables().links.get(code).map(Resolution::from))
+    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
+        Ok(Resolved::by_store(self.tables().links.get(code).map(Resolution::from)))
     }
 }
 

@@ -14,11 +14,11 @@ use domain::{
     code::Code,
     history::{LinkEvent, Provenance},
     idempotency::{IdempotentRequest, RecordedAnswer},
-    lifecycle::{Candidate, Change, Resolution},
+    lifecycle::{Candidate, Change},
     link::{Generation, Link},
     ports::{
         ApiKeyRepository, Applied, Claims, IdempotencyRepository, KeyCreation, KeyPosition, LinkRepository,
-        LinkResolver, ListQuery, Ping, Repeated, RepositoryError, RepositoryErrorKind, StoredKey,
+        LinkResolver, ListQuery, Ping, Repeated, RepositoryError, RepositoryErrorKind, Resolved, StoredKey,
     },
     time::Timestamp,
 };
@@ -110,7 +110,7 @@ impl LinkRepository for TroubledStore {
 
 #[async_trait]
 impl LinkResolver for TroubledStore {
-    async fn resolve(&self, code: &Code) -> Result<Option<Resolution>, RepositoryError> {
+    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
         self.trouble().await?;
         self.inner.resolve(code).await
     }

@@ -22,6 +22,8 @@ fn options(url: &str) -> PostgresOptions {
     PostgresOptions {
         url: url.to_owned(),
         pool_size: 8,
+        redirect_pool_size: 4,
+        list_pool_size: 4,
         tls: TlsPolicy::OffHost,
         tls_ca_file: None,
         connect_timeout: Duration::from_secs(10),

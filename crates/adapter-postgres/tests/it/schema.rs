@@ -121,5 +121,6 @@ async fn two_that_migrate_at_once_both_succeed_and_one_applies() {
     let applied = |outcome: Result<Result<Vec<_>, _>, _>| outcome.expect("no panic").expect("migrating succeeds").len();
     let mut applied = [applied(one), applied(other)];
     applied.sort_unstable();
-    assert_eq!(applied, [0, 3]);
+    let known = store(&options(&database.url())).migrations().await.expect("they are known");
+    assert_eq!(applied, [0, known.len()]);
 }

@@ -128,5 +128,5 @@ fn two_that_migrate_at_once_both_succeed_and_one_applies() {
         .collect();
     let mut applied: Vec<_> = migrating.into_iter().map(|thread| thread.join().expect("no panic")).collect();
     applied.sort_unstable();
-    assert_eq!(applied, [0, 3]);
+    assert_eq!(applied, [0, file.migrations().expect("they are known").len()]);
 }

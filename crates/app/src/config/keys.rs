@@ -38,13 +38,20 @@ pub(super) static KEYS: &[Key] = &[
     key("http.shutdown_timeout", "10s", TIMEOUT, "After the drain: how long open requests have before they are cut; 25s at most with the drain"),
 
     Key { secret: true, ..key("store.url", "sqlite:{data_dir}/signpost.db", "`sqlite:PATH`, `postgres://…` or `postgresql://…` with libpq's options and special characters percent-encoded", "Where links are kept; several PostgreSQL hosts are allowed") },
-    key("store.pool_size", "16", "1 to 1000", "Connections to PostgreSQL"),
+    key("store.pool_size", "16", "1 to 1000", "Connections to PostgreSQL for the API, without lists"),
+    key("store.redirect_pool_size", "8", "1 to 1000", "Connections to PostgreSQL for redirects"),
+    key("store.list_pool_size", "4", "1 to 1000", "Connections to PostgreSQL for lists"),
     key("store.tls", "auto", "`auto`, `require` or `disable`", "TLS to PostgreSQL; `auto` requires it unless every host is loopback or a Unix socket"),
     key("store.tls_ca_file", "", "a file of certificates in PEM", "PEM file of trust anchors for PostgreSQL"),
     key("store.connect_timeout", "300ms", TIMEOUT, "How long getting a session from one PostgreSQL host may take, TLS and authentication included; shorter than `store.pool_timeout`"),
     key("store.pool_timeout", "700ms", TIMEOUT, "How long to wait for a connection to PostgreSQL, connecting included"),
     key("store.statement_timeout", "2s", TIMEOUT, "How long the statements of one call to the store may take; shorter than `http.request_timeout`"),
     key("store.migrate", "true", SWITCH, "Whether to apply migrations at start"),
+
+    key("cache.capacity", "1000000", "100 to 100000000", "Links that are remembered, for redirects without the store"),
+    key("cache.ttl", "10s", TIMEOUT, "How long a link is remembered without asking again; how long a change by another process may go unseen"),
+    key("cache.stale_for", "10m", PERIOD, "How much longer an active link is redirected to while the store does not answer"),
+    key("cache.negative_ttl", "5s", PERIOD, "How long an unknown code is remembered as unknown"),
 
     key("codes.length", "8", "6 to 32", "Characters of generated codes"),
     key("targets.allow_private", "false", SWITCH, "Whether links may lead to private addresses and internal names"),

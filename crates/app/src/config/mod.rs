@@ -22,8 +22,8 @@ pub(crate) use self::{
     layers::Source,
     problems::Problems,
     sections::{
-        AnonymousAccess, CodesConfig, HttpConfig, LogConfig, LogFormat, LogLevel, Secret, StoreConfig, StoreLocation,
-        TargetsConfig, TlsPolicy,
+        AnonymousAccess, CacheConfig, CodesConfig, HttpConfig, LogConfig, LogFormat, LogLevel, Secret, StoreConfig,
+        StoreLocation, TargetsConfig, TlsPolicy,
     },
 };
 use self::{
@@ -56,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) landing_url: Option<String>,
     pub(crate) http: HttpConfig,
     pub(crate) store: StoreConfig,
+    pub(crate) cache: CacheConfig,
     pub(crate) codes: CodesConfig,
     pub(crate) targets: TargetsConfig,
     pub(crate) auth: AnonymousAccess,
@@ -102,6 +103,7 @@ impl Config {
             public_url: reader.value("public_url", |text| parse::public_url(text, http.bind)),
             landing_url: reader.optional("landing_url", parse::web_url),
             store: StoreConfig::read(reader, &data_dir),
+            cache: CacheConfig::read(reader),
             codes: CodesConfig::read(reader),
             targets: TargetsConfig::read(reader),
             auth: reader.value(

@@ -50,6 +50,8 @@ impl HttpConfig {
 pub(crate) struct StoreConfig {
     pub(crate) location: StoreLocation,
     pub(crate) pool_size: usize,
+    pub(crate) redirect_pool_size: usize,
+    pub(crate) list_pool_size: usize,
     pub(crate) tls: TlsPolicy,
     pub(crate) tls_ca_file: Option<PathBuf>,
     pub(crate) connect_timeout: Duration,
@@ -63,6 +65,8 @@ impl StoreConfig {
         Self {
             location: reader.value("store.url", |text| parse::store_location(text, data_dir)),
             pool_size: reader.value("store.pool_size", whole(1..=1_000)),
+            redirect_pool_size: reader.value("store.redirect_pool_size", whole(1..=1_000)),
+            list_pool_size: reader.value("store.list_pool_size", whole(1..=1_000)),
             tls: reader.value(
                 "store.tls",
                 choice(&[("auto", TlsPolicy::Auto), ("require", TlsPolicy::Require), ("disable", TlsPolicy::Disable)]),
@@ -121,6 +125,25 @@ pub(crate) enum TlsPolicy {
     Auto,
     Require,
     Disable,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CacheConfig {
+    pub(crate) capacity: usize,
+    pub(crate) ttl: Duration,
+    pub(crate) stale_for: Duration,
+    pub(crate) negative_ttl: Duration,
+}
+
+impl CacheConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            capacity: reader.value("cache.capacity", whole(100..=100_000_000)),
+            ttl: reader.value("cache.ttl", timeout),
+            stale_for: reader.value("cache.stale_for", parse::duration),
+            negative_ttl: reader.value("cache.negative_ttl", parse::duration),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use tokio::{net::TcpSocket, runtime};
 use crate::support::{Answer, Connection, PATIENCE, Request, Setup, Signpost, code_of, eventually};
 
 /// Every field a line about a request may have.
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 21] = [
     "timestamp",
     "level",
     "message",
@@ -27,6 +27,7 @@ const FIELDS: [&str; 20] = [
     "user_agent.original",
     "link.code",
     "outcome",
+    "cache.result",
     "code.collisions",
     "db.duration_s",
     "api_key.id",

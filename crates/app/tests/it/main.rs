@@ -14,6 +14,7 @@ mod support;
 mod config;
 mod crashes;
 mod logs;
+mod memory;
 mod process;
 mod races;
 mod routes;

@@ -1,5 +1,7 @@
 //! The ports of links: the repository, and the narrow read of the redirect path.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -187,7 +189,52 @@ impl From<&Link> for Position {
 /// The narrow read of the redirect path.
 #[async_trait]
 pub trait LinkResolver: Send + Sync {
-    /// What following `code` would do; `None` if no link has it. MUST see every change acknowledged
-    /// before the call, unless the resolver is documented to answer from memory.
-    async fn resolve(&self, code: &Code) -> Result<Option<Resolution>, RepositoryError>;
+    /// What following `code` would do. MUST see every change acknowledged before the call; a resolver that
+    /// answers from memory MUST see those acknowledged by its own process, and says for how long it may miss
+    /// those of others.
+    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError>;
+
+    /// The same if it can be said at once, without asking anybody. `None` says nothing about the link.
+    fn resolve_at_once(&self, _code: &Code) -> Option<Resolved> {
+        None
+    }
+}
+
+/// What a resolver knows of a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// What following it would do; `None` if no link has it.
+    pub resolution: Option<Arc<Resolution>>,
+    /// Where this is known from.
+    pub source: Source,
+}
+
+impl Resolved {
+    /// As a store answers.
+    pub fn by_store(resolution: Option<Resolution>) -> Self {
+        Self { resolution: resolution.map(Arc::new), source: Source::Store }
+    }
+}
+
+/// Where something is known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The system of record, asked just now.
+    Store,
+    /// A memory of it that is good enough.
+    Memory,
+    /// A memory that is too old, while the system of record does not answer.
+    StaleMemory,
+}
+
+/// Hears of changes of links, so as not to remember what is over.
+pub trait LinkWatcher: Send + Sync {
+    /// This process changed a link: this is how it is now.
+    fn saw(&self, link: &Link);
+
+    /// The link of that code has this generation by now, as somebody else says.
+    fn heard_of(&self, code: &Code, generation: Generation);
+
+    /// Changes by others may have gone unheard until now.
+    fn missed_some(&self);
 }

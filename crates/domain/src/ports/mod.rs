@@ -14,4 +14,7 @@ pub use api_keys::{ApiKeyRepository, KeyCreation, KeyPosition, StoredKey};
 pub use effects::{Clock, CodeGenerator, Entropy, Ping, RandomCodes};
 pub use error::{RepositoryError, RepositoryErrorKind};
 pub use idempotency::{IdempotencyRepository, Repeated};
-pub use links::{Applied, Claims, LinkFilter, LinkRepository, LinkResolver, ListQuery, Position, Sort, StateFilter};
+pub use links::{
+    Applied, Claims, LinkFilter, LinkRepository, LinkResolver, LinkWatcher, ListQuery, Position, Resolved, Sort,
+    Source, StateFilter,
+};

@@ -6,7 +6,7 @@ mod resolve;
 
 pub use keys::{FirstKey, IssuedKey, KeyService, NewKey, Refused};
 pub use links::{ClaimRequest, ClaimSummary, LinkPage, LinkService, Precondition};
-pub use resolve::{Followed, ResolveService};
+pub use resolve::{Follow, Followed, ResolveService};
 
 use crate::{
     api_key::Caller,

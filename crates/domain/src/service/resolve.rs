@@ -5,9 +5,18 @@ use std::{fmt, sync::Arc};
 use crate::{
     code::Code,
     lifecycle::{Gone, Resolution},
-    ports::{Clock, LinkResolver, RepositoryError},
+    ports::{Clock, LinkResolver, RepositoryError, Resolved, Source},
     time::Timestamp,
 };
+
+/// What following a code leads to, and where that is known from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Follow {
+    /// What it leads to.
+    pub followed: Followed,
+    /// Where that is known from.
+    pub source: Source,
+}
 
 /// What following a code leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +27,7 @@ pub enum Followed {
         status: u16,
         /// Where to, byte for byte.
         location: String,
-        /// For how many seconds the answer may be reused.
+        /// For how many seconds the answer may be reused; none if it is stale already.
         max_age: u64,
     },
     /// A link that leads nowhere any more.
@@ -50,24 +59,37 @@ impl ResolveService {
         Self { resolver, clock }
     }
 
+    /// Follows `code` if that takes no waiting; `query` is that of the request.
+    pub fn follow_at_once(&self, code: &Code, query: &str) -> Option<Follow> {
+        self.resolver.resolve_at_once(code).map(|resolved| self.followed(&resolved, query))
+    }
+
     /// Follows `code`; `query` is that of the request.
-    pub async fn follow(&self, code: &Code, query: &str) -> Result<Followed, RepositoryError> {
-        let Some(resolution) = self.resolver.resolve(code).await? else {
-            return Ok(Followed::Unknown);
+    pub async fn follow(&self, code: &Code, query: &str) -> Result<Follow, RepositoryError> {
+        let resolved = self.resolver.resolve(code).await?;
+        Ok(self.followed(&resolved, query))
+    }
+
+    fn followed(&self, Resolved { resolution, source }: &Resolved, query: &str) -> Follow {
+        let most = match source {
+            Source::Store | Source::Memory => Self::MAX_AGE_SECONDS,
+            Source::StaleMemory => 0,
         };
-        Ok(match resolution.follow(self.clock.now()) {
-            Err(gone) => Followed::Gone(gone),
-            Ok(link) => Followed::Redirect {
+        let followed = match resolution.as_ref().map(|resolution| resolution.follow(self.clock.now())) {
+            None => Followed::Unknown,
+            Some(Err(gone)) => Followed::Gone(gone),
+            Some(Ok(link)) => Followed::Redirect {
                 status: link.status(),
                 location: link.location(query),
-                max_age: link.max_age(Self::MAX_AGE_SECONDS),
+                max_age: link.max_age(most),
             },
-        })
+        };
+        Follow { followed, source: *source }
     }
 
     /// What is known of `code`, without following it, and the moment it was known.
-    pub async fn preview(&self, code: &Code) -> Result<Option<(Resolution, Timestamp)>, RepositoryError> {
-        let resolution = self.resolver.resolve(code).await?;
+    pub async fn preview(&self, code: &Code) -> Result<Option<(Arc<Resolution>, Timestamp)>, RepositoryError> {
+        let resolution = self.resolver.resolve(code).await?.resolution;
         Ok(resolution.map(|resolution| (resolution, self.clock.now())))
     }
 }

@@ -110,7 +110,14 @@ pub async fn a_reader_is_never_behind_what_was_acknowledged(subject: Subject) {
 }
 
 async fn resolve(subject: &Subject, code: &Code) -> Option<Resolution> {
-    subject.resolver.resolve(code).await.expect("the store works")
+    let resolved = subject.resolver.resolve(code).await.expect("the store works");
+    let resolution = resolved.resolution.map(|resolution| Resolution::clone(&resolution));
+    // Whoever answers at once answers nothing older.
+    if let Some(at_once) = subject.resolver.resolve_at_once(code) {
+        let generation = |resolution: &Resolution| resolution.generation;
+        assert!(at_once.resolution.as_deref().map(generation) >= resolution.as_ref().map(generation));
+    }
+    resolution
 }
 
 async fn assert_resolves(subject: &Subject, link: &Link) {
@@ -190,12 +197,12 @@ pub async fn a_preview_shows_a_link_without_following_it(subject: Subject) {
     let gone = subject.given(&a_link().deleted()).await;
     let previews = subject.resolve_service();
     let seen = previews.preview(&gone.code).await.expect("the store works");
-    assert_eq!(seen, Some((Resolution::from(&gone), subject.now())));
+    assert_eq!(seen, Some((Arc::new(Resolution::from(&gone)), subject.now())));
     assert_eq!(previews.preview(&code("unknown")).await.expect("the store works"), None);
 }
 
 async fn follow(subject: &Subject, code: &Code, query: &str) -> Followed {
-    subject.resolve_service().follow(code, query).await.expect("the store works")
+    subject.resolve_service().follow(code, query).await.expect("the store works").followed
 }
 
 async fn location(subject: &Subject, link: &Link, query: &str) -> String {

@@ -95,7 +95,8 @@ async fn agree_in_the_end(subject: &Subject, rules: &Subject, run: &Run, codes: 
 }
 
 async fn resolved(subject: &Subject, link: &Link) -> String {
-    shown(&subject.resolver.resolve(&link.code).await)
+    // Where it is known from is each resolver's own affair.
+    shown(&subject.resolver.resolve(&link.code).await.map(|resolved| resolved.resolution))
 }
 
 // ---- What happens -----------------------------------------------------------------------------
@@ -311,7 +312,7 @@ async fn perform(subject: &Subject, run: &Run, codes: &[Code], event: &Event) ->
             shown(&service.list(query).await)
         }
         Event::Follow { which } => match known(which) {
-            Some(code) => shown(&subject.resolve_service().follow(&code, "f=1").await),
+            Some(code) => shown(&subject.resolve_service().follow(&code, "f=1").await.map(|follow| follow.followed)),
             None => String::new(),
         },
         Event::Wait { .. } => String::new(),

@@ -1,0 +1,142 @@
+//! Asking the store: within a bound, again where that can help, not at all while it keeps failing.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use domain::{
+    code::Code,
+    lifecycle::Resolution,
+    ports::{LinkResolver, RepositoryError, RepositoryErrorKind},
+};
+use slog::Logger;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::breaker::Breaker;
+
+pub(crate) const DOING: &str = "resolving a code";
+
+/// A store, and what is known of its state.
+pub(crate) struct Asking {
+    store: Arc<dyn LinkResolver>,
+    patience: Duration,
+    pub(crate) breaker: Breaker,
+    budget: RetryBudget,
+}
+
+impl Asking {
+    /// How often a question is asked again.
+    const RETRIES: u32 = 2;
+    /// The first wait before that is at most this long, the next one twice as long.
+    const FIRST_WAIT: Duration = Duration::from_millis(20);
+
+    pub(crate) fn new(store: Arc<dyn LinkResolver>, patience: Duration, log: Logger) -> Self {
+        Self { store, patience, breaker: Breaker::new(log), budget: RetryBudget::default() }
+    }
+
+    /// What the store says. Reading is idempotent, so what failed early is asked again: a restarted server leaves
+    /// broken connections behind, each of which fails once.
+    pub(crate) async fn ask(&self, code: &Code) -> Result<Option<Arc<Resolution>>, RepositoryError> {
+        let deadline = Instant::now() + self.patience;
+        self.budget.earn();
+        let mut retries = 0;
+        loop {
+            let Ok(answer) = timeout_at(deadline, self.store.resolve(code)).await else {
+                self.breaker.failed();
+                let error = RepositoryError::new(RepositoryErrorKind::Unavailable, DOING);
+                return Err(error.caused_by("no answer in time"));
+            };
+            let error = match answer {
+                Ok(resolved) => {
+                    self.breaker.succeeded();
+                    return Ok(resolved.resolution);
+                }
+                Err(error) => error,
+            };
+            match error.kind() {
+                RepositoryErrorKind::Unavailable | RepositoryErrorKind::Indeterminate => self.breaker.failed(),
+                RepositoryErrorKind::StorageFull | RepositoryErrorKind::Corrupt | RepositoryErrorKind::Internal => {
+                    self.breaker.succeeded();
+                    return Err(error);
+                }
+            }
+            let wait = full_jitter(Self::FIRST_WAIT * 2_u32.pow(retries));
+            let in_time = Instant::now() + wait < deadline;
+            if retries == Self::RETRIES || !in_time || self.breaker.is_open() || !self.budget.spend() {
+                return Err(error);
+            }
+            retries += 1;
+            sleep(wait).await;
+        }
+    }
+}
+
+/// Anything up to `most`, so that those who failed together do not come back together.
+fn full_jitter(most: Duration) -> Duration {
+    let share = u32::try_from(RandomState::new().hash_one(()) % 1_000).expect("below 1000");
+    most * share / 1_000
+}
+
+/// Ten questions pay for one retry: when everything fails, a tenth more is asked, not twice more.
+struct RetryBudget(AtomicU32);
+
+impl RetryBudget {
+    const PRICE: u32 = 10;
+    const MOST: u32 = 100 * Self::PRICE;
+
+    fn earn(&self) {
+        // Refused at the limit, where one more means nothing.
+        let _full =
+            self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |saved| (saved < Self::MOST).then_some(saved + 1));
+    }
+
+    fn spend(&self) -> bool {
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |saved| saved.checked_sub(Self::PRICE)).is_ok()
+    }
+}
+
+/// Enough for the broken connections of one pool.
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self(AtomicU32::new(10 * Self::PRICE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_questions_pay_for_one_retry() {
+        let budget = RetryBudget::default();
+        while budget.spend() {}
+        for _ in 0..RetryBudget::PRICE - 1 {
+            budget.earn();
+            assert!(!budget.spend());
+        }
+        budget.earn();
+        assert!(budget.spend() && !budget.spend());
+    }
+
+    #[test]
+    fn no_more_retries_are_saved_up_than_the_limit() {
+        let budget = RetryBudget::default();
+        for _ in 0..10 * RetryBudget::MOST {
+            budget.earn();
+        }
+        let saved = (0..).take_while(|_| budget.spend()).count();
+        assert_eq!(saved, usize::try_from(RetryBudget::MOST / RetryBudget::PRICE).expect("small"));
+    }
+
+    #[test]
+    fn waits_are_spread_over_all_that_is_allowed() {
+        let waits: Vec<_> = (0..100).map(|_| full_jitter(Duration::from_millis(20))).collect();
+        assert!(waits.iter().all(|wait| *wait <= Duration::from_millis(20)));
+        assert!(waits.iter().collect::<std::collections::BTreeSet<_>>().len() > 20);
+    }
+}

@@ -1,0 +1,123 @@
+//! The circuit breaker: a store that keeps failing is left alone, and tried once a second.
+
+use std::{
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use slog::{Logger, info, warn};
+use tokio::time::Instant;
+
+/// So many failures in a row open it.
+const FAILURES: u32 = 5;
+/// How long it lets nobody through between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Closed, everybody may ask. Open, one a second.
+pub(crate) struct Breaker {
+    born: Instant,
+    failures: AtomicU32,
+    /// In milliseconds since `born`; zero while it is closed.
+    next_try: AtomicU64,
+    log: Logger,
+}
+
+impl Breaker {
+    pub(crate) fn new(log: Logger) -> Self {
+        Self { born: Instant::now(), failures: AtomicU32::new(0), next_try: AtomicU64::new(0), log }
+    }
+
+    /// Whether to ask now. Open, the one who is told yes is the one who tries.
+    pub(crate) fn allows(&self) -> bool {
+        let next_try = self.next_try.load(Ordering::Acquire);
+        if next_try == 0 {
+            return true;
+        }
+        let now = self.milliseconds();
+        now >= next_try
+            && self.next_try.compare_exchange(next_try, now + pause(), Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Whether [`Breaker::allows`] can say yes. Costs nothing, and takes nobody's turn.
+    pub(crate) fn may_allow(&self) -> bool {
+        let next_try = self.next_try.load(Ordering::Acquire);
+        next_try == 0 || self.milliseconds() >= next_try
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.next_try.load(Ordering::Acquire) != 0
+    }
+
+    /// The store answered, whatever it said.
+    pub(crate) fn succeeded(&self) {
+        if self.failures.swap(0, Ordering::AcqRel) >= FAILURES {
+            self.next_try.store(0, Ordering::Release);
+            info!(self.log, "the store answers again"; "event.name" => "store.circuit_closed");
+        }
+    }
+
+    /// It did not.
+    pub(crate) fn failed(&self) {
+        let before = self.failures.fetch_add(1, Ordering::AcqRel);
+        if before + 1 >= FAILURES {
+            self.next_try.store(self.milliseconds() + pause(), Ordering::Release);
+        }
+        if before + 1 == FAILURES {
+            warn!(self.log, "the store does not answer: redirects come from memory, and it is tried once a second";
+                "event.name" => "store.circuit_opened");
+        }
+    }
+
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn pause() -> u64 {
+    u64::try_from(PAUSE.as_millis()).expect("a second")
+}
+
+#[cfg(test)]
+mod tests {
+    use slog::{Discard, o};
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn breaker() -> Breaker {
+        Breaker::new(Logger::root(Discard, o!()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_opens_after_so_many_failures_in_a_row_only() {
+        let breaker = breaker();
+        for _ in 0..FAILURES - 1 {
+            breaker.failed();
+        }
+        breaker.succeeded();
+        for _ in 0..FAILURES - 1 {
+            breaker.failed();
+            assert!(breaker.allows());
+        }
+        breaker.failed();
+        assert!(breaker.is_open() && !breaker.allows());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn open_it_lets_one_a_second_try_until_that_succeeds() {
+        let breaker = breaker();
+        for _ in 0..FAILURES {
+            breaker.failed();
+        }
+        for _ in 0..3 {
+            advance(PAUSE).await;
+            assert!(breaker.allows() && !breaker.allows());
+            breaker.failed();
+            assert!(!breaker.allows());
+        }
+        advance(PAUSE).await;
+        assert!(breaker.allows());
+        breaker.succeeded();
+        assert!(breaker.allows() && breaker.allows() && !breaker.is_open());
+    }
+}

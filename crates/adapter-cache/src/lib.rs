@@ -1,0 +1,51 @@
+//! Signpost's memory: redirects from the process itself, around any store, and for a while without it.
+//!
+//! [`CachedResolver`] is a [`LinkResolver`](domain::ports::LinkResolver) around another one. [`WatchedLinks`] is a
+//! [`LinkRepository`](domain::ports::LinkRepository) around another one that tells it of every change made here;
+//! changes made elsewhere reach it as a [`LinkWatcher`](domain::ports::LinkWatcher).
+//!
+//! | file       | holds                                                                              |
+//! |------------|------------------------------------------------------------------------------------|
+//! | `memory`   | what is known, how old it may be, and that nothing older replaces what is newer    |
+//! | `flights`  | questions under way: one for each code, whoever else asks                          |
+//! | `asking`   | how the store is asked: bounded, retried within a budget, left alone when it fails |
+//! | `breaker`  | when it is left alone                                                              |
+//! | `resolver` | the decorator that joins them                                                      |
+//! | `watched`  | the decorator of the repository                                                    |
+//!
+//! What it promises, for a time to live of ten seconds:
+//!
+//! - A change made by this process is seen at once. One made by another process is seen when it is heard of, and
+//!   within the time to live if it is not.
+//! - An answer that was under way while a link changed is thrown away: a deleted link does not come back.
+//! - When the store does not answer, links known as active redirect on, for `stale_for` more; those known as deleted
+//!   never do. Everything else fails as the store fails, or at once while it is left alone.
+//! - Many who ask for one code ask the store once.
+
+mod asking;
+mod breaker;
+mod flights;
+mod memory;
+mod resolver;
+mod watched;
+
+use std::time::Duration;
+
+pub use resolver::CachedResolver;
+pub use watched::WatchedLinks;
+
+/// How much is remembered, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheOptions {
+    /// Most links that are remembered.
+    pub capacity: usize,
+    /// How long a link is known without asking again. Links are asked for again a little earlier while they are in
+    /// use, so that nobody waits for it.
+    pub ttl: Duration,
+    /// How much longer an active link is redirected to while the store does not answer.
+    pub stale_for: Duration,
+    /// How long an unknown code is known to be unknown.
+    pub negative_ttl: Duration,
+    /// Bound of one question to the store, with everything that is tried again.
+    pub patience: Duration,
+}

@@ -1,0 +1,145 @@
+//! Memory: what is known of links and of codes without one, and how old it may be.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use domain::{
+    code::Code,
+    lifecycle::Resolution,
+    link::{Generation, LinkState},
+    ports::{Resolved, Source},
+};
+use quick_cache::sync::Cache;
+use tokio::time::Instant;
+
+use crate::CacheOptions;
+
+/// Codes without a link that are remembered, for each link that is: whoever tries codes out must not push links out.
+const UNKNOWN_SHARE: usize = 10;
+
+/// Known links and known unknown codes. Reading takes no lock that is held for longer than a look.
+pub(crate) struct Memory {
+    links: Cache<Code, Arc<Known>>,
+    unknown: Cache<Code, Instant>,
+    options: CacheOptions,
+    jitter: RandomState,
+    /// Raised when changes may have been missed: what was known before is asked for again.
+    epoch: AtomicU64,
+}
+
+/// One link, as it was when the store was asked.
+struct Known {
+    resolution: Arc<Resolution>,
+    /// Until when it is good without asking again.
+    until: Instant,
+    epoch: u64,
+}
+
+/// When something was asked: what comes of it is as old as that.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    at: Instant,
+    epoch: u64,
+}
+
+/// What is remembered of a code, and what it is good for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Recall {
+    /// An answer.
+    Good(Resolved),
+    /// An answer, and time to ask again so that there is one later too.
+    Aging(Resolved),
+    /// An answer only if there is no other.
+    Stale(Resolved),
+    /// Nothing.
+    Nothing,
+}
+
+impl Memory {
+    pub(crate) fn new(options: CacheOptions) -> Self {
+        Self {
+            links: Cache::new(options.capacity),
+            unknown: Cache::new((options.capacity / UNKNOWN_SHARE).max(1)),
+            options,
+            jitter: RandomState::new(),
+            epoch: AtomicU64::new(0),
+        }
+    }
+
+    /// The moment before a question.
+    pub(crate) fn asked(&self) -> Asked {
+        Asked { at: Instant::now(), epoch: self.epoch.load(Ordering::Acquire) }
+    }
+
+    pub(crate) fn recall(&self, code: &Code) -> Recall {
+        let now = Instant::now();
+        if let Some(known) = self.links.get(code) {
+            return self.recall_link(&known, now);
+        }
+        match self.unknown.get(code) {
+            Some(until) if now < until => Recall::Good(Resolved { resolution: None, source: Source::Memory }),
+            Some(_) | None => Recall::Nothing,
+        }
+    }
+
+    fn recall_link(&self, known: &Known, now: Instant) -> Recall {
+        let resolved = |source| Resolved { resolution: Some(Arc::clone(&known.resolution)), source };
+        let current = known.epoch == self.epoch.load(Ordering::Acquire);
+        if current && now + self.options.ttl / 5 < known.until {
+            Recall::Good(resolved(Source::Memory))
+        } else if current && now < known.until {
+            Recall::Aging(resolved(Source::Memory))
+        } else if known.resolution.state == LinkState::Active && now < known.until + self.options.stale_for {
+            Recall::Stale(resolved(Source::StaleMemory))
+        } else {
+            Recall::Nothing
+        }
+    }
+
+    /// A tenth less at most, not the same for every code: what was learnt together is not asked for again together.
+    fn time_to_live(&self, code: &Code) -> Duration {
+        let tenth = self.options.ttl / 10;
+        let share = u32::try_from(self.jitter.hash_one(code) % 256).expect("below 256");
+        self.options.ttl - tenth * share / 256
+    }
+
+    /// Which generation is known.
+    pub(crate) fn generation(&self, code: &Code) -> Option<Generation> {
+        self.links.peek(code).map(|known| known.resolution.generation)
+    }
+
+    /// Remembers a link as it was when that was asked. The caller holds what orders the changes of this code.
+    pub(crate) fn keep(&self, code: &Code, resolution: Arc<Resolution>, asked: Asked) {
+        self.unknown.remove(code);
+        if self.generation(code).is_some_and(|known| known > resolution.generation) {
+            return;
+        }
+        let until = asked.at + self.time_to_live(code);
+        self.links.insert(code.clone(), Arc::new(Known { resolution, until, epoch: asked.epoch }));
+    }
+
+    /// Remembers that no link had that code when that was asked.
+    pub(crate) fn keep_unknown(&self, code: &Code, asked: Asked) {
+        if asked.epoch == self.epoch.load(Ordering::Acquire) {
+            self.unknown.insert(code.clone(), asked.at + self.options.negative_ttl);
+        }
+    }
+
+    /// Forgets what is older than `generation`.
+    pub(crate) fn forget_before(&self, code: &Code, generation: Generation) {
+        self.unknown.remove(code);
+        self.links.remove_if(code, |known| known.resolution.generation < generation);
+    }
+
+    /// Trusts nothing of what is known now without asking again.
+    pub(crate) fn distrust(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.unknown.clear();
+    }
+}

@@ -1,0 +1,181 @@
+//! The resolver: memory first, the store behind it, and memory again when there is no store.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use domain::{
+    code::Code,
+    lifecycle::Resolution,
+    link::{Generation, Link},
+    ports::{LinkResolver, LinkWatcher, RepositoryError, RepositoryErrorKind, Resolved, Source},
+};
+use slog::Logger;
+use tokio::{runtime::Handle, sync::watch};
+
+use crate::{
+    CacheOptions,
+    asking::{Asking, DOING},
+    flights::{Flights, Landing, Seat},
+    memory::{Asked, Memory, Recall},
+};
+
+/// A resolver that remembers what another one said. Its clones share one memory.
+///
+/// It misses changes made by other processes for [`CacheOptions::ttl`] at most, and less if it hears of them.
+#[derive(Clone)]
+pub struct CachedResolver(Arc<Inner>);
+
+struct Inner {
+    memory: Memory,
+    flights: Flights,
+    asking: Asking,
+    /// Where questions live: longer than whoever asks them first.
+    runtime: Handle,
+}
+
+impl fmt::Debug for CachedResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedResolver").finish_non_exhaustive()
+    }
+}
+
+impl CachedResolver {
+    /// How often a question is asked anew because the link changed meanwhile.
+    const ATTEMPTS: u32 = 5;
+
+    /// A memory of `store`, which is asked on `runtime`.
+    pub fn new(store: Arc<dyn LinkResolver>, options: CacheOptions, runtime: Handle, log: Logger) -> Self {
+        let asking = Asking::new(store, options.patience, log);
+        Self(Arc::new(Inner { memory: Memory::new(options), flights: Flights::new(), asking, runtime }))
+    }
+
+    /// Asks the store, or joins who asks already; none if it must not be asked now.
+    fn question(&self, code: &Code) -> Option<watch::Receiver<Option<Landing>>> {
+        if !self.0.asking.breaker.may_allow() {
+            return None;
+        }
+        let (tell, landing) = match self.0.flights.board(code)? {
+            Seat::Passenger(landing) => return Some(landing),
+            Seat::Pilot(tell, landing) => (tell, landing),
+        };
+        if !self.0.asking.breaker.allows() {
+            // Somebody else tries just now.
+            drop(self.0.flights.land(code));
+            return None;
+        }
+        let (inner, code) = (Arc::clone(&self.0), code.clone());
+        self.0.runtime.spawn(async move {
+            let (landing, asked) = (Landed(&inner, &code), inner.memory.asked());
+            let outcome = landing.keep(inner.asking.ask(&code).await, asked);
+            // Nobody may be waiting any more.
+            let _unheard = tell.send(Some(outcome));
+        });
+        Some(landing)
+    }
+
+    /// What to answer when the store gives no answer.
+    fn instead(&self, code: &Code, error: RepositoryError) -> Result<Resolved, RepositoryError> {
+        match (error.kind(), self.0.memory.recall(code)) {
+            (_, Recall::Good(resolved) | Recall::Aging(resolved)) => Ok(resolved),
+            (RepositoryErrorKind::Unavailable | RepositoryErrorKind::Indeterminate, Recall::Stale(resolved)) => {
+                Ok(resolved)
+            }
+            _ => Err(error),
+        }
+    }
+}
+
+/// A flight that lands, also if its pilot is lost.
+struct Landed<'a>(&'a Inner, &'a Code);
+
+impl Landed<'_> {
+    fn keep(self, answer: Result<Option<Arc<Resolution>>, RepositoryError>, asked: Asked) -> Landing {
+        let Self(inner, code) = self;
+        std::mem::forget(self);
+        let (_shard, overtaken_by) = inner.flights.land(code);
+        let found = match answer {
+            Ok(found) => found,
+            Err(error) => return Landing::Failed(Arc::new(error)),
+        };
+        if overtaken_by > found.as_ref().map(|resolution| resolution.generation) {
+            return Landing::Overtaken;
+        }
+        match &found {
+            Some(resolution) => inner.memory.keep(code, Arc::clone(resolution), asked),
+            None => inner.memory.keep_unknown(code, asked),
+        }
+        Landing::Found(found)
+    }
+}
+
+impl Drop for Landed<'_> {
+    fn drop(&mut self) {
+        drop(self.0.flights.land(self.1));
+    }
+}
+
+#[async_trait]
+impl LinkResolver for CachedResolver {
+    fn resolve_at_once(&self, code: &Code) -> Option<Resolved> {
+        match self.0.memory.recall(code) {
+            Recall::Good(resolved) => Some(resolved),
+            Recall::Aging(resolved) => {
+                // Its answer comes for those who ask later.
+                let _later = self.question(code);
+                Some(resolved)
+            }
+            Recall::Stale(resolved) if self.0.asking.breaker.is_open() => {
+                // If it is time for another try, this is it.
+                let _later = self.question(code);
+                Some(resolved)
+            }
+            Recall::Stale(_) | Recall::Nothing => None,
+        }
+    }
+
+    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
+        for _ in 0..Self::ATTEMPTS {
+            if let Some(resolved) = self.resolve_at_once(code) {
+                return Ok(resolved);
+            }
+            let Some(mut landing) = self.question(code) else {
+                return self.instead(code, unavailable("the store is left alone, or too many ask for it"));
+            };
+            let landing = match landing.wait_for(Option::is_some).await {
+                Ok(landing) => landing.clone().expect("that was waited for"),
+                Err(_lost) => return self.instead(code, unavailable("the question was lost")),
+            };
+            match landing {
+                Landing::Found(resolution) => return Ok(Resolved { resolution, source: Source::Store }),
+                Landing::Overtaken => {}
+                Landing::Failed(error) => {
+                    return self.instead(code, RepositoryError::new(error.kind(), DOING).caused_by(error));
+                }
+            }
+        }
+        Err(unavailable("the link changed at every attempt"))
+    }
+}
+
+fn unavailable(cause: &'static str) -> RepositoryError {
+    RepositoryError::new(RepositoryErrorKind::Unavailable, DOING).caused_by(cause)
+}
+
+impl LinkWatcher for CachedResolver {
+    fn saw(&self, link: &Link) {
+        let (resolution, asked) = (Arc::new(Resolution::from(link)), self.0.memory.asked());
+        let mut shard = self.0.flights.shard(&link.code);
+        shard.overtake(&link.code, link.generation);
+        self.0.memory.keep(&link.code, resolution, asked);
+    }
+
+    fn heard_of(&self, code: &Code, generation: Generation) {
+        let mut shard = self.0.flights.shard(code);
+        shard.overtake(code, generation);
+        self.0.memory.forget_before(code, generation);
+    }
+
+    fn missed_some(&self) {
+        self.0.memory.distrust();
+    }
+}

@@ -1,0 +1,3 @@
+//! The contract of every store.
+
+test_support::contract_suite!(super::fresh);

@@ -1,0 +1,416 @@
+//! The laws that only a memory can break. Time is tokio's, which stands still until it is advanced.
+
+use std::{sync::Arc, time::Duration};
+
+use adapter_cache::{CacheOptions, CachedResolver, WatchedLinks};
+use domain::{
+    lifecycle::{Change, Resolution},
+    link::{Generation, Link, LinkState},
+    ports::{
+        Applied, LinkRepository, LinkResolver, LinkWatcher, RepositoryError, RepositoryErrorKind, Resolved, Source,
+    },
+};
+use tokio::{sync::mpsc, task::yield_now, time::advance};
+
+use crate::{
+    OPTIONS, cached,
+    store::{AskedStore, Mood, code, deleted, link, moment, reactivated, somebody},
+};
+
+type Questions = mpsc::UnboundedReceiver<domain::code::Code>;
+
+/// A memory around a store that has one link, `known`.
+fn around_one_link() -> (CachedResolver, Arc<AskedStore>, Questions) {
+    let (store, questions) = AskedStore::new();
+    store.put(&link("known"));
+    (cached(store.clone(), OPTIONS), store, questions)
+}
+
+fn known(link: &Link, source: Source) -> Resolved {
+    Resolved { resolution: Some(Arc::new(Resolution::from(link))), source }
+}
+
+const UNKNOWN: Resolved = Resolved { resolution: None, source: Source::Memory };
+
+async fn resolve(resolver: &CachedResolver, text: &str) -> Result<Resolved, RepositoryErrorKind> {
+    resolver.resolve(&code(text)).await.map_err(|error| error.kind())
+}
+
+/// Lets what was spawned go on until it waits.
+async fn settle() {
+    for _ in 0..20 {
+        yield_now().await;
+    }
+}
+
+// ---- Hits and their age ------------------------------------------------------------------------
+
+#[tokio::test(start_paused = true)]
+async fn a_link_is_asked_for_once_and_then_known_at_once() {
+    let (resolver, store, _) = around_one_link();
+    assert_eq!(resolver.resolve_at_once(&code("known")), None);
+    assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::Store)));
+    assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&link("known"), Source::Memory)));
+    assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::Memory)));
+    assert_eq!(store.times_asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_change_is_missed_for_the_time_to_live_at_most() {
+    let (resolver, store, _) = around_one_link();
+    resolve(&resolver, "known").await.expect("the store answers");
+    store.put(&deleted(&link("known")));
+    advance(OPTIONS.ttl).await;
+    assert_eq!(resolve(&resolver, "known").await, Ok(known(&deleted(&link("known")), Source::Store)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_in_use_is_asked_for_again_before_its_time_is_up() {
+    let (resolver, store, _) = around_one_link();
+    resolve(&resolver, "known").await.expect("the store answers");
+    advance(OPTIONS.ttl * 4 / 5).await;
+    for _ in 0..10 {
+        assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&link("known"), Source::Memory)));
+    }
+    settle().await;
+    assert_eq!(store.times_asked(), 2);
+    advance(OPTIONS.ttl / 2).await;
+    assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&link("known"), Source::Memory)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_code_is_remembered_for_its_own_time() {
+    let (resolver, store, _) = around_one_link();
+    assert_eq!(resolve(&resolver, "new").await, Ok(Resolved { source: Source::Store, ..UNKNOWN }));
+    assert_eq!(resolver.resolve_at_once(&code("new")), Some(UNKNOWN));
+    store.put(&link("new"));
+    advance(OPTIONS.negative_ttl).await;
+    assert_eq!(resolve(&resolver, "new").await, Ok(known(&link("new"), Source::Store)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_codes_push_no_link_out() {
+    let (resolver, store, _) = around_one_link();
+    resolve(&resolver, "known").await.expect("the store answers");
+    for number in 0..5 * OPTIONS.capacity {
+        resolve(&resolver, &format!("guess-{number}")).await.expect("the store answers");
+    }
+    let asked = store.times_asked();
+    assert!(resolver.resolve_at_once(&code("known")).is_some());
+    let remembered = (0..5 * OPTIONS.capacity)
+        .filter(|number| resolver.resolve_at_once(&code(&format!("guess-{number}"))).is_some())
+        .count();
+    assert!(remembered <= OPTIONS.capacity / 10, "{remembered}");
+    assert_eq!(store.times_asked(), asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_links_are_remembered_than_there_is_room_for() {
+    let (store, _questions) = AskedStore::new();
+    let resolver = cached(store.clone(), CacheOptions { capacity: 100, ..OPTIONS });
+    for number in 0..1_000 {
+        let link = link(&format!("link-{number}"));
+        store.put(&link);
+        resolve(&resolver, &format!("link-{number}")).await.expect("the store answers");
+    }
+    let remembered =
+        (0..1_000).filter(|number| resolver.resolve_at_once(&code(&format!("link-{number}"))).is_some()).count();
+    assert!(remembered <= 100, "{remembered}");
+}
+
+// ---- Many who ask ------------------------------------------------------------------------------
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_who_ask_for_one_code_ask_the_store_once() {
+    let (resolver, store, mut questions) = around_one_link();
+    store.hold();
+    let asking: Vec<_> = (0..1_000)
+        .map(|_| {
+            let resolver = resolver.clone();
+            tokio::spawn(async move { resolve(&resolver, "known").await })
+        })
+        .collect();
+    questions.recv().await.expect("it is asked");
+    settle().await;
+    store.release(1);
+    for answer in asking {
+        assert_eq!(answer.await.expect("no panic"), Ok(known(&link("known"), Source::Store)));
+    }
+    assert_eq!(store.times_asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_outlives_whoever_asked_it_first() {
+    let (resolver, store, mut questions) = around_one_link();
+    store.hold();
+    let first = tokio::spawn({
+        let resolver = resolver.clone();
+        async move { resolve(&resolver, "known").await }
+    });
+    questions.recv().await.expect("it is asked");
+    let second = tokio::spawn({
+        let resolver = resolver.clone();
+        async move { resolve(&resolver, "known").await }
+    });
+    settle().await;
+    first.abort();
+    store.release(1);
+    assert_eq!(second.await.expect("no panic"), Ok(known(&link("known"), Source::Store)));
+    assert_eq!(store.times_asked(), 1);
+}
+
+// ---- Generations -------------------------------------------------------------------------------
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_held_back_during_a_deletion_resurrects_nothing() {
+    let (resolver, store, mut questions) = around_one_link();
+    let gone = deleted(&link("known"));
+    store.hold();
+    let asking = tokio::spawn({
+        let resolver = resolver.clone();
+        async move { resolve(&resolver, "known").await }
+    });
+    // The store has read the link, still active, and its answer is on the way.
+    questions.recv().await.expect("it is asked");
+    store.put(&gone);
+    resolver.saw(&gone);
+    store.release(1);
+    assert_eq!(asking.await.expect("no panic"), Ok(known(&gone, Source::Memory)));
+    assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&gone, Source::Memory)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_held_back_while_another_process_deletes_resurrects_nothing() {
+    let (resolver, store, mut questions) = around_one_link();
+    let gone = deleted(&link("known"));
+    store.hold();
+    let asking = tokio::spawn({
+        let resolver = resolver.clone();
+        async move { resolve(&resolver, "known").await }
+    });
+    questions.recv().await.expect("it is asked");
+    store.put(&gone);
+    resolver.heard_of(&gone.code, gone.generation);
+    store.release(2);
+    assert_eq!(asking.await.expect("no panic"), Ok(known(&gone, Source::Store)));
+    assert_eq!(store.times_asked(), 2, "the overtaken answer was thrown away");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_code_that_is_claimed_while_it_is_asked_for_is_known() {
+    let (resolver, store, mut questions) = around_one_link();
+    store.hold();
+    let asking = tokio::spawn({
+        let resolver = resolver.clone();
+        async move { resolve(&resolver, "new").await }
+    });
+    questions.recv().await.expect("it is asked");
+    store.put(&link("new"));
+    resolver.saw(&link("new"));
+    store.release(1);
+    assert_eq!(asking.await.expect("no panic"), Ok(known(&link("new"), Source::Memory)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_generation_never_replaces_a_newer_one() {
+    let (resolver, store, _) = around_one_link();
+    let gone = deleted(&link("known"));
+    let back = reactivated(&gone);
+    resolver.saw(&back);
+    for older in [&gone, &link("known")] {
+        resolver.saw(older);
+        resolver.heard_of(&older.code, older.generation);
+        assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&back, Source::Memory)));
+    }
+    assert_eq!(store.times_asked(), 0);
+    let newer = deleted(&back);
+    resolver.heard_of(&newer.code, newer.generation);
+    assert_eq!(resolver.resolve_at_once(&code("known")), None, "it is asked for again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_gap_in_what_is_heard_nothing_is_trusted_unasked() {
+    let (resolver, store, mut questions) = around_one_link();
+    resolve(&resolver, "known").await.expect("the store answers");
+    resolve(&resolver, "new").await.expect("the store answers");
+    resolver.missed_some();
+    assert_eq!(resolver.resolve_at_once(&code("known")), None);
+    assert_eq!(resolver.resolve_at_once(&code("new")), None);
+    assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::Store)));
+    assert!(resolver.resolve_at_once(&code("known")).is_some());
+
+    // An answer that was on its way during the gap is as doubtful.
+    store.hold();
+    while questions.try_recv().is_ok() {}
+    resolver.missed_some();
+    let asking = tokio::spawn({
+        let resolver = resolver.clone();
+        async move { resolve(&resolver, "known").await }
+    });
+    questions.recv().await.expect("it is asked");
+    resolver.missed_some();
+    store.release(1);
+    asking.await.expect("no panic").expect("the store answers");
+    assert_eq!(resolver.resolve_at_once(&code("known")), None);
+}
+
+// ---- Without the store -------------------------------------------------------------------------
+
+#[tokio::test(start_paused = true)]
+async fn an_active_link_outlives_the_store_for_its_time_and_is_marked_as_stale() {
+    for mood in [Mood::Frozen, Mood::Failing(RepositoryErrorKind::Unavailable)] {
+        let (resolver, store, _) = around_one_link();
+        resolve(&resolver, "known").await.expect("the store answers");
+        store.be(mood);
+        advance(OPTIONS.ttl).await;
+        assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::StaleMemory)), "{mood:?}");
+        advance(OPTIONS.stale_for - Duration::from_secs(5)).await;
+        assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::StaleMemory)), "{mood:?}");
+        advance(Duration::from_secs(5)).await;
+        assert_eq!(resolve(&resolver, "known").await, Err(RepositoryErrorKind::Unavailable), "{mood:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_known_as_deleted_is_never_redirected_to_from_stale_memory() {
+    let (resolver, store, _) = around_one_link();
+    resolve(&resolver, "known").await.expect("the store answers");
+    resolver.saw(&deleted(&link("known")));
+    store.be(Mood::Frozen);
+    let at_once = resolver.resolve_at_once(&code("known")).expect("it is known");
+    assert!(matches!(at_once.resolution.expect("it is known").state, LinkState::Deleted { .. }));
+    advance(OPTIONS.ttl).await;
+    assert_eq!(resolve(&resolver, "known").await, Err(RepositoryErrorKind::Unavailable));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_heard_of_as_changed_is_not_redirected_to_when_the_store_is_away() {
+    let (resolver, store, _) = around_one_link();
+    resolve(&resolver, "known").await.expect("the store answers");
+    store.be(Mood::Failing(RepositoryErrorKind::Unavailable));
+    resolver.heard_of(&code("known"), Generation::FIRST.next());
+    assert_eq!(resolve(&resolver, "known").await, Err(RepositoryErrorKind::Unavailable));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_keeps_failing_is_left_alone_and_tried_once_a_second() {
+    let (resolver, store, _) = around_one_link();
+    resolve(&resolver, "known").await.expect("the store answers");
+    advance(OPTIONS.ttl).await;
+    store.be(Mood::Frozen);
+    for number in 0..5 {
+        assert_eq!(resolve(&resolver, &format!("other-{number}")).await, Err(RepositoryErrorKind::Unavailable));
+    }
+    let asked = store.times_asked();
+    for number in 0..100 {
+        let refused = resolve(&resolver, &format!("other-{number}")).await;
+        assert_eq!(refused, Err(RepositoryErrorKind::Unavailable));
+        // Nobody waits for a store that is left alone.
+        assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&link("known"), Source::StaleMemory)));
+    }
+    assert_eq!(store.times_asked(), asked);
+    for second in 1..=3 {
+        advance(Duration::from_secs(1)).await;
+        for _ in 0..100 {
+            assert!(resolver.resolve_at_once(&code("known")).is_some());
+        }
+        settle().await;
+        assert_eq!(store.times_asked(), asked + second, "one try a second");
+        advance(OPTIONS.patience).await;
+        settle().await;
+    }
+    store.be(Mood::Well);
+    advance(Duration::from_secs(1)).await;
+    assert!(resolver.resolve_at_once(&code("known")).is_some());
+    settle().await;
+    assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&link("known"), Source::Memory)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_everything_fails_hardly_more_is_asked_than_before() {
+    let (resolver, store, _) = around_one_link();
+    for number in 0..2_000 {
+        resolve(&resolver, &format!("warm-{number}")).await.expect("the store answers");
+    }
+    let before = store.times_asked();
+    store.be(Mood::Failing(RepositoryErrorKind::Unavailable));
+    let mut wanted = 0;
+    for number in 0..400 {
+        // Each in a second of its own, so that the breaker lets every one of them try.
+        advance(Duration::from_secs(1)).await;
+        resolve(&resolver, &format!("cold-{number}")).await.expect_err("the store fails");
+        wanted += 1;
+    }
+    let asked = store.times_asked() - before;
+    assert!(asked >= wanted && asked <= wanted + wanted / 10, "{asked} questions for {wanted} wanted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_passes_is_tried_again_and_not_seen() {
+    let (resolver, store, mut questions) = around_one_link();
+    store.be(Mood::Failing(RepositoryErrorKind::Unavailable));
+    let asking = tokio::spawn({
+        let resolver = resolver.clone();
+        async move { resolve(&resolver, "known").await }
+    });
+    questions.recv().await.expect("it is asked");
+    store.be(Mood::Well);
+    assert_eq!(asking.await.expect("no panic"), Ok(known(&link("known"), Source::Store)));
+    assert_eq!(store.times_asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_trying_again_cannot_mend_is_told_at_once() {
+    for kind in [RepositoryErrorKind::Corrupt, RepositoryErrorKind::Internal] {
+        let (resolver, store, _) = around_one_link();
+        store.be(Mood::Failing(kind));
+        for asked in 1..=20 {
+            assert_eq!(resolve(&resolver, "known").await, Err(kind));
+            assert_eq!(store.times_asked(), asked);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_questions_than_can_be_answered_are_turned_away() {
+    let (resolver, store, _) = around_one_link();
+    store.be(Mood::Frozen);
+    let asking: Vec<_> = (0..5_000)
+        .map(|number| {
+            let resolver = resolver.clone();
+            tokio::spawn(async move { resolve(&resolver, &format!("cold-{number}")).await })
+        })
+        .collect();
+    for _ in 0..1_000 {
+        settle().await;
+    }
+    assert_eq!(store.times_asked(), 4_096);
+    assert_eq!(asking.iter().filter(|answer| answer.is_finished()).count(), 5_000 - 4_096);
+    for answer in asking {
+        assert_eq!(answer.await.expect("no panic"), Err(RepositoryErrorKind::Unavailable));
+    }
+}
+
+// ---- Watching ----------------------------------------------------------------------------------
+
+#[tokio::test(start_paused = true)]
+async fn a_change_made_here_is_seen_here_at_once() {
+    let memory = Arc::new(test_support::MemoryStore::default());
+    let resolver = cached(memory.clone(), OPTIONS);
+    let links = WatchedLinks::new(memory.clone(), Arc::new(resolver.clone()));
+    let subject = test_support::contract::Subject::over(memory, 7);
+    let link = subject.given(&test_support::contract::a_link()).await;
+    resolver.resolve(&link.code).await.expect("the store answers");
+    let gone = deleted(&link);
+    let change = Change { from: link.generation, after: gone.clone(), kind: domain::history::EventKind::Deleted };
+    let applied = links.apply(&change, &somebody(), None).await.expect("the store works");
+    assert_eq!(applied, Applied::Done);
+    assert_eq!(resolver.resolve_at_once(&link.code), Some(known(&gone, Source::Memory)));
+    assert_eq!(gone.deleted_at(), Some(moment()));
+
+    // The same change again is stale, and nothing that is known comes from it.
+    let applied = links.apply(&change, &somebody(), None).await.expect("the store works");
+    assert_eq!(applied, Applied::Stale);
+    let error: Result<_, RepositoryError> = resolver.resolve(&link.code).await;
+    assert_eq!(error.expect("it is known"), known(&gone, Source::Memory));
+}

@@ -1,0 +1,33 @@
+//! The memory: the contract of every store, over a store that is remembered; and the laws that only a memory can break.
+
+mod contract;
+mod laws;
+mod store;
+
+use std::{sync::Arc, time::Duration};
+
+use adapter_cache::{CacheOptions, CachedResolver, WatchedLinks};
+use domain::ports::LinkResolver;
+use slog::{Discard, Logger, o};
+use test_support::{Decorated, MemoryStore};
+use tokio::runtime::Handle;
+
+const OPTIONS: CacheOptions = CacheOptions {
+    capacity: 1_000,
+    ttl: Duration::from_secs(10),
+    stale_for: Duration::from_mins(10),
+    negative_ttl: Duration::from_secs(5),
+    patience: Duration::from_millis(900),
+};
+
+fn cached(store: Arc<dyn LinkResolver>, options: CacheOptions) -> CachedResolver {
+    CachedResolver::new(store, options, Handle::current(), Logger::root(Discard, o!()))
+}
+
+/// An empty store in memory, remembered.
+async fn fresh() -> (Arc<Decorated>, ()) {
+    let store = Arc::new(MemoryStore::default());
+    let resolver = cached(store.clone(), OPTIONS);
+    let links = WatchedLinks::new(store.clone(), Arc::new(resolver.clone()));
+    (Arc::new(Decorated { store, links: Arc::new(links), resolver: Arc::new(resolver) }), ())
+}

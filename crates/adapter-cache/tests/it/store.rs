@@ -1,0 +1,154 @@
+//! A store that counts what it is asked, and answers when and as the test wants.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use domain::{
+    behaviour::Behaviour,
+    code::Code,
+    history::{Actor, Provenance},
+    lifecycle::{self, Resolution, Step},
+    link::{Generation, Link, LinkState, Owner, Tags},
+    ports::{LinkResolver, RepositoryError, RepositoryErrorKind, Resolved},
+    target::{Target, TargetPolicy},
+    time::Timestamp,
+};
+use tokio::sync::{Semaphore, mpsc};
+
+/// What it does when it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mood {
+    /// Answers.
+    Well,
+    /// Fails at once.
+    Failing(RepositoryErrorKind),
+    /// Never answers.
+    Frozen,
+}
+
+/// The store.
+pub(crate) struct AskedStore {
+    links: Mutex<HashMap<Code, Link>>,
+    mood: Mutex<Mood>,
+    asked: AtomicUsize,
+    /// Answers are read first, and given only with a permit.
+    permits: Semaphore,
+    questions: mpsc::UnboundedSender<Code>,
+}
+
+impl AskedStore {
+    /// One that answers at once, and what tells of each question.
+    pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Code>) {
+        let (questions, heard) = mpsc::unbounded_channel();
+        let store = Self {
+            links: Mutex::default(),
+            mood: Mutex::new(Mood::Well),
+            asked: AtomicUsize::new(0),
+            permits: Semaphore::new(Semaphore::MAX_PERMITS),
+            questions,
+        };
+        (Arc::new(store), heard)
+    }
+
+    pub(crate) fn be(&self, mood: Mood) {
+        *self.mood.lock().expect("no panic") = mood;
+    }
+
+    /// Holds every answer back from now on.
+    pub(crate) fn hold(&self) {
+        self.permits.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    /// Gives so many answers that were held back.
+    pub(crate) fn release(&self, count: usize) {
+        self.permits.add_permits(count);
+    }
+
+    pub(crate) fn times_asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Puts a link there, or what became of it.
+    pub(crate) fn put(&self, link: &Link) {
+        self.links.lock().expect("no panic").insert(link.code.clone(), link.clone());
+    }
+}
+
+#[async_trait]
+impl LinkResolver for AskedStore {
+    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let mood = *self.mood.lock().expect("no panic");
+        let answer = self.links.lock().expect("no panic").get(code).map(Resolution::from);
+        // Nobody listens in tests that do not care.
+        let _unheard = self.questions.send(code.clone());
+        match mood {
+            Mood::Well => {}
+            Mood::Failing(kind) => return Err(RepositoryError::new(kind, "resolving a code")),
+            Mood::Frozen => return std::future::pending().await,
+        }
+        self.permits.acquire().await.expect("it is never closed").forget();
+        Ok(Resolved::by_store(answer))
+    }
+}
+
+pub(crate) fn code(text: &str) -> Code {
+    text.parse().expect("valid")
+}
+
+pub(crate) fn moment() -> Timestamp {
+    Timestamp::from_unix_micros(1_000_000).expect("in range")
+}
+
+/// An active link in its first generation.
+pub(crate) fn link(text: &str) -> Link {
+    let target = Target::parse(&format!("https://example.com/{text}"), &TargetPolicy::default()).expect("valid");
+    Link {
+        id: uuid(text),
+        code: code(text),
+        owner: Owner::default(),
+        behaviour: Behaviour::to(target),
+        deduplicated: true,
+        title: None,
+        tags: Tags::default(),
+        state: LinkState::Active,
+        generation: Generation::FIRST,
+        created_at: moment(),
+        updated_at: moment(),
+        reactivated_at: None,
+    }
+}
+
+fn uuid(text: &str) -> uuid::Uuid {
+    let mut bytes = [0; 16];
+    bytes[..text.len().min(16)].copy_from_slice(&text.as_bytes()[..text.len().min(16)]);
+    uuid::Uuid::from_bytes(bytes)
+}
+
+/// The same link, deleted.
+pub(crate) fn deleted(link: &Link) -> Link {
+    changed(lifecycle::delete(link, moment()))
+}
+
+/// The same link, back.
+pub(crate) fn reactivated(link: &Link) -> Link {
+    changed(lifecycle::reactivate(link, moment()))
+}
+
+fn changed(step: Step) -> Link {
+    match step {
+        Step::Changed(change) => change.after,
+        Step::Unchanged => panic!("it changes something"),
+    }
+}
+
+/// Who does things in tests that do not care.
+pub(crate) fn somebody() -> Provenance {
+    Provenance { actor: Actor::System, request_id: "test".parse().expect("valid"), at: moment() }
+}

@@ -1,0 +1,148 @@
+//! Memory: what one process remembers, what others change, and redirects that outlive the database.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use test_support::{PostgresServer, ServerOptions};
+
+use crate::support::{PATIENCE, Request, Signpost, ask_together, code_of, eventually, rounds, unique};
+
+/// Within which a change by one process is seen by all others.
+const HEARD: Duration = Duration::from_secs(1);
+
+/// Two processes on one database, the second of which has heard that it is there.
+fn two_processes() -> (Signpost, Signpost) {
+    let one = Signpost::on_postgres().start();
+    let other = one.another().start();
+    let listening = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    let both = || one.database().sql(listening).as_deref() == Ok("2");
+    // The sessions are asked something else now and then, so that a moment has to be caught.
+    assert!(eventually(PATIENCE, both), "they do not listen");
+    (one, other)
+}
+
+#[test]
+fn a_change_by_one_process_is_seen_by_the_other_within_a_second() {
+    let (one, other) = two_processes();
+    let caller = one.caller();
+    for round in 0..rounds(10, 200) {
+        let code = caller.code(&format!("https://example.com/{round}"));
+        let redirect = Request::get(&format!("/{code}"));
+        other.ask(&redirect).with_status(302);
+
+        caller.delete(&code).with_status(200);
+        one.ask(&redirect).problem(410, "gone");
+        assert!(eventually(HEARD, || other.ask(&redirect).status == 410), "a deletion is not seen");
+
+        caller.at(&other).reactivate(&code).with_status(200);
+        other.ask(&redirect).with_status(302);
+        assert!(eventually(HEARD, || one.ask(&redirect).status == 302), "a reactivation is not seen");
+
+        let moved = format!("https://example.com/moved/{round}");
+        caller.ask(&caller.editing(&code, &json!({"url": moved}))).with_status(200);
+        let there = || other.ask(&redirect).header("location") == Some(moved.as_str());
+        assert!(eventually(HEARD, there), "an edit is not seen");
+    }
+}
+
+#[test]
+fn a_link_claimed_at_one_process_redirects_at_every_other_at_once() {
+    let (one, other) = two_processes();
+    let caller = one.caller();
+    for number in 0..rounds(200, 10_000) {
+        let code = caller.code(&format!("https://example.com/{number}"));
+        other.get(&format!("/{code}")).with_status(302);
+    }
+}
+
+#[test]
+fn a_code_that_was_tried_before_it_was_claimed_redirects_at_once() {
+    let server = Signpost::on_sqlite().start();
+    let caller = server.caller();
+    for _ in 0..20 {
+        let alias = unique("tried");
+        server.get(&format!("/{alias}")).problem(404, "not-found");
+        caller.link(&json!({"url": "https://example.com/", "alias": alias}));
+        server.get(&format!("/{alias}")).with_status(302);
+    }
+}
+
+#[test]
+fn what_was_changed_while_nobody_could_tell_is_seen_after_the_gap() {
+    let (one, other) = two_processes();
+    let caller = one.caller();
+    let code = caller.code("https://example.com/gap");
+    let redirect = Request::get(&format!("/{code}"));
+    other.ask(&redirect).with_status(302);
+    // Nobody is told of this one, as if it had happened while no connection listened.
+    let silently = format!(
+        "ALTER TABLE links DISABLE TRIGGER links_notify; \
+         UPDATE links SET state = 'deleted', deleted_at = now(), generation = generation + 1 WHERE code = '{code}'; \
+         ALTER TABLE links ENABLE TRIGGER links_notify"
+    );
+    one.database().sql(&silently).expect("the database is ours");
+    other.ask(&redirect).with_status(302);
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    one.database().sql(cut).expect("the database is ours");
+    assert!(eventually(Duration::from_secs(5), || other.ask(&redirect).status == 410), "it trusts its memory");
+}
+
+#[test]
+fn many_who_ask_for_one_cold_code_ask_the_database_once() {
+    let (one, other) = two_processes();
+    let code = one.caller().code("https://example.com/cold");
+    let (database, held) = (one.database(), "SELECT count(*) FROM pg_locks WHERE NOT granted");
+    let holding = {
+        let database = database.clone();
+        thread::spawn(move || database.sql("LOCK TABLE links; SELECT pg_sleep(0.4)"))
+    };
+    let locked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
+    assert!(eventually(PATIENCE, || database.sql(locked).as_deref() == Ok("1")), "the table is not locked");
+    let requests = vec![(other.address(), Request::get(&format!("/{code}"))); 200];
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| ask_together(&requests));
+        assert!(eventually(PATIENCE, || database.sql(held).as_deref() == Ok("1")), "nobody waits");
+        let answers = asking.join().expect("no panic");
+        assert!(answers.into_iter().all(|answer| answer.expect("an answer").status == 302));
+    });
+    holding.join().expect("no panic").expect("the table can be locked");
+    assert_eq!(other.log().iter().filter(|line| line["cache.result"] == "miss").count(), 200, "all waited for it");
+}
+
+#[test]
+fn links_known_as_active_outlive_the_database_and_deleted_ones_do_not() {
+    let postgres = PostgresServer::start(ServerOptions::default());
+    let database = postgres.create_database();
+    let server = Signpost::on_database(&database).set("cache.ttl", "300ms").start();
+    let caller = server.caller();
+    let active = caller.code("https://example.com/active");
+    let gone = caller.code("https://example.com/gone");
+    let short = code_of(&caller.link(&json!({"url": "https://example.com/short", "expires_in": "2s"})));
+    let expiring = Instant::now() + Duration::from_secs(2);
+    for code in [&active, &gone, &short] {
+        server.get(&format!("/{code}")).with_status(302);
+    }
+    caller.delete(&gone).with_status(200);
+
+    postgres.freeze();
+    let stale = || server.get(&format!("/{active}")).header("cache-status") == Some("signpost; hit; fwd=stale");
+    assert!(eventually(PATIENCE, stale), "it does not answer from memory");
+    let answer = server.get(&format!("/{active}"));
+    assert_eq!(answer.with_status(302).header("location"), Some("https://example.com/active"));
+    assert_eq!(answer.header("cache-control"), Some("private, max-age=0"));
+    for _ in 0..3 {
+        assert_ne!(server.get(&format!("/{gone}")).status, 302, "it is known as deleted");
+    }
+    assert!(eventually(PATIENCE, || Instant::now() > expiring && server.get(&format!("/{short}")).status != 302));
+    assert!(server.log().iter().any(|line| line["cache.result"] == "stale"));
+    assert!(!server.events("store.circuit_opened").is_empty());
+
+    postgres.thaw();
+    let fresh = || server.get(&format!("/{active}")).header("cache-status").is_none();
+    assert!(eventually(Duration::from_secs(5), fresh), "it goes on answering from memory alone");
+    assert!(eventually(PATIENCE, || !server.events("store.circuit_closed").is_empty()));
+}

@@ -1,0 +1,145 @@
+//! A store of which some ports are decorated, as one store again: what the contract asks for.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use domain::{
+    api_key::{ApiKey, KeyId},
+    code::Code,
+    history::{LinkEvent, Provenance},
+    idempotency::{IdempotentRequest, RecordedAnswer},
+    lifecycle::{Candidate, Change},
+    link::{Generation, Link},
+    ports::{
+        ApiKeyRepository, Applied, Claims, IdempotencyRepository, KeyCreation, KeyPosition, LinkRepository,
+        LinkResolver, ListQuery, Ping, Repeated, RepositoryError, Resolved, StoredKey,
+    },
+    time::Timestamp,
+};
+
+use crate::contract::Store;
+
+/// A store whose links and redirects go through decorators.
+pub struct Decorated {
+    /// Everything else.
+    pub store: Arc<dyn Store>,
+    /// Links, decorated.
+    pub links: Arc<dyn LinkRepository>,
+    /// Redirects, decorated.
+    pub resolver: Arc<dyn LinkResolver>,
+}
+
+impl fmt::Debug for Decorated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decorated").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl LinkResolver for Decorated {
+    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
+        self.resolver.resolve(code).await
+    }
+
+    fn resolve_at_once(&self, code: &Code) -> Option<Resolved> {
+        self.resolver.resolve_at_once(code)
+    }
+}
+
+#[async_trait]
+impl LinkRepository for Decorated {
+    async fn claim(
+        &self,
+        candidates: &[Candidate],
+        once: Option<&IdempotentRequest>,
+    ) -> Result<Claims, RepositoryError> {
+        self.links.claim(candidates, once).await
+    }
+
+    async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
+        self.links.find(code).await
+    }
+
+    async fn apply(
+        &self,
+        change: &Change,
+        provenance: &Provenance,
+        once: Option<&IdempotentRequest>,
+    ) -> Result<Applied, RepositoryError> {
+        self.links.apply(change, provenance, once).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError> {
+        self.links.list(query).await
+    }
+
+    async fn history(
+        &self,
+        code: &Code,
+        before: Option<Generation>,
+        limit: u32,
+    ) -> Result<Vec<LinkEvent>, RepositoryError> {
+        self.links.history(code, before, limit).await
+    }
+}
+
+#[async_trait]
+impl IdempotencyRepository for Decorated {
+    async fn recall(&self, request: &IdempotentRequest) -> Result<Option<Repeated>, RepositoryError> {
+        self.store.recall(request).await
+    }
+
+    async fn answered_at(&self, request: &IdempotentRequest) -> Result<Option<Timestamp>, RepositoryError> {
+        self.store.answered_at(request).await
+    }
+
+    async fn record(
+        &self,
+        request: &IdempotentRequest,
+        answer: &RecordedAnswer,
+    ) -> Result<Option<Repeated>, RepositoryError> {
+        self.store.record(request, answer).await
+    }
+
+    async fn forget(&self, moment: Timestamp) -> Result<u64, RepositoryError> {
+        self.store.forget(moment).await
+    }
+}
+
+#[async_trait]
+impl ApiKeyRepository for Decorated {
+    async fn create(
+        &self,
+        key: &StoredKey,
+        once: Option<(&IdempotentRequest, &RecordedAnswer)>,
+    ) -> Result<KeyCreation, RepositoryError> {
+        self.store.create(key, once).await
+    }
+
+    async fn create_first(&self, key: &StoredKey) -> Result<bool, RepositoryError> {
+        self.store.create_first(key).await
+    }
+
+    async fn find(&self, id: &KeyId) -> Result<Option<StoredKey>, RepositoryError> {
+        ApiKeyRepository::find(&*self.store, id).await
+    }
+
+    async fn list(&self, after: Option<&KeyPosition>, limit: u32) -> Result<Vec<ApiKey>, RepositoryError> {
+        ApiKeyRepository::list(&*self.store, after, limit).await
+    }
+
+    async fn revoke(&self, id: &KeyId, at: Timestamp) -> Result<bool, RepositoryError> {
+        self.store.revoke(id, at).await
+    }
+
+    async fn note_use(&self, id: &KeyId, at: Timestamp) -> Result<(), RepositoryError> {
+        self.store.note_use(id, at).await
+    }
+}
+
+#[async_trait]
+impl Ping for Decorated {
+    async fn ping(&self) -> Result<(), RepositoryError> {
+        self.store.ping().await
+    }
+}

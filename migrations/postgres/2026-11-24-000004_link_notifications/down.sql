@@ -1,0 +1,2 @@
+DROP TRIGGER links_notify ON links;
+DROP FUNCTION links_notify();
