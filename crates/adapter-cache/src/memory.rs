@@ -104,9 +104,8 @@ impl Memory {
 
     /// A tenth less at most, not the same for every code: what was learnt together is not asked for again together.
     fn time_to_live(&self, code: &Code) -> Duration {
-        let tenth = self.options.ttl / 10;
         let share = u32::try_from(self.jitter.hash_one(code) % 256).expect("below 256");
-        self.options.ttl - tenth * share / 256
+        self.options.ttl * (2_560 - share) / 2_560
     }
 
     /// Which generation is known.

@@ -78,8 +78,8 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
-/// Most problems that are named of one body: a caller learns nothing from the rest, and a megabyte of unknown
-/// fields would be answered by many.
+/// Most problems that are named of one body: a caller learns nothing from the rest, and a megabyte of unknown fields
+/// would be answered by many.
 pub(crate) const MOST_PROBLEMS: usize = 100;
 
 /// The fields of one object, taken one by one; what is wrong is collected.
@@ -147,7 +147,8 @@ impl Fields {
 
     /// Records what is wrong with a field.
     pub(crate) fn fault(&mut self, name: &str, code: &'static str, detail: &str) {
-        if self.problems.len() < MOST_PROBLEMS {
+        // One more than is named, by which it is known that there are more.
+        if self.problems.len() <= MOST_PROBLEMS {
             self.problems.push(field_problem(pointer(&self.at, name), code, detail));
         }
     }
@@ -257,7 +258,7 @@ mod tests {
     #[test]
     fn only_so_many_problems_are_named() {
         let text = (0..150).map(|n| format!("\"f{n}\":0")).collect::<Vec<_>>().join(",");
-        assert_eq!(fields(&format!("{{{text}}}")).finish().len(), MOST_PROBLEMS);
+        assert_eq!(fields(&format!("{{{text}}}")).finish().len(), MOST_PROBLEMS + 1);
     }
 
     #[test]

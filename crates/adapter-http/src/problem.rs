@@ -286,10 +286,15 @@ impl Problem {
     }
 
     /// One or more wrong fields, of which the first hundred are named.
-    pub fn invalid(mut fields: Vec<FieldProblem>) -> Self {
-        let detail = (fields.len() >= MOST_PROBLEMS)
-            .then(|| format!("Many fields are wrong; `errors` names the first {MOST_PROBLEMS}."));
-        fields.truncate(MOST_PROBLEMS);
+    pub fn invalid(fields: Vec<FieldProblem>) -> Self {
+        Self::invalid_within(fields, MOST_PROBLEMS)
+    }
+
+    /// The same with room for so many names, and says whether there was too little.
+    pub(crate) fn invalid_within(mut fields: Vec<FieldProblem>, room: usize) -> Self {
+        let detail = (fields.len() > room)
+            .then(|| format!("More is wrong here than can be told; `errors` names the first {room}."));
+        fields.truncate(room);
         Self { detail, fields, ..Self::new(ProblemKind::ValidationFailed) }
     }
 

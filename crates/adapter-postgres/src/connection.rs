@@ -1,6 +1,6 @@
 //! Connections: how they are made, secured, bounded and ended.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use diesel_async::AsyncPgConnection;
@@ -14,7 +14,7 @@ use tokio_postgres::{Client, Config, NoTls, Socket, config::SslMode, tls::MakeTl
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{
-    hosts::Hosts,
+    hosts::{self, Hosts},
     listener,
     options::{InvalidOptions, PostgresOptions, TlsPolicy, tls_config},
 };
@@ -60,11 +60,9 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// What the session of a migration adds to the options of all others: no bound of statements, and patience
-    /// with somebody else's migration.
+    /// What the session of a migration adds to the options of all others: no bound of statements, and patience with
+    /// somebody else's migration.
     const MIGRATING: &str = " -c statement_timeout=0 -c lock_timeout=30000";
-    /// Bound of one attempt for migrations, which nobody waits for.
-    const UNHURRIED: Duration = Duration::from_secs(5);
 
     pub(crate) fn new(options: &PostgresOptions, runtime: Handle) -> Result<Self, InvalidOptions> {
         let mut hosts = Hosts::parse(&options.url)?;
@@ -77,6 +75,8 @@ impl Connector {
             let session = session_options(host.get_options(), options.statement_timeout);
             host.ssl_mode(if tls { SslMode::Require } else { SslMode::Disable })
                 .application_name("signpost")
+                // Of each address of a name, so that a dead one leaves time for the next.
+                .connect_timeout(options.connect_timeout / 2)
                 .keepalives_idle(Duration::from_secs(30))
                 .keepalives_interval(Duration::from_secs(10))
                 .keepalives_retries(3)
@@ -95,7 +95,7 @@ impl Connector {
             let session = host.get_options().unwrap_or_default().to_owned() + Self::MIGRATING;
             host.options(session);
         }
-        self.connect(hosts, self.connect_timeout.max(Self::UNHURRIED)).await
+        self.connect(hosts).await
     }
 
     /// A connection of its own that listens for changes.
@@ -113,41 +113,41 @@ impl Connector {
                 }
             }
         };
-        self.first_of(self.hosts.in_order(), self.connect_timeout, attempt).await
+        self.first_of(self.hosts.in_order(), attempt).await
     }
 
-    async fn connect(&self, hosts: Vec<Config>, bound: Duration) -> Result<Connection, ConnectError> {
+    async fn connect(&self, hosts: Vec<Config>) -> Result<Connection, ConnectError> {
         let attempt = |host, tls| async {
             match tls {
                 Some(tls) => establish(host, tls).await,
                 None => establish(host, NoTls).await,
             }
         };
-        self.first_of(hosts, bound, attempt).await
+        self.first_of(hosts, attempt).await
     }
 
-    /// What the first host gives that answers within `bound`. Whoever stops waiting ends the attempt.
+    /// What the first host gives that answers in time. Whoever stops waiting ends the attempt.
     async fn first_of<C, A>(
         &self,
         hosts: Vec<Config>,
-        bound: Duration,
         attempt: impl Fn(Config, Option<MakeRustlsConnect>) -> A + Send + 'static,
     ) -> Result<C, ConnectError>
     where
         C: Send + 'static,
-        A: Future<Output = Result<C, ConnectError>> + Send,
+        A: Future<Output = Result<C, AttemptError>> + Send,
     {
-        let tls = self.tls.clone();
+        let (tls, bound) = (self.tls.clone(), self.connect_timeout);
         let trying = async move {
-            let mut last = ConnectError::Cancelled;
+            let mut failures = Vec::new();
             for host in hosts {
+                let place = hosts::place(&host);
                 match timeout(bound, attempt(host, tls.clone())).await {
                     Ok(Ok(made)) => return Ok(made),
-                    Ok(Err(error)) => last = error,
-                    Err(_) => last = ConnectError::TimedOut,
+                    Ok(Err(error)) => failures.push((place, error)),
+                    Err(_) => failures.push((place, AttemptError::TimedOut)),
                 }
             }
-            Err(last)
+            Err(ConnectError::NoHost(failures))
         };
         let mut attempts = JoinSet::new();
         attempts.spawn_on(trying, &self.runtime);
@@ -158,15 +158,15 @@ impl Connector {
     }
 }
 
-async fn establish<T>(config: Config, tls: T) -> Result<Connection, ConnectError>
+async fn establish<T>(config: Config, tls: T) -> Result<Connection, AttemptError>
 where
     T: MakeTlsConnect<Socket, TlsConnect: Send, Stream: Send + 'static> + Send,
     <T::TlsConnect as tokio_postgres::tls::TlsConnect<Socket>>::Future: Send,
 {
-    let (client, connection) = config.connect(tls).await.map_err(ConnectError::Connect)?;
+    let (client, connection) = config.connect(tls).await.map_err(AttemptError::Connect)?;
     // Whoever waits for an answer is told of a failure; here it only ends the connection.
     let line = Line::spawn(async move { drop(connection.await) });
-    let diesel = AsyncPgConnection::try_from(client).await.map_err(ConnectError::Setup)?;
+    let diesel = AsyncPgConnection::try_from(client).await.map_err(AttemptError::Setup)?;
     Ok(Connection { diesel, line })
 }
 
@@ -189,7 +189,7 @@ impl Manager for Connector {
     type Error = ConnectError;
 
     async fn create(&self) -> Result<Connection, ConnectError> {
-        self.connect(self.hosts.in_order(), self.connect_timeout).await
+        self.connect(self.hosts.in_order()).await
     }
 
     /// Costs no round trip: a connection that timed out never comes back here, and one that broke has no task.
@@ -202,14 +202,44 @@ impl Manager for Connector {
 }
 
 /// No connection could be made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub(crate) enum ConnectError {
+    /// To none of the hosts, each for its own reason.
+    NoHost(Vec<(String, AttemptError)>),
+    /// The runtime ends.
+    Cancelled,
+}
+
+/// With the reasons of all hosts: a chain of causes has room for one only.
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancelled => f.write_str("connecting was cut short"),
+            Self::NoHost(failures) => {
+                f.write_str("no host gives a session")?;
+                for (place, error) in failures {
+                    write!(f, "; {place}: {error}")?;
+                    let mut cause = error.source();
+                    while let Some(below) = cause {
+                        write!(f, ": {below}")?;
+                        cause = below.source();
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Error for ConnectError {}
+
+/// One host gave no session.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AttemptError {
     #[error("connecting failed")]
     Connect(#[source] tokio_postgres::Error),
-    #[error("setting the connection up failed")]
+    #[error("setting the session up failed")]
     Setup(#[source] diesel::ConnectionError),
     #[error("no session in time")]
     TimedOut,
-    #[error("connecting was cut short")]
-    Cancelled,
 }

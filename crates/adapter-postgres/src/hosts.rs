@@ -25,7 +25,7 @@ pub(crate) struct Hosts {
 
 impl Hosts {
     pub(crate) fn parse(url: &str) -> Result<Self, InvalidOptions> {
-        let config = Config::from_str(url).map_err(|_| InvalidOptions::Url)?;
+        let config = Config::from_str(&without_sslmode(url)).map_err(|_| InvalidOptions::Url)?;
         let (names, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
         let count = max(names.len(), addresses.len());
         let fits = |given: usize| given == 0 || given == count;
@@ -75,7 +75,28 @@ impl Hosts {
     }
 }
 
-/// All that the URL says besides where.
+/// Whether there is TLS is decided elsewhere, and how strict it is: libpq's word for it, of which the driver knows
+/// only some values, must not end the start.
+fn without_sslmode(url: &str) -> String {
+    let Some((place, query)) = url.split_once('?') else {
+        return url.to_owned();
+    };
+    let rest: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("sslmode=")).collect();
+    format!("{place}?{}", rest.join("&"))
+}
+
+/// What a person calls it.
+pub(crate) fn place(config: &Config) -> String {
+    let name = match config.get_hosts().first() {
+        Some(Host::Tcp(name)) => name.clone(),
+        Some(Host::Unix(path)) => path.display().to_string(),
+        None => config.get_hostaddrs().first().map_or_else(String::new, IpAddr::to_string),
+    };
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    format!("{name}:{port}")
+}
+
+/// Who connects to what and how, without where. Timeouts and the name of the application are ours.
 fn without_hosts(given: &Config) -> Config {
     let mut config = Config::new();
     if let Some(user) = given.get_user() {
@@ -144,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn each_host_keeps_all_that_the_url_says() {
+    fn each_host_keeps_user_database_and_session() {
         let url = "postgres://u:p@one:1,two:2/db?options=-c%20x%3D1&target_session_attrs=read-write\
                    &channel_binding=require";
         let given = Config::from_str(url).expect("valid");
@@ -183,5 +204,8 @@ mod tests {
             assert!(Hosts::parse(url).is_err(), "{url}");
         }
         assert!(Hosts::parse("host=one,two port=1").is_ok());
+        for url in ["postgres://one/x?sslmode=verify-full", "postgres://one/x?sslmode=allow&target_session_attrs=any"] {
+            assert!(Hosts::parse(url).is_ok(), "{url}");
+        }
     }
 }

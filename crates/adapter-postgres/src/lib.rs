@@ -25,7 +25,7 @@ mod session;
 
 use async_trait::async_trait;
 use deadpool::{Runtime, managed::Pool};
-use diesel::{dsl::sql, select, sql_types::Text};
+use diesel::{dsl::sql, select, sql_types::Bool};
 use diesel_async::RunQueryDsl;
 use domain::ports::{Ping, RepositoryError, RepositoryErrorKind};
 use tokio::runtime::Handle;
@@ -83,13 +83,13 @@ impl Ping for PostgresStore {
         const DOING: &str = "pinging the store";
         let mut session = self.sessions.open(DOING).await?;
         let deadline = session.deadline();
-        let question = select(sql::<Text>(
-            "current_setting('transaction_read_only') WHERE NOT EXISTS (SELECT FROM links WHERE false)",
-        ));
-        let answer = until(deadline, question.get_result::<String>(session.connection())).await;
-        match session.close(Effect::Read, answer)?.as_str() {
-            "off" => Ok(()),
-            _ => Err(RepositoryError::new(RepositoryErrorKind::Unavailable, DOING).caused_by("it is read-only")),
+        let takes_writes =
+            "current_setting('transaction_read_only') = 'off' AND NOT EXISTS (SELECT FROM links WHERE false)";
+        let question = select(sql::<Bool>(takes_writes));
+        let answer = until(deadline, question.get_result::<bool>(session.connection())).await;
+        if session.close(Effect::Read, answer)? {
+            return Ok(());
         }
+        Err(RepositoryError::new(RepositoryErrorKind::Unavailable, DOING).caused_by("it is read-only"))
     }
 }

@@ -12,7 +12,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, Socket, tls::MakeTlsConnect};
 
 use crate::{
     PostgresStore,
-    connection::{ConnectError, Line},
+    connection::{AttemptError, Line},
 };
 
 /// As the trigger `links_notify` names it.
@@ -36,8 +36,9 @@ impl PostgresStore {
         watcher.missed_some();
         loop {
             sleep(HEARTBEAT).await;
-            match timeout(PATIENCE, client.simple_query("")).await {
-                Ok(Ok(_)) => {}
+            // Listening twice is listening once, and `pg_stat_activity` goes on showing what the session is for.
+            match timeout(PATIENCE, client.batch_execute(LISTEN)).await {
+                Ok(Ok(())) => {}
                 Ok(Err(error)) => return lost(error.into()),
                 Err(elapsed) => return lost(elapsed.into()),
             }
@@ -50,27 +51,26 @@ pub(crate) async fn establish<T>(
     config: Config,
     tls: T,
     watcher: Arc<dyn LinkWatcher>,
-) -> Result<(Client, Line), ConnectError>
+) -> Result<(Client, Line), AttemptError>
 where
     T: MakeTlsConnect<Socket, TlsConnect: Send, Stream: Send + 'static> + Send,
     <T::TlsConnect as tokio_postgres::tls::TlsConnect<Socket>>::Future: Send,
 {
-    let (client, mut connection) = config.connect(tls).await.map_err(ConnectError::Connect)?;
+    let (client, mut connection) = config.connect(tls).await.map_err(AttemptError::Connect)?;
     let hearing = async move {
         while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
-            match message {
-                AsyncMessage::Notification(told) => match changed_link(told.payload()) {
+            // Everything else is a notice, for people at a terminal.
+            if let AsyncMessage::Notification(told) = message {
+                match changed_link(told.payload()) {
                     Some((code, generation)) => watcher.heard_of(&code, generation),
                     // Not one of ours: then anything may have changed.
                     None => watcher.missed_some(),
-                },
-                // Notices are for people at a terminal.
-                _ => {}
+                }
             }
         }
     };
     let line = Line::spawn(hearing);
-    client.batch_execute(LISTEN).await.map_err(ConnectError::Connect)?;
+    client.batch_execute(LISTEN).await.map_err(AttemptError::Connect)?;
     Ok((client, line))
 }
 

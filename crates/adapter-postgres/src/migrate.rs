@@ -3,14 +3,18 @@
 use std::error::Error;
 
 use diesel::{
+    QueryResult,
+    dsl::sql,
     migration::{Migration, MigrationSource},
     pg::Pg,
+    select,
+    sql_types::{Bool, Text},
 };
-use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection};
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use domain::ports::{RepositoryError, RepositoryErrorKind};
 
-use crate::PostgresStore;
+use crate::{PostgresStore, error::Effect, session::until};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
@@ -24,6 +28,15 @@ pub struct MigrationStatus {
     pub name: String,
     /// Whether the schema has it.
     pub applied: bool,
+}
+
+/// As the table of migrations has them; none if there is no such table.
+async fn applied_versions(connection: &mut AsyncPgConnection) -> QueryResult<Vec<String>> {
+    let there = select(sql::<Bool>("to_regclass('__diesel_schema_migrations') IS NOT NULL"));
+    if !there.get_result::<bool>(connection).await? {
+        return Ok(Vec::new());
+    }
+    sql::<Text>("SELECT version FROM __diesel_schema_migrations").load(connection).await
 }
 
 impl PostgresStore {
@@ -54,27 +67,28 @@ impl PostgresStore {
         .await
     }
 
-    /// Every migration this binary knows, oldest first.
+    /// Every migration this binary knows, oldest first. Only reads, so that whoever may not change the schema, or
+    /// waits for somebody who does, can ask.
     pub async fn migrations(&self) -> Result<Vec<MigrationStatus>, RepositoryError> {
-        self.with_schema_lock("reading the migrations", |harness| {
-            let applied = harness.applied_migrations()?;
-            let mut known = MigrationSource::<Pg>::migrations(&MIGRATIONS)?;
-            known.sort_by_key(|migration| migration.name().version().as_owned());
-            let status = |migration: Box<dyn Migration<Pg>>| MigrationStatus {
-                name: migration.name().to_string(),
-                applied: applied.contains(&migration.name().version().as_owned()),
-            };
-            Ok(known.into_iter().map(status).collect())
-        })
-        .await
+        const DOING: &str = "reading the migrations";
+        let mut session = self.sessions.open(DOING).await?;
+        let deadline = session.deadline();
+        let applied = until(deadline, applied_versions(session.connection())).await;
+        let applied = session.close(Effect::Read, applied)?;
+        let mut known = MigrationSource::<Pg>::migrations(&MIGRATIONS)
+            .map_err(|error| RepositoryError::new(RepositoryErrorKind::Internal, DOING).caused_by(error))?;
+        known.sort_by_key(|migration| migration.name().version().as_owned());
+        let status = |migration: Box<dyn Migration<Pg>>| MigrationStatus {
+            name: migration.name().to_string(),
+            applied: applied.contains(&migration.name().version().to_string()),
+        };
+        Ok(known.into_iter().map(status).collect())
     }
 
     async fn with_schema_lock<T>(
         &self,
         doing: &'static str,
-        work: impl FnOnce(
-            &mut AsyncMigrationHarness<diesel_async::AsyncPgConnection>,
-        ) -> Result<T, Box<dyn Error + Send + Sync>>,
+        work: impl FnOnce(&mut AsyncMigrationHarness<AsyncPgConnection>) -> Result<T, Box<dyn Error + Send + Sync>>,
     ) -> Result<T, RepositoryError> {
         let unavailable = |error: Box<dyn Error + Send + Sync>| {
             RepositoryError::new(RepositoryErrorKind::Unavailable, doing).caused_by(error)

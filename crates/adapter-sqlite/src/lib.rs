@@ -1,7 +1,7 @@
 //! Signpost's embedded default store: links, histories, recorded answers and API keys in one SQLite file.
 //!
-//! SQLite is compiled in. It runs on its own threads (one writer with group commit, a few readers, others for long reads), in WAL
-//! mode with `synchronous=FULL`: what is acknowledged survives a power loss.
+//! SQLite is compiled in. It runs on its own threads (one writer with group commit, a few readers, others for long
+//! reads), in WAL mode with `synchronous=FULL`: what is acknowledged survives a power loss.
 //!
 //! To change the schema: 1. add a migration of the same name under `migrations/postgres` and
 //! `migrations/sqlite`, 2. follow it in `schema.rs` and `rows.rs` of both stores, 3. run the contract suite.
@@ -90,9 +90,9 @@ impl SqliteFile {
             #[diesel(sql_type = Text)]
             integrity_check: String,
         }
-        let mut connection = self.connect()?;
+        let mut connection = self.connect_to_look()?;
         let findings: Vec<Finding> =
-            sql_query("PRAGMA integrity_check").load(&mut connection).map_err(OpenError::Setup)?;
+            sql_query("PRAGMA integrity_check").load(&mut connection).map_err(OpenError::Read)?;
         let texts = findings.into_iter().map(|finding| finding.integrity_check);
         Ok(texts.filter(|text| text != "ok").collect())
     }
@@ -107,6 +107,15 @@ impl SqliteFile {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(OpenError::File(error)),
         }
+    }
+
+    /// A connection that changes nothing, to a file that is there.
+    fn connect_to_look(&self) -> Result<SqliteConnection, OpenError> {
+        let path = self.0.to_str().ok_or(OpenError::Path)?;
+        let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
+        let settings = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;";
+        connection.batch_execute(settings).map_err(OpenError::Setup)?;
+        Ok(connection)
     }
 
     /// A connection set up for durability.
@@ -161,6 +170,9 @@ pub enum OpenError {
     /// SQLite does not take our settings.
     #[error("the database cannot be set up")]
     Setup(#[source] diesel::result::Error),
+    /// What is stored cannot be read.
+    #[error("the database cannot be read")]
+    Read(#[source] diesel::result::Error),
     /// A migration fails.
     #[error("the schema cannot be brought up to date")]
     Migrate(#[source] Box<dyn Error + Send + Sync>),

@@ -3,8 +3,11 @@
 use std::error::Error;
 
 use diesel::{
-    SqliteConnection,
+    RunQueryDsl, SqliteConnection,
+    dsl::sql,
     migration::{Migration, MigrationSource},
+    select,
+    sql_types::{Bool, Text},
     sqlite::Sqlite,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
@@ -48,18 +51,27 @@ impl SqliteFile {
         })
     }
 
-    /// Every migration this binary knows, oldest first.
+    /// Every migration this binary knows, oldest first. Only reads, and makes no file.
     pub fn migrations(&self) -> Result<Vec<MigrationStatus>, OpenError> {
-        self.with_schema_lock(|connection| {
-            let applied = connection.applied_migrations()?;
-            let mut known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS)?;
-            known.sort_by_key(|migration| migration.name().version().as_owned());
-            let status = |migration: Box<dyn Migration<Sqlite>>| MigrationStatus {
-                name: migration.name().to_string(),
-                applied: applied.contains(&migration.name().version().as_owned()),
-            };
-            Ok(known.into_iter().map(status).collect())
-        })
+        let applied = if self.exists() { self.applied_versions()? } else { Vec::new() };
+        let mut known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS).map_err(OpenError::Migrate)?;
+        known.sort_by_key(|migration| migration.name().version().as_owned());
+        let status = |migration: Box<dyn Migration<Sqlite>>| MigrationStatus {
+            name: migration.name().to_string(),
+            applied: applied.contains(&migration.name().version().to_string()),
+        };
+        Ok(known.into_iter().map(status).collect())
+    }
+
+    /// As the table of migrations has them; none if there is no such table.
+    fn applied_versions(&self) -> Result<Vec<String>, OpenError> {
+        const TABLE: &str = "EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations')";
+        let mut connection = self.connect_to_look()?;
+        let there: bool = select(sql::<Bool>(TABLE)).get_result(&mut connection).map_err(OpenError::Read)?;
+        if !there {
+            return Ok(Vec::new());
+        }
+        sql::<Text>("SELECT version FROM __diesel_schema_migrations").load(&mut connection).map_err(OpenError::Read)
     }
 
     /// One transaction around everything: it either happens or does not, and others wait.

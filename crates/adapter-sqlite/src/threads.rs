@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use diesel::{QueryResult, SqliteConnection, connection::SimpleConnection, result::Error};
 use domain::ports::{RepositoryError, RepositoryErrorKind};
 use tokio::{sync::oneshot, time::timeout};
@@ -26,15 +26,21 @@ const QUEUE: usize = 4_096;
 /// Most calls that share one transaction.
 const GROUP: usize = 256;
 
-/// A call that only reads; none ends the thread that takes it.
-type Read = Option<Box<dyn FnOnce(&mut SqliteConnection) + Send>>;
+/// A call that only reads.
+type Read = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
+
+/// What a thread takes from its queue.
+enum Job<C> {
+    Call(C),
+    /// The thread that takes it ends.
+    End,
+}
 
 /// Hands calls to the threads. The threads end when it is dropped, or earlier with [`Threads::end`].
 pub(crate) struct Threads {
-    /// None ends the writer.
-    writes: Sender<Option<Box<dyn Write>>>,
-    lookups: Sender<Read>,
-    scans: Sender<Read>,
+    writes: Sender<Job<Box<dyn Write>>>,
+    lookups: Sender<Job<Read>>,
+    scans: Sender<Job<Read>>,
     running: Mutex<Running>,
     /// Bound of one call, waiting included.
     patience: Duration,
@@ -90,14 +96,14 @@ impl Threads {
         for (queue, readers) in [(&self.lookups, running.lookups), (&self.scans, running.scans)] {
             for _ in &readers {
                 // Where it cannot be sent the threads have ended, and joining tells so at once.
-                let _ended = queue.send(None);
+                let _ended = queue.send(Job::End);
             }
             for reader in readers {
                 let _panicked = reader.join();
             }
         }
         if let Some(writer) = running.writer {
-            let _ended = self.writes.send(None);
+            let _ended = self.writes.send(Job::End);
             let _panicked = writer.join();
         }
     }
@@ -112,7 +118,7 @@ impl Threads {
         let (reply, answer) = oneshot::channel();
         let fate = Fate::default();
         let call = WriteCall { doing, work: Some(work), fate: fate.clone(), result: None, reply };
-        self.writes.try_send(Some(Box::new(call))).map_err(|_| overloaded(doing))?;
+        self.writes.try_send(Job::Call(Box::new(call))).map_err(|error| turned_away(&error, doing))?;
         match timeout(self.patience, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) if fate.decide() => {
@@ -141,7 +147,7 @@ impl Threads {
         self.read(&self.scans, doing, work).await
     }
 
-    async fn read<T, F>(&self, queue: &Sender<Read>, doing: &'static str, work: F) -> Result<T, RepositoryError>
+    async fn read<T, F>(&self, queue: &Sender<Job<Read>>, doing: &'static str, work: F) -> Result<T, RepositoryError>
     where
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
@@ -154,7 +160,7 @@ impl Threads {
                 let _gone = reply.send(result);
             }
         };
-        queue.try_send(Some(Box::new(call))).map_err(|_| overloaded(doing))?;
+        queue.try_send(Job::Call(Box::new(call))).map_err(|error| turned_away(&error, doing))?;
         match timeout(self.patience, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => Err(RepositoryError::new(RepositoryErrorKind::Unavailable, doing)),
@@ -172,8 +178,8 @@ fn start_readers(
     name: &str,
     connections: Vec<SqliteConnection>,
     running: &mut Vec<JoinHandle<()>>,
-) -> std::io::Result<Sender<Read>> {
-    let (calls, queue) = bounded::<Read>(QUEUE);
+) -> std::io::Result<Sender<Job<Read>>> {
+    let (calls, queue) = bounded(QUEUE);
     for (index, reader) in connections.into_iter().enumerate() {
         let queue = queue.clone();
         running.push(spawn(&format!("{name}-{index}"), move || run_reader(reader, &queue))?);
@@ -185,8 +191,12 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<Jo
     thread::Builder::new().name(name.to_owned()).spawn(body)
 }
 
-fn overloaded(doing: &'static str) -> RepositoryError {
-    RepositoryError::new(RepositoryErrorKind::Unavailable, doing).caused_by("too many calls are waiting")
+fn turned_away<C>(error: &TrySendError<C>, doing: &'static str) -> RepositoryError {
+    let cause = match error {
+        TrySendError::Full(_) => "too many calls are waiting",
+        TrySendError::Disconnected(_) => "the store is closed",
+    };
+    RepositoryError::new(RepositoryErrorKind::Unavailable, doing).caused_by(cause)
 }
 
 /// A panic of one call must not end the thread for all others.
@@ -195,18 +205,18 @@ fn guarded<T, E: From<Error>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, 
         .unwrap_or_else(|_| Err(Error::QueryBuilderError("the call panicked".into()).into()))
 }
 
-fn run_reader(mut connection: SqliteConnection, queue: &Receiver<Read>) {
-    while let Ok(Some(call)) = queue.recv() {
+fn run_reader(mut connection: SqliteConnection, queue: &Receiver<Job<Read>>) {
+    while let Ok(Job::Call(call)) = queue.recv() {
         call(&mut connection);
     }
 }
 
-fn run_writer(mut connection: SqliteConnection, queue: &Receiver<Option<Box<dyn Write>>>) {
+fn run_writer(mut connection: SqliteConnection, queue: &Receiver<Job<Box<dyn Write>>>) {
     let mut ends = false;
-    while !ends && let Ok(Some(first)) = queue.recv() {
+    while !ends && let Ok(Job::Call(first)) = queue.recv() {
         let mut group = vec![first];
         for call in queue.try_iter().take(GROUP - 1) {
-            let Some(call) = call else {
+            let Job::Call(call) = call else {
                 ends = true;
                 break;
             };
@@ -226,15 +236,16 @@ fn commit_together(connection: &mut SqliteConnection, group: &mut [Box<dyn Write
     }
     for call in group {
         if let Err(error) = run_in_savepoint(connection, call.as_mut()) {
-            return rolled_back(connection, &error);
+            let (kind, cause) = rolled_back(connection, &error);
+            return Committed::No(kind, cause);
         }
     }
     match connection.batch_execute("COMMIT") {
         Ok(()) => Committed::Yes,
-        Err(error) => match rolled_back(connection, &error) {
-            Committed::No(kind, cause) => Committed::No(of_failed_commit(kind), cause),
-            Committed::Yes => Committed::Yes,
-        },
+        Err(error) => {
+            let (kind, cause) = rolled_back(connection, &error);
+            Committed::No(of_failed_commit(kind), cause)
+        }
     }
 }
 
@@ -254,14 +265,15 @@ fn run_in_savepoint(connection: &mut SqliteConnection, call: &mut dyn Write) -> 
     connection.batch_execute(end)
 }
 
-fn rolled_back(connection: &mut SqliteConnection, error: &Error) -> Committed {
-    let kind = classify(error);
-    match connection.batch_execute("ROLLBACK") {
-        Ok(()) => Committed::No(kind, error.to_string()),
+/// Undoes the transaction; what to conclude from the error, and the error in words.
+fn rolled_back(connection: &mut SqliteConnection, error: &Error) -> (RepositoryErrorKind, String) {
+    let is_over = match connection.batch_execute("ROLLBACK") {
+        Ok(()) => true,
         // Nothing is open: SQLite rolled back already.
-        Err(ended) if ended.to_string().contains("no transaction is active") => Committed::No(kind, error.to_string()),
-        Err(_) => Committed::No(RepositoryErrorKind::Indeterminate, error.to_string()),
-    }
+        Err(ended) => ended.to_string().contains("no transaction is active"),
+    };
+    let kind = if is_over { classify(error) } else { RepositoryErrorKind::Indeterminate };
+    (kind, error.to_string())
 }
 
 /// What became of a group.
@@ -400,12 +412,20 @@ mod tests {
             }
         });
         begun.await.expect("it begins");
-        let late = threads.write("coming late", |_| -> Result<(), _> { panic!("it was given up") }).await;
+        let begun_late = Arc::new(AtomicBool::new(false));
+        let mark = begun_late.clone();
+        let late = threads
+            .write("coming late", move |_| {
+                mark.store(true, Ordering::SeqCst);
+                Ok(())
+            })
+            .await;
         assert_eq!(late.map_err(|error| error.kind()), Err(RepositoryErrorKind::Unavailable));
         let busy = busy.await.expect("no panic").map_err(|error| error.kind());
         assert_eq!(busy, Err(RepositoryErrorKind::Indeterminate), "it had begun");
         release.send(()).expect("it waits");
         assert_eq!(threads.write("writing", |_| Ok(7)).await.ok(), Some(7));
+        assert!(!begun_late.load(Ordering::SeqCst), "its caller was told that it does not happen");
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -62,7 +62,10 @@ fn runtime() -> anyhow::Result<Runtime> {
 
 fn run_server(config: &Config) -> anyhow::Result<()> {
     let (log, guard) = log::open(&config.log)?;
-    let outcome = runtime()?.block_on(serve(config, &log));
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(serve(config, &log));
+    // What did not end in time is not waited for any more.
+    runtime.shutdown_background();
     drop(guard);
     outcome
 }

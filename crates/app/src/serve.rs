@@ -13,7 +13,7 @@ use slog::{Logger, debug, info, o, warn};
 use tokio::{
     net::TcpSocket,
     signal::unix::{Signal, SignalKind, signal},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use url::Url;
 
@@ -29,13 +29,15 @@ use crate::{
 const BACKLOG: u32 = 1024;
 /// Longest wait between two attempts to reach the store at the start.
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
+/// Most time for closing the store. With the drain and the open requests it fits into the 30 s of orchestrators.
+const LONGEST_CLOSE: Duration = Duration::from_secs(3);
 /// How often answers nobody can ask for any more are deleted.
 const HOUSEKEEPING: Duration = Duration::from_mins(15);
 
 /// Serves until it is told to stop; then drains, finishes what is open, and returns.
 pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     log_panics(log.clone());
-    let stop = Stop::listen()?;
+    let mut stop = Stop::listen()?;
     let listener = bind(config)?;
     let address = listener.local_addr()?;
     let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
@@ -58,7 +60,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         phase.clone(),
         log.new(o!()),
     )?;
-    let serving = tokio::spawn(server);
+    let mut serving = tokio::spawn(server);
     info!(log, "listening on http://{}, short addresses begin with {}", address, config.public_url;
         "event.name" => "server.listening", "server.address" => %address, "public_url" => &config.public_url,
         "store" => %config.store.location);
@@ -67,7 +69,6 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     let preparing = tokio::spawn(prepare(backend, Arc::clone(&store), config.clone(), phase.clone(), log.clone()));
     let housekeeping = tokio::spawn(keep_house(store.answers.clone(), log.clone()));
 
-    let (mut stop, mut serving) = (stop, serving);
     let signal = tokio::select! {
         signal = stop.next() => signal,
         // Nobody told it to stop, and without it nothing is served.
@@ -84,16 +85,29 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         handle.stop(true).await;
         serving.await.context("the server panicked")
     };
-    tokio::select! {
-        served = finishing => served??,
-        signal = stop.next() => info!(log, "{} received again: open requests are cut", signal; "event.name" => "server.cut"),
+    let cut = tokio::select! {
+        served = finishing => served?.map(|()| false)?,
+        signal = stop.next() => {
+            info!(log, "{} received again: open requests are cut", signal; "event.name" => "server.cut");
+            true
+        }
+    };
+    for task in [listening, preparing, housekeeping] {
+        task.abort();
     }
-    listening.abort();
-    preparing.abort();
-    housekeeping.abort();
-    store.close();
+    if !cut {
+        close(store, log).await;
+    }
     info!(log, "stopped"; "event.name" => "server.stopped");
     Ok(())
+}
+
+/// A store that takes longer is left as it is, as a crash would leave it: it loses nothing either.
+async fn close(store: Arc<Store>, log: &Logger) {
+    let closing = tokio::task::spawn_blocking(move || store.close());
+    if timeout(LONGEST_CLOSE, closing).await.is_err() {
+        warn!(log, "the store is not closed in time"; "event.name" => "store.not_closed");
+    }
 }
 
 /// Signals that ask the process to end.

@@ -137,12 +137,18 @@ impl Backend {
 
     /// What is wrong with what is stored, or with who stores it; nothing if all is well.
     pub(crate) async fn faults(&self) -> anyhow::Result<Vec<String>> {
+        let damage = match self {
+            Self::Sqlite(file, _) => self.opened(file.damage())?,
+            Self::Postgres(_) => Vec::new(),
+        };
+        if !damage.is_empty() {
+            return Ok(damage);
+        }
         let missing = self.migrations().await?.into_iter().filter(|migration| !migration.applied);
-        let mut faults: Vec<_> = missing.map(|missing| format!("migration {} is not applied", missing.name)).collect();
+        let faults: Vec<_> = missing.map(|missing| format!("migration {} is not applied", missing.name)).collect();
         match self {
-            Self::Sqlite(file, _) => faults.extend(self.opened(file.damage())?),
             Self::Postgres(store) if faults.is_empty() => store.ping().await?,
-            Self::Postgres(_) => {}
+            Self::Postgres(_) | Self::Sqlite(..) => {}
         }
         Ok(faults)
     }

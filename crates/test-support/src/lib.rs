@@ -14,6 +14,7 @@ mod decorated;
 mod effects;
 mod memory;
 mod postgres;
+mod proxy;
 
 pub use decorated::Decorated;
 pub use effects::{ManualClock, ScriptedCodes, SeededEntropy};
@@ -22,3 +23,4 @@ pub use postgres::{
     PostgresServer, ServerOptions, TestDatabase, TlsFiles, postgres_bin_dir, shared_database_from_template,
     shared_server,
 };
+pub use proxy::{Direction, FaultProxy};

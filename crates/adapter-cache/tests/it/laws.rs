@@ -264,7 +264,7 @@ async fn an_active_link_outlives_the_store_for_its_time_and_is_marked_as_stale()
         store.be(mood);
         advance(OPTIONS.ttl).await;
         assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::StaleMemory)), "{mood:?}");
-        advance(OPTIONS.stale_for - Duration::from_secs(5)).await;
+        advance(OPTIONS.stale_for.saturating_sub(Duration::from_secs(5))).await;
         assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::StaleMemory)), "{mood:?}");
         advance(Duration::from_secs(5)).await;
         assert_eq!(resolve(&resolver, "known").await, Err(RepositoryErrorKind::Unavailable), "{mood:?}");

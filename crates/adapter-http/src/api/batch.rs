@@ -112,10 +112,10 @@ pub(crate) async fn claim_batch(
     let mut room = MOST_PROBLEMS;
     for (index, claim) in read.into_iter().enumerate() {
         let settled = match claim {
-            Err(mut problems) => {
-                problems.truncate(room.max(1));
-                room = room.saturating_sub(problems.len());
-                Err(Problem::invalid(problems))
+            Err(problems) => {
+                let named = problems.len().min(room).max(1);
+                room = room.saturating_sub(named);
+                Err(Problem::invalid_within(problems, named))
             }
             Ok(_) => Ok(claims.next().ok_or_else(|| Problem::new(ProblemKind::Internal))?),
         };

@@ -3,10 +3,15 @@
 use std::time::{Duration, Instant};
 
 use adapter_postgres::{InvalidOptions, PostgresOptions, PostgresStore, check_url};
-use domain::ports::{LinkRepository, LinkResolver, Ping, RepositoryErrorKind};
+use domain::{
+    history::{Actor, Provenance},
+    lifecycle,
+    ports::{Applied, LinkRepository, LinkResolver, Ping, RepositoryErrorKind},
+};
 use test_support::{
-    PostgresServer, ServerOptions,
+    Direction, FaultProxy, PostgresServer, ServerOptions,
     contract::{Subject, a_link},
+    shared_server,
 };
 
 use crate::{fresh, options, store};
@@ -75,7 +80,7 @@ async fn a_late_write_is_told_as_unknown_never_as_failed() {
     assert_eq!(error.kind(), RepositoryErrorKind::Indeterminate);
 }
 
-/// Open TCP connections of this process to that port, as the kernel lists them.
+/// Open TCP connections to that port, as the kernel lists them; nobody but this test knows of the server.
 fn connections_to(port: u16) -> usize {
     let table = std::fs::read_to_string("/proc/self/net/tcp").expect("Linux lists its connections");
     let (remote, established) = (format!(":{port:04X}"), "01");
@@ -113,56 +118,56 @@ async fn a_frozen_server_collects_no_connections() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_does_not_answer_costs_its_own_bound_only() {
-    let (frozen, server) =
-        (PostgresServer::start(ServerOptions::default()), PostgresServer::start(ServerOptions::default()));
-    let url = format!("postgres://signpost@127.0.0.1:{},127.0.0.1:{}/postgres", frozen.port(), server.port());
+    let (_, database) = fresh().await;
+    let live = ([127, 0, 0, 1], shared_server().port()).into();
+    let silent = FaultProxy::before(live);
+    silent.hold(Direction::Replies);
+    let url = format!("postgres://signpost@{},{live}/{}", silent.address(), database.name());
     let store = store(&PostgresOptions { connect_timeout: Duration::from_millis(500), ..options(&url) });
-    frozen.freeze();
-    store.migrate().await.expect("the second host answers");
-    frozen.thaw();
+    store.resolve(&code()).await.expect("the second host answers");
+    assert_eq!(silent.connections_made(), 1);
+    store.migrate().await.expect("it answers migrations too");
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_failure_to_connect_names_each_host_and_what_is_wrong_there() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("some port is free").local_addr().expect("bound");
+    let silent = FaultProxy::before(([127, 0, 0, 1], shared_server().port()).into());
+    silent.hold(Direction::Replies);
+    let url = format!("postgres://signpost@{nobody},{}/postgres", silent.address());
+    let store = store(&PostgresOptions { connect_timeout: Duration::from_millis(100), ..impatient(&url) });
+    let error = store.resolve(&code()).await.expect_err("nobody answers");
+    let mut told = String::new();
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(error) = cause {
+        told += &format!("{error}\n");
+        cause = error.source();
+    }
+    assert!(told.contains(&format!("{nobody}: ")) && told.contains("refused"), "{told}");
+    assert!(told.contains(&format!("{}: no session in time", silent.address())), "{told}");
+}
+
+/// The statement of a change reaches the server when everybody has given it up.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_timed_out_does_not_come_true_later() {
-    use domain::{history::Provenance, lifecycle, ports::Applied};
-    let server = PostgresServer::start(ServerOptions::default());
-    let database = server.create_database();
-    let store = std::sync::Arc::new(store(&PostgresOptions {
-        pool_timeout: Duration::from_secs(5),
-        ..impatient(&database.url())
-    }));
-    store.migrate().await.expect("an empty database takes every migration");
-    let subject = Subject::over(store.clone(), 7);
-    let link = subject.given(&a_link()).await;
-    let now = link.created_at;
-    let lifecycle::Step::Changed(change) = lifecycle::delete(&link, now) else { panic!("it is active") };
-    let provenance =
-        Provenance { actor: domain::history::Actor::System, request_id: "late".parse().expect("valid"), at: now };
+    let (migrated, database) = fresh().await;
+    let link = Subject::over(migrated, 7).given(&a_link()).await;
+    let lifecycle::Step::Changed(change) = lifecycle::delete(&link, link.created_at) else { panic!("it is active") };
+    let request_id = "a-late-change".parse().expect("valid");
+    let provenance = Provenance { actor: Actor::System, request_id, at: link.created_at };
 
-    // Somebody holds the row, so that the change is with the server when that freezes.
-    let lock = format!("SELECT 1 FROM links WHERE code = '{}' FOR UPDATE; SELECT pg_sleep(0.4)", link.code);
-    let holder = database.clone();
-    let holding = std::thread::spawn(move || holder.sql(&lock));
-    let waits = |what: &str| database.sql(what).as_deref() == Ok("1");
-    let busy = Instant::now() + Duration::from_secs(30);
-    while !waits("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") {
-        assert!(Instant::now() < busy, "the row is not locked");
-    }
-    let applying = tokio::spawn({
-        let (store, change, provenance) = (store.clone(), change.clone(), provenance.clone());
-        async move { store.apply(&change, &provenance, None).await }
-    });
-    while !waits("SELECT count(*) FROM pg_locks WHERE NOT granted") {
-        assert!(Instant::now() < busy, "nobody waits for the row");
-        tokio::task::yield_now().await;
-    }
-    server.freeze();
-    let error = applying.await.expect("no panic").expect_err("nobody answers");
+    let proxy = FaultProxy::before(([127, 0, 0, 1], shared_server().port()).into());
+    let url = format!("postgres://signpost@{}/{}", proxy.address(), database.name());
+    let store = store(&PostgresOptions { pool_size: 1, ..impatient(&url) });
+    store.ping().await.expect("there is a connection to use");
+    proxy.hold_requests_with(b"a-late-change");
+    let error = store.apply(&change, &provenance, None).await.expect_err("nobody answers");
     assert_eq!(error.kind(), RepositoryErrorKind::Unavailable, "its COMMIT was never sent");
-    server.thaw();
-    holding.join().expect("no panic").expect("it holds the row as long as it wants");
+    assert!(proxy.has_caught_something());
 
-    // A change that waits for the same row comes after it.
+    proxy.let_go();
+    assert!(proxy.has_settled(), "the server goes on with it");
+    assert_eq!(store.find(&link.code).await.expect("the server answers again"), Some(link.clone()));
     let applied = store.apply(&change, &provenance, None).await.expect("the server answers again");
     assert_eq!(applied, Applied::Done, "the late one left everything as it was");
 }

@@ -230,6 +230,45 @@ fn migrations_are_applied_shown_and_taken_back(setup: &Setup) {
     setup.start().caller().code("https://example.com/after-all-that");
 }
 
+/// As RUNBOOK has it: the owner of the schema migrates, the service may only use the tables.
+#[test]
+fn keys_are_managed_by_a_role_that_may_not_change_the_schema() {
+    let setup = Signpost::on_postgres();
+    assert_eq!(setup.run(&["migrate"]).code, Some(0));
+    let database = setup.database().clone();
+    let role = format!("keeper_{}", database.name());
+    let grant = format!(
+        "CREATE ROLE {role} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
+    );
+    database.sql(&grant).expect("we own it");
+    let url = database.url().replace("postgres://signpost@", &format!("postgres://{role}@"));
+    let setup = setup.set("store.url", &url).set("store.migrate", "false");
+    for command in [
+        &["migrate", "status"][..],
+        &["check-store"][..],
+        &["keys", "list"][..],
+        &["keys", "create", "--name", "x", "--scope", "admin"][..],
+    ] {
+        let told = setup.run(command);
+        assert_eq!(told.code, Some(0), "{command:?}: {told:?}");
+    }
+}
+
+#[test]
+fn damage_is_told() {
+    let setup = Signpost::on_sqlite();
+    assert_eq!(setup.run(&["migrate"]).code, Some(0));
+    let file = setup.data_dir().join("signpost.db");
+    let mut bytes = fs::read(&file).expect("it is there");
+    // The header of the second page, which is the root of a table or of an index.
+    bytes[4_096..4_104].fill(0xff);
+    fs::write(&file, bytes).expect("it is ours");
+    let told = setup.run(&["check-store"]);
+    assert!(told.code == Some(1) && told.err.contains(&file.display().to_string()), "{told:?}");
+    assert!(!told.out.contains("nothing is wrong"), "{told:?}");
+}
+
 #[test]
 fn what_only_looks_makes_no_database() {
     let setup = Signpost::on_sqlite();

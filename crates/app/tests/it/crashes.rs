@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use test_support::{PostgresServer, ServerOptions, TestDatabase};
+use test_support::{FaultProxy, PostgresServer, ServerOptions, TestDatabase};
 
 use crate::support::{
     Answer, Caller, Connection, PATIENCE, Request, Setup, Signpost, ask_together, code_of, eventually, rounds, unique,
@@ -191,49 +191,31 @@ fn more_redirects_than_connections_are_all_answered_in_time() {
     assert!(eventually(RECOVERY, || ask().all(|status| status == 404)));
 }
 
+/// The deletion reaches the database when its caller has given up, and the link was reactivated since.
 #[test]
 fn a_deletion_that_timed_out_does_not_undo_what_came_after() {
     let (postgres, database) = own_postgres();
-    let server = Signpost::on_database(&database).start();
+    let proxy = FaultProxy::before(([127, 0, 0, 1], postgres.port()).into());
+    let url = format!("postgres://signpost@{}/{}", proxy.address(), database.name());
+    // The bound of the store ends first, also where the machine is busy.
+    let server = Signpost::on_database(&database).set("store.url", &url).set("http.request_timeout", "5s").start();
     let caller = server.caller();
     let code = caller.code("https://example.com/ghost");
-    let delete = caller.deleting(&code).header("If-Match", "\"1\"");
+    let delete = caller.deleting(&code).header("If-Match", "\"1\"").header("X-Request-Id", "a-late-deletion");
 
-    // Another session holds the link, so that the deletion is with the database when that freezes.
-    let held = hold(&database, &code);
-    let deletion = thread::scope(|scope| {
-        let deleting = scope.spawn(|| timely(&server, &delete, API));
-        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-        assert!(eventually(PATIENCE, || database.sql(waiting).as_deref() == Ok("1")), "nobody waits for the lock");
-        postgres.freeze();
-        deleting.join().expect("asking does not panic")
-    });
+    proxy.hold_requests_with(b"a-late-deletion");
+    let deletion = server.ask(&delete);
     deletion.problem(503, "unavailable");
-    assert!(deletion.header("retry-after").is_some());
+    assert!(deletion.header("retry-after").is_some() && proxy.has_caught_something());
 
-    postgres.thaw();
     // The link is still active, so this writes nothing that could fence the late deletion off.
-    assert!(eventually(RECOVERY, || caller.reactivate(&code).status == 200));
-    held.join().expect("it holds no longer than it has to");
-    let busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'signpost' AND state <> 'idle'";
-    assert!(eventually(PATIENCE, || database.sql(busy).as_deref() == Ok("0")), "a statement of before still runs");
+    caller.reactivate(&code).with_status(200);
+    proxy.let_go();
+    assert!(proxy.has_settled(), "the database goes on with it");
     let link = caller.read(&code).with_status(200).json();
     assert_eq!((link["state"].as_str(), link["generation"].as_i64()), (Some("active"), Some(1)));
     has_whole_history(&caller, &link);
     server.get(&format!("/{code}")).with_status(302);
-}
-
-/// Locks the row of a link in another session, for a second.
-fn hold(database: &TestDatabase, code: &str) -> thread::JoinHandle<()> {
-    let locked = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(1)%' \
-                  AND wait_event = 'PgSleep'";
-    let (session, lock) =
-        (database.clone(), format!("SELECT 1 FROM links WHERE code = '{code}' FOR UPDATE; SELECT pg_sleep(1)"));
-    let holding = thread::spawn(move || {
-        session.sql(&lock).expect("the row is there");
-    });
-    assert!(eventually(PATIENCE, || database.sql(locked).as_deref() == Ok("1")), "the row is not locked");
-    holding
 }
 
 #[test]

@@ -19,7 +19,6 @@ fn two_processes() -> (Signpost, Signpost) {
     let other = one.another().start();
     let listening = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
     let both = || one.database().sql(listening).as_deref() == Ok("2");
-    // The sessions are asked something else now and then, so that a moment has to be caught.
     assert!(eventually(PATIENCE, both), "they do not listen");
     (one, other)
 }
@@ -106,11 +105,14 @@ fn many_who_ask_for_one_cold_code_ask_the_database_once() {
     thread::scope(|scope| {
         let asking = scope.spawn(|| ask_together(&requests));
         assert!(eventually(PATIENCE, || database.sql(held).as_deref() == Ok("1")), "nobody waits");
+        while !holding.is_finished() {
+            let waiting = database.sql(held).expect("the server answers");
+            assert!(["0", "1"].contains(&waiting.as_str()), "{waiting} wait");
+        }
         let answers = asking.join().expect("no panic");
         assert!(answers.into_iter().all(|answer| answer.expect("an answer").status == 302));
     });
     holding.join().expect("no panic").expect("the table can be locked");
-    assert_eq!(other.log().iter().filter(|line| line["cache.result"] == "miss").count(), 200, "all waited for it");
 }
 
 #[test]

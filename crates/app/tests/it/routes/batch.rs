@@ -146,6 +146,11 @@ fn only_so_many_problems_are_named_of_one_batch(server: &Signpost) {
     let named: Vec<_> = results.iter().map(|result| faults(&result["problem"]).len()).collect();
     assert_eq!(named.len(), 200);
     assert!(named[0] == 100 && named[1..].iter().all(|count| *count == 1), "{named:?}");
+    let says_so =
+        |result: &Value| result["problem"]["detail"].as_str().is_some_and(|text| text.contains("More is wrong"));
+    assert!(results.iter().all(says_so), "{:?}", results[1]);
+    let few = caller.batch(&[json!({"url": 1, "title": 2})]).with_status(200).json();
+    assert!(!says_so(&few["results"][0]) && faults(&few["results"][0]["problem"]).len() == 2, "{few}");
 }
 
 fn a_batch_needs_a_key_that_may_write(server: &Signpost) {

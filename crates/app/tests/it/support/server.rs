@@ -99,6 +99,11 @@ impl Setup {
         self
     }
 
+    /// The PostgreSQL database it is on.
+    pub(crate) fn database(&self) -> &TestDatabase {
+        self.database.as_ref().expect("the test put it on PostgreSQL")
+    }
+
     /// With bounds that a busy machine keeps too: for tests of what happens, not of when.
     #[must_use]
     pub(crate) fn patient(self) -> Self {
@@ -201,7 +206,7 @@ impl Signpost {
 
     /// The PostgreSQL database it is on.
     pub(crate) fn database(&self) -> &TestDatabase {
-        self.setup.database.as_ref().expect("the test put it on PostgreSQL")
+        self.setup.database()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
