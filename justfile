@@ -50,6 +50,10 @@ deny:
 schemathesis *arguments:
     @.ci/schemathesis "$@"
 
+# Measure against named baselines, side by side: `just bench --write` puts the table into docs/BENCHMARKS.md
+bench *arguments:
+    @.ci/bench "$@"
+
 # Count the lines that the tests reach; below 90 % of a crate that must be safe, it fails
 coverage:
     #!/usr/bin/env bash

@@ -165,7 +165,8 @@ impl KV for AccessLine {
 }
 
 fn shortened(text: &str) -> String {
-    text.chars().take(LONGEST_TEXT).collect()
+    let end = text.char_indices().nth(LONGEST_TEXT).map_or(text.len(), |(end, _)| end);
+    text[..end].to_owned()
 }
 
 /// The network a client is in: /24 for IPv4, /48 for IPv6. Whole addresses go nowhere.

@@ -1,7 +1,7 @@
 //! The context of one request: its names, its time budget, and what its log line will say.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, Ref, RefCell},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -46,8 +46,7 @@ pub(crate) enum Effect {
 
 impl Context {
     pub(crate) fn new(headers: &HeaderMap, entropy: &dyn Entropy, budget: Duration) -> Self {
-        let mut random = [0; RANDOM_BYTES];
-        entropy.fill(&mut random);
+        let random = random_bytes(entropy);
         Self {
             request_id: given_request_id(headers).unwrap_or_else(|| drawn_request_id(&random)),
             trace: Trace::continued(headers, &random[16..]),
@@ -62,8 +61,8 @@ impl Context {
         add(&mut self.notes.borrow_mut());
     }
 
-    pub(crate) fn notes(&self) -> Notes {
-        self.notes.borrow().clone()
+    pub(crate) fn notes(&self) -> Ref<'_, Notes> {
+        self.notes.borrow()
     }
 
     /// How long the store took so far, if it was asked.
@@ -118,8 +117,26 @@ fn given_request_id(headers: &HeaderMap) -> Option<RequestId> {
 fn drawn_request_id(random: &[u8; RANDOM_BYTES]) -> RequestId {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&random[..16]);
-    let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
-    id.to_string().parse().expect("a UUID is a request id")
+    uuid::Builder::from_random_bytes(bytes).into_uuid().into()
+}
+
+/// Names for one request, out of a supply of the worker's own: asking the operating system costs as much as
+/// everything else that names a request.
+fn random_bytes(entropy: &dyn Entropy) -> [u8; RANDOM_BYTES] {
+    const REQUESTS: usize = 100;
+    thread_local! {
+        static SUPPLY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    SUPPLY.with_borrow_mut(|supply| {
+        if supply.is_empty() {
+            supply.resize(REQUESTS * RANDOM_BYTES, 0);
+            entropy.fill(supply);
+        }
+        let mut random = [0; RANDOM_BYTES];
+        random.copy_from_slice(&supply[supply.len() - RANDOM_BYTES..]);
+        supply.truncate(supply.len() - RANDOM_BYTES);
+        random
+    })
 }
 
 /// Where in a distributed trace a request stands (W3C Trace Context).
@@ -147,12 +164,13 @@ impl Trace {
 
     /// For the answer.
     pub(crate) fn traceparent(&self) -> String {
-        format!("00-{}-{}-{}", self.trace_id, self.span_id, self.flags)
+        ["00-", &self.trace_id, "-", &self.span_id, "-", &self.flags].concat()
     }
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |text, byte| text + &format!("{byte:02x}"))
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).expect("below 16");
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }
 
 /// Trace id and flags of a `traceparent` field of version 00, or of what a later version keeps of it.

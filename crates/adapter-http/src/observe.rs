@@ -155,11 +155,8 @@ fn problem_in(response: &ServiceResponse<BoxBody>) -> Option<Problem> {
 
 /// Every answer carries the names of its request, and is never taken for anything but what it says it is.
 fn name(headers: &mut HeaderMap, context: &Context) {
-    let mut set = |name: &'static str, value: &str| {
-        let value = HeaderValue::from_str(value).expect("ids are plain ASCII");
-        headers.insert(HeaderName::from_static(name), value);
-    };
-    set("x-request-id", context.request_id.as_str());
-    set("traceparent", &context.trace.traceparent());
-    set("x-content-type-options", "nosniff");
+    let value = |text: &str| HeaderValue::from_str(text).expect("ids are plain ASCII");
+    headers.insert(HeaderName::from_static("x-request-id"), value(context.request_id.as_str()));
+    headers.insert(HeaderName::from_static("traceparent"), value(&context.trace.traceparent()));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }

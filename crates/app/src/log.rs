@@ -6,10 +6,10 @@
 use std::{
     cell::RefCell,
     io::{self, IsTerminal, Write},
+    mem,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        Arc, Condvar, Mutex, MutexGuard,
+        mpsc::{Receiver, sync_channel},
     },
     thread,
     time::Duration,
@@ -23,24 +23,23 @@ use crate::{
     effects::SystemClock,
 };
 
-/// Lines that may wait for the writer.
-const QUEUE: usize = 16_384;
-/// Most bytes of one write.
-const CHUNK: usize = 64 * 1024;
+/// Most bytes of lines that wait for the writer. More are dropped, and counted.
+const MOST_WAITING: usize = 8 * 1024 * 1024;
+/// How long lines are gathered before they are written together. Waking the writer for each line would cost more than
+/// making it.
+const GATHERING: Duration = Duration::from_millis(10);
+/// Most memory that is kept for lines when there are few.
+const MOST_KEPT: usize = 256 * 1024;
 /// How long the last lines may take to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Keeps the writer alive; dropped, it waits until the last line is written.
-pub(crate) struct LogGuard {
-    written: Option<Receiver<()>>,
-    lines: Option<SyncSender<Vec<u8>>>,
-}
+pub(crate) struct LogGuard(Option<(Arc<Lines>, Receiver<()>)>);
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        if let (Some(lines), Some(written)) = (self.lines.take(), self.written.take()) {
-            // An empty line ends the writer, although loggers may still be around.
-            let _full = lines.try_send(Vec::new());
+        if let Some((lines, written)) = self.0.take() {
+            lines.end();
             let _late = written.recv_timeout(LAST_WORDS);
         }
     }
@@ -62,27 +61,97 @@ pub(crate) fn open(config: &LogConfig) -> io::Result<(Logger, LogGuard)> {
     if !json {
         let decorator = slog_term::TermDecorator::new().stdout().build();
         let drain = slog_term::CompactFormat::new(decorator).build();
-        let drain = LevelFilter::new(std::sync::Mutex::new(drain), level).ignore_res();
-        return Ok((Logger::root(drain, o!()), LogGuard { written: None, lines: None }));
+        let drain = LevelFilter::new(Mutex::new(drain), level).ignore_res();
+        return Ok((Logger::root(drain, o!()), LogGuard(None)));
     }
-    let dropped = Arc::new(AtomicU64::new(0));
-    let (lines, queue) = sync_channel(QUEUE);
+    let lines = Arc::new(Lines::default());
     let (done, written) = sync_channel(1);
-    let lost = Arc::clone(&dropped);
+    let writing = Arc::clone(&lines);
     thread::Builder::new().name("log-writer".to_owned()).spawn(move || {
-        write_lines(&queue, &lost);
+        writing.write_all_to(&mut io::stdout());
         let _nobody_waits = done.send(());
     })?;
-    let drain = JsonLines { lines: lines.clone(), dropped };
+    let drain = JsonLines(Arc::clone(&lines));
     let logger = Logger::root(LevelFilter::new(drain, level).ignore_res(), o!());
-    Ok((logger, LogGuard { written: Some(written), lines: Some(lines) }))
+    Ok((logger, LogGuard(Some((lines, written)))))
 }
 
-/// Puts records into words on the thread that logs them.
-struct JsonLines {
-    lines: SyncSender<Vec<u8>>,
-    dropped: Arc<AtomicU64>,
+/// Lines on their way to the writer.
+#[derive(Default)]
+struct Lines {
+    waiting: Mutex<Waiting>,
+    some: Condvar,
 }
+
+#[derive(Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    dropped: u64,
+    ended: bool,
+}
+
+impl Lines {
+    /// Never waits for whoever reads the log.
+    fn add(&self, line: &[u8]) {
+        let mut waiting = self.lock();
+        if waiting.bytes.len() + line.len() > MOST_WAITING {
+            waiting.dropped += 1;
+            return;
+        }
+        let is_first = waiting.bytes.is_empty();
+        waiting.bytes.extend_from_slice(line);
+        drop(waiting);
+        if is_first {
+            self.some.notify_one();
+        }
+    }
+
+    /// Has the writer write what there is, and end.
+    fn end(&self) {
+        self.lock().ended = true;
+        self.some.notify_one();
+    }
+
+    fn write_all_to(&self, out: &mut impl Write) {
+        let mut chunk = Vec::new();
+        loop {
+            let ended = self.gather(&mut chunk);
+            // A reader that is gone is no reason to stop serving.
+            let _unread = out.write_all(&chunk).and_then(|()| out.flush());
+            chunk.shrink_to(MOST_KEPT);
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// Waits for lines, and takes all there are; whether they are the last.
+    fn gather(&self, chunk: &mut Vec<u8>) -> bool {
+        let nothing = |waiting: &mut Waiting| waiting.bytes.is_empty() && !waiting.ended;
+        drop(self.some.wait_while(self.lock(), nothing).expect(UNPOISONED));
+        // Nobody tells of further lines, only of the end.
+        let unended = |waiting: &mut Waiting| !waiting.ended;
+        let gathered = self.some.wait_timeout_while(self.lock(), GATHERING, unended).expect(UNPOISONED);
+        let mut waiting = gathered.0;
+        chunk.clear();
+        mem::swap(chunk, &mut waiting.bytes);
+        let (dropped, ended) = (mem::take(&mut waiting.dropped), waiting.ended);
+        drop(waiting);
+        if dropped > 0 {
+            chunk.extend_from_slice(drops_line(dropped).as_bytes());
+        }
+        ended
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().expect(UNPOISONED)
+    }
+}
+
+const UNPOISONED: &str = "nothing panics while it is held";
+
+/// Puts records into words on the thread that logs them.
+struct JsonLines(Arc<Lines>);
 
 thread_local! {
     static FORMAT: (slog_json::Json<SharedBuffer>, SharedBuffer) = json_format();
@@ -130,43 +199,13 @@ impl Drain for JsonLines {
     type Err = io::Error;
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> io::Result<()> {
-        let line = FORMAT.with(|(format, buffer)| {
+        FORMAT.with(|(format, buffer)| {
             format.log(record, values)?;
-            Ok::<_, io::Error>(std::mem::take(&mut *buffer.0.borrow_mut()))
-        })?;
-        if self.lines.try_send(line).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-}
-
-fn write_lines(queue: &Receiver<Vec<u8>>, dropped: &AtomicU64) {
-    let mut out = io::stdout();
-    loop {
-        let mut chunk = match queue.recv_timeout(Duration::from_secs(1)) {
-            Ok(line) if line.is_empty() => return,
-            Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => Vec::new(),
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        let mut last = false;
-        while chunk.len() < CHUNK
-            && !last
-            && let Ok(line) = queue.try_recv()
-        {
-            last = line.is_empty();
-            chunk.extend_from_slice(&line);
-        }
-        let lost = dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            chunk.extend_from_slice(drops_line(lost).as_bytes());
-        }
-        // A reader that is gone is no reason to stop serving.
-        let _unread = out.write_all(&chunk).and_then(|()| out.flush());
-        if last {
-            return;
-        }
+            let mut line = buffer.0.borrow_mut();
+            self.0.add(&line);
+            line.clear();
+            Ok(())
+        })
     }
 }
 

@@ -127,6 +127,12 @@ impl FromStr for RequestId {
     }
 }
 
+impl From<uuid::Uuid> for RequestId {
+    fn from(id: uuid::Uuid) -> Self {
+        Self(id.to_string())
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
