@@ -1,6 +1,7 @@
 //! The access log: one line for one request, in the names of the OpenTelemetry semantic conventions.
 
 use std::{
+    borrow::Cow,
     net::{IpAddr, SocketAddr},
     rc::Rc,
     time::Instant,
@@ -31,7 +32,7 @@ pub(crate) struct AccessLine {
     peer: Option<SocketAddr>,
     method: Method,
     path: String,
-    route: Option<String>,
+    route: Option<Cow<'static, str>>,
     user_agent: Option<String>,
     /// The stand-in for a request that never got through has no method or path of its own.
     rejected: bool,
@@ -63,7 +64,7 @@ impl AccessLine {
         }
     }
 
-    pub(crate) fn note_route(&mut self, pattern: Option<String>) {
+    pub(crate) fn note_route(&mut self, pattern: Option<Cow<'static, str>>) {
         self.route = pattern;
     }
 

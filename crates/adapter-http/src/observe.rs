@@ -1,7 +1,7 @@
 //! The outermost middleware: gives every request its names, survives panics, makes every failure a problem,
 //! and sees to its log line, whatever happens inside.
 
-use std::{panic::AssertUnwindSafe, rc::Rc, time::Instant};
+use std::{borrow::Cow, panic::AssertUnwindSafe, rc::Rc, time::Instant};
 
 use actix_web::{
     Error, HttpMessage,
@@ -13,7 +13,7 @@ use actix_web::{
 };
 use futures_util::{
     FutureExt,
-    future::{LocalBoxFuture, Ready, ready},
+    future::{Either, LocalBoxFuture, Ready, ready},
 };
 
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     context::Context,
     health::HEALTH_JSON,
     problem::{Problem, ProblemKind},
+    redirect::{self, ask_and_follow, code_to_follow, follow_at_once},
     state::State,
     wire::{REJECTED_HEADER, Rejection},
 };
@@ -55,51 +56,81 @@ where
 {
     type Response = ServiceResponse<BoxBody>;
     type Error = Error;
-    type Future = LocalBoxFuture<'static, Result<ServiceResponse<BoxBody>, Error>>;
+    type Future = Either<Ready<Answer>, LocalBoxFuture<'static, Answer>>;
 
     forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let begun = Instant::now();
-        let state = self.state.clone();
+        let state = &self.state;
         let entropy = state.services.entropy.as_ref();
         let context = Rc::new(Context::new(request.headers(), entropy, state.settings.request_timeout));
-        request.extensions_mut().insert(Rc::clone(&context));
         let mut line = AccessLine::begin(&state.log, &request, Rc::clone(&context), begun);
+        if let Some(code) = code_to_follow(&request) {
+            context.note(|notes| notes.code = Some(code.clone()));
+            line.note_route(Some(redirect::ROUTE.into()));
+            if let Some(outcome) = follow_at_once(state, &context, &code, request.query_string()) {
+                return Either::Left(ready(finish_redirect(outcome, request, line, &context)));
+            }
+            let state = state.clone();
+            let later = async move {
+                let following = ask_and_follow(&state, &context, &code, request.query_string());
+                let outcome = AssertUnwindSafe(following).catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
+                finish_redirect(outcome, request, line, &context)
+            };
+            return Either::Right(later.boxed_local());
+        }
+
+        request.extensions_mut().insert(Rc::clone(&context));
         let rejection = rejection(&request, &state.rejection_nonce);
         let instance = rejection.is_none().then(|| request.path().to_owned());
         if rejection.is_some() {
             line.note_rejection();
         }
         let service = Rc::clone(&self.service);
-        async move {
+        let later = async move {
             let outcome = match rejection {
                 Some(problem) => Outcome::Problem(problem),
                 None => match AssertUnwindSafe(service.call(request)).catch_unwind().await {
                     Ok(result) => {
-                        line.note_route(result.as_ref().ok().and_then(|response| response.request().match_pattern()));
+                        let pattern = result.as_ref().ok().and_then(|response| response.request().match_pattern());
+                        line.note_route(pattern.map(Cow::Owned));
                         Outcome::of(result)
                     }
-                    Err(_panic) => Outcome::Problem(Problem::new(ProblemKind::Internal).caused_by(Panicked)),
+                    Err(_panic) => Outcome::Problem(panicked()),
                 },
             };
-            match outcome {
-                Outcome::Answer(mut response) => {
-                    name(response.headers_mut(), &context);
-                    line.finish(response.response());
-                    Ok(response)
-                }
-                Outcome::Problem(problem) => {
-                    line.note_problem(&problem);
-                    let mut answer = problem.to_response(context.request_id.as_str(), instance.as_deref());
-                    name(answer.headers_mut(), &context);
-                    line.finish(&answer);
-                    // After a panic the request is gone, and an answer as such needs one; an error does not.
-                    Err(InternalError::from_response(problem, answer).into())
-                }
-            }
+            finish(outcome, line, &context, instance.as_deref())
+        };
+        Either::Right(later.boxed_local())
+    }
+}
+
+type Answer = Result<ServiceResponse<BoxBody>, Error>;
+
+fn finish_redirect(outcome: redirect::Outcome, request: ServiceRequest, line: AccessLine, context: &Context) -> Answer {
+    match outcome {
+        Ok(answer) => finish(Outcome::Answer(request.into_response(answer)), line, context, None),
+        Err(problem) => finish(Outcome::Problem(problem), line, context, Some(request.path())),
+    }
+}
+
+/// Gives the answer its names, and the log its line.
+fn finish(outcome: Outcome, mut line: AccessLine, context: &Context, instance: Option<&str>) -> Answer {
+    match outcome {
+        Outcome::Answer(mut response) => {
+            name(response.headers_mut(), context);
+            line.finish(response.response());
+            Ok(response)
         }
-        .boxed_local()
+        Outcome::Problem(problem) => {
+            line.note_problem(&problem);
+            let mut answer = problem.to_response(context.request_id.as_str(), instance);
+            name(answer.headers_mut(), context);
+            line.finish(&answer);
+            // After a panic the request is gone, and an answer as such needs one; an error does not.
+            Err(InternalError::from_response(problem, answer).into())
+        }
     }
 }
 
@@ -107,6 +138,10 @@ where
 #[derive(Debug, thiserror::Error)]
 #[error("the handler panicked")]
 struct Panicked;
+
+fn panicked() -> Problem {
+    Problem::new(ProblemKind::Internal).caused_by(Panicked)
+}
 
 /// What the stream guard found, if this request is its stand-in for one that never got through.
 fn rejection(request: &ServiceRequest, nonce: &str) -> Option<Problem> {

@@ -2,13 +2,17 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    dev::ServiceRequest,
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
     route, web,
 };
 use domain::{
     code::Code,
-    ports::{RepositoryError, Source},
-    service::{Follow, Followed},
+    ports::Source,
+    service::{Follow, Followed, ResolveService},
 };
 use tokio::time::timeout;
 
@@ -36,16 +40,52 @@ pub(crate) async fn follow(
     InContext(context): InContext,
     request: HttpRequest,
     code: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
+) -> Outcome {
+    // Codes as they are never come this far (see `code_to_follow`): this one has percent-encoded characters.
     let code: Code = code.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
     context.note(|notes| notes.code = Some(code.clone()));
-    let resolver = &state.services.resolver;
-    let answer = match resolver.follow_at_once(&code, request.query_string()) {
-        Some(answer) => answer,
-        None => ask_the_store(&state, &context, resolver.follow(&code, request.query_string())).await?,
-    };
-    context.note(|notes| notes.cache_result = Some(cache_result(&answer)));
-    match answer.followed {
+    ask_and_follow(&state, &context, &code, request.query_string()).await
+}
+
+/// The pattern of this route.
+pub(crate) const ROUTE: &str = "/{code}";
+
+/// The code that a request wants to follow. Redirects are looked for before all other routes, whose paths are reserved
+/// words or no codes at all: it spares nearly every request that ever comes the patterns of those routes.
+pub(crate) fn code_to_follow(request: &ServiceRequest) -> Option<Code> {
+    let follows = matches!(*request.method(), Method::GET | Method::HEAD);
+    let code = request.path().strip_prefix('/').filter(|_| follows)?;
+    Code::parse_alias(code).ok()
+}
+
+/// Follows a code without waiting, if that is possible; nearly always it is.
+pub(crate) fn follow_at_once(state: &State, context: &Context, code: &Code, query: &str) -> Option<Outcome> {
+    let known = state.services.resolver.follow_at_once(code, query)?;
+    Some(answer(context, known))
+}
+
+/// Follows a code that the store has to be asked for.
+pub(crate) async fn ask_and_follow(state: &State, context: &Context, code: &Code, query: &str) -> Outcome {
+    let patience = state.settings.redirect_timeout;
+    let following = state.services.resolver.follow(code, query);
+    let followed = context.within_budget(Effect::Read, async {
+        match timeout(patience, following).await {
+            Ok(followed) => followed.map_err(Problem::from),
+            Err(elapsed) => Err(Problem::new(ProblemKind::Unavailable).caused_by(elapsed)),
+        }
+    });
+    answer(context, followed.await?)
+}
+
+/// A redirect, or why there is none.
+pub(crate) type Outcome = Result<HttpResponse, Problem>;
+
+/// From memory, although that is too old: the store could not be asked (RFC 9211 §2.2).
+const STALE: &str = "signpost; hit; fwd=stale";
+
+fn answer(context: &Context, Follow { followed, source }: Follow) -> Outcome {
+    context.note(|notes| notes.cache_result = Some(cache_result(source, &followed)));
+    match followed {
         Followed::Unknown => Err(Problem::new(ProblemKind::NotFound)),
         Followed::Gone(_) => Err(Problem::new(ProblemKind::Gone)),
         Followed::Redirect { status, location, max_age } => {
@@ -53,40 +93,41 @@ pub(crate) async fn follow(
             let mut redirect = HttpResponse::build(status);
             redirect
                 .insert_header((header::LOCATION, location))
-                .insert_header((header::CACHE_CONTROL, format!("private, max-age={max_age}")))
-                .insert_header((header::REFERRER_POLICY, "no-referrer-when-downgrade"))
-                .insert_header(("x-robots-tag", "noindex"));
-            if answer.source == Source::StaleMemory {
-                redirect.insert_header(("cache-status", STALE));
+                .insert_header((header::CACHE_CONTROL, reusable_for(max_age)))
+                .insert_header((header::REFERRER_POLICY, HeaderValue::from_static("no-referrer-when-downgrade")))
+                .insert_header((HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")));
+            if source == Source::StaleMemory {
+                redirect.insert_header((HeaderName::from_static("cache-status"), HeaderValue::from_static(STALE)));
             }
             Ok(redirect.finish())
         }
     }
 }
 
-/// From memory, although that is too old: the store could not be asked (RFC 9211 §2.2).
-const STALE: &str = "signpost; hit; fwd=stale";
-
-async fn ask_the_store(
-    state: &State,
-    context: &Context,
-    following: impl Future<Output = Result<Follow, RepositoryError>>,
-) -> Result<Follow, Problem> {
-    let patience = state.settings.redirect_timeout;
-    let followed = context.within_budget(Effect::Read, async {
-        match timeout(patience, following).await {
-            Ok(followed) => followed.map_err(Problem::from),
-            Err(elapsed) => Err(Problem::new(ProblemKind::Unavailable).caused_by(elapsed)),
-        }
-    });
-    followed.await
+fn reusable_for(seconds: u64) -> HeaderValue {
+    match seconds {
+        ResolveService::MAX_AGE_SECONDS => HeaderValue::from_static("private, max-age=10"),
+        fewer => HeaderValue::try_from(format!("private, max-age={fewer}")).expect("that is ASCII"),
+    }
 }
 
-fn cache_result(answer: &Follow) -> &'static str {
-    match (answer.source, &answer.followed) {
+fn cache_result(source: Source, followed: &Followed) -> &'static str {
+    match (source, followed) {
         (Source::Store, _) => "miss",
         (Source::StaleMemory, _) => "stale",
         (Source::Memory, Followed::Unknown) => "negative",
         (Source::Memory, Followed::Gone(_) | Followed::Redirect { .. }) => "hit",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_time_is_the_longest_there_is() {
+        for seconds in [0, 1, 9, ResolveService::MAX_AGE_SECONDS] {
+            assert_eq!(reusable_for(seconds), format!("private, max-age={seconds}"));
+        }
     }
 }
