@@ -16,7 +16,7 @@
 //! What it promises, for a time to live of ten seconds:
 //!
 //! - A change made by this process is seen at once. One made by another process is seen when it is heard of, and
-//!   within the time to live if it is not.
+//!   within the time to live if it is not. While all changes are heard of, links are not asked for again.
 //! - An answer that was under way while a link changed is thrown away: a deleted link does not come back.
 //! - When the store does not answer, links known as active redirect on, for `stale_for` more; those known as deleted
 //!   never do. Everything else fails as the store fails, or at once while it is left alone.
@@ -39,8 +39,8 @@ pub use watched::WatchedLinks;
 pub struct CacheOptions {
     /// Most links that are remembered.
     pub capacity: usize,
-    /// How long a link is known without asking again. Links are asked for again a little earlier while they are in
-    /// use, so that nobody waits for it.
+    /// How long a link is known without asking again and without being assured that it did not change. Links are asked
+    /// for again a little earlier while they are in use, so that nobody waits for it.
     pub ttl: Duration,
     /// How much longer an active link is redirected to while the store does not answer.
     pub stale_for: Duration,

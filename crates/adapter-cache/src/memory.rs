@@ -4,7 +4,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -25,27 +25,32 @@ const UNKNOWN_SHARE: usize = 10;
 
 /// Known links and known unknown codes. Reading takes no lock that is held for longer than a look.
 pub(crate) struct Memory {
-    links: Cache<Code, Arc<Known>>,
+    links: Cache<Code, Known>,
+    /// Until when each of them is known to be unknown.
     unknown: Cache<Code, Instant>,
     options: CacheOptions,
     jitter: RandomState,
     /// Raised when changes may have been missed: what was known before is asked for again.
-    epoch: AtomicU64,
+    epoch: AtomicU32,
+    born: Instant,
+    /// Until when what is known needs no asking, since all changes are heard of; in milliseconds since `born`.
+    assured_until: AtomicU64,
 }
 
-/// One link, as it was when the store was asked.
+/// One link, as it was when the store was asked. There are millions of them, so it is small.
+#[derive(Clone)]
 struct Known {
     resolution: Arc<Resolution>,
-    /// Until when it is good without asking again.
-    until: Instant,
-    epoch: u64,
+    /// Until when it is good without asking again, in milliseconds since the memory was made.
+    until: u64,
+    epoch: u32,
 }
 
 /// When something was asked: what comes of it is as old as that.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked {
     at: Instant,
-    epoch: u64,
+    epoch: u32,
 }
 
 /// What is remembered of a code, and what it is good for.
@@ -68,7 +73,9 @@ impl Memory {
             unknown: Cache::new((options.capacity / UNKNOWN_SHARE).max(1)),
             options,
             jitter: RandomState::new(),
-            epoch: AtomicU64::new(0),
+            epoch: AtomicU32::new(0),
+            born: Instant::now(),
+            assured_until: AtomicU64::new(0),
         }
     }
 
@@ -91,15 +98,32 @@ impl Memory {
     fn recall_link(&self, known: &Known, now: Instant) -> Recall {
         let resolved = |source| Resolved { resolution: Some(Arc::clone(&known.resolution)), source };
         let current = known.epoch == self.epoch.load(Ordering::Acquire);
-        if current && now + self.options.ttl / 5 < known.until {
+        let time = self.milliseconds(now);
+        if current && (time + milliseconds(self.options.ttl / 5) < known.until || self.is_assured_at(time)) {
             Recall::Good(resolved(Source::Memory))
-        } else if current && now < known.until {
+        } else if current && time < known.until {
             Recall::Aging(resolved(Source::Memory))
-        } else if known.resolution.state == LinkState::Active && now < known.until + self.options.stale_for {
+        } else if known.resolution.state == LinkState::Active
+            && time < known.until + milliseconds(self.options.stale_for)
+        {
             Recall::Stale(resolved(Source::StaleMemory))
         } else {
             Recall::Nothing
         }
+    }
+
+    fn is_assured_at(&self, time: u64) -> bool {
+        time < self.assured_until.load(Ordering::Acquire)
+    }
+
+    /// All changes until `moment` are known. Those after it may go unseen as long as anything may.
+    pub(crate) fn assure(&self, moment: Instant) {
+        self.assured_until.fetch_max(self.milliseconds(moment + self.options.ttl), Ordering::AcqRel);
+    }
+
+    /// Since the memory was made.
+    fn milliseconds(&self, moment: Instant) -> u64 {
+        milliseconds(moment - self.born)
     }
 
     /// A tenth less at most, not the same for every code: what was learnt together is not asked for again together.
@@ -119,8 +143,8 @@ impl Memory {
         if self.generation(code).is_some_and(|known| known > resolution.generation) {
             return;
         }
-        let until = asked.at + self.time_to_live(code);
-        self.links.insert(code.clone(), Arc::new(Known { resolution, until, epoch: asked.epoch }));
+        let until = self.milliseconds(asked.at + self.time_to_live(code));
+        self.links.insert(code.clone(), Known { resolution, until, epoch: asked.epoch });
     }
 
     /// Remembers that no link had that code when that was asked.
@@ -141,4 +165,8 @@ impl Memory {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.unknown.clear();
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 2)
 }

@@ -1,6 +1,6 @@
 //! The resolver: memory first, the store behind it, and memory again when there is no store.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::{
@@ -10,7 +10,7 @@ use domain::{
     ports::{LinkResolver, LinkWatcher, RepositoryError, RepositoryErrorKind, Resolved, Source},
 };
 use slog::Logger;
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use crate::{
     CacheOptions,
@@ -173,6 +173,11 @@ impl LinkWatcher for CachedResolver {
         let mut shard = self.0.flights.shard(code);
         shard.overtake(code, generation);
         self.0.memory.forget_before(code, generation);
+    }
+
+    fn heard_all(&self, ago: Duration) {
+        let now = Instant::now();
+        self.0.memory.assure(now.checked_sub(ago).unwrap_or(now));
     }
 
     fn missed_some(&self) {

@@ -2,12 +2,13 @@
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use domain::{
     code::Code,
     link::Generation,
-    ports::{LinkWatcher, RepositoryError, RepositoryErrorKind},
+    ports::{ChangeFeed, LinkWatcher, RepositoryError, RepositoryErrorKind},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::{AsyncMessage, Client, Config, Socket, tls::MakeTlsConnect};
 
 use crate::{
@@ -22,10 +23,9 @@ const HEARTBEAT: Duration = Duration::from_secs(3);
 /// Bound of its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-impl PostgresStore {
-    /// Tells `watcher` of every change of a link from now on, whoever makes it, and first that it may have missed
-    /// some. Returns when the connection is lost.
-    pub async fn listen(&self, watcher: Arc<dyn LinkWatcher>) -> RepositoryError {
+#[async_trait]
+impl ChangeFeed for PostgresStore {
+    async fn tell(&self, watcher: Arc<dyn LinkWatcher>) -> RepositoryError {
         let lost = |error: Box<dyn std::error::Error + Send + Sync>| {
             RepositoryError::new(RepositoryErrorKind::Unavailable, "listening for changes").caused_by(error)
         };
@@ -36,9 +36,10 @@ impl PostgresStore {
         watcher.missed_some();
         loop {
             sleep(HEARTBEAT).await;
-            // Listening twice is listening once, and `pg_stat_activity` goes on showing what the session is for.
+            let asked = Instant::now();
+            // What was notified before this question is told before its answer. Listening twice is listening once, and `pg_stat_activity` goes on showing what the session is for.
             match timeout(PATIENCE, client.batch_execute(LISTEN)).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => watcher.heard_all(asked.elapsed()),
                 Ok(Err(error)) => return lost(error.into()),
                 Err(elapsed) => return lost(elapsed.into()),
             }

@@ -6,7 +6,7 @@ use adapter_http::{Phase, ServerOptions, Settings};
 use anyhow::{Context, bail};
 use domain::{
     idempotency::IDEMPOTENCY_WINDOW_SECONDS,
-    ports::{Clock, IdempotencyRepository, LinkWatcher},
+    ports::{ChangeFeed, Clock, IdempotencyRepository, LinkWatcher},
     target::TargetPolicy,
 };
 use slog::{Logger, debug, info, o, warn};
@@ -65,7 +65,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         "event.name" => "server.listening", "server.address" => %address, "public_url" => &config.public_url,
         "store" => %config.store.location);
 
-    let listening = tokio::spawn(listen_for_changes(backend.clone(), Arc::new(memory), log.clone()));
+    let listening = tokio::spawn(hear_of_changes(store.changes.clone(), Arc::new(memory), log.clone()));
     let preparing = tokio::spawn(prepare(backend, Arc::clone(&store), config.clone(), phase.clone(), log.clone()));
     let housekeeping = tokio::spawn(keep_house(store.answers.clone(), log.clone()));
 
@@ -219,10 +219,10 @@ async fn announce_admin_key(store: &Store, config: &Config, log: &Logger) -> any
 }
 
 /// Hears of what other processes change, and begins again whenever that breaks off.
-async fn listen_for_changes(backend: Backend, watcher: Arc<dyn LinkWatcher>, log: Logger) {
+async fn hear_of_changes(changes: Arc<dyn ChangeFeed>, watcher: Arc<dyn LinkWatcher>, log: Logger) {
     const PAUSE: Duration = Duration::from_millis(500);
     loop {
-        let error = backend.listen(watcher.clone()).await;
+        let error = changes.tell(watcher.clone()).await;
         debug!(log, "changes by other processes are not heard of"; "event.name" => "store.not_listening",
             "error.message" => format!("{:#}", anyhow::Error::from(error)));
         sleep(PAUSE).await;

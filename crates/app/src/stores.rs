@@ -8,8 +8,8 @@ use adapter_sqlite::{OpenError, SqliteFile, SqliteStore};
 use anyhow::{Context, bail};
 use domain::{
     ports::{
-        ApiKeyRepository, Clock, Entropy, IdempotencyRepository, LinkRepository, LinkResolver, LinkWatcher, Ping,
-        RandomCodes, RepositoryError,
+        ApiKeyRepository, ChangeFeed, Clock, Entropy, IdempotencyRepository, LinkRepository, LinkResolver, Ping,
+        RandomCodes,
     },
     service::{KeyService, LinkService, ResolveService},
 };
@@ -58,15 +58,6 @@ impl Backend {
                 let store = PostgresStore::new(&options, runtime.clone()).context("store.url")?;
                 Ok(Self::Postgres(Arc::new(store)))
             }
-        }
-    }
-
-    /// Tells `watcher` what other processes change, as long as the store lets it. Where there are no others it never
-    /// returns.
-    pub(crate) async fn listen(&self, watcher: Arc<dyn LinkWatcher>) -> RepositoryError {
-        match self {
-            Self::Sqlite(..) => std::future::pending().await,
-            Self::Postgres(store) => store.listen(watcher).await,
         }
     }
 
@@ -173,6 +164,7 @@ pub(crate) struct Store {
     resolver: Arc<dyn LinkResolver>,
     keys: Arc<dyn ApiKeyRepository>,
     pub(crate) ping: Arc<dyn Ping>,
+    pub(crate) changes: Arc<dyn ChangeFeed>,
     /// What is left to do at the end.
     close: Option<Box<dyn Fn() + Send + Sync>>,
 }
@@ -180,14 +172,15 @@ pub(crate) struct Store {
 impl Store {
     fn over<S>(store: Arc<S>) -> Self
     where
-        S: LinkRepository + IdempotencyRepository + LinkResolver + ApiKeyRepository + Ping + 'static,
+        S: LinkRepository + IdempotencyRepository + LinkResolver + ApiKeyRepository + Ping + ChangeFeed + 'static,
     {
         Self {
             links: store.clone(),
             answers: store.clone(),
             resolver: store.clone(),
             keys: store.clone(),
-            ping: store,
+            ping: store.clone(),
+            changes: store,
             close: None,
         }
     }

@@ -11,7 +11,7 @@ use crate::ports::Entropy;
 /// A code belongs to one link for ever, also after that link is deleted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Code(String);
+pub struct Code(Box<str>);
 
 impl Code {
     /// Fewest characters of a code.
@@ -44,7 +44,7 @@ impl FromStr for Code {
         if !text.bytes().all(is_code_byte) {
             return Err(InvalidCode::Character);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for Code {
 
 impl From<Code> for String {
     fn from(code: Code) -> Self {
-        code.0
+        code.0.into()
     }
 }
 
@@ -159,7 +159,7 @@ pub fn draw_code(length: CodeLength, entropy: &dyn Entropy) -> Code {
     loop {
         let text = draw_characters(usize::from(length.0), entropy);
         if !is_reserved(&text) {
-            return Code(text);
+            return Code(text.into());
         }
     }
 }

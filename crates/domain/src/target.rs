@@ -15,7 +15,7 @@ use url::{Host, Url};
 /// a visible ASCII character: it can go into a `Location` header as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Target(String);
+pub struct Target(Box<str>);
 
 impl Target {
     /// Most bytes of a target.
@@ -36,7 +36,7 @@ impl Target {
         if text.len() > Self::MAX_LENGTH {
             Err(InvalidTarget::TooLong)
         } else if visible && web {
-            Ok(Self(text))
+            Ok(Self(text.into()))
         } else {
             Err(InvalidTarget::NotAUrl)
         }
@@ -52,11 +52,11 @@ impl Target {
     /// Characters that may not stand in a query are percent-encoded.
     pub fn with_query(&self, query: &str) -> String {
         if query.is_empty() {
-            return self.0.clone();
+            return self.0.to_string();
         }
         // A target that no parser made, such as a row written by hand, leads where it says and takes no query.
         let Ok(mut url) = Url::parse(&self.0) else {
-            return self.0.clone();
+            return self.0.to_string();
         };
         let joined = match url.query() {
             Some(own) if !own.is_empty() => format!("{own}&{query}"),
@@ -104,7 +104,7 @@ impl fmt::Display for Target {
 
 impl From<Target> for String {
     fn from(target: Target) -> Self {
-        target.0
+        target.0.into()
     }
 }
 

@@ -79,6 +79,35 @@ async fn a_link_in_use_is_asked_for_again_before_its_time_is_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_all_changes_are_heard_of_nothing_is_asked_for_again() {
+    let (resolver, store, _) = around_one_link();
+    resolve(&resolver, "known").await.expect("the store answers");
+    for _ in 0..20 {
+        advance(OPTIONS.ttl / 2).await;
+        resolver.heard_all(Duration::from_secs(1));
+        assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&link("known"), Source::Memory)));
+        settle().await;
+    }
+    assert_eq!(store.times_asked(), 1);
+
+    // The last assurance was for all until a second before it, and holds for the time to live.
+    store.put(&deleted(&link("known")));
+    advance(OPTIONS.ttl.saturating_sub(Duration::from_millis(1_001))).await;
+    assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&link("known"), Source::Memory)));
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(resolve(&resolver, "known").await, Ok(known(&deleted(&link("known")), Source::Store)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_assurance_outlives_a_gap() {
+    let (resolver, _, _) = around_one_link();
+    resolve(&resolver, "known").await.expect("the store answers");
+    resolver.heard_all(Duration::ZERO);
+    resolver.missed_some();
+    assert_eq!(resolver.resolve_at_once(&code("known")), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_code_is_remembered_for_its_own_time() {
     let (resolver, store, _) = around_one_link();
     assert_eq!(resolve(&resolver, "new").await, Ok(Resolved { source: Source::Store, ..UNKNOWN }));

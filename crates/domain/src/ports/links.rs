@@ -1,6 +1,6 @@
 //! The ports of links: the repository, and the narrow read of the redirect path.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -227,6 +227,14 @@ pub enum Source {
     StaleMemory,
 }
 
+/// Tells of links that were changed elsewhere.
+#[async_trait]
+pub trait ChangeFeed: Send + Sync {
+    /// Tells `watcher` of every change of a link that is made from now on, whoever makes it, and first that it may have
+    /// missed some. Returns when it cannot go on.
+    async fn tell(&self, watcher: Arc<dyn LinkWatcher>) -> RepositoryError;
+}
+
 /// Hears of changes of links, so as not to remember what is over.
 pub trait LinkWatcher: Send + Sync {
     /// This process changed a link: this is how it is now.
@@ -234,6 +242,9 @@ pub trait LinkWatcher: Send + Sync {
 
     /// The link of that code has this generation by now, as somebody else says.
     fn heard_of(&self, code: &Code, generation: Generation);
+
+    /// Every change that was made until so long ago has been told, back to the last time that some were missed.
+    fn heard_all(&self, ago: Duration);
 
     /// Changes by others may have gone unheard until now.
     fn missed_some(&self);

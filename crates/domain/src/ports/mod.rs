@@ -15,6 +15,6 @@ pub use effects::{Clock, CodeGenerator, Entropy, Ping, RandomCodes};
 pub use error::{RepositoryError, RepositoryErrorKind};
 pub use idempotency::{IdempotencyRepository, Repeated};
 pub use links::{
-    Applied, Claims, LinkFilter, LinkRepository, LinkResolver, LinkWatcher, ListQuery, Position, Resolved, Sort,
-    Source, StateFilter,
+    Applied, ChangeFeed, Claims, LinkFilter, LinkRepository, LinkResolver, LinkWatcher, ListQuery, Position, Resolved,
+    Sort, Source, StateFilter,
 };
