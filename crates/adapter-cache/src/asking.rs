@@ -42,12 +42,13 @@ impl Asking {
     /// What the store says. Reading is idempotent, so what failed early is asked again: a restarted server leaves
     /// broken connections behind, each of which fails once.
     pub(crate) async fn ask(&self, code: &Code) -> Result<Option<Arc<Resolution>>, RepositoryError> {
-        let deadline = Instant::now() + self.patience;
+        let asked = Instant::now();
+        let deadline = asked + self.patience;
         self.budget.earn();
         let mut retries = 0;
         loop {
             let Ok(answer) = timeout_at(deadline, self.store.resolve(code)).await else {
-                self.breaker.failed();
+                self.breaker.timed_out(asked);
                 let error = RepositoryError::new(RepositoryErrorKind::Unavailable, DOING);
                 return Err(error.caused_by("no answer in time"));
             };

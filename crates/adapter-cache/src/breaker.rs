@@ -8,7 +8,7 @@ use std::{
 use slog::{Logger, info, warn};
 use tokio::time::Instant;
 
-/// So many failures in a row open it.
+/// So many failures in a row open it. So does one question that nobody answered, if no other was answered meanwhile.
 const FAILURES: u32 = 5;
 /// How long it lets nobody through between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -19,12 +19,15 @@ pub(crate) struct Breaker {
     failures: AtomicU32,
     /// In milliseconds since `born`; zero while it is closed.
     next_try: AtomicU64,
+    /// In milliseconds since `born`.
+    last_answer: AtomicU64,
     log: Logger,
 }
 
 impl Breaker {
     pub(crate) fn new(log: Logger) -> Self {
-        Self { born: Instant::now(), failures: AtomicU32::new(0), next_try: AtomicU64::new(0), log }
+        let (failures, next_try, last_answer) = (AtomicU32::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Self { born: Instant::now(), failures, next_try, last_answer, log }
     }
 
     /// Whether to ask now. Open, the one who is told yes is the one who tries.
@@ -50,31 +53,47 @@ impl Breaker {
 
     /// The store answered, whatever it said.
     pub(crate) fn succeeded(&self) {
+        self.last_answer.store(self.milliseconds(), Ordering::Release);
         if self.failures.swap(0, Ordering::AcqRel) >= FAILURES {
             self.next_try.store(0, Ordering::Release);
             info!(self.log, "the store answers again"; "event.name" => "store.circuit_closed");
         }
     }
 
-    /// It did not.
+    /// It gave no answer to what was asked at `asked`.
+    pub(crate) fn timed_out(&self, asked: Instant) {
+        let asked = milliseconds(asked - self.born);
+        let others_were_answered = self.last_answer.load(Ordering::Acquire) > asked;
+        self.count(if others_were_answered { 1 } else { FAILURES });
+    }
+
+    /// It failed.
     pub(crate) fn failed(&self) {
-        let before = self.failures.fetch_add(1, Ordering::AcqRel);
-        if before + 1 >= FAILURES {
+        self.count(1);
+    }
+
+    fn count(&self, failures: u32) {
+        let before = self.failures.fetch_add(failures, Ordering::AcqRel);
+        if before + failures >= FAILURES {
             self.next_try.store(self.milliseconds() + pause(), Ordering::Release);
         }
-        if before + 1 == FAILURES {
+        if before < FAILURES && before + failures >= FAILURES {
             warn!(self.log, "the store does not answer: redirects come from memory, and it is tried once a second";
                 "event.name" => "store.circuit_opened");
         }
     }
 
     fn milliseconds(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+        milliseconds(self.born.elapsed())
     }
 }
 
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn pause() -> u64 {
-    u64::try_from(PAUSE.as_millis()).expect("a second")
+    milliseconds(PAUSE)
 }
 
 #[cfg(test)]
@@ -101,6 +120,21 @@ mod tests {
         }
         breaker.failed();
         assert!(breaker.is_open() && !breaker.allows());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_without_an_answer_opens_it_unless_others_were_answered() {
+        let breaker = breaker();
+        advance(PAUSE).await;
+        let asked = Instant::now();
+        advance(PAUSE).await;
+        breaker.succeeded();
+        breaker.timed_out(asked);
+        assert!(!breaker.is_open());
+        let asked = Instant::now();
+        advance(PAUSE).await;
+        breaker.timed_out(asked);
+        assert!(breaker.is_open());
     }
 
     #[tokio::test(start_paused = true)]

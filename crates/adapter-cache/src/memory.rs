@@ -98,22 +98,19 @@ impl Memory {
     fn recall_link(&self, known: &Known, now: Instant) -> Recall {
         let resolved = |source| Resolved { resolution: Some(Arc::clone(&known.resolution)), source };
         let current = known.epoch == self.epoch.load(Ordering::Acquire);
+        let good_until = known.until.max(self.assured_until.load(Ordering::Acquire));
         let time = self.milliseconds(now);
-        if current && (time + milliseconds(self.options.ttl / 5) < known.until || self.is_assured_at(time)) {
+        if current && time + milliseconds(self.options.ttl / 5) < good_until {
             Recall::Good(resolved(Source::Memory))
-        } else if current && time < known.until {
+        } else if current && time < good_until {
             Recall::Aging(resolved(Source::Memory))
         } else if known.resolution.state == LinkState::Active
-            && time < known.until + milliseconds(self.options.stale_for)
+            && time < good_until + milliseconds(self.options.stale_for)
         {
             Recall::Stale(resolved(Source::StaleMemory))
         } else {
             Recall::Nothing
         }
-    }
-
-    fn is_assured_at(&self, time: u64) -> bool {
-        time < self.assured_until.load(Ordering::Acquire)
     }
 
     /// All changes until `moment` are known. Those after it may go unseen as long as anything may.

@@ -107,6 +107,7 @@ fn answer(context: &Context, Follow { followed, source }: Follow) -> Outcome {
 fn reusable_for(seconds: u64) -> HeaderValue {
     match seconds {
         ResolveService::MAX_AGE_SECONDS => HeaderValue::from_static("private, max-age=10"),
+        0 => HeaderValue::from_static("private, max-age=0"),
         fewer => HeaderValue::try_from(format!("private, max-age={fewer}")).expect("that is ASCII"),
     }
 }

@@ -49,7 +49,7 @@ pub(super) static KEYS: &[Key] = &[
     key("store.migrate", "true", SWITCH, "Whether to apply migrations at start"),
 
     key("cache.capacity", "1000000", "100 to 100000000", "Links that are remembered, for redirects without the store"),
-    key("cache.ttl", "10s", TIMEOUT, "How long a link is remembered without asking again; how long a change by another process may go unseen"),
+    key("cache.ttl", "10s", TIMEOUT, "How long a link is remembered without asking again, or hearing that nothing changed; how long a change by another process may go unseen"),
     key("cache.stale_for", "10m", PERIOD, "How much longer an active link is redirected to while the store does not answer"),
     key("cache.negative_ttl", "5s", PERIOD, "How long an unknown code is remembered as unknown"),
 
