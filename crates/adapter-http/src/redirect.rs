@@ -25,7 +25,8 @@ use crate::{
 /// Follows a link.
 ///
 /// `HEAD` answers the same without a body. The redirect may be reused for `max-age` seconds, ten at most: a
-/// deleted link stops redirecting for everybody within that time.
+/// deleted link stops redirecting for everybody within that time. While the store does not answer, links that are
+/// remembered redirect on, with a `Cache-Status` that says so (RFC 9211).
 #[utoipa::path(method(get, head), path = "/{code}", tag = "redirects", operation_id = "follow",
     params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]{3,64}$")),
     responses(
