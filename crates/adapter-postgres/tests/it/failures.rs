@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use adapter_postgres::{InvalidOptions, PostgresOptions, PostgresStore, check_url};
 use domain::{
     history::{Actor, Provenance},
-    lifecycle,
+    lifecycle::{self, Resolution},
     ports::{Applied, LinkRepository, LinkResolver, Ping, RepositoryErrorKind},
 };
 use test_support::{
@@ -145,6 +145,31 @@ async fn a_failure_to_connect_names_each_host_and_what_is_wrong_there() {
     }
     assert!(told.contains(&format!("{nobody}: ")) && told.contains("refused"), "{told}");
     assert!(told.contains(&format!("{}: no session in time", silent.address())), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_comes_too_late_meets_no_other_question() {
+    let (migrated, database) = fresh().await;
+    let subject = Subject::over(migrated, 7);
+    let one = subject.given(&a_link().to("https://example.com/one")).await;
+    let other = subject.given(&a_link().to("https://example.com/other")).await;
+
+    let proxy = FaultProxy::before(([127, 0, 0, 1], shared_server().port()).into());
+    let url = format!("postgres://signpost@{}/{}", proxy.address(), database.name());
+    let store = store(&PostgresOptions { redirect_pool_size: 1, ..impatient(&url) });
+    store.resolve(&one.code).await.expect("there is a connection to use");
+    let made = proxy.connections_made();
+    proxy.hold(Direction::Replies);
+    let error = store.resolve(&one.code).await.expect_err("its reply is held");
+    assert_eq!(error.kind(), RepositoryErrorKind::Unavailable);
+    proxy.let_go();
+    for _ in 0..50 {
+        for link in [&other, &one] {
+            let resolved = store.resolve(&link.code).await.expect("the server answers again");
+            assert_eq!(resolved.resolution.as_deref(), Some(&Resolution::from(link)));
+        }
+    }
+    assert_eq!(proxy.connections_made(), made + 1, "the old connection serves nobody, and one new one serves all");
 }
 
 /// The statement of a change reaches the server when everybody has given it up.
