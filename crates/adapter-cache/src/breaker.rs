@@ -54,8 +54,9 @@ impl Breaker {
     /// The store answered, whatever it said.
     pub(crate) fn succeeded(&self) {
         self.last_answer.store(self.milliseconds(), Ordering::Release);
-        if self.failures.swap(0, Ordering::AcqRel) >= FAILURES {
-            self.next_try.store(0, Ordering::Release);
+        self.failures.store(0, Ordering::Release);
+        // Whatever a failure at the same moment makes of the two numbers: the next answer closes it.
+        if self.is_open() && self.next_try.swap(0, Ordering::AcqRel) != 0 {
             info!(self.log, "the store answers again"; "event.name" => "store.circuit_closed");
         }
     }
@@ -135,6 +136,16 @@ mod tests {
         advance(PAUSE).await;
         breaker.timed_out(asked);
         assert!(breaker.is_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_closes_it_also_where_failures_were_counted_anew() {
+        let breaker = breaker();
+        breaker.count(FAILURES);
+        // As an answer leaves it that comes between the two steps of the last failure.
+        breaker.failures.store(0, Ordering::Release);
+        breaker.succeeded();
+        assert!(!breaker.is_open());
     }
 
     #[tokio::test(start_paused = true)]

@@ -35,6 +35,8 @@ pub(crate) struct Memory {
     born: Instant,
     /// Until when what is known needs no asking, since all changes are heard of; in milliseconds since `born`.
     assured_until: AtomicU64,
+    /// The same for what was known before the last time that changes may have been missed.
+    assured_before: AtomicU64,
 }
 
 /// One link, as it was when the store was asked. There are millions of them, so it is small.
@@ -76,6 +78,7 @@ impl Memory {
             epoch: AtomicU32::new(0),
             born: Instant::now(),
             assured_until: AtomicU64::new(0),
+            assured_before: AtomicU64::new(0),
         }
     }
 
@@ -97,8 +100,14 @@ impl Memory {
 
     fn recall_link(&self, known: &Known, now: Instant) -> Recall {
         let resolved = |source| Resolved { resolution: Some(Arc::clone(&known.resolution)), source };
-        let current = known.epoch == self.epoch.load(Ordering::Acquire);
-        let good_until = known.until.max(self.assured_until.load(Ordering::Acquire));
+        let gaps = self.epoch.load(Ordering::Acquire).wrapping_sub(known.epoch);
+        let current = gaps == 0;
+        let assured_until = match gaps {
+            0 => self.assured_until.load(Ordering::Acquire),
+            1 => self.assured_before.load(Ordering::Acquire),
+            _ => 0,
+        };
+        let good_until = known.until.max(assured_until);
         let time = self.milliseconds(now);
         if current && time + milliseconds(self.options.ttl / 5) < good_until {
             Recall::Good(resolved(Source::Memory))
@@ -160,6 +169,8 @@ impl Memory {
     /// Trusts nothing of what is known now without asking again.
     pub(crate) fn distrust(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
+        // In this order: for a moment it looks as if less were assured, never more.
+        self.assured_before.store(self.assured_until.swap(0, Ordering::AcqRel), Ordering::Release);
         self.unknown.clear();
     }
 }

@@ -1,7 +1,12 @@
 //! The outermost middleware: gives every request its names, survives panics, makes every failure a problem,
 //! and sees to its log line, whatever happens inside.
 
-use std::{borrow::Cow, panic::AssertUnwindSafe, rc::Rc, time::Instant};
+use std::{
+    borrow::Cow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    time::Instant,
+};
 
 use actix_web::{
     Error, HttpMessage,
@@ -69,7 +74,9 @@ where
         if let Some(code) = code_to_follow(&request) {
             context.note(|notes| notes.code = Some(code.clone()));
             line.note_route(Some(redirect::ROUTE.into()));
-            if let Some(outcome) = follow_at_once(state, &context, &code, request.query_string()) {
+            let following = || follow_at_once(state, &context, &code, request.query_string());
+            let outcome = catch_unwind(AssertUnwindSafe(following)).unwrap_or_else(|_| Some(Err(panicked())));
+            if let Some(outcome) = outcome {
                 return Either::Left(ready(finish_redirect(outcome, request, line, &context)));
             }
             let state = state.clone();

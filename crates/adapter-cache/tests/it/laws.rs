@@ -105,6 +105,26 @@ async fn no_assurance_outlives_a_gap() {
     assert_eq!(resolver.resolve_at_once(&code("known")), None);
 }
 
+/// What was missed may be a deletion: nothing that is heard after the gap makes an old memory any better.
+#[tokio::test(start_paused = true)]
+async fn the_stale_time_of_a_link_ends_although_later_changes_are_heard_of() {
+    let (resolver, store, _) = around_one_link();
+    resolve(&resolver, "known").await.expect("the store answers");
+    advance(OPTIONS.ttl * 10).await;
+    resolver.heard_all(Duration::ZERO);
+    resolver.missed_some();
+    store.be(Mood::Failing(RepositoryErrorKind::Unavailable));
+    for _ in 0..10 {
+        // Assured until just before the gap, it may be redirected to for its stale time.
+        assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::StaleMemory)));
+        advance(OPTIONS.stale_for / 10).await;
+        resolver.heard_all(Duration::ZERO);
+    }
+    advance(OPTIONS.ttl).await;
+    resolver.heard_all(Duration::ZERO);
+    assert_eq!(resolve(&resolver, "known").await, Err(RepositoryErrorKind::Unavailable));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unknown_code_is_remembered_for_its_own_time() {
     let (resolver, store, _) = around_one_link();
