@@ -11,8 +11,7 @@ use std::{
 
 use domain::{
     code::Code,
-    lifecycle::Resolution,
-    ports::{LinkResolver, RepositoryError, RepositoryErrorKind},
+    ports::{LinkResolver, RepositoryError, RepositoryErrorKind, Resolved},
 };
 use slog::Logger;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -41,7 +40,7 @@ impl Asking {
 
     /// What the store says. Reading is idempotent, so what failed early is asked again: a restarted server leaves
     /// broken connections behind, each of which fails once.
-    pub(crate) async fn ask(&self, code: &Code) -> Result<Option<Arc<Resolution>>, RepositoryError> {
+    pub(crate) async fn ask(&self, code: &Code) -> Result<Resolved, RepositoryError> {
         let asked = Instant::now();
         let deadline = asked + self.patience;
         self.budget.earn();
@@ -55,7 +54,7 @@ impl Asking {
             let error = match answer {
                 Ok(resolved) => {
                     self.breaker.succeeded();
-                    return Ok(resolved.resolution);
+                    return Ok(resolved);
                 }
                 Err(error) => error,
             };

@@ -10,14 +10,18 @@ use std::{
     },
 };
 
-use domain::{code::Code, lifecycle::Resolution, link::Generation, ports::RepositoryError};
+use domain::{
+    code::Code,
+    link::Generation,
+    ports::{RepositoryError, Resolved},
+};
 use tokio::sync::watch;
 
 /// What came of a flight.
 #[derive(Clone, Debug)]
 pub(crate) enum Landing {
     /// The store said this.
-    Found(Option<Arc<Resolution>>),
+    Found(Resolved),
     /// The link changed meanwhile: ask again.
     Overtaken,
     /// The store failed.

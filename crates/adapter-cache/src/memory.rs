@@ -55,6 +55,13 @@ pub(crate) struct Asked {
     epoch: u32,
 }
 
+impl Asked {
+    /// As if it had been asked so much earlier.
+    pub(crate) fn ago(self, ago: Duration) -> Self {
+        Self { at: self.at.checked_sub(ago).unwrap_or(self.at), ..self }
+    }
+}
+
 /// What is remembered of a code, and what it is good for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Recall {

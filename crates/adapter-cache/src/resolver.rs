@@ -89,7 +89,7 @@ impl CachedResolver {
 struct Landed<'a>(&'a Inner, &'a Code);
 
 impl Landed<'_> {
-    fn keep(self, answer: Result<Option<Arc<Resolution>>, RepositoryError>, asked: Asked) -> Landing {
+    fn keep(self, answer: Result<Resolved, RepositoryError>, asked: Asked) -> Landing {
         let Self(inner, code) = self;
         std::mem::forget(self);
         let (_shard, overtaken_by) = inner.flights.land(code);
@@ -97,10 +97,14 @@ impl Landed<'_> {
             Ok(found) => found,
             Err(error) => return Landing::Failed(Arc::new(error)),
         };
-        if overtaken_by > found.as_ref().map(|resolution| resolution.generation) {
+        if overtaken_by > found.resolution.as_ref().map(|resolution| resolution.generation) {
             return Landing::Overtaken;
         }
-        match &found {
+        let asked = match found.source {
+            Source::SharedMemory { ago } => asked.ago(ago),
+            Source::Store | Source::Memory | Source::StaleMemory => asked,
+        };
+        match &found.resolution {
             Some(resolution) => inner.memory.keep(code, Arc::clone(resolution), asked),
             None => inner.memory.keep_unknown(code, asked),
         }
@@ -146,7 +150,7 @@ impl LinkResolver for CachedResolver {
                 Err(_lost) => return self.instead(code, unavailable("the question was lost")),
             };
             match landing {
-                Landing::Found(resolution) => return Ok(Resolved { resolution, source: Source::Store }),
+                Landing::Found(resolved) => return Ok(resolved),
                 Landing::Overtaken => {}
                 Landing::Failed(error) => {
                     return self.instead(code, RepositoryError::new(error.kind(), DOING).caused_by(error));

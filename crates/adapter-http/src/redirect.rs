@@ -116,6 +116,7 @@ fn reusable_for(seconds: u64) -> HeaderValue {
 fn cache_result(source: Source, followed: &Followed) -> &'static str {
     match (source, followed) {
         (Source::Store, _) => "miss",
+        (Source::SharedMemory { .. }, _) => "shared",
         (Source::StaleMemory, _) => "stale",
         (Source::Memory, Followed::Unknown) => "negative",
         (Source::Memory, Followed::Gone(_) | Followed::Redirect { .. }) => "hit",

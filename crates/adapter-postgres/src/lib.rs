@@ -25,9 +25,13 @@ mod session;
 
 use async_trait::async_trait;
 use deadpool::{Runtime, managed::Pool};
-use diesel::{dsl::sql, select, sql_types::Bool};
+use diesel::{
+    dsl::sql,
+    select,
+    sql_types::{Bool, Text},
+};
 use diesel_async::RunQueryDsl;
-use domain::ports::{Ping, RepositoryError, RepositoryErrorKind};
+use domain::ports::{Identify, Ping, RepositoryError, RepositoryErrorKind};
 use tokio::runtime::Handle;
 
 pub use migrate::MigrationStatus;
@@ -91,5 +95,19 @@ impl Ping for PostgresStore {
             return Ok(());
         }
         Err(RepositoryError::new(RepositoryErrorKind::Unavailable, DOING).caused_by("it is read-only"))
+    }
+}
+
+#[async_trait]
+impl Identify for PostgresStore {
+    /// The cluster's own number, which a promoted standby keeps, with the database and the schema in it.
+    async fn identity(&self) -> Result<String, RepositoryError> {
+        let mut session = self.sessions.open("identifying the store").await?;
+        let deadline = session.deadline();
+        let name = "(SELECT system_identifier::text FROM pg_control_system()) || '/' || \
+                    (SELECT oid::text FROM pg_database WHERE datname = current_database()) || '/' || \
+                    'links'::regclass::oid::text";
+        let answer = until(deadline, select(sql::<Text>(name)).get_result(session.connection())).await;
+        session.close(Effect::Read, answer)
     }
 }

@@ -14,7 +14,9 @@ mod decorated;
 mod effects;
 mod memory;
 mod postgres;
+mod processes;
 mod proxy;
+mod redis;
 
 pub use decorated::Decorated;
 pub use effects::{ManualClock, ScriptedCodes, SeededEntropy};
@@ -24,3 +26,4 @@ pub use postgres::{
     shared_server,
 };
 pub use proxy::{Direction, FaultProxy};
+pub use redis::RedisServer;

@@ -61,3 +61,11 @@ pub trait Ping: Send + Sync {
     /// an answer from it.
     async fn ping(&self) -> Result<(), RepositoryError>;
 }
+
+/// Tells stores apart, for what is shared between the processes on one.
+#[async_trait]
+pub trait Identify: Send + Sync {
+    /// A name in ASCII without spaces that MUST be the same for all who use this store, over restarts and failovers,
+    /// and MUST be another for every other store.
+    async fn identity(&self) -> Result<String, RepositoryError>;
+}

@@ -221,6 +221,11 @@ impl Resolved {
 pub enum Source {
     /// The system of record, asked just now.
     Store,
+    /// A memory that processes share, which was surely up to date so long ago.
+    SharedMemory {
+        /// Changes since then may be missing.
+        ago: Duration,
+    },
     /// A memory of it that is good enough.
     Memory,
     /// A memory that is too old, while the system of record does not answer.

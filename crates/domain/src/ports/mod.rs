@@ -11,7 +11,7 @@ mod idempotency;
 mod links;
 
 pub use api_keys::{ApiKeyRepository, KeyCreation, KeyPosition, StoredKey};
-pub use effects::{Clock, CodeGenerator, Entropy, Ping, RandomCodes};
+pub use effects::{Clock, CodeGenerator, Entropy, Identify, Ping, RandomCodes};
 pub use error::{RepositoryError, RepositoryErrorKind};
 pub use idempotency::{IdempotencyRepository, Repeated};
 pub use links::{

@@ -72,7 +72,7 @@ impl ResolveService {
 
     fn followed(&self, Resolved { resolution, source }: &Resolved, query: &str) -> Follow {
         let most = match source {
-            Source::Store | Source::Memory => Self::MAX_AGE_SECONDS,
+            Source::Store | Source::SharedMemory { .. } | Source::Memory => Self::MAX_AGE_SECONDS,
             Source::StaleMemory => 0,
         };
         let followed = match resolution.as_ref().map(|resolution| resolution.follow(self.clock.now())) {

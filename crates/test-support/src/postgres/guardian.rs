@@ -11,10 +11,8 @@ use std::{
 
 use rustix::process::Pid;
 
-use super::{
-    installation::{Account, client, postgres_bin_dir},
-    processes::{eventually, is_running},
-};
+use super::installation::{Account, client, postgres_bin_dir};
+use crate::processes::{eventually, is_running};
 
 const STARTUP: Duration = Duration::from_secs(30);
 

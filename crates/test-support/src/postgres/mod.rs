@@ -3,12 +3,9 @@
 mod databases;
 mod guardian;
 mod installation;
-mod processes;
 
 use std::{
     fs::{self, Permissions},
-    hash::{BuildHasher, RandomState},
-    net::{Ipv4Addr, TcpListener},
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     sync::{
@@ -25,6 +22,8 @@ pub use installation::postgres_bin_dir;
 
 use guardian::{Guardian, read_log};
 use installation::{Account, psql, server_account};
+
+use crate::processes::{self, free_port};
 
 const SHUTDOWN: Duration = Duration::from_secs(30);
 const PORT_ATTEMPTS: u32 = 5;
@@ -218,13 +217,6 @@ fn settings(options: ServerOptions, home: &Path) -> Vec<String> {
     }
     settings.extend(options.extra.into_iter().map(|(name, value)| format!("{name}={value}")));
     settings
-}
-
-/// Below the ports that the kernel hands out by itself, lest one of those be in our place after a restart.
-fn free_port() -> u16 {
-    let random = || u16::try_from(RandomState::new().hash_one(()) % 10_000).expect("below 10 000");
-    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    (0..1_000).map(|_| 20_000 + random()).find(is_free).expect("not every port is taken")
 }
 
 #[cfg(test)]

@@ -1,0 +1,153 @@
+//! Entries: how a link is written down in Redis, and under which key.
+//!
+//! An entry begins with the generation in decimal. What follows, behind a space, is the rest in JSON; without it, the
+//! entry only says that nothing older is true.
+
+use std::{borrow::Cow, sync::Arc};
+
+use domain::{
+    behaviour::Behaviour,
+    code::Code,
+    lifecycle::Resolution,
+    link::{Generation, LinkState},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// The form of keys and entries. Processes of another version keep to themselves.
+pub(crate) const FORM: u32 = 1;
+
+/// The names of everything about one store.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    store: String,
+}
+
+impl Names {
+    pub(crate) fn new(store: impl Into<String>) -> Self {
+        Self { store: store.into() }
+    }
+
+    /// Which era it is.
+    pub(crate) fn era(&self) -> String {
+        format!("signpost:{FORM}:{}:era", self.store)
+    }
+
+    /// Where changes are told.
+    pub(crate) fn channel(&self) -> String {
+        format!("signpost:{FORM}:{}:changes", self.store)
+    }
+
+    /// What is known of a code.
+    pub(crate) fn link(&self, era: &str, code: &Code) -> String {
+        format!("signpost:{FORM}:{}:{era}:{code}", self.store)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Rest<'a> {
+    behaviour: Cow<'a, Behaviour>,
+    deleted_at: Option<Timestamp>,
+}
+
+/// What an entry says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// All of it.
+    Whole(Arc<Resolution>),
+    /// That there is something newer than whatever was here.
+    Outdated,
+}
+
+pub(crate) fn write(resolution: &Resolution) -> String {
+    let deleted_at = match resolution.state {
+        LinkState::Active => None,
+        LinkState::Deleted { at } => Some(at),
+    };
+    let rest = Rest { behaviour: Cow::Borrowed(&resolution.behaviour), deleted_at };
+    let json = serde_json::to_string(&rest).expect("texts and numbers are JSON");
+    format!("{} {json}", resolution.generation.get())
+}
+
+/// `None` if that is no entry of ours.
+pub(crate) fn read(text: &str) -> Option<Entry> {
+    let Some((generation, json)) = text.split_once(' ') else {
+        return parse_generation(text).map(|_| Entry::Outdated);
+    };
+    let generation = parse_generation(generation)?;
+    // Whatever lies there, a target is only ever what every store would take as one.
+    let Rest { behaviour, deleted_at } = serde_json::from_str(json).ok()?;
+    let behaviour = behaviour.into_owned();
+    let state = deleted_at.map_or(LinkState::Active, |at| LinkState::Deleted { at });
+    Some(Entry::Whole(Arc::new(Resolution { behaviour, state, generation })))
+}
+
+/// A message on the channel of changes.
+pub(crate) fn write_change(code: &Code, generation: Generation) -> String {
+    format!("{code} {}", generation.get())
+}
+
+pub(crate) fn read_change(text: &str) -> Option<(Code, Generation)> {
+    let (code, generation) = text.split_once(' ')?;
+    Some((code.parse().ok()?, parse_generation(generation)?))
+}
+
+fn parse_generation(text: &str) -> Option<Generation> {
+    Generation::new(text.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{behaviour::RedirectStatus, target::Target};
+
+    use super::*;
+
+    fn resolution(state: LinkState) -> Resolution {
+        let target = Target::from_stored("https://example.com/a?b=%20#c".to_owned()).expect("a target");
+        let behaviour = Behaviour {
+            redirect: RedirectStatus::PermanentRedirect,
+            forward_query: true,
+            expires_at: Timestamp::from_unix_micros(4_102_444_800_000_001),
+            ..Behaviour::to(target)
+        };
+        Resolution { behaviour, state, generation: Generation::new(7).expect("positive") }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let at = Timestamp::from_unix_micros(1_700_000_000_000_003).expect("in range");
+        for state in [LinkState::Active, LinkState::Deleted { at }] {
+            let resolution = resolution(state);
+            assert_eq!(read(&write(&resolution)), Some(Entry::Whole(Arc::new(resolution))));
+        }
+        assert_eq!(read("12"), Some(Entry::Outdated));
+    }
+
+    #[test]
+    fn what_we_did_not_write_is_no_entry() {
+        let whole = write(&resolution(LinkState::Active));
+        let elsewhere = whole.replace("https://example.com", "javascript:alert(1)//");
+        let split = whole.replace("%20", "\\r\\nSet-Cookie: a=b");
+        for bad in ["", " ", "0", "-1", "x", "7 ", "7 {}", "7 null", &whole[..whole.len() - 1], &elsewhere, &split] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_a_code_and_a_generation() {
+        let code: Code = "h7RkQ2mX".parse().expect("a code");
+        let generation = Generation::new(12).expect("positive");
+        assert_eq!(read_change(&write_change(&code, generation)), Some((code, generation)));
+        for bad in ["", "h7RkQ2mX", "h7RkQ2mX 0", "h7RkQ2mX x", "? 1"] {
+            assert_eq!(read_change(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn stores_and_eras_keep_to_themselves() {
+        let code: Code = "h7RkQ2mX".parse().expect("a code");
+        let (one, other) = (Names::new("1/2/3"), Names::new("1/2/4"));
+        let keys = [one.link("a", &code), one.link("b", &code), other.link("a", &code), one.era(), one.channel()];
+        assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>().len(), keys.len());
+    }
+}

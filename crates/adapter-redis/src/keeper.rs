@@ -1,0 +1,111 @@
+//! The keeper: connects, enters the era as soon as it can be trusted, holds it, and begins again when a connection is
+//! lost. Once a second, whatever happens.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use domain::ports::{Identify, LinkWatcher};
+use futures_util::StreamExt;
+use redis::aio::PubSubStream;
+use slog::{debug, info, warn};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use uuid::Uuid;
+
+use crate::{
+    entry::{self, Names},
+    era::{Membership, Order},
+    session::Session,
+    shared::{Line, Shared},
+};
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) async fn keep(shared: &Shared, store: &dyn Identify, watcher: Arc<dyn LinkWatcher>) -> Infallible {
+    let names = names(shared, store).await;
+    let mut away = false;
+    loop {
+        let reason = match connect(shared, &names).await {
+            Ok((line, changes)) => {
+                info!(shared.log, "connected to Redis"; "event.name" => "redis.connected");
+                away = false;
+                shared.connected(Arc::clone(&line));
+                let reason = hold(shared, &line, changes, watcher.as_ref()).await;
+                shared.disconnected();
+                reason
+            }
+            Err(reason) => reason,
+        };
+        if !away {
+            warn!(shared.log, "Redis is not used, and tried once a second: redirects come from this process and the store";
+                "event.name" => "redis.disconnected", "error.message" => reason);
+            away = true;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// How everything about this store is called.
+async fn names(shared: &Shared, store: &dyn Identify) -> Names {
+    loop {
+        match store.identity().await {
+            Ok(identity) => return Names::new(identity),
+            Err(error) => debug!(shared.log, "the store has no name yet, so Redis is not used";
+                "event.name" => "redis.waiting", "error.message" => error.to_string()),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn connect(shared: &Shared, names: &Names) -> Result<(Arc<Line>, PubSubStream), String> {
+    let patience = shared.options.timeout;
+    let session = Session::open(&shared.client, patience).await?;
+    let subscribing = async {
+        let mut subscription = shared.client.get_async_pubsub().await?;
+        subscription.subscribe(names.channel()).await?;
+        Ok(subscription.into_on_message())
+    };
+    let changes = timeout(patience * 2, subscribing).await;
+    let changes = changes.map_err(|_| "no answer in time".to_owned())?;
+    let changes = changes.map_err(|error: redis::RedisError| error.to_string())?;
+    Ok((Arc::new(Line { session, names: names.clone() }), changes))
+}
+
+/// Stays in the era until the connection is lost, and says why it is.
+async fn hold(shared: &Shared, line: &Line, mut changes: PubSubStream, watcher: &dyn LinkWatcher) -> String {
+    let mut membership = Membership::new();
+    let mut every = interval(PAUSE);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            reason = line.session.lost() => return reason,
+            _ = every.tick() => while turn(shared, line, &mut membership).await {},
+            message = changes.next() => match message {
+                // Read by all, written by all with access to Redis: what is no change is none.
+                Some(message) => if let Some((code, generation)) =
+                    message.get_payload::<String>().ok().as_deref().and_then(entry::read_change)
+                {
+                    watcher.heard_of(&code, generation);
+                },
+                None => return "the subscription ended".to_owned(),
+            },
+        }
+    }
+}
+
+/// Says whether the next one need not wait.
+async fn turn(shared: &Shared, line: &Line, membership: &mut Membership) -> bool {
+    let (heard, fresh) = (shared.heard(), Uuid::new_v4().simple().to_string());
+    let order = membership.order(heard, &fresh);
+    let trusted = |membership: &Membership| membership.era().is_some_and(|(_, trusted)| trusted);
+    let before = trusted(membership);
+    let Some(told) = line.session.era(&line.names.era(), &order).await else {
+        // It stays in the era: if that is over meanwhile, nobody else takes it for anything else.
+        return false;
+    };
+    membership.told(told, heard, &fresh);
+    shared.stands(membership.era(), heard);
+    if before != trusted(membership) {
+        debug!(shared.log, "{}", if before { "what is in Redis is not trusted" } else { "what is in Redis is trusted" };
+            "event.name" => "redis.era");
+    }
+    membership.may_begin() && matches!(order, Order::Look)
+}

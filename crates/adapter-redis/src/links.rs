@@ -1,0 +1,89 @@
+//! The repository as the shared memory has to see it: every change is told there before anybody is told that it is done.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use domain::{
+    code::Code,
+    history::{LinkEvent, Provenance},
+    idempotency::IdempotentRequest,
+    lifecycle::{Candidate, Change, Claim},
+    link::{Generation, Link},
+    ports::{Applied, Claims, LinkRepository, ListQuery, RepositoryError},
+};
+
+use crate::SharedMemory;
+
+/// A repository that tells the shared memory of every link it changes.
+pub struct SharedLinks {
+    links: Arc<dyn LinkRepository>,
+    shared: SharedMemory,
+}
+
+impl fmt::Debug for SharedLinks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedLinks").finish_non_exhaustive()
+    }
+}
+
+impl SharedLinks {
+    /// Tells `shared` what `links` does.
+    pub fn new(links: Arc<dyn LinkRepository>, shared: SharedMemory) -> Self {
+        Self { links, shared }
+    }
+}
+
+#[async_trait]
+impl LinkRepository for SharedLinks {
+    async fn claim(
+        &self,
+        candidates: &[Candidate],
+        once: Option<&IdempotentRequest>,
+    ) -> Result<Claims, RepositoryError> {
+        let claims = self.links.claim(candidates, once).await?;
+        if let Claims::Settled(settled) = &claims {
+            let reactivated: Vec<_> = settled
+                .iter()
+                .filter_map(|claim| match claim {
+                    Claim::Reactivated(link) => Some(link),
+                    // Nothing was known of it, or nothing changed.
+                    Claim::Created(_) | Claim::Existing(_) | Claim::AliasTaken => None,
+                })
+                .collect();
+            if !reactivated.is_empty() {
+                self.shared.0.changed(&reactivated).await;
+            }
+        }
+        Ok(claims)
+    }
+
+    async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
+        self.links.find(code).await
+    }
+
+    async fn apply(
+        &self,
+        change: &Change,
+        provenance: &Provenance,
+        once: Option<&IdempotentRequest>,
+    ) -> Result<Applied, RepositoryError> {
+        let applied = self.links.apply(change, provenance, once).await?;
+        if applied == Applied::Done {
+            self.shared.0.changed(&[&change.after]).await;
+        }
+        Ok(applied)
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError> {
+        self.links.list(query).await
+    }
+
+    async fn history(
+        &self,
+        code: &Code,
+        before: Option<Generation>,
+        limit: u32,
+    ) -> Result<Vec<LinkEvent>, RepositoryError> {
+        self.links.history(code, before, limit).await
+    }
+}

@@ -1,0 +1,188 @@
+//! Sessions: one connection to Redis. Every command is answered in time, or not at all; when too many are not, the
+//! session is lost, and with it everything that relied on it.
+
+use std::{
+    collections::VecDeque,
+    fmt::Display,
+    sync::Mutex,
+    time::Duration,
+};
+
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, aio::MultiplexedConnection};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    era::{LEASE_MS, Order, Told},
+    scripts,
+};
+
+/// So many commands without an answer in [`WINDOW`] lose the session.
+const TIMEOUTS: usize = 5;
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// A connection, with the scripts loaded.
+pub(crate) struct Session {
+    connection: MultiplexedConnection,
+    write_script: String,
+    era_script: String,
+    patience: Duration,
+    timeouts: Mutex<VecDeque<Instant>>,
+    lost: watch::Sender<Option<String>>,
+}
+
+/// An entry to be written.
+pub(crate) struct Write {
+    pub(crate) key: String,
+    pub(crate) generation: i64,
+    pub(crate) entry: String,
+}
+
+impl Session {
+    /// Connects and loads the scripts, each within `patience`.
+    pub(crate) async fn open(client: &Client, patience: Duration) -> Result<Self, String> {
+        // Bounds are ours, and the same for everything.
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let connection = in_time(patience, connecting).await?;
+        let load = |script| {
+            let mut connection = connection.clone();
+            async move {
+                let command = redis::cmd("SCRIPT").arg("LOAD").arg(script).to_owned();
+                in_time(patience, command.query_async(&mut connection)).await
+            }
+        };
+        let (write_script, era_script) = (load(scripts::WRITE).await?, load(scripts::ERA).await?);
+        let (timeouts, lost) = (Mutex::default(), watch::Sender::new(None));
+        Ok(Self { connection, write_script, era_script, patience, timeouts, lost })
+    }
+
+    /// The text under a key, if that is a text and comes in time.
+    pub(crate) async fn read(&self, key: &str) -> Option<String> {
+        let answer = self.ask(redis::cmd("GET").arg(key)).await;
+        match answer {
+            Ok(text) => text,
+            // Somebody put something else there.
+            Err(Some(error)) if error.code() == Some("WRONGTYPE") => None,
+            Err(Some(error)) => {
+                self.lose(error);
+                None
+            }
+            Err(None) => None,
+        }
+    }
+
+    /// Writes entries and then sends messages. Says whether that was confirmed.
+    pub(crate) async fn write(
+        &self,
+        writes: &[Write],
+        ttl: Duration,
+        channel: &str,
+        messages: &[String],
+    ) -> bool {
+        let mut commands = redis::pipe();
+        let ttl = ttl.as_millis().to_string();
+        for Write { key, generation, entry } in writes {
+            let command = commands.cmd("EVALSHA").arg(&self.write_script).arg(1).arg(key);
+            command.arg(generation).arg(entry).arg(&ttl).ignore();
+        }
+        for message in messages {
+            commands.cmd("PUBLISH").arg(channel).arg(message).ignore();
+        }
+        match self.ask_all(&commands).await {
+            Ok(()) => true,
+            Err(Some(error)) => {
+                self.lose(error);
+                false
+            }
+            Err(None) => false,
+        }
+    }
+
+    /// What Redis says of the era to this order; `None` if it says nothing.
+    pub(crate) async fn era(&self, key: &str, order: &Order) -> Option<Told> {
+        let (verb, era, until) = match order {
+            Order::Look => ("look", "", 0),
+            Order::Begin(era) => ("begin", era.as_str(), 0),
+            Order::Hold(era, until) => ("hold", era.as_str(), *until),
+        };
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&self.era_script).arg(1).arg(key).arg(verb).arg(era).arg(until).arg(LEASE_MS);
+        let (era, held_until, now): (String, u64, u64) = match self.ask(&command).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                if let Some(error) = error {
+                    self.lose(error);
+                }
+                return None;
+            }
+        };
+        Some(Told { era: (!era.is_empty()).then_some((era, held_until)), now })
+    }
+
+    /// Asks for a sign of life.
+    pub(crate) async fn ping(&self) -> Result<(), String> {
+        let answer: Result<(), _> = self.ask(&redis::cmd("PING")).await;
+        answer.map_err(|error| error.map_or_else(|| "no answer in time".to_owned(), |error| error.to_string()))
+    }
+
+    /// Ends it, for a reason.
+    pub(crate) fn lose(&self, reason: impl Display) {
+        self.lost.send_if_modified(|lost| {
+            let first = lost.is_none();
+            lost.get_or_insert_with(|| reason.to_string());
+            first
+        });
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.borrow().is_some()
+    }
+
+    /// Waits until it is lost, and says why.
+    pub(crate) async fn lost(&self) -> String {
+        let mut lost = self.lost.subscribe();
+        let reason = lost.wait_for(Option::is_some).await;
+        reason.ok().and_then(|reason| reason.clone()).unwrap_or_default()
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Option<RedisError>> {
+        let mut connection = self.connection.clone();
+        self.bounded(command.query_async(&mut connection)).await
+    }
+
+    async fn ask_all(&self, commands: &Pipeline) -> Result<(), Option<RedisError>> {
+        let mut connection = self.connection.clone();
+        self.bounded(commands.query_async(&mut connection)).await
+    }
+
+    /// No error at all means no answer in time.
+    async fn bounded<T>(&self, asking: impl Future<Output = Result<T, RedisError>>) -> Result<T, Option<RedisError>> {
+        match timeout(self.patience, asking).await {
+            Ok(answer) => answer.map_err(Some),
+            Err(_) => {
+                self.note_timeout();
+                Err(None)
+            }
+        }
+    }
+
+    fn note_timeout(&self) {
+        let now = Instant::now();
+        let mut timeouts = self.timeouts.lock().expect("nothing panics while it is held");
+        timeouts.retain(|timeout| now.duration_since(*timeout) < WINDOW);
+        timeouts.push_back(now);
+        if timeouts.len() >= TIMEOUTS {
+            self.lose(format_args!("{TIMEOUTS} commands were not answered in time"));
+        }
+    }
+}
+
+async fn in_time<T>(patience: Duration, asking: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
+    match timeout(patience, asking).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
+    }
+}

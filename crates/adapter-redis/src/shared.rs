@@ -1,0 +1,248 @@
+//! The shared memory: what there is of Redis just now, and whether it may be trusted.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use domain::{
+    code::Code,
+    lifecycle::Resolution,
+    link::{Generation, Link},
+    ports::{Identify, LinkWatcher, Ping, RepositoryError, RepositoryErrorKind},
+};
+use redis::{Client, IntoConnectionInfo};
+use slog::Logger;
+use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
+
+use crate::{
+    RedisOptions,
+    entry::{self, Entry, Names},
+    era::Heard,
+    keeper,
+    session::{Session, Write},
+};
+
+/// The shared memory of all processes on one store. Its clones are one.
+#[derive(Clone)]
+pub struct SharedMemory(pub(crate) Arc<Shared>);
+
+/// No address of a Redis. What is wrong is not told, for the address may hold a password.
+#[derive(Debug, thiserror::Error)]
+#[error("is no address of a Redis server (`redis://`, `rediss://` or `unix://`)")]
+pub struct InvalidUrl;
+
+/// Whether that could be the address of a Redis.
+pub fn check_url(url: &str) -> Result<(), InvalidUrl> {
+    url.into_connection_info().map(drop).map_err(|_| InvalidUrl)
+}
+
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) options: RedisOptions,
+    pub(crate) log: Logger,
+    state: Mutex<State>,
+    /// Entries that are written while nobody waits for it.
+    fills: Arc<Semaphore>,
+    /// Where they are written.
+    runtime: Handle,
+}
+
+#[derive(Default)]
+struct State {
+    line: Option<Arc<Line>>,
+    era: Option<Era>,
+    heard: Option<Heard>,
+}
+
+/// A connection, and how things are called on it.
+pub(crate) struct Line {
+    pub(crate) session: Session,
+    pub(crate) names: Names,
+}
+
+#[derive(Clone)]
+struct Era {
+    name: Arc<str>,
+    trusted: bool,
+}
+
+/// Where entries are: on a connection, in an era.
+#[derive(Clone)]
+pub(crate) struct Place {
+    line: Arc<Line>,
+    era: Arc<str>,
+    /// Until when everything is in it.
+    pub(crate) up_to_date: Instant,
+}
+
+impl fmt::Debug for SharedMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedMemory").finish_non_exhaustive()
+    }
+}
+
+impl SharedMemory {
+    /// A memory in the Redis of `options`; nothing is connected before it is [kept](Self::keep).
+    pub fn new(options: RedisOptions, runtime: Handle, log: Logger) -> Result<Self, InvalidUrl> {
+        let client = Client::open(options.url.as_str()).map_err(|_| InvalidUrl)?;
+        let fills = Arc::new(Semaphore::new(Shared::MOST_FILLS));
+        Ok(Self(Arc::new(Shared { client, options, log, state: Mutex::default(), fills, runtime })))
+    }
+
+    /// Keeps it connected and in an era of `store`, for ever; `watcher` is told what other processes say on it.
+    pub async fn keep(&self, store: &dyn Identify, watcher: Arc<dyn LinkWatcher>) -> Infallible {
+        keeper::keep(&self.0, store, watcher).await
+    }
+}
+
+#[async_trait]
+impl Ping for SharedMemory {
+    async fn ping(&self) -> Result<(), RepositoryError> {
+        let failed = || RepositoryError::new(RepositoryErrorKind::Unavailable, "pinging Redis");
+        let line = self.0.line().ok_or_else(|| failed().caused_by("it is not connected"))?;
+        line.session.ping().await.map_err(|reason| failed().caused_by(reason))
+    }
+}
+
+impl Shared {
+    /// More would not be written in time.
+    const MOST_FILLS: usize = 256;
+
+    /// The connection, if there is one.
+    pub(crate) fn line(&self) -> Option<Arc<Line>> {
+        self.state().line.clone().filter(|line| !line.session.is_lost())
+    }
+
+    /// Where changes have to be taken. Entries there may be outdated.
+    fn place_for_changes(&self) -> Option<Place> {
+        self.place(|_| true)
+    }
+
+    /// Where entries can be trusted.
+    pub(crate) fn trusted_place(&self) -> Option<Place> {
+        self.place(|era| era.trusted)
+    }
+
+    fn place(&self, fits: impl Fn(&Era) -> bool) -> Option<Place> {
+        let state = self.state();
+        let (line, era) = (state.line.as_ref()?, state.era.as_ref()?);
+        let heard = state.heard.filter(Heard::is_recent)?;
+        let there = !line.session.is_lost() && fits(era);
+        there.then(|| Place { line: Arc::clone(line), era: Arc::clone(&era.name), up_to_date: heard.until })
+    }
+
+    /// Tells all other processes of links that this one changed, before anybody is told that it is done.
+    pub(crate) async fn changed(&self, links: &[&Link]) {
+        let Some(line) = self.line() else {
+            return;
+        };
+        let messages: Vec<_> = links.iter().map(|link| entry::write_change(&link.code, link.generation)).collect();
+        let place = self.place_for_changes();
+        let writes: Vec<_> = place.iter().flat_map(|place| links.iter().map(|link| place.whole(link))).collect();
+        let line = place.as_ref().map_or(&line, |place| &place.line);
+        let done = line.session.write(&writes, self.options.ttl, &line.names.channel(), &messages).await;
+        if !done && place.is_some() {
+            line.session.lose("a change was not confirmed");
+        }
+    }
+
+    /// Makes sure that nothing older is read of links that somebody changed.
+    pub(crate) async fn outdate(&self, changes: &[(Code, Generation)]) {
+        let Some(place) = self.place_for_changes() else {
+            return;
+        };
+        let writes: Vec<_> = changes.iter().map(|(code, generation)| place.outdated(code, *generation)).collect();
+        if !place.line.session.write(&writes, self.options.ttl, "", &[]).await {
+            place.line.session.lose("a change was not confirmed");
+        }
+    }
+
+    /// Writes down what the store said, while nobody waits.
+    pub(crate) fn fill(&self, place: Place, code: &Code, resolution: &Resolution) {
+        let Ok(permit) = Arc::clone(&self.fills).try_acquire_owned() else {
+            return;
+        };
+        let (key, ttl) = (place.key(code), self.options.ttl);
+        let write = Write { key, generation: resolution.generation.get(), entry: entry::write(resolution) };
+        self.runtime.spawn(async move {
+            // Nothing is wrong if it is not written: somebody will ask the store again.
+            let _done = place.line.session.write(&[write], ttl, "", &[]).await;
+            drop(permit);
+        });
+    }
+
+    /// From now on every change is heard of.
+    pub(crate) fn hears(&self) {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.era = None;
+        state.heard = Some(Heard { since: now, until: now });
+    }
+
+    /// From now on changes may be missed.
+    pub(crate) fn hears_no_more(&self) {
+        let mut state = self.state();
+        state.era = None;
+        state.heard = None;
+    }
+
+    /// Everything that was changed until `moment` was heard of, and taken where it belongs.
+    pub(crate) fn heard_until(&self, moment: Instant) {
+        if let Some(heard) = &mut self.state().heard {
+            heard.until = heard.until.max(moment);
+        }
+    }
+
+    pub(crate) fn heard(&self) -> Option<Heard> {
+        self.state().heard.filter(Heard::is_recent)
+    }
+
+    pub(crate) fn connected(&self, line: Arc<Line>) {
+        self.state().line = Some(line);
+    }
+
+    pub(crate) fn disconnected(&self) {
+        let mut state = self.state();
+        state.line = None;
+        state.era = None;
+    }
+
+    /// How it stands to an era, as was found out when `heard` was known. Nothing counts if a gap came between.
+    pub(crate) fn stands(&self, era: Option<(&str, bool)>, heard: Option<Heard>) {
+        let mut state = self.state();
+        let present = state.heard.map(|heard| heard.since) == heard.map(|heard| heard.since);
+        state.era = era.filter(|_| present).map(|(name, trusted)| Era { name: name.into(), trusted });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// What is known of a code here.
+    pub(crate) async fn read(&self, code: &Code) -> Option<Arc<Resolution>> {
+        let text = self.line.session.read(&self.key(code)).await?;
+        match entry::read(&text)? {
+            Entry::Whole(resolution) => Some(resolution),
+            Entry::Outdated => None,
+        }
+    }
+
+    fn whole(&self, link: &Link) -> Write {
+        let entry = entry::write(&Resolution::from(link));
+        Write { key: self.key(&link.code), generation: link.generation.get(), entry }
+    }
+
+    fn outdated(&self, code: &Code, generation: Generation) -> Write {
+        let generation = generation.get();
+        Write { key: self.key(code), generation, entry: generation.to_string() }
+    }
+
+    fn key(&self, code: &Code) -> String {
+        self.line.names.link(&self.era, code)
+    }
+}

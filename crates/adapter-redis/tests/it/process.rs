@@ -1,0 +1,239 @@
+//! A process as far as the shared memory is concerned: a store, a feed of its changes, and Redis.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use adapter_redis::{RedisOptions, SharedChanges, SharedLinks, SharedMemory, SharedResolver};
+use async_trait::async_trait;
+use domain::{
+    code::Code,
+    link::{Generation, Link},
+    ports::{
+        ChangeFeed, Identify, LinkResolver, LinkWatcher, RepositoryError, RepositoryErrorKind, Resolved, Source,
+    },
+};
+use slog::{Discard, Logger, o};
+use test_support::{
+    Decorated, MemoryStore,
+    contract::{Subject, a_link},
+};
+use tokio::{
+    runtime::Handle,
+    sync::{broadcast, watch},
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+/// Far beyond every promise: what takes longer fails, instead of hanging.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn code(text: &str) -> Code {
+    text.parse().expect("valid")
+}
+
+/// One of the processes on a store.
+pub(crate) struct Process {
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) subject: Subject,
+    pub(crate) links: Arc<SharedLinks>,
+    pub(crate) resolver: Arc<SharedResolver>,
+    /// What it hears.
+    pub(crate) feed: Arc<Feed>,
+    /// What its watcher was told.
+    pub(crate) told: Arc<Told>,
+    asked: Arc<Counted>,
+    _tasks: JoinSet<()>,
+}
+
+impl Process {
+    pub(crate) fn on(store: Arc<MemoryStore>, redis: &str) -> Self {
+        let options =
+            RedisOptions { url: redis.to_owned(), timeout: Duration::from_millis(50), ttl: Duration::from_mins(1) };
+        let shared =
+            SharedMemory::new(options, Handle::current(), Logger::root(Discard, o!())).expect("the URL is valid");
+        let (feed, told) = (Arc::new(Feed::default()), Arc::new(Told::default()));
+        let mut tasks = JoinSet::new();
+        let (changes, watcher) = (SharedChanges::new(feed.clone(), shared.clone()), told.clone());
+        tasks.spawn(async move {
+            loop {
+                changes.tell(watcher.clone()).await;
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let (keeping, identity, watcher) = (shared.clone(), Identity(identity(&store)), told.clone());
+        tasks.spawn(async move {
+            keeping.keep(&identity, watcher).await;
+        });
+        let asked = Arc::new(Counted { store: store.clone(), times: AtomicUsize::new(0) });
+        Self {
+            subject: Subject::over(store.clone(), 7),
+            links: Arc::new(SharedLinks::new(store.clone(), shared.clone())),
+            resolver: Arc::new(SharedResolver::new(asked.clone(), shared)),
+            store,
+            feed,
+            told,
+            asked,
+            _tasks: tasks,
+        }
+    }
+
+    pub(crate) fn decorated(&self) -> Arc<Decorated> {
+        let (store, links, resolver) = (self.store.clone(), self.links.clone(), self.resolver.clone());
+        Arc::new(Decorated { store, links, resolver })
+    }
+
+    /// What its store is called.
+    pub(crate) fn identity(&self) -> String {
+        identity(&self.store)
+    }
+
+    /// A link in the store.
+    pub(crate) async fn link(&self, alias: &str) -> Link {
+        self.subject.given(&a_link().alias(alias)).await
+    }
+
+    /// Deletes a link through this process.
+    pub(crate) async fn delete(&self, link: &Link) -> Link {
+        let service = Decorated { store: self.store.clone(), links: self.links.clone(), resolver: self.resolver.clone() };
+        Subject::over(Arc::new(service), 7).delete(link).await
+    }
+
+    pub(crate) async fn resolve(&self, code: &Code) -> Resolved {
+        self.resolver.resolve(code).await.expect("the store answers")
+    }
+
+    /// Where a link is known from; `None` if there is none.
+    pub(crate) async fn source(&self, code: &Code) -> Option<Source> {
+        let resolved = self.resolve(code).await;
+        resolved.resolution.map(|_| resolved.source)
+    }
+
+    /// Whether a link is in Redis, as this process believes.
+    pub(crate) async fn shares(&self, code: &Code) -> bool {
+        matches!(self.source(code).await, Some(Source::SharedMemory { .. }))
+    }
+
+    /// Waits until it trusts what is in Redis.
+    pub(crate) async fn trusts_redis(&self) {
+        self.subject.claim(&a_link().alias("probe")).await;
+        assert!(eventually(async || self.shares(&code("probe")).await).await, "it does not trust Redis");
+    }
+
+    /// Waits until it does without Redis.
+    pub(crate) async fn does_without_redis(&self) {
+        assert!(eventually(async || !self.shares(&code("probe")).await).await, "it goes on trusting Redis");
+    }
+
+    pub(crate) fn times_asked(&self) -> usize {
+        self.asked.times.load(Ordering::SeqCst)
+    }
+}
+
+/// Whether it became true in time.
+pub(crate) async fn eventually(mut condition: impl AsyncFnMut() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition().await {
+        if Instant::now() > deadline {
+            return false;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    true
+}
+
+/// The store, counting.
+struct Counted {
+    store: Arc<MemoryStore>,
+    times: AtomicUsize,
+}
+
+#[async_trait]
+impl LinkResolver for Counted {
+    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
+        self.times.fetch_add(1, Ordering::SeqCst);
+        self.store.resolve(code).await
+    }
+}
+
+fn identity(store: &Arc<MemoryStore>) -> String {
+    format!("{:p}", Arc::as_ptr(store))
+}
+
+/// Stores are told apart by where they are in memory.
+struct Identity(String);
+
+#[async_trait]
+impl Identify for Identity {
+    async fn identity(&self) -> Result<String, RepositoryError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// A feed that hears what the test says, and everything else that happens.
+pub(crate) struct Feed {
+    changes: broadcast::Sender<(Code, Generation)>,
+    hears: watch::Sender<bool>,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { changes: broadcast::Sender::new(1_000), hears: watch::Sender::new(true) }
+    }
+}
+
+impl Feed {
+    /// Tells of a change.
+    pub(crate) fn tell_of(&self, link: &Link) {
+        self.changes.send((link.code.clone(), link.generation)).expect("it listens");
+    }
+
+    /// Hears nothing any more, or everything again.
+    pub(crate) fn be_deaf(&self, deaf: bool) {
+        self.hears.send_replace(!deaf);
+    }
+}
+
+#[async_trait]
+impl ChangeFeed for Feed {
+    async fn tell(&self, watcher: Arc<dyn LinkWatcher>) -> RepositoryError {
+        let mut hears = self.hears.subscribe();
+        drop(hears.wait_for(|hears| *hears).await);
+        let mut changes = self.changes.subscribe();
+        watcher.missed_some();
+        while *self.hears.borrow() {
+            match timeout(Duration::from_millis(20), changes.recv()).await {
+                Ok(Ok((code, generation))) => watcher.heard_of(&code, generation),
+                Ok(Err(_)) => break,
+                Err(_) => watcher.heard_all(Duration::ZERO),
+            }
+        }
+        RepositoryError::new(RepositoryErrorKind::Unavailable, "listening for changes")
+    }
+}
+
+/// What a watcher was told.
+#[derive(Default)]
+pub(crate) struct Told(Mutex<Vec<(Code, Generation)>>);
+
+impl Told {
+    pub(crate) fn of(&self, link: &Link) -> bool {
+        self.0.lock().expect("no panic").contains(&(link.code.clone(), link.generation))
+    }
+}
+
+impl LinkWatcher for Told {
+    fn saw(&self, _: &Link) {}
+
+    fn heard_of(&self, code: &Code, generation: Generation) {
+        self.0.lock().expect("no panic").push((code.clone(), generation));
+    }
+
+    fn heard_all(&self, _: Duration) {}
+
+    fn missed_some(&self) {}
+}

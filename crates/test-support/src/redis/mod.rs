@@ -1,0 +1,188 @@
+//! Private Redis servers, which live in a directory of their own and die with the process that started them.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal};
+
+use crate::processes::{self, eventually, free_port};
+
+const STARTUP: Duration = Duration::from_secs(30);
+const SHUTDOWN: Duration = Duration::from_secs(30);
+const PORT_ATTEMPTS: u32 = 5;
+
+/// An empty server without a password that keeps nothing over a restart. Dropping it, or the death of this process in
+/// whatever way, ends it and removes its files.
+#[derive(Debug)]
+pub struct RedisServer {
+    home: PathBuf,
+    port: u16,
+    process: Mutex<Pid>,
+    guardian: Mutex<Guardian>,
+}
+
+#[derive(Debug)]
+struct Guardian {
+    shell: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl RedisServer {
+    /// Starts one and waits until it answers. Panics with the server's log if it does not.
+    pub fn start() -> Arc<Self> {
+        let directory = tempfile::Builder::new().prefix("signpost-redis-").tempdir_in("/tmp");
+        let home = directory.expect("/tmp is writable").keep();
+        let mut guardian = Guardian::engage(&home);
+        for _ in 0..PORT_ATTEMPTS {
+            let port = free_port();
+            if let Some(process) = guardian.start_server(port) {
+                let (process, guardian) = (Mutex::new(process), Mutex::new(guardian));
+                return Arc::new(Self { home, port, process, guardian });
+            }
+        }
+        panic!("Redis did not start:\n{}", log(&home));
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it listens on 127.0.0.1; a restart keeps it.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What `redis-cli` prints for a command. It blocks until there is an answer.
+    pub fn command(&self, words: &[&str]) -> String {
+        ask(self.port, words).expect("the server answers")
+    }
+
+    /// Holds the server in mid-step: connections stay open, nothing answers.
+    pub fn freeze(&self) {
+        processes::freeze(self.process());
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) {
+        processes::thaw(self.process());
+    }
+
+    /// Ends it without a word. Nothing that was in it comes back.
+    pub fn kill(&self) {
+        processes::kill(self.process());
+    }
+
+    /// Starts it again where it was, empty, after ending it if it still runs.
+    pub fn restart(&self) {
+        self.thaw();
+        processes::signal(self.process(), Signal::TERM);
+        assert!(eventually(SHUTDOWN, || !processes::is_running(self.process())), "Redis did not stop");
+        let started = self.guardian.lock().expect("nothing panics in here").start_server(self.port);
+        let started = started.unwrap_or_else(|| panic!("Redis did not start again:\n{}", log(&self.home)));
+        *self.process.lock().expect("nothing panics in here") = started;
+    }
+
+    fn process(&self) -> Pid {
+        *self.process.lock().expect("nothing panics in here")
+    }
+}
+
+impl Guardian {
+    fn engage(home: &Path) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", include_str!("guardian.sh"), "guardian.sh"]).arg(program("redis-server")).arg(home);
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]).arg(home);
+        // A group of its own: Ctrl-C and runners that kill a test's group must not end it before its work.
+        command.process_group(0).current_dir(home);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut shell = command.spawn().expect("every system has a shell");
+        let answers = BufReader::new(shell.stdout.take().expect("its output is piped"));
+        Self { shell, answers }
+    }
+
+    fn start_server(&mut self, port: u16) -> Option<Pid> {
+        writeln!(self.shell.stdin.as_mut()?, "{port}").ok()?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).ok()?;
+        let process = Pid::from_raw(answer.trim().parse().ok()?)?;
+        let ready = || ask(port, &["PING"]).as_deref() == Some("PONG");
+        eventually(STARTUP, || !processes::is_running(process) || ready());
+        (processes::is_running(process) && ready()).then_some(process)
+    }
+}
+
+impl Drop for Guardian {
+    fn drop(&mut self) {
+        // Closes the pipe first, which sets the shell to work. There is nobody to tell if that fails.
+        let _ = self.shell.wait();
+    }
+}
+
+fn log(home: &Path) -> String {
+    fs::read_to_string(home.join("log")).unwrap_or_default()
+}
+
+fn ask(port: u16, words: &[&str]) -> Option<String> {
+    let mut command = Command::new(program("redis-cli"));
+    let output = command.args(["-h", "127.0.0.1", "-p", &port.to_string()]).args(words).stdin(Stdio::null()).output();
+    let output = output.expect("`redis-cli` comes with the server");
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+/// In `$SIGNPOST_TEST_REDIS_BIN`, else on the `PATH`.
+fn program(name: &str) -> OsString {
+    match env::var_os("SIGNPOST_TEST_REDIS_BIN").filter(|value| !value.is_empty()) {
+        Some(directory) => PathBuf::from(directory).join(name).into_os_string(),
+        None => name.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_server_answers_and_forgets_everything_when_it_is_killed() {
+        let server = RedisServer::start();
+        assert_eq!(server.command(&["SET", "key", "value"]), "OK");
+        assert_eq!(server.command(&["GET", "key"]), "value");
+        server.kill();
+        assert_eq!(ask(server.port(), &["PING"]), None);
+        server.restart();
+        assert_eq!(server.command(&["GET", "key"]), "");
+    }
+
+    #[test]
+    fn a_frozen_server_answers_when_it_thaws() {
+        let server = RedisServer::start();
+        server.freeze();
+        let (sender, answer) = mpsc::channel();
+        let asked = Arc::clone(&server);
+        let asking = thread::spawn(move || sender.send(asked.command(&["PING"])));
+        assert!(answer.recv_timeout(Duration::from_millis(300)).is_err());
+        server.thaw();
+        assert_eq!(answer.recv_timeout(Duration::from_secs(30)), Ok("PONG".to_owned()));
+        asking.join().expect("the answer was taken").expect("the answer was taken");
+    }
+
+    #[test]
+    fn a_frozen_server_is_gone_when_it_is_dropped() {
+        let server = RedisServer::start();
+        let (process, home) = (server.process(), server.home.clone());
+        server.freeze();
+        drop(server);
+        assert!(!processes::is_running(process) && !home.exists());
+    }
+}
