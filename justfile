@@ -6,7 +6,7 @@ set positional-arguments
 default:
     @just --list --unsorted
 
-# Find or install what the tests need: PostgreSQL's server programs and a C compiler
+# Find or install what the tests need: the server programs of PostgreSQL and Redis, and a C compiler
 setup:
     @.ci/provision
 
@@ -28,7 +28,7 @@ soak:
     set -euo pipefail
     exports=$(.ci/provision)
     eval "$exports"
-    SIGNPOST_TEST_SOAK=1 cargo test --package app --test it --locked -- races crashes memory deep_page a_walk
+    SIGNPOST_TEST_SOAK=1 cargo test --package app --test it --locked -- races crashes memory shared deep_page a_walk
 
 # Format the code
 fmt:
@@ -58,7 +58,7 @@ bench *arguments:
 coverage:
     #!/usr/bin/env bash
     set -euo pipefail
-    exports=$(.ci/provision postgresql cc python llvm)
+    exports=$(.ci/provision postgresql redis cc python llvm)
     eval "$exports"
     cargo llvm-cov --version >/dev/null 2>&1 || cargo install --locked cargo-llvm-cov
     cargo llvm-cov test --workspace --locked --json --summary-only --output-path target/coverage.json
@@ -68,7 +68,7 @@ coverage:
 coverage-verdict report:
     #!/usr/bin/env python3
     import collections, json, re, sys
-    floor = {"domain": 90, "adapter-postgres": 90, "adapter-sqlite": 90}
+    floor = {"domain": 90, "adapter-postgres": 90, "adapter-sqlite": 90, "adapter-cache": 90, "adapter-redis": 90}
     lines = collections.defaultdict(lambda: [0, 0])
     for file in json.load(open(sys.argv[1]))["data"][0]["files"]:
         crate = re.search(r"/crates/([^/]+)/src/", file["filename"])

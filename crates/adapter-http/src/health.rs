@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpResponse, Responder, http::header, route, web};
+use domain::ports::Ping;
 use serde::Serialize;
 use tokio::{sync::Mutex, time::timeout};
 use utoipa::ToSchema;
@@ -46,23 +47,30 @@ fn plain(text: &'static str) -> HttpResponse {
 /// Each dependency with its status and latency. Asked often, it still probes at most once a second.
 #[utoipa::path(method(get, head), path = "/health", tag = "health", operation_id = "health",
     responses(
-        (status = 200, description = "Everything works", body = Health, content_type = "application/health+json"),
+        (status = 200, description = "Everything works, or all that is needed", body = Health, content_type = "application/health+json"),
         (status = 503, description = "Writes are impossible", body = Health, content_type = "application/health+json")))]
 #[route("/health", method = "GET", method = "HEAD")]
 pub(crate) async fn health(state: web::Data<State>) -> impl Responder {
-    let probe = state.prober.probe(&state).await;
+    let Probers { store, shared } = &state.probers;
+    let store = store.probe("the store", state.services.store.as_ref(), &state).await;
+    let shared = match &state.services.shared {
+        Some(ping) => Some([shared.probe("Redis", ping.as_ref(), &state).await]),
+        None => None,
+    };
+    let lacks_something = shared.as_ref().is_some_and(|[probe]| probe.status != Status::Pass);
+    let status = if store.status == Status::Pass && lacks_something { Status::Warn } else { store.status };
     let health = Health {
-        status: probe.status,
+        status,
         version: env!("CARGO_PKG_VERSION"),
         service_id: "signpost",
         phase: state.phase.name(),
-        checks: Checks { store: [probe.clone()] },
+        checks: Checks { store: [store], shared },
     };
-    let mut response = match probe.status {
-        Status::Pass => HttpResponse::Ok(),
+    let mut response = match status {
+        Status::Pass | Status::Warn => HttpResponse::Ok(),
         Status::Fail => HttpResponse::ServiceUnavailable(),
     };
-    if probe.status == Status::Fail {
+    if status == Status::Fail {
         response.insert_header((header::RETRY_AFTER, "2"));
     }
     let body = serde_json::to_string(&health).expect("strings and numbers are JSON");
@@ -73,7 +81,7 @@ pub(crate) async fn health(state: web::Data<State>) -> impl Responder {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Health {
-    /// `fail` means that writes are impossible.
+    /// `fail` means that writes are impossible, `warn` that something is missing without which all goes on.
     status: Status,
     /// The version of the binary.
     version: &'static str,
@@ -92,6 +100,10 @@ struct Checks {
     #[serde(rename = "store:responseTime")]
     #[schema(value_type = Vec<Probe>)]
     store: [Probe; 1],
+    /// The memory that processes share.
+    #[serde(rename = "redis:responseTime", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<Probe>, nullable = false)]
+    shared: Option<[Probe; 1]>,
 }
 
 /// How a dependency answered.
@@ -115,17 +127,25 @@ pub(crate) struct Probe {
     output: Option<&'static str>,
 }
 
-/// `pass` or `fail`.
+/// `pass`, `warn` or `fail`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Status {
     Pass,
+    Warn,
     Fail,
 }
 
-/// Asks the store how it is, for everybody who wants to know.
+/// One for each dependency.
 #[derive(Debug, Default)]
-pub(crate) struct Prober(Mutex<Option<(Instant, Probe)>>);
+pub(crate) struct Probers {
+    store: Prober,
+    shared: Prober,
+}
+
+/// Asks a dependency how it is, for everybody who wants to know.
+#[derive(Debug, Default)]
+struct Prober(Mutex<Option<(Instant, Probe)>>);
 
 impl Prober {
     /// How long an answer stays good.
@@ -134,7 +154,7 @@ impl Prober {
     const PATIENCE: Duration = Duration::from_secs(1);
 
     /// The last answer if it is fresh, a new one otherwise; of many who ask at once, one goes and asks.
-    async fn probe(&self, state: &State) -> Probe {
+    async fn probe(&self, name: &str, dependency: &dyn Ping, state: &State) -> Probe {
         let mut last = self.0.lock().await;
         if let Some((asked, probe)) = &*last
             && asked.elapsed() < Self::FRESH
@@ -142,14 +162,15 @@ impl Prober {
             return probe.clone();
         }
         let begun = Instant::now();
-        let answer = timeout(Self::PATIENCE, state.services.store.ping()).await;
+        let answer = timeout(Self::PATIENCE, dependency.ping()).await;
         let output = match answer {
             Ok(Ok(())) => None,
             Ok(Err(error)) => {
-                slog::warn!(state.log, "the store does not answer"; "event.name" => "store.unhealthy", "error.message" => Problem::from(error).cause_chain());
-                Some("the store failed")
+                slog::warn!(state.log, "{} does not answer", name; "event.name" => "dependency.unhealthy",
+                    "error.message" => Problem::from(error).cause_chain());
+                Some("it failed")
             }
-            Err(_) => Some("the store did not answer in time"),
+            Err(_) => Some("it did not answer in time"),
         };
         let probe = Probe {
             component_type: "datastore",

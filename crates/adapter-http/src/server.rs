@@ -18,7 +18,7 @@ use utoipa_actix_web::AppExt;
 use uuid::Uuid;
 
 use crate::{
-    health::Prober,
+    health::Probers,
     observe::Observe,
     openapi::{RouteTable, document, openapi_json, routes},
     problem::{Problem, ProblemKind},
@@ -107,7 +107,7 @@ fn state(services: Services, settings: Settings, phase: Phase, log: Logger) -> S
         services,
         settings,
         phase,
-        prober: Prober::default(),
+        probers: Probers::default(),
         log,
         rejection_nonce: Uuid::from_bytes(nonce).simple().to_string().into(),
     }

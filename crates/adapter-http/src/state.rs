@@ -15,7 +15,7 @@ use domain::{
 };
 use slog::Logger;
 
-use crate::health::Prober;
+use crate::health::Probers;
 
 /// The verbs behind the routes.
 #[derive(Clone)]
@@ -28,6 +28,8 @@ pub struct Services {
     pub resolver: ResolveService,
     /// The store's liveness, for `/health`.
     pub store: Arc<dyn Ping>,
+    /// The liveness of what processes share, if they share anything.
+    pub shared: Option<Arc<dyn Ping>>,
     /// Names for requests and traces.
     pub entropy: Arc<dyn Entropy>,
 }
@@ -98,7 +100,7 @@ pub(crate) struct State {
     pub(crate) services: Services,
     pub(crate) settings: Settings,
     pub(crate) phase: Phase,
-    pub(crate) prober: Prober,
+    pub(crate) probers: Probers,
     pub(crate) log: Logger,
     /// Proves that a rejection came from our own stream guard.
     pub(crate) rejection_nonce: Arc<str>,

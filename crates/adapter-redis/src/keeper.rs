@@ -8,7 +8,6 @@ use futures_util::StreamExt;
 use redis::aio::PubSubStream;
 use slog::{debug, info, warn};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use uuid::Uuid;
 
 use crate::{
     entry::{self, Names},
@@ -93,7 +92,7 @@ async fn hold(shared: &Shared, line: &Line, mut changes: PubSubStream, watcher: 
 
 /// Says whether the next one need not wait.
 async fn turn(shared: &Shared, line: &Line, membership: &mut Membership) -> bool {
-    let (heard, fresh) = (shared.heard(), Uuid::new_v4().simple().to_string());
+    let (heard, fresh) = (shared.heard(), shared.draw_name());
     let order = membership.order(heard, &fresh);
     let trusted = |membership: &Membership| membership.era().is_some_and(|(_, trusted)| trusted);
     let before = trusted(membership);

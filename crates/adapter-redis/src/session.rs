@@ -1,12 +1,7 @@
 //! Sessions: one connection to Redis. Every command is answered in time, or not at all; when too many are not, the
 //! session is lost, and with it everything that relied on it.
 
-use std::{
-    collections::VecDeque,
-    fmt::Display,
-    sync::Mutex,
-    time::Duration,
-};
+use std::{collections::VecDeque, fmt::Display, sync::Mutex, time::Duration};
 
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, aio::MultiplexedConnection};
 use tokio::{
@@ -75,13 +70,7 @@ impl Session {
     }
 
     /// Writes entries and then sends messages. Says whether that was confirmed.
-    pub(crate) async fn write(
-        &self,
-        writes: &[Write],
-        ttl: Duration,
-        channel: &str,
-        messages: &[String],
-    ) -> bool {
+    pub(crate) async fn write(&self, writes: &[Write], ttl: Duration, channel: &str, messages: &[String]) -> bool {
         let mut commands = redis::pipe();
         let ttl = ttl.as_millis().to_string();
         for Write { key, generation, entry } in writes {
@@ -160,13 +149,11 @@ impl Session {
 
     /// No error at all means no answer in time.
     async fn bounded<T>(&self, asking: impl Future<Output = Result<T, RedisError>>) -> Result<T, Option<RedisError>> {
-        match timeout(self.patience, asking).await {
-            Ok(answer) => answer.map_err(Some),
-            Err(_) => {
-                self.note_timeout();
-                Err(None)
-            }
-        }
+        let Ok(answer) = timeout(self.patience, asking).await else {
+            self.note_timeout();
+            return Err(None);
+        };
+        answer.map_err(Some)
     }
 
     fn note_timeout(&self) {

@@ -11,7 +11,7 @@ use domain::{
     code::Code,
     lifecycle::Resolution,
     link::{Generation, Link},
-    ports::{Identify, LinkWatcher, Ping, RepositoryError, RepositoryErrorKind},
+    ports::{Entropy, Identify, LinkWatcher, Ping, RepositoryError, RepositoryErrorKind},
 };
 use redis::{Client, IntoConnectionInfo};
 use slog::Logger;
@@ -43,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) options: RedisOptions,
     pub(crate) log: Logger,
+    entropy: Arc<dyn Entropy>,
     state: Mutex<State>,
     /// Entries that are written while nobody waits for it.
     fills: Arc<Semaphore>,
@@ -86,10 +87,15 @@ impl fmt::Debug for SharedMemory {
 
 impl SharedMemory {
     /// A memory in the Redis of `options`; nothing is connected before it is [kept](Self::keep).
-    pub fn new(options: RedisOptions, runtime: Handle, log: Logger) -> Result<Self, InvalidUrl> {
+    pub fn new(
+        options: RedisOptions,
+        entropy: Arc<dyn Entropy>,
+        runtime: Handle,
+        log: Logger,
+    ) -> Result<Self, InvalidUrl> {
         let client = Client::open(options.url.as_str()).map_err(|_| InvalidUrl)?;
         let fills = Arc::new(Semaphore::new(Shared::MOST_FILLS));
-        Ok(Self(Arc::new(Shared { client, options, log, state: Mutex::default(), fills, runtime })))
+        Ok(Self(Arc::new(Shared { client, options, log, entropy, state: Mutex::default(), fills, runtime })))
     }
 
     /// Keeps it connected and in an era of `store`, for ever; `watcher` is told what other processes say on it.
@@ -110,6 +116,13 @@ impl Ping for SharedMemory {
 impl Shared {
     /// More would not be written in time.
     const MOST_FILLS: usize = 256;
+
+    /// A name that no era ever had.
+    pub(crate) fn draw_name(&self) -> String {
+        let mut bytes = [0; 16];
+        self.entropy.fill(&mut bytes);
+        format!("{:032x}", u128::from_be_bytes(bytes))
+    }
 
     /// The connection, if there is one.
     pub(crate) fn line(&self) -> Option<Arc<Line>> {

@@ -3,10 +3,11 @@
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use adapter_http::{Phase, ServerOptions, Settings};
+use adapter_redis::SharedMemory;
 use anyhow::{Context, bail};
 use domain::{
     idempotency::IDEMPOTENCY_WINDOW_SECONDS,
-    ports::{ChangeFeed, Clock, IdempotencyRepository, LinkWatcher},
+    ports::{ChangeFeed, Clock, IdempotencyRepository, Identify, LinkWatcher},
     target::TargetPolicy,
 };
 use slog::{Logger, debug, info, o, warn};
@@ -44,7 +45,10 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     if !backend.is_remote() {
         migrate(&backend, config, log).await?;
     }
-    let store = Arc::new(backend.open()?);
+    let store = Arc::new(backend.open()?.shared(config, log)?);
+    if config.redis.url.is_some() && store.shared.is_none() {
+        warn!(log, "redis.url is not used: nothing is shared on SQLite"; "event.name" => "redis.unused");
+    }
     if !backend.is_remote() {
         announce_admin_key(&store, config, log).await?;
     }
@@ -65,7 +69,9 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         "event.name" => "server.listening", "server.address" => %address, "public_url" => &config.public_url,
         "store" => %config.store.location);
 
-    let listening = tokio::spawn(hear_of_changes(store.changes.clone(), Arc::new(memory), log.clone()));
+    let watcher: Arc<dyn LinkWatcher> = Arc::new(memory);
+    let listening = tokio::spawn(hear_of_changes(store.changes.clone(), watcher.clone(), log.clone()));
+    let sharing = tokio::spawn(share(store.shared.clone(), watcher));
     let preparing = tokio::spawn(prepare(backend, Arc::clone(&store), config.clone(), phase.clone(), log.clone()));
     let housekeeping = tokio::spawn(keep_house(store.answers.clone(), log.clone()));
 
@@ -92,7 +98,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
             true
         }
     };
-    for task in [listening, preparing, housekeeping] {
+    for task in [listening, sharing, preparing, housekeeping] {
         task.abort();
     }
     if !cut {
@@ -226,6 +232,13 @@ async fn hear_of_changes(changes: Arc<dyn ChangeFeed>, watcher: Arc<dyn LinkWatc
         debug!(log, "changes by other processes are not heard of"; "event.name" => "store.not_listening",
             "error.message" => format!("{:#}", anyhow::Error::from(error)));
         sleep(PAUSE).await;
+    }
+}
+
+/// Keeps what processes share, if they share anything.
+async fn share(shared: Option<(SharedMemory, Arc<dyn Identify>)>, watcher: Arc<dyn LinkWatcher>) {
+    if let Some((shared, store)) = shared {
+        shared.keep(store.as_ref(), watcher).await;
     }
 }
 

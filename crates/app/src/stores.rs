@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use adapter_cache::{CacheOptions, CachedResolver, WatchedLinks};
 use adapter_postgres::{PostgresOptions, PostgresStore};
+use adapter_redis::{RedisOptions, SharedChanges, SharedLinks, SharedMemory, SharedResolver};
 use adapter_sqlite::{OpenError, SqliteFile, SqliteStore};
 use anyhow::{Context, bail};
 use domain::{
     ports::{
-        ApiKeyRepository, ChangeFeed, Clock, Entropy, IdempotencyRepository, LinkRepository, LinkResolver, Ping,
-        RandomCodes,
+        ApiKeyRepository, ChangeFeed, Clock, Entropy, IdempotencyRepository, Identify, LinkRepository, LinkResolver,
+        Ping, RandomCodes,
     },
     service::{KeyService, LinkService, ResolveService},
 };
@@ -152,7 +153,7 @@ impl Backend {
                 let file = Arc::clone(&store);
                 Ok(Store { close: Some(Box::new(move || file.close())), ..Store::over(store) })
             }
-            Self::Postgres(store) => Ok(Store::over(Arc::clone(store))),
+            Self::Postgres(store) => Ok(Store { identity: Some(store.clone()), ..Store::over(Arc::clone(store)) }),
         }
     }
 }
@@ -165,6 +166,10 @@ pub(crate) struct Store {
     keys: Arc<dyn ApiKeyRepository>,
     pub(crate) ping: Arc<dyn Ping>,
     pub(crate) changes: Arc<dyn ChangeFeed>,
+    /// There is one if several processes may share it.
+    identity: Option<Arc<dyn Identify>>,
+    /// What they share then.
+    pub(crate) shared: Option<(SharedMemory, Arc<dyn Identify>)>,
     /// What is left to do at the end.
     close: Option<Box<dyn Fn() + Send + Sync>>,
 }
@@ -181,8 +186,26 @@ impl Store {
             keys: store.clone(),
             ping: store.clone(),
             changes: store,
+            identity: None,
+            shared: None,
             close: None,
         }
+    }
+
+    /// The same store, with what it knows shared between processes, if Redis is configured and several may share it.
+    pub(crate) fn shared(mut self, config: &Config, log: &Logger) -> anyhow::Result<Self> {
+        let (Some(url), Some(identity)) = (&config.redis.url, self.identity.clone()) else {
+            return Ok(self);
+        };
+        let options =
+            RedisOptions { url: url.expose().to_owned(), timeout: config.redis.timeout, ttl: config.redis.ttl };
+        let shared = SharedMemory::new(options, Arc::new(SystemEntropy), Handle::current(), log.new(o!()))
+            .context("redis.url")?;
+        self.links = Arc::new(SharedLinks::new(self.links, shared.clone()));
+        self.resolver = Arc::new(SharedResolver::new(self.resolver, shared.clone()));
+        self.changes = Arc::new(SharedChanges::new(self.changes, shared.clone()));
+        self.shared = Some((shared, identity));
+        Ok(self)
     }
 
     /// A memory around redirects.
@@ -211,6 +234,7 @@ impl Store {
             keys: self.key_service(),
             resolver: ResolveService::new(memory, clock),
             store: self.ping.clone(),
+            shared: self.shared.as_ref().map(|(shared, _)| Arc::new(shared.clone()) as Arc<dyn Ping>),
             entropy,
         }
     }

@@ -44,6 +44,7 @@ impl RunningServer {
             keys: keys.clone(),
             resolver: ResolveService::new(store.clone(), clock),
             store: store.clone(),
+            shared: None,
             entropy,
         };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

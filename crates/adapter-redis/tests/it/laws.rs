@@ -220,7 +220,9 @@ async fn a_redis_that_loads_or_talks_nonsense_is_done_without() {
             for mut stream in listener.incoming().flatten() {
                 thread::spawn(move || {
                     let mut some = [0; 1_024];
-                    while stream.read(&mut some).is_ok_and(|read| read > 0) && stream.write_all(reply.as_bytes()).is_ok() {}
+                    while stream.read(&mut some).is_ok_and(|read| read > 0)
+                        && stream.write_all(reply.as_bytes()).is_ok()
+                    {}
                 });
             }
         });

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -13,13 +13,11 @@ use async_trait::async_trait;
 use domain::{
     code::Code,
     link::{Generation, Link},
-    ports::{
-        ChangeFeed, Identify, LinkResolver, LinkWatcher, RepositoryError, RepositoryErrorKind, Resolved, Source,
-    },
+    ports::{ChangeFeed, Identify, LinkResolver, LinkWatcher, RepositoryError, RepositoryErrorKind, Resolved, Source},
 };
 use slog::{Discard, Logger, o};
 use test_support::{
-    Decorated, MemoryStore,
+    Decorated, MemoryStore, SeededEntropy,
     contract::{Subject, a_link},
 };
 use tokio::{
@@ -35,6 +33,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) fn code(text: &str) -> Code {
     text.parse().expect("valid")
 }
+
+/// For each process a chance of its own: eras that two of them begin must have different names.
+static SEED: AtomicU64 = AtomicU64::new(0);
 
 /// One of the processes on a store.
 pub(crate) struct Process {
@@ -54,8 +55,9 @@ impl Process {
     pub(crate) fn on(store: Arc<MemoryStore>, redis: &str) -> Self {
         let options =
             RedisOptions { url: redis.to_owned(), timeout: Duration::from_millis(50), ttl: Duration::from_mins(1) };
-        let shared =
-            SharedMemory::new(options, Handle::current(), Logger::root(Discard, o!())).expect("the URL is valid");
+        let entropy = Arc::new(SeededEntropy::new(SEED.fetch_add(1, Ordering::SeqCst)));
+        let shared = SharedMemory::new(options, entropy, Handle::current(), Logger::root(Discard, o!()));
+        let shared = shared.expect("the URL is valid");
         let (feed, told) = (Arc::new(Feed::default()), Arc::new(Told::default()));
         let mut tasks = JoinSet::new();
         let (changes, watcher) = (SharedChanges::new(feed.clone(), shared.clone()), told.clone());
@@ -99,7 +101,8 @@ impl Process {
 
     /// Deletes a link through this process.
     pub(crate) async fn delete(&self, link: &Link) -> Link {
-        let service = Decorated { store: self.store.clone(), links: self.links.clone(), resolver: self.resolver.clone() };
+        let service =
+            Decorated { store: self.store.clone(), links: self.links.clone(), resolver: self.resolver.clone() };
         Subject::over(Arc::new(service), 7).delete(link).await
     }
 

@@ -22,8 +22,8 @@ pub(crate) use self::{
     layers::Source,
     problems::Problems,
     sections::{
-        AnonymousAccess, CacheConfig, CodesConfig, HttpConfig, LogConfig, LogFormat, LogLevel, Secret, StoreConfig,
-        StoreLocation, TargetsConfig, TlsPolicy,
+        AnonymousAccess, CacheConfig, CodesConfig, HttpConfig, LogConfig, LogFormat, LogLevel, RedisConfig, Secret,
+        StoreConfig, StoreLocation, TargetsConfig, TlsPolicy,
     },
 };
 use self::{
@@ -57,6 +57,7 @@ pub(crate) struct Config {
     pub(crate) http: HttpConfig,
     pub(crate) store: StoreConfig,
     pub(crate) cache: CacheConfig,
+    pub(crate) redis: RedisConfig,
     pub(crate) codes: CodesConfig,
     pub(crate) targets: TargetsConfig,
     pub(crate) auth: AnonymousAccess,
@@ -104,6 +105,7 @@ impl Config {
             landing_url: reader.optional("landing_url", parse::web_url),
             store: StoreConfig::read(reader, &data_dir),
             cache: CacheConfig::read(reader),
+            redis: RedisConfig::read(reader),
             codes: CodesConfig::read(reader),
             targets: TargetsConfig::read(reader),
             auth: reader.value(
@@ -129,6 +131,12 @@ impl Config {
             reader.refuse_both(
                 ["store.connect_timeout", "store.pool_timeout"],
                 "the first to be shorter than the second, or a host that does not answer hides the next one",
+            );
+        }
+        if self.redis.timeout >= self.http.redirect_timeout {
+            reader.refuse_both(
+                ["redis.timeout", "http.redirect_timeout"],
+                "the first to be shorter than the second, or no time is left for the store",
             );
         }
         if self.http.drain + self.http.shutdown_timeout > Self::LONGEST_STOP {

@@ -109,6 +109,10 @@ pub(super) fn store_location(text: &str, data_dir: &Path) -> Option<StoreLocatio
     is_read.then(|| StoreLocation::Postgres(Secret::new(text)))
 }
 
+pub(super) fn redis_url(text: &str) -> Option<Secret> {
+    adapter_redis::check_url(text).is_ok().then(|| Secret::new(text))
+}
+
 fn sqlite_path(file: &str, data_dir: &Path) -> Option<PathBuf> {
     match file.strip_prefix("{data_dir}/") {
         Some(below) => path(below).map(|below| data_dir.join(below)),

@@ -147,6 +147,23 @@ impl CacheConfig {
 }
 
 #[derive(Clone, Debug)]
+pub(crate) struct RedisConfig {
+    pub(crate) url: Option<Secret>,
+    pub(crate) timeout: Duration,
+    pub(crate) ttl: Duration,
+}
+
+impl RedisConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            url: reader.optional("redis.url", parse::redis_url),
+            timeout: reader.value("redis.timeout", timeout),
+            ttl: reader.value("redis.ttl", timeout),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
 pub(crate) struct CodesConfig {
     pub(crate) length: CodeLength,
 }

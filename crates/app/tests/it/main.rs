@@ -18,4 +18,5 @@ mod memory;
 mod process;
 mod races;
 mod routes;
+mod shared;
 mod wire;
