@@ -13,6 +13,7 @@ mod support;
 
 mod config;
 mod crashes;
+mod failover;
 mod logs;
 mod memory;
 mod process;

@@ -26,10 +26,12 @@ pub(super) struct Guardian {
 }
 
 impl Guardian {
-    /// Begins to make a cluster in this directory, for servers with these `name=value` settings.
-    pub(super) fn engage(home: &Path, settings: &[String], account: Option<Account>) -> Self {
+    /// Begins to make a cluster in this directory, for servers with these `name=value` settings; a copy that follows
+    /// `primary` if there is one.
+    pub(super) fn engage(home: &Path, primary: Option<&str>, settings: &[String], account: Option<Account>) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", include_str!("guardian.sh"), "guardian.sh"]).arg(postgres_bin_dir()).arg(home);
+        command.arg(primary.unwrap_or_default());
         for setting in settings {
             command.args(["-c", setting]);
         }

@@ -1,10 +1,12 @@
-# Keeps one private PostgreSQL server: guardian.sh BIN HOME [-c SETTING=VALUE]...
+# Keeps one private PostgreSQL server: guardian.sh BIN HOME PRIMARY [-c SETTING=VALUE]...
+#
+# It is the standby of the server that the connection string PRIMARY names, or a new one if that is empty.
 #
 # Each line on stdin is a port: start the server there and answer with its process id. The end of stdin means
 # that whoever held the pipe is done or dead, even by SIGKILL: end the server and remove HOME.
 
-bin=$1 home=$2
-shift 2
+bin=$1 home=$2 primary=$3
+shift 3
 exec 2>>"$home/log"
 trap '' PIPE
 
@@ -28,8 +30,13 @@ ended_by() {
     done
 }
 
-"$bin/initdb" --pgdata="$home/data" --username=signpost --auth=trust --encoding=UTF8 --locale=C.UTF-8 \
-    --no-sync --no-instructions </dev/null >&2
+if [ -n "$primary" ]; then
+    "$bin/pg_basebackup" --pgdata="$home/data" --dbname="$primary" --write-recovery-conf --checkpoint=fast --no-sync \
+        </dev/null >&2
+else
+    "$bin/initdb" --pgdata="$home/data" --username=signpost --auth=trust --encoding=UTF8 --locale=C.UTF-8 \
+        --no-sync --no-instructions </dev/null >&2
+fi
 
 server=
 while read -r port; do

@@ -46,6 +46,8 @@ pub struct ServerOptions {
     pub durable: bool,
     /// Offer TLS over TCP. Plain connections stay welcome.
     pub tls: Option<TlsFiles>,
+    /// Listen on this port, instead of any.
+    pub port: Option<u16>,
     /// More settings, as in `postgresql.conf`. They win over ours.
     pub extra: Vec<(String, String)>,
 }
@@ -62,11 +64,22 @@ pub struct TlsFiles {
 impl PostgresServer {
     /// Starts one and waits until it takes connections. Panics with the server's log if it does not.
     pub fn start(options: ServerOptions) -> Arc<Self> {
+        Self::start_following(None, options)
+    }
+
+    /// Starts a hot standby that follows this server, under the name `standby`.
+    pub fn start_standby(&self, options: ServerOptions) -> Arc<Self> {
+        let primary = format!("{}&application_name=standby", self.socket_url("postgres"));
+        Self::start_following(Some(&primary), options)
+    }
+
+    fn start_following(primary: Option<&str>, options: ServerOptions) -> Arc<Self> {
+        let fixed = options.port;
         let account = server_account();
         let home = private_directory(account, options.tls.as_ref());
-        let mut guardian = Guardian::engage(&home, &settings(options, &home), account);
+        let mut guardian = Guardian::engage(&home, primary, &settings(options, &home), account);
         for _ in 0..PORT_ATTEMPTS {
-            let port = free_port();
+            let port = fixed.unwrap_or_else(free_port);
             match guardian.start_server(port) {
                 Ok(postmaster) => {
                     let (postmaster, guardian) = (Mutex::new(postmaster), Mutex::new(guardian));
@@ -145,6 +158,16 @@ impl PostgresServer {
         processes::signal(postmaster, Signal::INT);
         let ended = processes::eventually(SHUTDOWN, || !processes::is_running(postmaster));
         assert!(ended, "PostgreSQL did not stop:\n{}", self.log());
+    }
+
+    /// Makes a standby a server of its own.
+    pub fn promote(&self) {
+        self.sql("postgres", "SELECT pg_promote()").expect("it is a standby");
+    }
+
+    /// The database of that name on this server.
+    pub fn database(self: &Arc<Self>, name: &str) -> TestDatabase {
+        TestDatabase::new(Arc::clone(self), name.to_owned())
     }
 
     /// Starts it again where it was, after a [`stop`](Self::stop) if it still runs.
