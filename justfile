@@ -28,7 +28,7 @@ soak:
     set -euo pipefail
     exports=$(.ci/provision)
     eval "$exports"
-    SIGNPOST_TEST_SOAK=1 cargo test --package app --test it --locked -- races crashes memory shared deep_page a_walk
+    SIGNPOST_TEST_SOAK=1 cargo test --package app --test it --locked -- races crashes failover linearizable memory shared deep_page a_walk
 
 # Format the code
 fmt:

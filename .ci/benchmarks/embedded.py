@@ -1,0 +1,123 @@
+"""The embedded default, against nginx and a bare handler: hot redirects, unknown codes, memory, start."""
+
+import time
+import urllib.request
+
+from sides import (Side, alternate, fill, free_port, fresh_script, oha, paths_script, signpost, target, wrk, zipf)
+
+HOT_LINKS = 100_000  # that are asked for; more than that are only remembered
+ZIPF_SAMPLES = 200_000
+
+
+def measure(options, programs, home, sides, log, figures):
+    port = free_port()
+    own = Side("signpost", signpost(programs.signpost, home / "data", port), port)
+    sides.append(own)
+    own_log = open(home / "signpost.log", "w")
+    own.start(own_log)
+    idle = own.resident()
+    figures.add("P-9", "memory of the idle process; size of the binary",
+                f"{idle / 2**20:.1f} MiB; {programs.signpost.stat().st_size / 2**20:.1f} MiB", "≤ 25; ≤ 25")
+    key = (home / "data/admin.key").read_text().strip()
+    codes = fill(port, key, options.links)
+    figures.add("P-8", f"memory for each of {options.links:,} links, resident after they were claimed",
+                f"{(own.resident() - idle) / options.links:.0f} B", "≤ 400 B")
+    own.stop()
+    figures.add("P-10", f"start to first redirect, {options.links:,} links on disk",
+                f"{first_redirect(own, own_log, codes[0]) * 1000:.0f} ms", "≤ 200 ms")
+
+    codes = codes[:HOT_LINKS]
+    asked = [f"/{code}" for code in zipf(codes, ZIPF_SAMPLES)]
+    hot = own.script = paths_script(home, "hot", asked)
+    bare_port, nginx_port = free_port(), free_port()
+    bare = Side("bare handler", [programs.bare, f"127.0.0.1:{bare_port}", "1"], bare_port, hot)
+    peer = Side("nginx, map and JSON log", nginx(home / "nginx", nginx_port, codes), nginx_port, hot)
+    sides += [bare, peer]
+    bare.start(log)
+    peer.start(log)
+    print("hot redirects")
+    wrk(own, 2)  # warms the memory
+    asks = {side.name: (lambda side=side: wrk(side, options.seconds)) for side in (own, bare, peer)}
+    rates = alternate(asks, options.rounds)
+    figures.add("P-1", "hot redirects, against nginx with the same map and a JSON log",
+                f"{rates[own.name] / rates[peer.name]:.2f} ({rates[own.name]:,.0f}/s)", "≥ 1.0")
+    figures.add("P-2", "hot redirects, against a bare handler of the same library",
+                f"{rates[own.name] / rates[bare.name]:.2f} ({rates[bare.name]:,.0f}/s)", "≥ 0.70")
+    bare.stop()
+
+    latencies(options, programs, home, own, peer, asked, min(rates.values()), figures)
+
+    print("unknown codes, another one each time")
+    own.script = peer.script = fresh_script(home, "fresh")
+    asks = {side.name: (lambda side=side: wrk(side, options.seconds)) for side in (own, peer)}
+    rates = alternate(asks, options.rounds)
+    figures.add("P-14", "unknown codes, against nginx's 404 from the same map",
+                f"{rates[own.name] / rates[peer.name]:.2f} ({rates[own.name]:,.0f}/s)", "≥ 1.0")
+    own.stop()
+    peer.stop()
+
+
+def latencies(options, programs, home, own, peer, asked, peak, figures):
+    """At half of the lower peak, or of what oha can ask for on its core if that is less."""
+    urls = {}
+    for side in (own, peer):
+        urls[side.name] = home / f"urls-{side.port}"
+        urls[side.name].write_text("".join(f"http://127.0.0.1:{side.port}{path}\n" for path in asked[:20_000]))
+    most = oha(programs.oha, peer, urls[peer.name], 1_000_000, 3)[1]
+    rate = int(min(peak, most) / 2)
+    print(f"99th percentile in ms at {rate:,} requests a second")
+    asks = {}
+    for side in (own, peer):
+        def ask(side=side):
+            p99, reached = oha(programs.oha, side, urls[side.name], rate, options.seconds)
+            return p99, f"{reached:,.0f}/s"
+        asks[side.name] = ask
+    slow = alternate(asks, options.rounds)
+    figures.add("P-3", f"99th percentile of hot redirects, open loop at {rate:,}/s, against nginx's",
+                f"{slow[own.name] / slow[peer.name]:.2f} × ({slow[own.name]:.2f} ms)", "≤ 1.5 ×")
+
+
+def first_redirect(own, log, code):
+    begun = time.monotonic()
+    own.start(log)
+    with urllib.request.build_opener(NoRedirect).open(f"http://127.0.0.1:{own.port}/{code}") as answer:
+        assert answer.status == 302
+    return time.monotonic() - begun
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def http_error_302(self, request, answer, code, message, headers):
+        answer.status = code
+        return answer
+
+
+def nginx(folder, port, codes):
+    """nginx with the same map of codes, and a JSON access log to a file."""
+    folder.mkdir()
+    entries = "\n".join(f'"/{code}" "{target(number)}";' for number, code in enumerate(codes))
+    (folder / "codes.map").write_text(entries)
+    (folder / "nginx.conf").write_text(f"""
+daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  log_format json escape=json '{{"timestamp":"$time_iso8601","request_id":"$request_id",'
+    '"http.request.method":"$request_method","url.path":"$uri","http.response.status_code":$status,'
+    '"http.response.body.size":$body_bytes_sent,"duration_s":$request_time,"client.address":"$remote_addr",'
+    '"user_agent.original":"$http_user_agent"}}';
+  access_log {folder}/access.log json;
+  keepalive_requests 1000000000; server_tokens off;
+  client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  map_hash_max_size 1048576; map_hash_bucket_size 256;
+  map $uri $target {{ default ""; include {folder}/codes.map; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      if ($target = "") {{ return 404; }}
+      add_header Cache-Control "private, max-age=10";
+      return 302 $target;
+    }}
+  }}
+}}
+""")
+    return ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)]

@@ -1,0 +1,73 @@
+//! The checker: looks for an order of operations that explains every answer, as Wing and Gong did (1993), with the
+//! memory of Lowe (2017) of what led nowhere, without which it would never end.
+
+use std::collections::HashSet;
+
+use super::object::{Answered, Link, Operation};
+
+/// Something that was done.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) operation: Operation,
+    /// `None` if nobody knows: it may have happened at any time since, may still happen, or never.
+    pub(super) answered: Option<Answered>,
+    /// Its place among all beginnings and ends.
+    pub(super) began: usize,
+    pub(super) ended: usize,
+}
+
+/// Whether some order explains the answers, in which nothing comes before what had ended when it began.
+pub(super) fn is_explained(calls: &[Call]) -> bool {
+    assert!(calls.len() <= 128, "more than one word of bits can say");
+    let mut search = Search { calls, led_nowhere: HashSet::new() };
+    search.goes_on(0, &Link::default())
+}
+
+struct Search<'a> {
+    calls: &'a [Call],
+    led_nowhere: HashSet<(u128, Link)>,
+}
+
+impl Search<'_> {
+    /// Whether the calls that are not `done` can follow, with the link as it is by then.
+    fn goes_on(&mut self, done: u128, link: &Link) -> bool {
+        let open = |number: &usize| done & (1 << number) == 0;
+        let answered: Vec<_> =
+            (0..self.calls.len()).filter(open).filter(|number| self.calls[*number].answered.is_some()).collect();
+        let Some(first_end) = answered.iter().map(|number| self.calls[*number].ended).min() else {
+            return true;
+        };
+        if !self.led_nowhere.insert((done, link.clone())) {
+            return false;
+        }
+        let may_be_next = |number: &usize| self.calls[*number].began < first_end;
+        let next: Vec<_> = (0..self.calls.len()).filter(open).filter(may_be_next).collect();
+        next.into_iter().any(|number| {
+            let Call { operation, answered, .. } = &self.calls[number];
+            let mut link = link.clone();
+            let fits = match answered {
+                Some(Answered::Refused) => true,
+                Some(answered) => link.operate(operation) == *answered,
+                None => {
+                    link.operate(operation);
+                    true
+                }
+            };
+            fits && self.goes_on(done | 1 << number, &link)
+        })
+    }
+}
+
+#[test]
+fn an_answer_counts_as_soon_as_it_is_given() {
+    let call =
+        |operation: Operation, answered: Option<Answered>, began, ended| Call { operation, answered, began, ended };
+    let mut link = Link::default();
+    let created = link.operate(&Operation::Claim);
+    let read_after = call(Operation::Read, Some(Answered::Missing), 2, 3);
+    assert!(!is_explained(&[call(Operation::Claim, Some(created.clone()), 0, 1), read_after.clone()]));
+    // At the same time, either may be first.
+    assert!(is_explained(&[call(Operation::Claim, Some(created), 0, 4), read_after.clone()]));
+    // What nobody saw end may not have happened yet.
+    assert!(is_explained(&[call(Operation::Claim, None, 0, usize::MAX), read_after]));
+}

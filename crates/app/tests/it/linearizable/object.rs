@@ -1,0 +1,90 @@
+//! The object: what a link does when one thing happens after the other, in the fewest words.
+
+/// What somebody does to the link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Claim,
+    Read,
+    Edit { title: u64, if_generation: Option<u64> },
+    Delete,
+    Reactivate,
+}
+
+/// What they are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answered {
+    Link(Shown),
+    Missing,
+    /// It is deleted, and cannot be edited.
+    Deleted,
+    /// It has another generation.
+    Stale,
+    /// Nothing was done.
+    Refused,
+}
+
+/// The link as an answer shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) outcome: Option<Outcome>,
+    pub(super) generation: u64,
+    pub(super) deleted: bool,
+    pub(super) title: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Created,
+    Existing,
+    Reactivated,
+}
+
+/// The link, in generation 0 while there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Link {
+    pub(super) generation: u64,
+    pub(super) deleted: bool,
+    pub(super) title: u64,
+}
+
+impl Link {
+    pub(super) fn shown(&self, outcome: Option<Outcome>) -> Answered {
+        let Self { generation, deleted, title } = *self;
+        Answered::Link(Shown { outcome, generation, deleted, title })
+    }
+
+    /// Does it, and says what is answered.
+    pub(super) fn operate(&mut self, operation: &Operation) -> Answered {
+        match operation {
+            Operation::Claim => {
+                let outcome = match (self.generation, self.deleted) {
+                    (0, _) => Outcome::Created,
+                    (_, true) => Outcome::Reactivated,
+                    (_, false) => Outcome::Existing,
+                };
+                if outcome != Outcome::Existing {
+                    self.generation += 1;
+                    self.deleted = false;
+                }
+                self.shown(Some(outcome))
+            }
+            _ if self.generation == 0 => Answered::Missing,
+            Operation::Read => self.shown(None),
+            Operation::Edit { if_generation: Some(known), .. } if *known != self.generation => Answered::Stale,
+            Operation::Edit { .. } if self.deleted => Answered::Deleted,
+            Operation::Edit { title, .. } => {
+                self.generation += 1;
+                self.title = *title;
+                self.shown(None)
+            }
+            Operation::Delete | Operation::Reactivate => {
+                let deleted = *operation == Operation::Delete;
+                if deleted != self.deleted {
+                    self.generation += 1;
+                    self.deleted = deleted;
+                }
+                self.shown(None)
+            }
+        }
+    }
+}
