@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import postgres
-from sides import CONNECTIONS, Side, alternate, fill, free_port, own_rate, paths_script, signpost, wrk
+from sides import CLIENT_CORE, CONNECTIONS, Side, alternate, fill, free_port, own_rate, paths_script, signpost, wrk
 
 LINKS = 20_000
 
@@ -17,7 +17,7 @@ def measure(options, programs, home, sides, log, figures):
     sides.append(database.side)
     redis_port, port = free_port(), free_port()
     redis = Side("redis", [programs.redis / "redis-server", "--port", redis_port, "--save", "", "--dir", folder],
-                 redis_port, cores="0-1").start(log)
+                 redis_port, cores=CLIENT_CORE).start(log)
     sides.append(redis)
     url = f"redis://127.0.0.1:{redis_port}"
     command = signpost(programs.signpost, folder / "data", port, store__url=database.url, redis__url=url,

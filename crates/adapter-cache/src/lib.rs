@@ -12,6 +12,7 @@
 //! | `breaker`  | when it is left alone                                                              |
 //! | `resolver` | the decorator that joins them                                                      |
 //! | `watched`  | the decorator of the repository                                                    |
+//! | `keys`     | API keys, for a moment                                                             |
 //!
 //! What it promises, for a time to live of ten seconds:
 //!
@@ -25,12 +26,14 @@
 mod asking;
 mod breaker;
 mod flights;
+mod keys;
 mod memory;
 mod resolver;
 mod watched;
 
 use std::time::Duration;
 
+pub use keys::RememberedKeys;
 pub use resolver::CachedResolver;
 pub use watched::WatchedLinks;
 

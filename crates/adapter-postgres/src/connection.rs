@@ -87,6 +87,11 @@ impl Connector {
         Ok(Self { hosts: Arc::new(hosts), tls, connect_timeout: options.connect_timeout, runtime })
     }
 
+    /// Where connections live.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// A connection of its own, outside any pool and without statement bound, for migrations.
     pub(crate) async fn connect_for_migrations(&self) -> Result<Connection, ConnectError> {
         let mut hosts = self.hosts.in_order();

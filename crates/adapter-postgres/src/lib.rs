@@ -17,6 +17,7 @@ mod hosts;
 mod links;
 mod list;
 mod listener;
+mod lookups;
 mod migrate;
 mod options;
 mod rows;
@@ -40,6 +41,7 @@ pub use options::{InvalidOptions, PostgresOptions, TlsPolicy, check_authorities,
 use crate::{
     connection::Connector,
     error::Effect,
+    lookups::Lookups,
     session::{Sessions, until},
 };
 
@@ -49,7 +51,7 @@ pub struct PostgresStore {
     /// For the API: claims, changes, keys.
     sessions: Sessions,
     /// For redirects alone, which no writer and no list may keep waiting.
-    redirects: Sessions,
+    redirects: Lookups,
     /// For lists, which may take long.
     lists: Sessions,
 }
@@ -72,7 +74,11 @@ impl PostgresStore {
         };
         Ok(Self {
             sessions: sessions(options.pool_size)?,
-            redirects: sessions(options.redirect_pool_size)?,
+            redirects: Lookups::new(
+                sessions(options.redirect_pool_size)?,
+                options.redirect_pool_size,
+                connector.runtime(),
+            ),
             lists: sessions(options.list_pool_size)?,
             connector,
         })

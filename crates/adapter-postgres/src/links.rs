@@ -18,7 +18,7 @@ use crate::{
     claim::{self, Settled},
     error::{Effect, is_code_collision},
     list,
-    rows::{EventRow, LinkRow, ResolutionRow},
+    rows::{EventRow, LinkRow},
     schema::{link_events, links},
     session::{Progress, until},
 };
@@ -26,14 +26,7 @@ use crate::{
 #[async_trait]
 impl LinkResolver for PostgresStore {
     async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
-        const DOING: &str = "resolving a code";
-        let mut session = self.redirects.open(DOING).await?;
-        let deadline = session.deadline();
-        let query = links::table.filter(links::code.eq(code.as_str())).select(ResolutionRow::as_select());
-        let found = until(deadline, query.first(session.connection())).await;
-        let row = session.close(Effect::Read, found.map(OptionalExtension::optional))?;
-        let resolution = row.map(|row: ResolutionRow| row.into_resolution(DOING)).transpose()?;
-        Ok(Resolved::by_store(resolution))
+        self.redirects.resolve(code).await
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct LinkRow {
 }
 
 /// The columns that the redirect path reads.
-#[derive(Queryable, Selectable)]
+#[derive(Clone, Queryable, Selectable)]
 #[diesel(table_name = links, check_for_backend(diesel::pg::Pg))]
 pub(crate) struct ResolutionRow {
     target: String,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use adapter_cache::{CacheOptions, CachedResolver, WatchedLinks};
+use adapter_cache::{CacheOptions, CachedResolver, RememberedKeys, WatchedLinks};
 use adapter_postgres::{PostgresOptions, PostgresStore};
 use adapter_redis::{RedisOptions, SharedChanges, SharedLinks, SharedMemory, SharedResolver};
 use adapter_sqlite::{OpenError, SqliteFile, SqliteStore};
@@ -231,7 +231,7 @@ impl Store {
         let answers = self.answers.clone();
         adapter_http::Services {
             links: LinkService::new(links, answers, clock.clone(), codes, entropy.clone()),
-            keys: self.key_service(),
+            keys: key_service(Arc::new(RememberedKeys::new(self.keys.clone())), self.answers.clone()),
             resolver: ResolveService::new(memory, clock),
             store: self.ping.clone(),
             shared: self.shared.as_ref().map(|(shared, _)| Arc::new(shared.clone()) as Arc<dyn Ping>),
@@ -248,6 +248,10 @@ impl Store {
 
     /// API keys alone, for the command line.
     pub(crate) fn key_service(&self) -> KeyService {
-        KeyService::new(self.keys.clone(), self.answers.clone(), Arc::new(SystemClock), Arc::new(SystemEntropy))
+        key_service(self.keys.clone(), self.answers.clone())
     }
+}
+
+fn key_service(keys: Arc<dyn ApiKeyRepository>, answers: Arc<dyn IdempotencyRepository>) -> KeyService {
+    KeyService::new(keys, answers, Arc::new(SystemClock), Arc::new(SystemEntropy))
 }

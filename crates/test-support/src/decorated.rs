@@ -19,7 +19,7 @@ use domain::{
 
 use crate::contract::Store;
 
-/// A store whose links and redirects go through decorators.
+/// A store whose links, redirects and API keys go through decorators.
 pub struct Decorated {
     /// Everything else.
     pub store: Arc<dyn Store>,
@@ -27,6 +27,8 @@ pub struct Decorated {
     pub links: Arc<dyn LinkRepository>,
     /// Redirects, decorated.
     pub resolver: Arc<dyn LinkResolver>,
+    /// API keys, decorated.
+    pub keys: Arc<dyn ApiKeyRepository>,
 }
 
 impl fmt::Debug for Decorated {
@@ -113,27 +115,27 @@ impl ApiKeyRepository for Decorated {
         key: &StoredKey,
         once: Option<(&IdempotentRequest, &RecordedAnswer)>,
     ) -> Result<KeyCreation, RepositoryError> {
-        self.store.create(key, once).await
+        self.keys.create(key, once).await
     }
 
     async fn create_first(&self, key: &StoredKey) -> Result<bool, RepositoryError> {
-        self.store.create_first(key).await
+        self.keys.create_first(key).await
     }
 
     async fn find(&self, id: &KeyId) -> Result<Option<StoredKey>, RepositoryError> {
-        ApiKeyRepository::find(&*self.store, id).await
+        self.keys.find(id).await
     }
 
     async fn list(&self, after: Option<&KeyPosition>, limit: u32) -> Result<Vec<ApiKey>, RepositoryError> {
-        ApiKeyRepository::list(&*self.store, after, limit).await
+        self.keys.list(after, limit).await
     }
 
     async fn revoke(&self, id: &KeyId, at: Timestamp) -> Result<bool, RepositoryError> {
-        self.store.revoke(id, at).await
+        self.keys.revoke(id, at).await
     }
 
     async fn note_use(&self, id: &KeyId, at: Timestamp) -> Result<(), RepositoryError> {
-        self.store.note_use(id, at).await
+        self.keys.note_use(id, at).await
     }
 }
 

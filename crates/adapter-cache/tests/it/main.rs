@@ -1,12 +1,13 @@
 //! The memory: the contract of every store, over a store that is remembered; and the laws that only a memory can break.
 
 mod contract;
+mod keys;
 mod laws;
 mod store;
 
 use std::{sync::Arc, time::Duration};
 
-use adapter_cache::{CacheOptions, CachedResolver, WatchedLinks};
+use adapter_cache::{CacheOptions, CachedResolver, RememberedKeys, WatchedLinks};
 use domain::ports::LinkResolver;
 use slog::{Discard, Logger, o};
 use test_support::{Decorated, MemoryStore};
@@ -29,5 +30,6 @@ async fn fresh() -> (Arc<Decorated>, ()) {
     let store = Arc::new(MemoryStore::default());
     let resolver = cached(store.clone(), OPTIONS);
     let links = WatchedLinks::new(store.clone(), Arc::new(resolver.clone()));
-    (Arc::new(Decorated { store, links: Arc::new(links), resolver: Arc::new(resolver) }), ())
+    let keys = Arc::new(RememberedKeys::new(store.clone()));
+    (Arc::new(Decorated { store, links: Arc::new(links), resolver: Arc::new(resolver), keys }), ())
 }

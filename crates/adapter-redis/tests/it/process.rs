@@ -86,7 +86,7 @@ impl Process {
 
     pub(crate) fn decorated(&self) -> Arc<Decorated> {
         let (store, links, resolver) = (self.store.clone(), self.links.clone(), self.resolver.clone());
-        Arc::new(Decorated { store, links, resolver })
+        Arc::new(Decorated { keys: store.clone(), store, links, resolver })
     }
 
     /// What its store is called.
@@ -101,9 +101,7 @@ impl Process {
 
     /// Deletes a link through this process.
     pub(crate) async fn delete(&self, link: &Link) -> Link {
-        let service =
-            Decorated { store: self.store.clone(), links: self.links.clone(), resolver: self.resolver.clone() };
-        Subject::over(Arc::new(service), 7).delete(link).await
+        Subject::over(self.decorated(), 7).delete(link).await
     }
 
     pub(crate) async fn resolve(&self, code: &Code) -> Resolved {

@@ -1,0 +1,48 @@
+//! The laws that only a memory of API keys can break.
+
+use std::sync::Arc;
+
+use adapter_cache::RememberedKeys;
+use domain::ports::ApiKeyRepository;
+use test_support::{MemoryStore, contract::Subject};
+use tokio::time::advance;
+
+use crate::store::moment;
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_by_another_process_is_seen_within_the_time_to_live() {
+    let store = Arc::new(MemoryStore::default());
+    let keys = RememberedKeys::new(store.clone());
+    let key = Subject::over(store.clone(), 7).draw_key();
+    keys.create(&key, None).await.expect("memory does not fail");
+    let revoked =
+        async || keys.find(&key.key.id).await.expect("memory does not fail").expect("it is there").key.revoked_at;
+    assert_eq!(revoked().await, None);
+    ApiKeyRepository::revoke(store.as_ref(), &key.key.id, moment()).await.expect("memory does not fail");
+    assert_eq!(revoked().await, None, "it is read again at once");
+    advance(RememberedKeys::TIME_TO_LIVE).await;
+    assert_eq!(revoked().await, Some(moment()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_use_is_known_to_be_noted_before_it_is() {
+    let store = Arc::new(MemoryStore::default());
+    let keys = RememberedKeys::new(store.clone());
+    let key = Subject::over(store.clone(), 7).draw_key();
+    keys.create(&key, None).await.expect("memory does not fail");
+    let used =
+        async || keys.find(&key.key.id).await.expect("memory does not fail").expect("it is there").key.last_used_at;
+    assert_eq!(used().await, None);
+    keys.note_use(&key.key.id, moment()).await.expect("memory does not fail");
+    assert_eq!(used().await, Some(moment()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_made_after_it_was_asked_for_is_found() {
+    let store = Arc::new(MemoryStore::default());
+    let keys = RememberedKeys::new(store.clone());
+    let key = Subject::over(store, 7).draw_key();
+    assert!(keys.find(&key.key.id).await.expect("memory does not fail").is_none());
+    keys.create(&key, None).await.expect("memory does not fail");
+    assert!(keys.find(&key.key.id).await.expect("memory does not fail").is_some());
+}

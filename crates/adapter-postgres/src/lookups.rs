@@ -1,0 +1,126 @@
+//! Lookups: the reads of redirects. Those who ask while all connections are busy are asked for together, in one
+//! statement on the next free one: the more there are, the less each of them costs.
+
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use domain::{
+    code::Code,
+    ports::{RepositoryError, RepositoryErrorKind, Resolved},
+};
+use futures_util::{FutureExt, future::join_all};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, mpsc, oneshot},
+    task::yield_now,
+};
+
+use crate::{
+    error::Effect,
+    rows::ResolutionRow,
+    schema::links,
+    session::{Sessions, until},
+};
+
+const DOING: &str = "resolving a code";
+/// Most codes of one statement.
+const AT_ONCE: usize = 64;
+/// Most codes that wait for a connection. More could not be answered in time.
+const MOST_WAITING: usize = 4_096;
+
+type Answer = Result<Resolved, RepositoryError>;
+
+/// The questions that wait.
+pub(crate) struct Lookups(mpsc::Sender<Question>);
+
+struct Question {
+    code: Code,
+    asker: oneshot::Sender<Answer>,
+}
+
+impl Lookups {
+    /// Answers on so many connections of `sessions` at a time, as long as it lives.
+    pub(crate) fn new(sessions: Sessions, connections: usize, runtime: &Handle) -> Self {
+        let (ask, questions) = mpsc::channel(MOST_WAITING);
+        let (questions, sessions) = (Arc::new(Mutex::new(questions)), Arc::new(sessions));
+        for _ in 0..connections {
+            runtime.spawn(answer_all(Arc::clone(&questions), Arc::clone(&sessions)));
+        }
+        Self(ask)
+    }
+
+    pub(crate) async fn resolve(&self, code: &Code) -> Answer {
+        let (asker, answer) = oneshot::channel();
+        if self.0.try_send(Question { code: code.clone(), asker }).is_err() {
+            return Err(unavailable("too many wait for a connection"));
+        }
+        answer.await.unwrap_or_else(|_lost| Err(unavailable("the question was lost")))
+    }
+}
+
+async fn answer_all(questions: Arc<Mutex<mpsc::Receiver<Question>>>, sessions: Arc<Sessions>) {
+    let mut some = Vec::with_capacity(AT_ONCE);
+    loop {
+        {
+            // The one that waits for the next question has the lock; the others wait for that.
+            let mut questions = questions.lock().await;
+            let Some(first) = questions.recv().await else {
+                return;
+            };
+            // Whoever is about to ask as well is asked for at once.
+            yield_now().await;
+            some.push(first);
+            while some.len() < AT_ONCE
+                && let Ok(question) = questions.try_recv()
+            {
+                some.push(question);
+            }
+        }
+        some.retain(|question| !question.asker.is_closed());
+        // Whoever asked is told that the question was lost, and the next ones are answered.
+        let _panicked = AssertUnwindSafe(answer(&mut some, &sessions)).catch_unwind().await;
+        some.clear();
+    }
+}
+
+/// Gives each of them an answer, unless all of them went away: then the connection is closed, for its reply would come
+/// to nobody.
+async fn answer(some: &mut Vec<Question>, sessions: &Sessions) {
+    let (codes, mut askers): (Vec<_>, Vec<_>) = some.drain(..).map(|question| (question.code, question.asker)).unzip();
+    let found = tokio::select! {
+        biased;
+        found = look_up(&codes, sessions) => found,
+        _ = join_all(askers.iter_mut().map(oneshot::Sender::closed)) => return,
+    };
+    match found {
+        Ok(found) => {
+            for (code, asker) in codes.iter().zip(askers) {
+                // Several may have asked for one code.
+                let row = found.get(code.as_str()).cloned();
+                let resolution = row.map(|row| row.into_resolution(DOING)).transpose();
+                // It may have gone away.
+                let _gone = asker.send(resolution.map(Resolved::by_store));
+            }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for asker in askers {
+                let _gone = asker.send(Err(RepositoryError::new(error.kind(), DOING).caused_by(Arc::clone(&error))));
+            }
+        }
+    }
+}
+
+async fn look_up(codes: &[Code], sessions: &Sessions) -> Result<HashMap<String, ResolutionRow>, RepositoryError> {
+    let mut session = sessions.open(DOING).await?;
+    let deadline = session.deadline();
+    let wanted: Vec<_> = codes.iter().map(Code::as_str).collect();
+    let query = links::table.filter(links::code.eq_any(wanted)).select((links::code, ResolutionRow::as_select()));
+    let found = until(deadline, query.load::<(String, ResolutionRow)>(session.connection())).await;
+    Ok(session.close(Effect::Read, found)?.into_iter().collect())
+}
+
+fn unavailable(cause: &'static str) -> RepositoryError {
+    RepositoryError::new(RepositoryErrorKind::Unavailable, DOING).caused_by(cause)
+}
