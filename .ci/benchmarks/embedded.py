@@ -1,5 +1,6 @@
 """The embedded default, against nginx and a bare handler: hot redirects, unknown codes, memory, start."""
 
+import os
 import time
 import urllib.request
 
@@ -66,6 +67,8 @@ def latencies(options, programs, home, own, peer, asked, peak, figures):
     most = oha(programs.oha, peer, urls[peer.name], 1_000_000, 3)[1]
     rate = int(min(peak, most) / 2)
     print(f"99th percentile in ms at {rate:,} requests a second")
+    os.sync()  # or the logs of what came before are written down meanwhile
+    time.sleep(1)
     asks = {}
     for side in (own, peer):
         def ask(side=side):

@@ -24,7 +24,9 @@ class Postgres:
         self.bin, self.home, self.port, self.log = programs.postgresql, home / "postgres", free_port(), log
         self.who = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
         self.home.mkdir()
-        home.chmod(0o711)
+        for folder in (home, home.parent):
+            if folder.name.startswith(("signpost-bench-", "shared")):
+                folder.chmod(0o711)
         if self.who:
             shutil.chown(self.home, "postgres", "postgres")
         self.run("initdb", "-D", self.home / "data", "-A", "trust", "-U", "signpost", "-E", "UTF8", "--locale=C.UTF-8")

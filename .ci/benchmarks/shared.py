@@ -1,46 +1,16 @@
-"""Redis as what processes share, against GETs over the same client alone."""
+"""Redis as what processes share, against GETs over the same client alone; neither with HTTP around."""
 
-import signal
-import subprocess
-import time
-
-import postgres
-from sides import CLIENT_CORE, CONNECTIONS, Side, alternate, fill, free_port, own_rate, paths_script, signpost, wrk
-
-LINKS = 20_000
+from sides import CLIENT_CORE, CONNECTIONS, Side, alternate, free_port, own_rate
 
 
 def measure(options, programs, home, sides, log, figures):
-    folder = home / "shared"
-    folder.mkdir()
-    database = postgres.Postgres(programs, folder, log)
-    sides.append(database.side)
-    redis_port, port = free_port(), free_port()
-    redis = Side("redis", [programs.redis / "redis-server", "--port", redis_port, "--save", "", "--dir", folder],
-                 redis_port, cores=CLIENT_CORE).start(log)
+    port = free_port()
+    redis = Side("redis", [programs.redis / "redis-server", "--port", port, "--save", "", "--dir", home], port,
+                 cores=CLIENT_CORE).start(log)
     sides.append(redis)
-    url = f"redis://127.0.0.1:{redis_port}"
-    command = signpost(programs.signpost, folder / "data", port, store__url=database.url, redis__url=url,
-                       cache__capacity=100)
-    own = Side("signpost", command, port).start(log)
-    sides.append(own)
-    postgres.ready(own, folder / "data/admin.key")
-    codes = fill(port, (folder / "data/admin.key").read_text().strip(), LINKS)
-    own.script = paths_script(folder, "cold", [f"/{code}" for code in codes])
-    cli = [programs.redis / "redis-cli", "-p", str(redis_port)]
-    keys = []
-    deadline = time.monotonic() + 60
-    while len(keys) < LINKS:
-        assert time.monotonic() < deadline, f"only {len(keys)} links are in Redis"
-        wrk(own, 1)
-        keys = subprocess.run([*cli, "KEYS", "signpost:*:????????"], check=True, capture_output=True, text=True)
-        keys = keys.stdout.split()
-    (folder / "keys").write_text("\n".join(keys))
-    print("cold redirects from Redis")
-    raw = lambda: own_rate([programs.raw_redis, url, CONNECTIONS, options.seconds, folder / "keys"])
-    rates = alternate({"signpost": lambda: wrk(own, options.seconds), "client": raw}, options.rounds)
-    figures.add("P-11", f"cold redirects from Redis, against {CONNECTIONS} GETs at a time over its client alone",
-                f"{rates['signpost'] / rates['client']:.2f} ({rates['signpost']:,.0f}/s)", "≥ 0.6")
-    own.stop()
+    ask = lambda how: own_rate([programs.ask_redis, f"redis://127.0.0.1:{port}", how, CONNECTIONS, options.seconds])
+    print("links from Redis")
+    rates = alternate({"shared memory": lambda: ask("shared"), "client alone": lambda: ask("alone")}, options.rounds)
+    figures.add("P-11", f"links from Redis, against GETs over its client alone, {CONNECTIONS} at a time",
+                f"{rates['shared memory'] / rates['client alone']:.2f} ({rates['shared memory']:,.0f}/s)", "≥ 0.6")
     redis.stop()
-    database.side.stop(signal.SIGINT)
