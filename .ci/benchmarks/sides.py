@@ -55,7 +55,7 @@ class Figures:
         print(f"{row}: {what}: {figure} (must reach {wanted})", flush=True)
 
     def table(self):
-        number = lambda row: int(row[0].split("-")[1])
+        number = lambda row: (row[0][0] != "P", int(row[0].split("-")[1]))
         lines = [f"| {row} | {what} | {figure} | {wanted} |" for row, what, figure, wanted in sorted(self.rows, key=number)]
         return "\n".join(["| | what | figure | must reach |", "|---|---|---|---|", *lines])
 

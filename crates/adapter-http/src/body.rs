@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_web::{
     HttpRequest,
+    dev::Payload,
     http::header::{self, HeaderMap},
     web,
 };
@@ -73,6 +74,15 @@ async fn receive(
 #[derive(Debug, thiserror::Error)]
 #[error("the body broke off: {0}")]
 struct Broken(String);
+
+/// Reads a small body that nobody wants, if it comes at once: behind one that is not read, a connection has to be closed.
+pub(crate) async fn drain(headers: &HeaderMap, mut payload: Payload) {
+    const AT_ONCE: Duration = Duration::from_millis(100);
+    if announced_length(headers).is_some_and(|length| length <= BODY_LIMIT) {
+        // Late or broken, it is as it would be without.
+        let _late = timeout(AT_ONCE, async { while let Some(Ok(_)) = payload.next().await {} }).await;
+    }
+}
 
 fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()

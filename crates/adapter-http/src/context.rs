@@ -3,14 +3,16 @@
 use std::{
     cell::{Cell, Ref, RefCell},
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header::HeaderMap};
 use domain::{api_key::KeyId, code::Code, history::RequestId, ports::Entropy};
 use futures_util::future::{Ready, ready};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
+use crate::gate::Gate;
 use crate::problem::{Problem, ProblemKind};
 
 /// A request id, a span id and a trace id.
@@ -25,6 +27,7 @@ pub(crate) struct Context {
     /// What is left of the time the store may take, all calls together.
     budget: Cell<Duration>,
     store_time: Cell<Option<Duration>>,
+    gates: Arc<Gates>,
 }
 
 /// What handlers add to the log line.
@@ -44,8 +47,37 @@ pub(crate) enum Effect {
     Write,
 }
 
+/// The ways to the store. Redirects have one of their own, which is bounded where they are remembered.
+#[derive(Debug)]
+pub(crate) struct Gates {
+    /// For everybody.
+    pub(crate) all: Gate,
+    /// Lists may take long, and must leave the others room.
+    lists: Semaphore,
+}
+
+impl Gates {
+    const LISTS: usize = 32;
+}
+
+impl Default for Gates {
+    fn default() -> Self {
+        Self { all: Gate::new(), lists: Semaphore::new(Self::LISTS) }
+    }
+}
+
+/// Why a call was not begun.
+#[derive(Debug, thiserror::Error)]
+#[error("too many calls wait for the store")]
+struct Overloaded;
+
+/// What is told to whoever comes when there are too many.
+pub(crate) fn overloaded() -> Problem {
+    Problem::new(ProblemKind::Unavailable).caused_by(Overloaded)
+}
+
 impl Context {
-    pub(crate) fn new(headers: &HeaderMap, entropy: &dyn Entropy, budget: Duration) -> Self {
+    pub(crate) fn new(headers: &HeaderMap, entropy: &dyn Entropy, budget: Duration, gates: &Arc<Gates>) -> Self {
         let random = random_bytes(entropy);
         Self {
             request_id: given_request_id(headers).unwrap_or_else(|| drawn_request_id(&random)),
@@ -53,6 +85,7 @@ impl Context {
             notes: RefCell::default(),
             budget: Cell::new(budget),
             store_time: Cell::new(None),
+            gates: Arc::clone(gates),
         }
     }
 
@@ -72,6 +105,36 @@ impl Context {
 
     /// Runs a call of a service within what is left of the request's time.
     pub(crate) async fn within_budget<T, E>(
+        &self,
+        effect: Effect,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Problem>
+    where
+        Problem: From<E>,
+    {
+        let inside = self.gates.all.enter();
+        let outcome = self.in_time(effect, call).await;
+        let failed =
+            |problem: &Problem| matches!(problem.kind(), ProblemKind::Unavailable | ProblemKind::OutcomeUnknown);
+        if !outcome.as_ref().is_err_and(failed) {
+            inside.served();
+        }
+        outcome
+    }
+
+    /// The same for a list, unless there are too many of them.
+    pub(crate) async fn list_within_budget<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, Problem>
+    where
+        Problem: From<E>,
+    {
+        let Ok(_place) = self.gates.lists.try_acquire() else {
+            return Err(overloaded());
+        };
+        self.in_time(Effect::Read, call).await
+    }
+
+    /// Runs a call within what is left of the request's time, without counting it at the gate.
+    pub(crate) async fn in_time<T, E>(
         &self,
         effect: Effect,
         call: impl Future<Output = Result<T, E>>,

@@ -15,6 +15,7 @@ mod body;
 mod context;
 mod cursor;
 mod docs;
+mod gate;
 mod health;
 mod json;
 mod observe;

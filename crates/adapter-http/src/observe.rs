@@ -23,7 +23,8 @@ use futures_util::{
 
 use crate::{
     access_log::AccessLine,
-    context::Context,
+    body::drain,
+    context::{Context, overloaded},
     health::HEALTH_JSON,
     problem::{Problem, ProblemKind},
     redirect::{self, ask_and_follow, code_to_follow, follow_at_once},
@@ -69,7 +70,7 @@ where
         let begun = Instant::now();
         let state = &self.state;
         let entropy = state.services.entropy.as_ref();
-        let context = Rc::new(Context::new(request.headers(), entropy, state.settings.request_timeout));
+        let context = Rc::new(Context::new(request.headers(), entropy, state.settings.request_timeout, &state.gates));
         let mut line = AccessLine::begin(&state.log, &request, Rc::clone(&context), begun);
         if let Some(code) = code_to_follow(&request) {
             context.note(|notes| notes.code = Some(code.clone()));
@@ -86,6 +87,10 @@ where
                 finish_redirect(outcome, request, line, &context)
             };
             return Either::Right(later.boxed_local());
+        }
+
+        if request.path().starts_with("/api/") && !state.gates.all.is_open() {
+            return Either::Right(turn_away(request, line, context).boxed_local());
         }
 
         request.extensions_mut().insert(Rc::clone(&context));
@@ -120,6 +125,14 @@ fn finish_redirect(outcome: redirect::Outcome, request: ServiceRequest, line: Ac
         Ok(answer) => finish(Outcome::Answer(request.into_response(answer)), line, context, None),
         Err(problem) => finish(Outcome::Problem(problem), line, context, Some(request.path())),
     }
+}
+
+/// What little comes of a request for which there is no room. Its body is read, if it is there: then the connection
+/// can stay.
+async fn turn_away(mut request: ServiceRequest, line: AccessLine, context: Rc<Context>) -> Answer {
+    let payload = request.take_payload();
+    drain(request.headers(), payload).await;
+    finish(Outcome::Problem(overloaded()), line, &context, Some(request.path()))
 }
 
 /// Gives the answer its names, and the log its line.

@@ -32,7 +32,7 @@ pub(crate) async fn preview(
     let format = preferred_format(&request)?;
     let code: Code = code.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
     context.note(|notes| notes.code = Some(code.clone()));
-    let known = context.within_budget(Effect::Read, state.services.resolver.preview(&code)).await?;
+    let known = context.in_time(Effect::Read, state.services.resolver.preview(&code)).await?;
     let (resolution, now) = known.ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
     match resolution.follow(now) {
         Err(Gone::Deleted | Gone::Expired) => return Err(Problem::new(ProblemKind::Gone)),

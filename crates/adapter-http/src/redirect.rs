@@ -69,7 +69,7 @@ pub(crate) fn follow_at_once(state: &State, context: &Context, code: &Code, quer
 pub(crate) async fn ask_and_follow(state: &State, context: &Context, code: &Code, query: &str) -> Outcome {
     let patience = state.settings.redirect_timeout;
     let following = state.services.resolver.follow(code, query);
-    let followed = context.within_budget(Effect::Read, async {
+    let followed = context.in_time(Effect::Read, async {
         match timeout(patience, following).await {
             Ok(followed) => followed.map_err(Problem::from),
             Err(elapsed) => Err(Problem::new(ProblemKind::Unavailable).caused_by(elapsed)),

@@ -108,6 +108,7 @@ fn state(services: Services, settings: Settings, phase: Phase, log: Logger) -> S
         settings,
         phase,
         probers: Probers::default(),
+        gates: Arc::default(),
         log,
         rejection_nonce: Uuid::from_bytes(nonce).simple().to_string().into(),
     }

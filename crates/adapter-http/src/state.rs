@@ -15,7 +15,7 @@ use domain::{
 };
 use slog::Logger;
 
-use crate::health::Probers;
+use crate::{context::Gates, health::Probers};
 
 /// The verbs behind the routes.
 #[derive(Clone)]
@@ -101,6 +101,7 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) phase: Phase,
     pub(crate) probers: Probers,
+    pub(crate) gates: Arc<Gates>,
     pub(crate) log: Logger,
     /// Proves that a rejection came from our own stream guard.
     pub(crate) rejection_nonce: Arc<str>,

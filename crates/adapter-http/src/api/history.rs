@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     auth::authenticate,
-    context::Effect,
     cursor::CursorScope,
     problem::{Problem, ProblemKind},
     state::State,
@@ -85,7 +84,7 @@ pub(crate) async fn history(
     let before = cursor.map(|cursor| read_place(&scope.open(&cursor)?)).transpose()?;
     let access = caller.caller.access();
     let reading = state.services.links.history(&access, &code, before, limit);
-    let (events, next) = caller.context.within_budget(Effect::Read, reading).await?;
+    let (events, next) = caller.context.list_within_budget(reading).await?;
 
     let next_cursor = next.map(|generation| scope.seal(&generation.get().to_be_bytes()));
     let mut response = HttpResponse::Ok();

@@ -186,7 +186,7 @@ pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Resul
     let scope = CursorScope { caller: &digest, question: "keys".to_owned() };
     let after = cursor.map(|cursor| read_place(&scope.open(&cursor)?)).transpose()?;
     let listing = state.services.keys.list(after.as_ref(), limit);
-    let (keys, next) = caller.context.within_budget(Effect::Read, listing).await?;
+    let (keys, next) = caller.context.list_within_budget(listing).await?;
 
     let next_cursor = next.map(|position| scope.seal(&write_place(&position)));
     let mut response = HttpResponse::Ok();

@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{
     auth::authenticate,
-    context::Effect,
     cursor::CursorScope,
     json::Fault,
     problem::{Problem, ProblemKind},
@@ -74,7 +73,7 @@ pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Resul
     let after = cursor.map(|cursor| read_place(&scope.open(&cursor)?)).transpose()?;
     let links = &state.services.links;
     let asked = ListQuery { access: caller.caller.access(), filter, sort, after, limit };
-    let page = caller.context.within_budget(Effect::Read, links.list(asked)).await?;
+    let page = caller.context.list_within_budget(links.list(asked)).await?;
 
     let next_cursor = page.next.map(|position| scope.seal(&write_place(position)));
     let now = links.now();

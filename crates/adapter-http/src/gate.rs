@@ -1,0 +1,195 @@
+//! The gate to the store. A rush of callers is let in and served a little later; but when they keep coming faster than
+//! they are served, waiting helps nobody: who could not be served soon is told at once to come back.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Counts calls, learns how fast they are served, and lets in what can be served within [`Gate::SOON`] (Little's law).
+/// The idea of telling a rush from a standing queue is that of `CoDel` (Nichols and Jacobson, 2012; Maurer, "Fail at Scale",
+/// 2015).
+#[derive(Debug)]
+pub(crate) struct Gate {
+    inside: AtomicUsize,
+    served: AtomicU64,
+    /// How many may be inside, as was learnt last.
+    room: AtomicUsize,
+    born: Instant,
+    /// When there were last more than there is room for, in milliseconds since `born`.
+    last_crowded: AtomicU64,
+    /// When that began, after a calm time.
+    crowded_since: AtomicU64,
+    /// When it was learnt, and how many had been served by then.
+    learnt: Mutex<(Instant, u64)>,
+}
+
+impl Gate {
+    /// How long a call may take with all its waiting, when there are too many.
+    const SOON: Duration = Duration::from_millis(100);
+    /// Too many for longer than this are no rush any more.
+    const RUSH: Duration = Duration::from_millis(500);
+    /// A calm time. After it there may be a rush again.
+    const CALM: Duration = Duration::from_secs(2);
+    /// Most in a rush.
+    const MOST: usize = 2_048;
+    /// Fewest, however slowly they are served: enough to find out that it goes faster again.
+    const FEWEST: usize = 32;
+    /// How often it learns.
+    const LESSON: Duration = Duration::from_millis(100);
+
+    pub(crate) fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            inside: AtomicUsize::new(0),
+            served: AtomicU64::new(0),
+            room: AtomicUsize::new(Self::FEWEST),
+            born: now,
+            // As if there had been a crowd never.
+            last_crowded: AtomicU64::new(0),
+            crowded_since: AtomicU64::new(0),
+            learnt: Mutex::new((now, 0)),
+        }
+    }
+
+    /// Whether one more can be served soon, or this is only a rush.
+    pub(crate) fn is_open(&self) -> bool {
+        let (inside, room) = (self.inside.load(Ordering::Relaxed), self.room.load(Ordering::Relaxed));
+        if inside < room {
+            return true;
+        }
+        let now = self.milliseconds();
+        let calm_for = now.saturating_sub(self.last_crowded.swap(now, Ordering::Relaxed));
+        if calm_for > milliseconds(Self::CALM) {
+            self.crowded_since.store(now, Ordering::Relaxed);
+        }
+        let crowded_for = now.saturating_sub(self.crowded_since.load(Ordering::Relaxed));
+        inside < Self::MOST && crowded_for < milliseconds(Self::RUSH)
+    }
+
+    /// Somebody inside, until dropped.
+    pub(crate) fn enter(&self) -> Inside<'_> {
+        self.inside.fetch_add(1, Ordering::Relaxed);
+        Inside(self)
+    }
+
+    /// Takes into account how many were served lately.
+    fn learn(&self) {
+        // Whoever finds somebody else learning need not.
+        let Ok(mut learnt) = self.learnt.try_lock() else {
+            return;
+        };
+        let (since, before) = *learnt;
+        let took = since.elapsed();
+        if took < Self::LESSON {
+            return;
+        }
+        let served = self.served.load(Ordering::Relaxed);
+        *learnt = (Instant::now(), served);
+        let fits = Self::SOON.as_secs_f64() / took.as_secs_f64();
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is an estimate of thousands"
+        )]
+        let now = ((served - before) as f64 * fits) as usize;
+        // Up at once, down slowly: a pause is not a slow store.
+        let held = self.room.load(Ordering::Relaxed);
+        let room = if now > held { now } else { held - (held - now) / 4 };
+        self.room.store(room.clamp(Self::FEWEST, Self::MOST), Ordering::Relaxed);
+    }
+
+    fn milliseconds(&self) -> u64 {
+        milliseconds(self.born.elapsed())
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A call that is under way.
+#[derive(Debug)]
+pub(crate) struct Inside<'a>(&'a Gate);
+
+impl Inside<'_> {
+    /// It was served. Only these count: that others fail quickly does not mean that there is room.
+    pub(crate) fn served(self) {
+        self.0.served.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, Ordering::Relaxed);
+        self.0.learn();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// A store that serves so many in each tenth of a second, of callers who are always more.
+    async fn a_while(gate: &Gate, tenths: usize, served_each: usize) -> Vec<usize> {
+        let mut inside = Vec::new();
+        let mut most = Vec::new();
+        for _ in 0..tenths {
+            while gate.is_open() {
+                inside.push(gate.enter());
+            }
+            most.push(inside.len());
+            advance(Duration::from_millis(100)).await;
+            for call in inside.drain(..served_each.min(inside.len())) {
+                call.served();
+            }
+        }
+        most
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rush_is_let_in_and_a_standing_queue_is_not() {
+        let gate = Gate::new();
+        let inside = a_while(&gate, 50, 400).await;
+        assert_eq!(inside[0], Gate::MOST);
+        // What can be served in a tenth of a second, once the rush is served.
+        assert!(inside[20..].iter().all(|inside| (300..=500).contains(inside)), "{inside:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_serves_nobody_is_left_alone() {
+        let gate = Gate::new();
+        let _stuck: Vec<_> = (0..Gate::FEWEST).map(|_| gate.enter()).collect();
+        assert!(gate.is_open());
+        advance(Gate::RUSH).await;
+        assert!(!gate.is_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_calm_time_there_may_be_a_rush_again() {
+        let gate = Gate::new();
+        a_while(&gate, 50, 400).await;
+        advance(Gate::CALM + Duration::from_millis(1)).await;
+        let calls: Vec<_> = std::iter::from_fn(|| gate.is_open().then(|| gate.enter())).collect();
+        assert_eq!(calls.len(), Gate::MOST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_does_not_count_as_served() {
+        let gate = Gate::new();
+        for _ in 0..50 {
+            let calls: Vec<_> = (0..1_000).map(|_| gate.enter()).collect();
+            advance(Duration::from_millis(100)).await;
+            drop(calls);
+        }
+        assert_eq!(gate.room.load(Ordering::Relaxed), Gate::FEWEST);
+    }
+}
