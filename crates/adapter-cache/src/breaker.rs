@@ -8,8 +8,10 @@ use std::{
 use slog::{Logger, info, warn};
 use tokio::time::Instant;
 
-/// So many failures in a row open it. So does one question that nobody answered, if no other was answered meanwhile.
+/// So many failures in a row open it, where those of one moment are one: they may have shared a connection. So does one question that nobody answered, if no other was answered meanwhile.
 const FAILURES: u32 = 5;
+/// A moment.
+const MOMENT: Duration = Duration::from_millis(10);
 /// How long it lets nobody through between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -21,13 +23,16 @@ pub(crate) struct Breaker {
     next_try: AtomicU64,
     /// In milliseconds since `born`.
     last_answer: AtomicU64,
+    /// In milliseconds since `born`.
+    last_failure: AtomicU64,
     log: Logger,
 }
 
 impl Breaker {
     pub(crate) fn new(log: Logger) -> Self {
-        let (failures, next_try, last_answer) = (AtomicU32::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        Self { born: Instant::now(), failures, next_try, last_answer, log }
+        let never = || AtomicU64::new(0);
+        let (next_try, last_answer, last_failure) = (never(), never(), never());
+        Self { born: Instant::now(), failures: AtomicU32::new(0), next_try, last_answer, last_failure, log }
     }
 
     /// Whether to ask now. Open, the one who is told yes is the one who tries.
@@ -70,7 +75,11 @@ impl Breaker {
 
     /// It failed.
     pub(crate) fn failed(&self) {
-        self.count(1);
+        let now = self.milliseconds();
+        let last = self.last_failure.swap(now, Ordering::AcqRel);
+        if last == 0 || now >= last + milliseconds(MOMENT) || self.is_open() {
+            self.count(1);
+        }
     }
 
     fn count(&self, failures: u32) {
@@ -112,15 +121,28 @@ mod tests {
     async fn it_opens_after_so_many_failures_in_a_row_only() {
         let breaker = breaker();
         for _ in 0..FAILURES - 1 {
+            advance(MOMENT).await;
             breaker.failed();
         }
         breaker.succeeded();
         for _ in 0..FAILURES - 1 {
+            advance(MOMENT).await;
             breaker.failed();
             assert!(breaker.allows());
         }
+        advance(MOMENT).await;
         breaker.failed();
         assert!(breaker.is_open() && !breaker.allows());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_of_one_moment_are_one() {
+        let breaker = breaker();
+        advance(PAUSE).await;
+        for _ in 0..10 * FAILURES {
+            breaker.failed();
+        }
+        assert!(!breaker.is_open());
     }
 
     #[tokio::test(start_paused = true)]
@@ -152,11 +174,13 @@ mod tests {
     async fn open_it_lets_one_a_second_try_until_that_succeeds() {
         let breaker = breaker();
         for _ in 0..FAILURES {
+            advance(MOMENT).await;
             breaker.failed();
         }
         for _ in 0..3 {
             advance(PAUSE).await;
             assert!(breaker.allows() && !breaker.allows());
+            advance(MOMENT).await;
             breaker.failed();
             assert!(!breaker.allows());
         }

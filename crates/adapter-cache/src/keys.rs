@@ -54,6 +54,15 @@ impl RememberedKeys {
     }
 }
 
+/// Raises a number when it is dropped.
+struct Raise<'a>(&'a AtomicU64);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
 #[async_trait]
 impl ApiKeyRepository for RememberedKeys {
     async fn create(
@@ -88,10 +97,9 @@ impl ApiKeyRepository for RememberedKeys {
     }
 
     async fn revoke(&self, id: &KeyId, at: Timestamp) -> Result<bool, RepositoryError> {
-        let revoked = self.keys.revoke(id, at).await;
-        // Also where its outcome is unknown.
-        self.revocations.fetch_add(1, Ordering::AcqRel);
-        revoked
+        // Also where its outcome is unknown, or nobody waits for it any more.
+        let _then = Raise(&self.revocations);
+        self.keys.revoke(id, at).await
     }
 
     async fn note_use(&self, id: &KeyId, at: Timestamp) -> Result<(), RepositoryError> {

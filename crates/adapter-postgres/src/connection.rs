@@ -4,7 +4,6 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use diesel_async::AsyncPgConnection;
-use domain::ports::LinkWatcher;
 use tokio::{
     runtime::Handle,
     task::{AbortHandle, JoinSet},
@@ -15,7 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{
     hosts::{self, Hosts},
-    listener,
+    listener::{self, Ear},
     options::{InvalidOptions, PostgresOptions, TlsPolicy, tls_config},
 };
 
@@ -104,17 +103,14 @@ impl Connector {
     }
 
     /// A connection of its own that listens for changes.
-    pub(crate) async fn connect_listener(
-        &self,
-        watcher: &Arc<dyn LinkWatcher>,
-    ) -> Result<(Client, Line), ConnectError> {
-        let watcher = Arc::clone(watcher);
+    pub(crate) async fn connect_listener(&self, ear: &Ear) -> Result<(Client, Line), ConnectError> {
+        let ear = ear.clone();
         let attempt = move |host, tls| {
-            let watcher = Arc::clone(&watcher);
+            let ear = ear.clone();
             async move {
                 match tls {
-                    Some(tls) => listener::establish(host, tls, watcher).await,
-                    None => listener::establish(host, NoTls, watcher).await,
+                    Some(tls) => listener::establish(host, tls, ear).await,
+                    None => listener::establish(host, NoTls, ear).await,
                 }
             }
         };

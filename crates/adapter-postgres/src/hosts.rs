@@ -10,7 +10,7 @@ use std::{
 
 use tokio_postgres::{
     Config,
-    config::{Host, LoadBalanceHosts},
+    config::{Host, LoadBalanceHosts, TargetSessionAttrs},
 };
 
 use crate::options::InvalidOptions;
@@ -34,6 +34,10 @@ impl Hosts {
         }
         let one = |index: usize| {
             let mut host = without_hosts(&config);
+            if count > 1 {
+                // A standby answers reads with what was, and must not be taken for the store.
+                host.target_session_attrs(TargetSessionAttrs::ReadWrite);
+            }
             match names.get(index) {
                 Some(Host::Tcp(name)) => {
                     host.host(name);

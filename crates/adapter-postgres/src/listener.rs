@@ -1,15 +1,21 @@
 //! The listener: a connection of its own on which the server tells of links that others changed.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::poll_fn, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use deadpool::managed::Manager;
+use diesel::{dsl::sql, select, sql_query, sql_types::Text};
+use diesel_async::RunQueryDsl;
 use domain::{
     code::Code,
     link::Generation,
     ports::{ChangeFeed, LinkWatcher, RepositoryError, RepositoryErrorKind},
 };
-use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::{AsyncMessage, Client, Config, Socket, tls::MakeTlsConnect};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+use tokio_postgres::{AsyncMessage, Client, Config, Notification, Socket, tls::MakeTlsConnect};
 
 use crate::{
     PostgresStore,
@@ -18,41 +24,79 @@ use crate::{
 
 /// As the trigger `links_notify` names it.
 const LISTEN: &str = "LISTEN signpost_links";
-/// How often the server is asked whether it is still there: a connection that is cut without a word tells nothing.
+/// Where every process sends messages to itself, to see that they come.
+const ECHOES: &str = "signpost_echoes";
+const LISTEN_ECHOES: &str = "LISTEN signpost_echoes";
+const CALL: &str = "SELECT pg_notify('signpost_echoes', $1)";
+/// Those of other processes, while nobody waits for ours.
+const MOST_ECHOES: usize = 1_000;
+/// How often: a connection that is cut without a word tells nothing, and behind a pooler that shares sessions it may be
+/// fine and never be told anything.
 const HEARTBEAT: Duration = Duration::from_secs(3);
-/// Bound of its answer.
+/// Bound of each step.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[async_trait]
 impl ChangeFeed for PostgresStore {
     async fn tell(&self, watcher: Arc<dyn LinkWatcher>) -> RepositoryError {
-        let lost = |error: Box<dyn std::error::Error + Send + Sync>| {
-            RepositoryError::new(RepositoryErrorKind::Unavailable, "listening for changes").caused_by(error)
-        };
-        let (client, _line) = match self.connector.connect_listener(&watcher).await {
-            Ok(listening) => listening,
-            Err(error) => return lost(error.into()),
-        };
+        let Err(reason) = self.hear(watcher).await;
+        RepositoryError::new(RepositoryErrorKind::Unavailable, "listening for changes").caused_by(reason)
+    }
+}
+
+type Anything = Box<dyn std::error::Error + Send + Sync>;
+
+impl PostgresStore {
+    async fn hear(&self, watcher: Arc<dyn LinkWatcher>) -> Result<Infallible, Anything> {
+        let (heard, mut echoes) = mpsc::channel(MOST_ECHOES);
+        let _listening = self.connector.connect_listener(&Ear { watcher: Arc::clone(&watcher), heard }).await?;
+        // From another session: a message that one sends to itself may come although those of others do not.
+        let mut caller = self.connector.create().await?;
+        let unique = select(sql::<Text>("pg_backend_pid() || ' ' || clock_timestamp()"));
+        let name: String = timeout(PATIENCE, unique.get_result(&mut caller.diesel)).await??;
         watcher.missed_some();
+        let mut number = 0_u64;
         loop {
             sleep(HEARTBEAT).await;
-            let asked = Instant::now();
-            // What was notified before this question is told before its answer. Listening twice is listening once, and `pg_stat_activity` goes on showing what the session is for.
-            match timeout(PATIENCE, client.batch_execute(LISTEN)).await {
-                Ok(Ok(())) => watcher.heard_all(asked.elapsed()),
-                Ok(Err(error)) => return lost(error.into()),
-                Err(elapsed) => return lost(elapsed.into()),
-            }
+            number += 1;
+            let (asked, call) = (Instant::now(), format!("{name} {number}"));
+            let calling = async {
+                while echoes.try_recv().is_ok() {} // of others, while nobody waited
+                sql_query(CALL).bind::<Text, _>(&call).execute(&mut caller.diesel).await?;
+                // Messages come in the order of their transactions, so everything before it has been told by then.
+                while echoes.recv().await.ok_or("the connection was closed")? != call {}
+                Ok::<_, Anything>(())
+            };
+            timeout(PATIENCE, calling).await??;
+            watcher.heard_all(asked.elapsed());
         }
     }
 }
 
-/// A session that listens; what it hears goes to `watcher` as long as the line is kept.
-pub(crate) async fn establish<T>(
-    config: Config,
-    tls: T,
+/// What hears the messages of a session.
+#[derive(Clone)]
+pub(crate) struct Ear {
     watcher: Arc<dyn LinkWatcher>,
-) -> Result<(Client, Line), AttemptError>
+    heard: mpsc::Sender<String>,
+}
+
+impl Ear {
+    fn hear(&self, told: &Notification) {
+        if told.channel() == ECHOES {
+            // Nobody waits for those that do not fit.
+            let _unheard = self.heard.try_send(told.payload().to_owned());
+            return;
+        }
+        match changed_link(told.payload()) {
+            Some((code, generation)) => self.watcher.heard_of(&code, generation),
+            // Not one of ours: then anything may have changed.
+            None => self.watcher.missed_some(),
+        }
+    }
+}
+
+/// A session that listens; what it hears goes to `ear` as long as the line is kept.
+pub(crate) async fn establish<T>(config: Config, tls: T, ear: Ear) -> Result<(Client, Line), AttemptError>
 where
     T: MakeTlsConnect<Socket, TlsConnect: Send, Stream: Send + 'static> + Send,
     <T::TlsConnect as tokio_postgres::tls::TlsConnect<Socket>>::Future: Send,
@@ -62,16 +106,15 @@ where
         while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
             // Everything else is a notice, for people at a terminal.
             if let AsyncMessage::Notification(told) = message {
-                match changed_link(told.payload()) {
-                    Some((code, generation)) => watcher.heard_of(&code, generation),
-                    // Not one of ours: then anything may have changed.
-                    None => watcher.missed_some(),
-                }
+                ear.hear(&told);
             }
         }
     };
     let line = Line::spawn(hearing);
-    client.batch_execute(LISTEN).await.map_err(AttemptError::Connect)?;
+    // The last one is what `pg_stat_activity` goes on showing.
+    for listen in [LISTEN_ECHOES, LISTEN] {
+        client.batch_execute(listen).await.map_err(AttemptError::Connect)?;
+    }
     Ok((client, line))
 }
 

@@ -1,7 +1,7 @@
 //! Lookups: the reads of redirects. Those who ask while all connections are busy are asked for together, in one
 //! statement on the next free one: the more there are, the less each of them costs.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, slice, sync::Arc};
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -30,6 +30,7 @@ const AT_ONCE: usize = 64;
 const MOST_WAITING: usize = 4_096;
 
 type Answer = Result<Resolved, RepositoryError>;
+type Found = HashMap<String, ResolutionRow>;
 
 /// The questions that wait.
 pub(crate) struct Lookups(mpsc::Sender<Question>);
@@ -78,6 +79,9 @@ async fn answer_all(questions: Arc<Mutex<mpsc::Receiver<Question>>>, sessions: A
             }
         }
         some.retain(|question| !question.asker.is_closed());
+        if some.is_empty() {
+            continue;
+        }
         // Whoever asked is told that the question was lost, and the next ones are answered.
         let _panicked = AssertUnwindSafe(answer(&mut some, &sessions)).catch_unwind().await;
         some.clear();
@@ -96,23 +100,37 @@ async fn answer(some: &mut Vec<Question>, sessions: &Sessions) {
     match found {
         Ok(found) => {
             for (code, asker) in codes.iter().zip(askers) {
-                // Several may have asked for one code.
-                let row = found.get(code.as_str()).cloned();
-                let resolution = row.map(|row| row.into_resolution(DOING)).transpose();
-                // It may have gone away.
-                let _gone = asker.send(resolution.map(Resolved::by_store));
+                tell(asker, read(&found, code));
+            }
+        }
+        // One row that cannot be read must not hide the others.
+        Err(error) if codes.len() > 1 && error.kind() != RepositoryErrorKind::Unavailable => {
+            for (code, asker) in codes.iter().zip(askers) {
+                let found = look_up(slice::from_ref(code), sessions).await;
+                tell(asker, found.and_then(|found| read(&found, code)));
             }
         }
         Err(error) => {
             let error = Arc::new(error);
             for asker in askers {
-                let _gone = asker.send(Err(RepositoryError::new(error.kind(), DOING).caused_by(Arc::clone(&error))));
+                tell(asker, Err(RepositoryError::new(error.kind(), DOING).caused_by(Arc::clone(&error))));
             }
         }
     }
 }
 
-async fn look_up(codes: &[Code], sessions: &Sessions) -> Result<HashMap<String, ResolutionRow>, RepositoryError> {
+fn tell(asker: oneshot::Sender<Answer>, answer: Answer) {
+    // It may have gone away.
+    let _gone = asker.send(answer);
+}
+
+/// Several may have asked for one code.
+fn read(found: &Found, code: &Code) -> Answer {
+    let row = found.get(code.as_str()).cloned();
+    row.map(|row| row.into_resolution(DOING)).transpose().map(Resolved::by_store)
+}
+
+async fn look_up(codes: &[Code], sessions: &Sessions) -> Result<Found, RepositoryError> {
     let mut session = sessions.open(DOING).await?;
     let deadline = session.deadline();
     let wanted: Vec<_> = codes.iter().map(Code::as_str).collect();

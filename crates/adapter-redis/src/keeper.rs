@@ -5,9 +5,9 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use domain::ports::{Identify, LinkWatcher};
 use futures_util::StreamExt;
-use redis::aio::PubSubStream;
+use redis::{Value, aio::PubSub};
 use slog::{debug, info, warn};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::{
     entry::{self, Names},
@@ -17,17 +17,19 @@ use crate::{
 };
 
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a subscription may say nothing when it is asked for a sign of life. It only makes changes known sooner.
+const SILENCE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn keep(shared: &Shared, store: &dyn Identify, watcher: Arc<dyn LinkWatcher>) -> Infallible {
     let names = names(shared, store).await;
     let mut away = false;
     loop {
         let reason = match connect(shared, &names).await {
-            Ok((line, changes)) => {
+            Ok((line, subscription)) => {
                 info!(shared.log, "connected to Redis"; "event.name" => "redis.connected");
                 away = false;
                 shared.connected(Arc::clone(&line));
-                let reason = hold(shared, &line, changes, watcher.as_ref()).await;
+                let reason = hold(shared, &line, subscription, watcher.as_ref()).await;
                 shared.disconnected();
                 reason
             }
@@ -54,34 +56,44 @@ async fn names(shared: &Shared, store: &dyn Identify) -> Names {
     }
 }
 
-async fn connect(shared: &Shared, names: &Names) -> Result<(Arc<Line>, PubSubStream), String> {
+async fn connect(shared: &Shared, names: &Names) -> Result<(Arc<Line>, PubSub), String> {
     let patience = shared.options.timeout;
     let session = Session::open(&shared.client, patience).await?;
     let subscribing = async {
         let mut subscription = shared.client.get_async_pubsub().await?;
         subscription.subscribe(names.channel()).await?;
-        Ok(subscription.into_on_message())
+        Ok(subscription)
     };
-    let changes = timeout(patience * 2, subscribing).await;
-    let changes = changes.map_err(|_| "no answer in time".to_owned())?;
-    let changes = changes.map_err(|error: redis::RedisError| error.to_string())?;
-    Ok((Arc::new(Line { session, names: names.clone() }), changes))
+    let subscription = timeout(patience * 2, subscribing).await;
+    let subscription = subscription.map_err(|_| "no answer in time".to_owned())?;
+    let subscription = subscription.map_err(|error: redis::RedisError| error.to_string())?;
+    Ok((Arc::new(Line { session, names: names.clone() }), subscription))
 }
 
 /// Stays in the era until the connection is lost, and says why it is.
-async fn hold(shared: &Shared, line: &Line, mut changes: PubSubStream, watcher: &dyn LinkWatcher) -> String {
+async fn hold(shared: &Shared, line: &Line, subscription: PubSub, watcher: &dyn LinkWatcher) -> String {
+    let (mut subscription, mut changes) = subscription.split();
     let mut membership = Membership::new();
     let mut every = interval(PAUSE);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             reason = line.session.lost() => return reason,
-            _ = every.tick() => while turn(shared, line, &mut membership).await {},
+            _ = every.tick() => {
+                while turn(shared, line, &mut membership).await {}
+                // A line that was cut without a word tells nothing.
+                if !matches!(timeout(SILENCE, subscription.ping::<Value>()).await, Ok(Ok(_))) {
+                    return "the subscription is silent".to_owned();
+                }
+            }
             message = changes.next() => match message {
                 // Read by all, written by all with access to Redis: what is no change is none.
                 Some(message) => if let Some((code, generation)) =
                     message.get_payload::<String>().ok().as_deref().and_then(entry::read_change)
                 {
+                    // First there, for whoever forgets it asks Redis next.
+                    shared.outdate(&[(code.clone(), generation)]).await;
                     watcher.heard_of(&code, generation);
                 },
                 None => return "the subscription ended".to_owned(),
@@ -93,13 +105,19 @@ async fn hold(shared: &Shared, line: &Line, mut changes: PubSubStream, watcher: 
 /// Says whether the next one need not wait.
 async fn turn(shared: &Shared, line: &Line, membership: &mut Membership) -> bool {
     let (heard, fresh) = (shared.heard(), shared.draw_name());
+    if line.session.is_lost() {
+        // Something that was heard may not have come there.
+        return false;
+    }
     let order = membership.order(heard, &fresh);
+    let asked = Instant::now();
     let trusted = |membership: &Membership| membership.era().is_some_and(|(_, trusted)| trusted);
     let before = trusted(membership);
     let Some(told) = line.session.era(&line.names.era(), &order).await else {
         // It stays in the era: if that is over meanwhile, nobody else takes it for anything else.
         return false;
     };
+    shared.clock(asked, told.now);
     membership.told(told, heard, &fresh);
     shared.stands(membership.era(), heard);
     if before != trusted(membership) {

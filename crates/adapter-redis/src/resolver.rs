@@ -1,6 +1,6 @@
 //! The resolver: Redis first, the store behind it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use domain::{
@@ -24,9 +24,6 @@ impl fmt::Debug for SharedResolver {
 }
 
 impl SharedResolver {
-    /// An answer that took longer is not written down. What newer entry there was could have been evicted since.
-    const FRESH: Duration = Duration::from_secs(1);
-
     /// `store` behind `shared`.
     pub fn new(store: Arc<dyn LinkResolver>, shared: SharedMemory) -> Self {
         Self { store, shared }
@@ -45,10 +42,8 @@ impl LinkResolver for SharedResolver {
         }
         let asked = Instant::now();
         let resolved = self.store.resolve(code).await?;
-        if let Some(resolution) = &resolved.resolution
-            && asked.elapsed() < Self::FRESH
-        {
-            self.shared.0.fill(place, code, resolution);
+        if let Some(resolution) = &resolved.resolution {
+            self.shared.0.fill(place, code, resolution, asked);
         }
         Ok(resolved)
     }

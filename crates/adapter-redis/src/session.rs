@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    era::{LEASE_MS, Order, Told},
+    era::{LEASE_MS, Order, RedisTime, Told},
     scripts,
 };
 
@@ -56,9 +56,9 @@ impl Session {
 
     /// The text under a key, if that is a text and comes in time.
     pub(crate) async fn read(&self, key: &str) -> Option<String> {
-        let answer = self.ask(redis::cmd("GET").arg(key)).await;
+        let answer: Result<Option<Vec<u8>>, _> = self.ask(redis::cmd("GET").arg(key)).await;
         match answer {
-            Ok(text) => text,
+            Ok(bytes) => String::from_utf8(bytes?).ok(),
             // Somebody put something else there.
             Err(Some(error)) if error.code() == Some("WRONGTYPE") => None,
             Err(Some(error)) => {
@@ -75,7 +75,7 @@ impl Session {
         let ttl = ttl.as_millis().to_string();
         for Write { key, generation, entry } in writes {
             let command = commands.cmd("EVALSHA").arg(&self.write_script).arg(1).arg(key);
-            command.arg(generation).arg(entry).arg(&ttl).ignore();
+            command.arg(generation).arg(entry).arg(&ttl).arg(0).ignore();
         }
         for message in messages {
             commands.cmd("PUBLISH").arg(channel).arg(message).ignore();
@@ -87,6 +87,19 @@ impl Session {
                 false
             }
             Err(None) => false,
+        }
+    }
+
+    /// Writes an entry if that happens until `not_after`, on Redis' clock.
+    pub(crate) async fn write_if_in_time(&self, write: &Write, ttl: Duration, not_after: RedisTime) {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&self.write_script).arg(1).arg(&write.key).arg(write.generation).arg(&write.entry);
+        let answer: Result<u32, _> = self.ask(command.arg(ttl.as_millis().to_string()).arg(not_after)).await;
+        // A server without room for it can still be asked for what it has.
+        if let Err(Some(error)) = answer
+            && error.is_unrecoverable_error()
+        {
+            self.lose(error);
         }
     }
 

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -20,7 +21,7 @@ use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
 use crate::{
     RedisOptions,
     entry::{self, Entry, Names},
-    era::Heard,
+    era::{Heard, RedisTime},
     keeper,
     session::{Session, Write},
 };
@@ -56,6 +57,8 @@ struct State {
     line: Option<Arc<Line>>,
     era: Option<Era>,
     heard: Option<Heard>,
+    /// The same moment on both clocks.
+    clock: Option<(Instant, RedisTime)>,
 }
 
 /// A connection, and how things are called on it.
@@ -77,6 +80,8 @@ pub(crate) struct Place {
     era: Arc<str>,
     /// Until when everything is in it.
     pub(crate) up_to_date: Instant,
+    /// The same moment here and on Redis' clock.
+    clock: Option<(Instant, RedisTime)>,
 }
 
 impl fmt::Debug for SharedMemory {
@@ -116,6 +121,8 @@ impl Ping for SharedMemory {
 impl Shared {
     /// More would not be written in time.
     const MOST_FILLS: usize = 256;
+    /// What the store said so long ago is not written down: a newer entry could have been evicted since.
+    const LATE: Duration = Duration::from_secs(2);
 
     /// A name that no era ever had.
     pub(crate) fn draw_name(&self) -> String {
@@ -131,20 +138,24 @@ impl Shared {
 
     /// Where changes have to be taken. Entries there may be outdated.
     fn place_for_changes(&self) -> Option<Place> {
-        self.place(|_| true)
+        self.place(|_, _| true)
     }
 
     /// Where entries can be trusted.
     pub(crate) fn trusted_place(&self) -> Option<Place> {
-        self.place(|era| era.trusted)
+        self.place(|era, heard| era.trusted && heard.is_recent())
     }
 
-    fn place(&self, fits: impl Fn(&Era) -> bool) -> Option<Place> {
+    fn place(&self, fits: impl Fn(&Era, Heard) -> bool) -> Option<Place> {
         let state = self.state();
-        let (line, era) = (state.line.as_ref()?, state.era.as_ref()?);
-        let heard = state.heard.filter(Heard::is_recent)?;
-        let there = !line.session.is_lost() && fits(era);
-        there.then(|| Place { line: Arc::clone(line), era: Arc::clone(&era.name), up_to_date: heard.until })
+        let (line, era, heard) = (state.line.as_ref()?, state.era.as_ref()?, state.heard?);
+        let there = !line.session.is_lost() && fits(era, heard);
+        there.then(|| Place {
+            line: Arc::clone(line),
+            era: Arc::clone(&era.name),
+            up_to_date: heard.until,
+            clock: state.clock,
+        })
     }
 
     /// Tells all other processes of links that this one changed, before anybody is told that it is done.
@@ -173,16 +184,20 @@ impl Shared {
         }
     }
 
-    /// Writes down what the store said, while nobody waits.
-    pub(crate) fn fill(&self, place: Place, code: &Code, resolution: &Resolution) {
+    /// Writes down what the store said when it was asked, while nobody waits. Nothing is wrong if it is not written:
+    /// somebody will ask the store again.
+    pub(crate) fn fill(&self, place: Place, code: &Code, resolution: &Resolution, asked: Instant) {
         let Ok(permit) = Arc::clone(&self.fills).try_acquire_owned() else {
             return;
         };
+        let Some((moment, time)) = place.clock else {
+            return;
+        };
+        let not_after = time + u64::try_from((asked + Self::LATE - moment).as_millis()).unwrap_or(0);
         let (key, ttl) = (place.key(code), self.options.ttl);
         let write = Write { key, generation: resolution.generation.get(), entry: entry::write(resolution) };
         self.runtime.spawn(async move {
-            // Nothing is wrong if it is not written: somebody will ask the store again.
-            let _done = place.line.session.write(&[write], ttl, "", &[]).await;
+            place.line.session.write_if_in_time(&write, ttl, not_after).await;
             drop(permit);
         });
     }
@@ -204,13 +219,25 @@ impl Shared {
 
     /// Everything that was changed until `moment` was heard of, and taken where it belongs.
     pub(crate) fn heard_until(&self, moment: Instant) {
-        if let Some(heard) = &mut self.state().heard {
+        let mut state = self.state();
+        if let Some(heard) = &mut state.heard {
+            let slept = !heard.is_recent();
             heard.until = heard.until.max(moment);
+            if slept {
+                // Nobody held the era for us meanwhile.
+                heard.since = Instant::now();
+                state.era = None;
+            }
         }
     }
 
     pub(crate) fn heard(&self) -> Option<Heard> {
         self.state().heard.filter(Heard::is_recent)
+    }
+
+    /// What time it was there just now.
+    pub(crate) fn clock(&self, moment: Instant, time: RedisTime) {
+        self.state().clock = Some((moment, time));
     }
 
     pub(crate) fn connected(&self, line: Arc<Line>) {
@@ -221,6 +248,7 @@ impl Shared {
         let mut state = self.state();
         state.line = None;
         state.era = None;
+        state.clock = None;
     }
 
     /// How it stands to an era, as was found out when `heard` was known. Nothing counts if a gap came between.

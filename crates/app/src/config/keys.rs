@@ -54,8 +54,8 @@ pub(super) static KEYS: &[Key] = &[
     key("cache.negative_ttl", "5s", PERIOD, "How long an unknown code is remembered as unknown"),
 
     Key { secret: true, ..key("redis.url", "", "`redis://…`, `rediss://…` (TLS) or `unix://…`", "A Redis in which the processes on one PostgreSQL share what they know of links; unused with SQLite") },
-    key("redis.timeout", "50ms", TIMEOUT, "How long Redis may take to answer before it is done without; shorter than `http.redirect_timeout`"),
-    key("redis.ttl", "1h", TIMEOUT, "How long a link stays in Redis"),
+    key("redis.timeout", "50ms", TIMEOUT, "How long Redis may take to answer before it is done without; a quarter of `http.redirect_timeout` at most"),
+    key("redis.ttl", "1h", "a duration from 10s to 7d", "How long a link stays in Redis"),
 
     key("codes.length", "8", "6 to 32", "Characters of generated codes"),
     key("targets.allow_private", "false", SWITCH, "Whether links may lead to private addresses and internal names"),

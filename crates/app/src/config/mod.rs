@@ -133,10 +133,10 @@ impl Config {
                 "the first to be shorter than the second, or a host that does not answer hides the next one",
             );
         }
-        if self.redis.timeout >= self.http.redirect_timeout {
+        if self.redis.timeout > self.http.redirect_timeout / 4 {
             reader.refuse_both(
                 ["redis.timeout", "http.redirect_timeout"],
-                "the first to be shorter than the second, or no time is left for the store",
+                "the first to be a quarter of the second at most, or too little time is left for the store",
             );
         }
         if self.http.drain + self.http.shutdown_timeout > Self::LONGEST_STOP {

@@ -158,7 +158,7 @@ impl RedisConfig {
         Self {
             url: reader.optional("redis.url", parse::redis_url),
             timeout: reader.value("redis.timeout", timeout),
-            ttl: reader.value("redis.ttl", timeout),
+            ttl: reader.value("redis.ttl", parse::duration_in(Duration::from_secs(10)..=Duration::from_hours(7 * 24))),
         }
     }
 }

@@ -152,7 +152,7 @@ fn a_frozen_database_stops_nothing_but_what_needs_it() {
         is_unavailable(&stranger, &redirect, REDIRECT);
         is_unavailable(&stranger, &Request::get(&format!("/{code}+")), API);
         is_unavailable(&server, &Request::get("/zzzzzzzz"), REDIRECT);
-        is_unavailable(&server, &caller.claiming(&json!({"url": "https://example.com/new"})), API);
+        is_not_served(&server, &caller.claiming(&json!({"url": "https://example.com/new"})), API);
         is_unavailable(&server, &caller.deleting(&code), API);
         is_unavailable(&server, &caller.request("GET", "/api/v1/links"), API);
     }
@@ -201,7 +201,7 @@ fn a_frozen_database_does_not_slow_down_known_redirects() {
         postgres.freeze();
         while begun.elapsed() < frozen_for + Duration::from_secs(1) {
             is_unavailable(&server, &Request::get(&format!("/{}", unique("cold"))), REDIRECT);
-            is_unavailable(&server, &caller.claiming(&json!({"url": "https://example.com/new"})), API);
+            is_not_served(&server, &caller.claiming(&json!({"url": "https://example.com/new"})), API);
         }
         postgres.thaw();
         asking.into_iter().flat_map(|asked| asked.join().expect("every known redirect is answered")).collect()
@@ -284,7 +284,7 @@ fn a_killed_database_is_found_again_when_it_is_back() {
     postgres.kill();
     server.get(&format!("/{code}")).with_status(302);
     is_unavailable(&server, &Request::get("/zzzzzzzz"), REDIRECT);
-    is_unavailable(&server, &caller.claiming(&json!({"url": "https://example.com/lost"})), API);
+    is_not_served(&server, &caller.claiming(&json!({"url": "https://example.com/lost"})), API);
     server.get("/readyz").with_status(200);
     server.get("/health").with_status(503);
 
@@ -355,7 +355,23 @@ fn fastest_of<T>(attempts: usize, ask: impl Fn() -> T) -> Duration {
 #[track_caller]
 fn is_unavailable(server: &Signpost, request: &Request, limit: Duration) {
     let answer = timely(server, request, limit);
-    let problem = answer.problem(503, "unavailable");
+    answer.problem(503, "unavailable");
+    is_honest(&answer);
+}
+
+/// The same of a write, of which it may not be known whether it happened.
+#[track_caller]
+fn is_not_served(server: &Signpost, request: &Request, limit: Duration) {
+    let answer = timely(server, request, limit);
+    let code = answer.with_status(503).json()["code"].clone();
+    assert!(["unavailable", "outcome-unknown"].map(Value::from).contains(&code), "{answer:?}");
+    is_honest(&answer);
+}
+
+/// It says when to come back, and nothing of what is inside.
+#[track_caller]
+fn is_honest(answer: &Answer) {
+    let problem = answer.json();
     let wait = answer.header("retry-after").and_then(|wait| wait.parse::<u32>().ok());
     assert!(wait.is_some_and(|seconds| seconds >= 1), "{answer:?}");
     assert_eq!(answer.header("cache-control"), Some("no-store"));

@@ -147,7 +147,7 @@ impl KeyService {
         Ok((keys, next))
     }
 
-    /// Revokes a key for good, at once on every process.
+    /// Revokes a key for good. Other processes may go on with it for the moment that they remember it.
     pub async fn revoke(&self, id: &KeyId) -> Result<(), ServiceError> {
         if self.keys.revoke(id, self.clock.now()).await? { Ok(()) } else { Err(ServiceError::NotFound) }
     }

@@ -1,8 +1,13 @@
 //! `/api/v1/keys`: make, list and revoke API keys.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, Request, Setup, Signpost, eventually, next_page, unique};
+
+/// Within which a revocation is seen by every process.
+const REVOKED: Duration = Duration::from_secs(5);
 
 on_both_stores! {
     a_key_is_shown_whole_this_once,
@@ -203,10 +208,8 @@ fn the_command_line_manages_keys_of_a_running_server(setup: &Setup) {
     let id = &key[4..16];
     assert!(made.err.contains(id) && !made.err.contains(&key[16..]), "{made:?}");
 
-    let links = |status: u16| {
-        server.ask(&Request::get("/api/v1/links").key(key)).with_status(status);
-    };
-    links(200);
+    let links = || server.ask(&Request::get("/api/v1/links").key(key)).status;
+    assert_eq!(links(), 200);
     let told = setup.run(&["keys", "list"]);
     let line = told.out.lines().find(|line| line.starts_with(id)).expect("the key is listed");
     assert!(line.contains("By hand") && line.contains("ops") && line.contains("links:read,links:write"), "{line}");
@@ -215,7 +218,7 @@ fn the_command_line_manages_keys_of_a_running_server(setup: &Setup) {
     // The key itself tells its id.
     let revoked = setup.run(&["keys", "revoke", key]);
     assert_eq!((revoked.code, revoked.out.trim_end()), (Some(0), format!("revoked {id}").as_str()));
-    links(401);
+    assert!(eventually(REVOKED, || links() == 401), "it opens what it opened");
     let told = setup.run(&["keys", "list"]);
     assert!(told.out.lines().any(|line| line.starts_with(id) && line.contains("revoked")), "{told:?}");
 
@@ -244,7 +247,9 @@ fn a_key_revoked_at_one_process_opens_nothing_at_another() {
     let caller = one.caller();
     caller.at(&other).get("/api/v1/links").with_status(200);
     revoke(&one, &caller.key_id);
-    caller.at(&other).get("/api/v1/links").problem(401, "unauthenticated");
+    caller.get("/api/v1/links").problem(401, "unauthenticated");
+    let refused = || caller.at(&other).get("/api/v1/links").status == 401;
+    assert!(eventually(REVOKED, refused), "it opens what it opened");
 }
 
 #[track_caller]
