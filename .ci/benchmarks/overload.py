@@ -22,7 +22,8 @@ def measure(options, programs, home, sides, log, figures):
     sides.append(database.side)
     for store, url in {"PostgreSQL": database.url, "the embedded default": None}.items():
         data, port = folder / store.split()[0], free_port()
-        settings = {"store__url": url} if url else {}
+        # Links are remembered as they are claimed, which is no growth by overload.
+        settings = {"cache__capacity": 10_000, **({"store__url": url} if url else {})}
         lines = open(folder / f"{port}.log", "w")
         own = Side("signpost", signpost(programs.signpost, data, port, **settings), port).start(lines)
         sides.append(own)

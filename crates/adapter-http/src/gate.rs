@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// Counts calls, learns how fast they are served, and lets in what can be served within [`Gate::SOON`] (Little's law).
 /// The idea of telling a rush from a standing queue is that of `CoDel` (Nichols and Jacobson, 2012; Maurer, "Fail at Scale",
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 pub(crate) struct Gate {
     inside: AtomicUsize,
     served: AtomicU64,
+    held_off: AtomicUsize,
     /// How many may be inside, as was learnt last.
     room: AtomicUsize,
     born: Instant,
@@ -37,9 +38,13 @@ impl Gate {
     /// A calm time. After it there may be a rush again.
     const CALM: Duration = Duration::from_secs(2);
     /// Most in a rush.
-    const MOST: usize = 2_048;
+    const MOST: usize = 1_024;
     /// Fewest, however slowly they are served: enough to find out that it goes faster again.
     const FEWEST: usize = 32;
+    /// How long somebody is held off.
+    const HOLD_OFF: Duration = Duration::from_millis(400);
+    /// More are told at once.
+    const MOST_HELD_OFF: usize = 4_096;
     /// How often it learns.
     const LESSON: Duration = Duration::from_millis(100);
 
@@ -48,6 +53,7 @@ impl Gate {
         Self {
             inside: AtomicUsize::new(0),
             served: AtomicU64::new(0),
+            held_off: AtomicUsize::new(0),
             room: AtomicUsize::new(Self::FEWEST),
             born: now,
             // As if there had been a crowd never.
@@ -70,6 +76,15 @@ impl Gate {
         }
         let crowded_for = now.saturating_sub(self.crowded_since.load(Ordering::Relaxed));
         inside < Self::MOST && crowded_for < milliseconds(Self::RUSH)
+    }
+
+    /// Lets somebody who is turned away wait for that. Who asks again at once on the same connection would otherwise cost
+    /// more than those who are served.
+    pub(crate) async fn hold_off(&self) {
+        let held = Counted::one_of(&self.held_off);
+        if held.before < Self::MOST_HELD_OFF {
+            sleep(Self::HOLD_OFF).await;
+        }
     }
 
     /// Somebody inside, until dropped.
@@ -129,6 +144,24 @@ impl Drop for Inside<'_> {
     fn drop(&mut self) {
         self.0.inside.fetch_sub(1, Ordering::Relaxed);
         self.0.learn();
+    }
+}
+
+/// One of several, until dropped.
+struct Counted<'a> {
+    count: &'a AtomicUsize,
+    before: usize,
+}
+
+impl<'a> Counted<'a> {
+    fn one_of(count: &'a AtomicUsize) -> Self {
+        Self { count, before: count.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -90,7 +90,7 @@ where
         }
 
         if request.path().starts_with("/api/") && !state.gates.all.is_open() {
-            return Either::Right(turn_away(request, line, context).boxed_local());
+            return Either::Right(turn_away(state.clone(), request, line, context).boxed_local());
         }
 
         request.extensions_mut().insert(Rc::clone(&context));
@@ -129,9 +129,15 @@ fn finish_redirect(outcome: redirect::Outcome, request: ServiceRequest, line: Ac
 
 /// What little comes of a request for which there is no room. Its body is read, if it is there: then the connection
 /// can stay.
-async fn turn_away(mut request: ServiceRequest, line: AccessLine, context: Rc<Context>) -> Answer {
+async fn turn_away(
+    state: web::Data<State>,
+    mut request: ServiceRequest,
+    line: AccessLine,
+    context: Rc<Context>,
+) -> Answer {
     let payload = request.take_payload();
     drain(request.headers(), payload).await;
+    state.gates.all.hold_off().await;
     finish(Outcome::Problem(overloaded()), line, &context, Some(request.path()))
 }
 
