@@ -54,6 +54,10 @@ schemathesis *arguments:
 bench *arguments:
     @.ci/bench "$@"
 
+# Measure the steps of a redirect and of a claim by themselves, against the last run
+bench-steps *arguments:
+    cargo bench --locked --package adapter-cache --bench hot_path -- "$@"
+
 # Count the lines that the tests reach; below 90 % of a crate that must be safe, it fails
 coverage:
     #!/usr/bin/env bash

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use test_support::{FaultProxy, PostgresServer, ServerOptions, TestDatabase};
 
 use crate::support::{
-    Answer, Caller, Connection, PATIENCE, Request, Setup, Signpost, ask_together, code_of, eventually, rounds, unique,
+    Answer, Caller, Connection, PATIENCE, Request, Setup, Signpost, ask_together, code_of, eventually, meanwhile,
+    rounds, unique,
 };
 
 /// Within which a redirect is answered whatever the database does.
@@ -229,6 +230,79 @@ fn more_redirects_than_connections_are_all_answered_in_time() {
     assert!(begun.elapsed() < REDIRECT, "{:?}", begun.elapsed());
     postgres.thaw();
     assert!(eventually(RECOVERY, || ask().all(|status| status == 404)));
+}
+
+/// A server whose way to its database goes through a proxy.
+fn behind_proxy(postgres: &PostgresServer, database: &TestDatabase) -> (FaultProxy, Signpost) {
+    let proxy = FaultProxy::before(([127, 0, 0, 1], postgres.port()).into());
+    let url = format!("postgres://signpost@{}/{}", proxy.address(), database.name());
+    let server = Signpost::on_database(database).set("store.url", &url).start();
+    (proxy, server)
+}
+
+#[test]
+fn a_reply_that_is_held_keeps_nobody_else_waiting() {
+    let (postgres, database) = own_postgres();
+    let (proxy, server) = behind_proxy(&postgres, &database);
+    server.get("/zzzzzzzz").with_status(404);
+    proxy.hold_requests_with(b"held-back");
+    let mut took: Vec<Duration> = thread::scope(|scope| {
+        let held = scope.spawn(|| is_unavailable(&server, &Request::get("/held-back"), REDIRECT));
+        assert!(proxy.has_caught_something());
+        let ask = |_| {
+            let begun = Instant::now();
+            server.get(&format!("/{}", unique("cold"))).with_status(404);
+            begun.elapsed()
+        };
+        let took = (0..100).map(ask).collect();
+        held.join().expect("it is refused in time");
+        took
+    });
+    took.sort_unstable();
+    let (p99, bound) = (took[98], Duration::from_millis(if rounds(0, 1) == 0 { 500 } else { 50 }));
+    assert!(p99 < bound, "p99 {p99:?}");
+    proxy.let_go();
+    assert!(proxy.has_settled(), "the held connection goes on");
+    server.get("/held-back").with_status(404);
+}
+
+/// What is tried again is counted where it arrives.
+#[test]
+fn while_everything_fails_hardly_anything_is_tried_again() {
+    const REDIRECTS: usize = 400;
+    const CLAIMS: usize = 100;
+    let (postgres, database) = own_postgres();
+    let (proxy, server) = behind_proxy(&postgres, &database);
+    let caller = server.caller();
+    let begun = Instant::now();
+    let tries = |what: &dyn Fn(usize)| {
+        let before = proxy.connections_made();
+        let cutting = || {
+            proxy.cut();
+            thread::yield_now();
+        };
+        meanwhile(cutting, || (0..).take(REDIRECTS.max(CLAIMS)).for_each(what));
+        proxy.connections_made() - before
+    };
+    let redirects = tries(&|number| {
+        if number < REDIRECTS {
+            let status = server.get(&format!("/{}", unique("cold"))).status;
+            assert!([404, 503].contains(&status), "{status}");
+        }
+    });
+    let claims = tries(&|number| {
+        if number < CLAIMS {
+            let claim = caller.claiming(&json!({"url": format!("https://example.com/{}", unique("once"))}));
+            let status = server.ask(&claim).status;
+            assert!([201, 503].contains(&status), "{status}");
+        }
+    });
+    // Listening begins anew twice a second, on two connections.
+    let listening = usize::try_from(begun.elapsed().as_secs()).expect("it is short") * 4 + 4;
+    let saved_up = 10;
+    assert!(redirects <= REDIRECTS * 11 / 10 + saved_up + listening, "{redirects} for {REDIRECTS} redirects");
+    // The key may have to be found again as well.
+    assert!(claims <= 2 * CLAIMS + listening, "{claims} for {CLAIMS} claims");
 }
 
 /// The deletion reaches the database when its caller has given up, and the link was reactivated since.

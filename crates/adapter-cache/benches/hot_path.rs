@@ -1,0 +1,67 @@
+//! What a redirect and a claim cost before anybody else is asked. `cargo bench` compares with the last run, so that a
+//! step that became slower shows on a noisy machine too.
+
+use std::{hint::black_box, sync::Arc, time::Duration};
+
+use adapter_cache::{CacheOptions, CachedResolver};
+use criterion::{Criterion, criterion_group, criterion_main};
+use domain::{
+    behaviour::Behaviour,
+    code::Code,
+    ports::LinkResolver,
+    service::ResolveService,
+    target::{Target, TargetPolicy},
+};
+use slog::{Discard, Logger, o};
+use test_support::{
+    ManualClock, MemoryStore,
+    contract::{Subject, a_link},
+};
+use tokio::runtime::Runtime;
+
+const URL: &str = "https://example.com/a/target/that/is/as/long/as/targets/usually/are/00000001?a=1&b=%7e2";
+const LINKS: usize = 2_000;
+
+fn parsing(criterion: &mut Criterion) {
+    criterion.bench_function("parse a code", |bench| bench.iter(|| black_box("h7RkQ2mX").parse::<Code>()));
+    let policy = TargetPolicy::default();
+    criterion.bench_function("parse a target", |bench| bench.iter(|| Target::parse(black_box(URL), &policy)));
+    let behaviour = Behaviour::to(Target::parse(URL, &policy).expect("a target"));
+    criterion.bench_function("make a dedup key", |bench| bench.iter(|| black_box(&behaviour).dedup_key()));
+}
+
+fn resolving(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let store = Arc::new(MemoryStore::default());
+    let options = CacheOptions {
+        capacity: 2 * LINKS,
+        ttl: Duration::from_hours(1),
+        stale_for: Duration::from_hours(1),
+        negative_ttl: Duration::from_hours(1),
+        patience: Duration::from_secs(1),
+    };
+    let log = Logger::root(Discard, o!());
+    let resolver = CachedResolver::new(store.clone(), options, runtime.handle().clone(), log);
+    let codes: Vec<Code> = runtime.block_on(async {
+        let subject = Subject::over(store, 7);
+        let mut codes = Vec::with_capacity(LINKS);
+        for number in 0..LINKS {
+            let draft = a_link().to(&format!("{URL}&n={number}")).alias(&format!("code-{number:06}"));
+            let code = subject.given(&draft).await.code;
+            resolver.resolve(&code).await.expect("memory does not fail");
+            codes.push(code);
+        }
+        codes
+    });
+    let mut next = codes.iter().cycle();
+    criterion.bench_function("resolve a remembered code", |bench| {
+        bench.iter(|| resolver.resolve_at_once(next.next().expect("it goes round")).expect("it is remembered"));
+    });
+    let service = ResolveService::new(Arc::new(resolver), Arc::new(ManualClock::default()));
+    criterion.bench_function("follow a remembered code", |bench| {
+        bench.iter(|| service.follow_at_once(next.next().expect("it goes round"), "").expect("it is remembered"));
+    });
+}
+
+criterion_group!(hot_path, parsing, resolving);
+criterion_main!(hot_path);
