@@ -287,3 +287,67 @@ impl Place {
         self.line.names.link(&self.era, code)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use slog::{Discard, o};
+    use tokio::time::advance;
+
+    use super::*;
+
+    struct Fixed;
+
+    impl Entropy for Fixed {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(7);
+        }
+    }
+
+    fn shared() -> SharedMemory {
+        let (timeout, ttl) = (Duration::from_millis(50), Duration::from_mins(1));
+        let options = RedisOptions { url: "redis://127.0.0.1:1".to_owned(), timeout, ttl };
+        let log = Logger::root(Discard, o!());
+        SharedMemory::new(options, Arc::new(Fixed), Handle::current(), log).expect("the URL is valid")
+    }
+
+    /// A process that was held for longer than an era lasts hears what was sent meanwhile when it goes on.
+    #[tokio::test(start_paused = true)]
+    async fn who_slept_for_longer_than_an_era_begins_anew() {
+        let SharedMemory(shared) = shared();
+        shared.hears();
+        let before = shared.heard().expect("it hears");
+        shared.stands(Some(("era", true)), Some(before));
+        advance(Duration::from_secs(9)).await;
+        shared.heard_until(Instant::now());
+        assert_eq!(shared.heard().expect("it hears").since, before.since);
+        assert!(shared.state().era.is_some());
+
+        advance(Duration::from_secs(10)).await;
+        assert_eq!(shared.heard(), None);
+        shared.heard_until(Instant::now());
+        assert_eq!(shared.heard().expect("it hears again").since, Instant::now());
+        assert!(shared.state().era.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_found_out_before_a_gap_does_not_count_after_it() {
+        let SharedMemory(shared) = shared();
+        shared.hears();
+        let before = shared.heard();
+        advance(Duration::from_secs(1)).await;
+        shared.hears();
+        shared.stands(Some(("era", true)), before);
+        assert!(shared.state().era.is_none());
+    }
+
+    #[test]
+    fn addresses_are_checked_without_showing_them() {
+        for good in ["redis://localhost", "rediss://:pw@cache.example:6380/2", "unix:///run/redis.sock"] {
+            assert!(check_url(good).is_ok(), "{good}");
+        }
+        for bad in ["", "localhost:6379", "http://localhost", "redis://:hunter2@[::1"] {
+            let error = check_url(bad).expect_err("it is none");
+            assert!(!format!("{error} {error:?}").contains("hunter2"));
+        }
+    }
+}

@@ -1,6 +1,9 @@
 //! When the server is frozen, gone, full or set up otherwise.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use adapter_postgres::{InvalidOptions, PostgresOptions, PostgresStore, check_url};
 use domain::{
@@ -234,6 +237,32 @@ async fn a_corrupt_row_is_told_from_a_missing_one() {
     database.sql(sql).expect("constraints are off");
     let error = store.find(&code()).await.expect_err("the target is none");
     assert_eq!(error.kind(), RepositoryErrorKind::Corrupt);
+}
+
+/// Many codes are asked for in one statement.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_read_hides_no_other() {
+    let (migrated, database) = fresh().await;
+    let subject = Subject::over(migrated, 7);
+    let strange = subject.given(&a_link().to("https://example.com/strange")).await;
+    let good = subject.given(&a_link().to("https://example.com/good")).await;
+    let code = strange.code.as_str();
+    database
+        .sql(&format!(
+            "ALTER TABLE links DISABLE TRIGGER USER; UPDATE links SET expires_at = 'infinity' WHERE code = '{code}'"
+        ))
+        .expect("the database is ours");
+    let store = Arc::new(store(&PostgresOptions { redirect_pool_size: 1, ..options(&database.url()) }));
+    let asking: Vec<_> = (0..40)
+        .map(|number| {
+            let (store, link) = (Arc::clone(&store), if number % 4 == 0 { strange.clone() } else { good.clone() });
+            tokio::spawn(async move { store.resolve(&link.code).await.map_err(|error| error.kind()) })
+        })
+        .collect();
+    for (number, answer) in asking.into_iter().enumerate() {
+        let answer = answer.await.expect("no panic");
+        assert_eq!(answer.is_err(), number % 4 == 0, "{answer:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use domain::{lifecycle::Resolution, link::LinkState};
 use test_support::{Direction, FaultProxy, MemoryStore, RedisServer};
 use tokio::time::{Instant, sleep};
 
-use crate::process::{PATIENCE, Process, code, eventually};
+use crate::process::{PATIENCE, Process, code, eventually, identity};
 
 async fn two_processes(redis: &RedisServer) -> (Process, Process) {
     let store = Arc::new(MemoryStore::default());
@@ -264,5 +264,19 @@ async fn a_slow_or_broken_line_to_redis_fails_nobody() {
         proxy.delay(Duration::ZERO);
         proxy.slice(usize::MAX);
         proxy.let_go();
+    }
+}
+
+/// As a clock leaves it that was set back, and as somebody leaves it who made the key last for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_era_from_the_future_or_from_long_ago_is_none() {
+    for held_until in ["9000000000000", "1000"] {
+        let redis = RedisServer::start();
+        let store = Arc::new(MemoryStore::default());
+        let era = format!("signpost:1:{}:era", identity(&store));
+        assert_eq!(redis.command(&["SET", &era, &format!("strange {held_until}")]), "OK");
+        let process = Process::on(store, &redis.url());
+        process.trusts_redis().await;
+        assert!(!redis.command(&["GET", &era]).starts_with("strange"));
     }
 }

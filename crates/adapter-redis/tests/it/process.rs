@@ -161,7 +161,7 @@ impl LinkResolver for Counted {
     }
 }
 
-fn identity(store: &Arc<MemoryStore>) -> String {
+pub(crate) fn identity(store: &Arc<MemoryStore>) -> String {
     format!("{:p}", Arc::as_ptr(store))
 }
 
