@@ -143,7 +143,13 @@ impl LinkResolver for CachedResolver {
                 return Ok(resolved);
             }
             let Some(mut landing) = self.question(code) else {
-                return self.instead(code, unavailable("the store is left alone, or too many ask for it"));
+                let left_alone = self.0.asking.breaker.is_open();
+                let why = if left_alone {
+                    "it is left alone because it does not answer"
+                } else {
+                    "too many codes are asked for"
+                };
+                return self.instead(code, unavailable(why));
             };
             let landing = match landing.wait_for(Option::is_some).await {
                 Ok(landing) => landing.clone().expect("that was waited for"),
@@ -180,11 +186,15 @@ impl LinkWatcher for CachedResolver {
     }
 
     fn heard_all(&self, ago: Duration) {
+        self.0.asking.breaker.succeeded();
         let now = Instant::now();
         self.0.memory.assure(now.checked_sub(ago).unwrap_or(now));
     }
 
+    /// Whoever tells of a gap has just been answered by the store: from now on it is asked, and not only by whom it takes
+    /// by surprise, lest what changed in the gap be followed once more.
     fn missed_some(&self) {
         self.0.memory.distrust();
+        self.0.asking.breaker.succeeded();
     }
 }

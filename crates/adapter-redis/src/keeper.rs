@@ -22,12 +22,12 @@ const SILENCE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn keep(shared: &Shared, store: &dyn Identify, watcher: Arc<dyn LinkWatcher>) -> Infallible {
     let names = names(shared, store).await;
-    let mut away = false;
+    let mut away = String::new();
     loop {
         let reason = match connect(shared, &names).await {
             Ok((line, subscription)) => {
                 info!(shared.log, "connected to Redis"; "event.name" => "redis.connected");
-                away = false;
+                away.clear();
                 shared.connected(Arc::clone(&line));
                 let reason = hold(shared, &line, subscription, watcher.as_ref()).await;
                 shared.disconnected();
@@ -35,10 +35,11 @@ pub(crate) async fn keep(shared: &Shared, store: &dyn Identify, watcher: Arc<dyn
             }
             Err(reason) => reason,
         };
-        if !away {
+        // Told again when it is for another reason.
+        if away != reason {
             warn!(shared.log, "Redis is not used, and tried once a second: redirects come from this process and the store";
-                "event.name" => "redis.disconnected", "error.message" => reason);
-            away = true;
+                "event.name" => "redis.disconnected", "error.message" => &reason);
+            away = reason;
         }
         sleep(PAUSE).await;
     }
@@ -121,7 +122,7 @@ async fn turn(shared: &Shared, line: &Line, membership: &mut Membership) -> bool
     membership.told(told, heard, &fresh);
     shared.stands(membership.era(), heard);
     if before != trusted(membership) {
-        debug!(shared.log, "{}", if before { "what is in Redis is not trusted" } else { "what is in Redis is trusted" };
+        info!(shared.log, "{}", if before { "what is in Redis is not trusted" } else { "what is in Redis is trusted" };
             "event.name" => "redis.era");
     }
     membership.may_begin() && matches!(order, Order::Look)

@@ -37,6 +37,11 @@ pub struct InvalidUrl;
 
 /// Whether that could be the address of a Redis.
 pub fn check_url(url: &str) -> Result<(), InvalidUrl> {
+    // Options are none of ours, and `#insecure` would be one that only fails later.
+    let plain = !url.contains('#') && (!url.contains('?') || url.starts_with("unix:"));
+    if !plain || url.starts_with("redis+unix:") {
+        return Err(InvalidUrl);
+    }
     url.into_connection_info().map(drop).map_err(|_| InvalidUrl)
 }
 
@@ -345,7 +350,14 @@ mod tests {
         for good in ["redis://localhost", "rediss://:pw@cache.example:6380/2", "unix:///run/redis.sock"] {
             assert!(check_url(good).is_ok(), "{good}");
         }
-        for bad in ["", "localhost:6379", "http://localhost", "redis://:hunter2@[::1"] {
+        for bad in [
+            "",
+            "localhost:6379",
+            "http://localhost",
+            "redis://:hunter2@[::1",
+            "rediss://:hunter2@h#insecure",
+            "redis://h?hunter2",
+        ] {
             let error = check_url(bad).expect_err("it is none");
             assert!(!format!("{error} {error:?}").contains("hunter2"));
         }

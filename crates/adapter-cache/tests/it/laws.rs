@@ -454,6 +454,22 @@ async fn more_questions_than_can_be_answered_are_turned_away() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn when_changes_are_heard_of_again_what_is_stale_is_asked_for_before_it_is_followed() {
+    let (resolver, store, _) = around_one_link();
+    resolve(&resolver, "known").await.expect("the store answers");
+    advance(OPTIONS.ttl).await;
+    store.be(Mood::Frozen);
+    assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::StaleMemory)));
+    assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&link("known"), Source::StaleMemory)));
+    // Deleted elsewhere, while nothing was heard of it; nobody asked for it since.
+    store.put(&deleted(&link("known")));
+    store.be(Mood::Well);
+    resolver.missed_some();
+    assert_eq!(resolver.resolve_at_once(&code("known")), None);
+    assert_eq!(resolve(&resolver, "known").await, Ok(known(&deleted(&link("known")), Source::Store)));
+}
+
 // ---- Watching ----------------------------------------------------------------------------------
 
 #[tokio::test(start_paused = true)]

@@ -133,7 +133,7 @@ impl Config {
                 "the first to be shorter than the second, or a host that does not answer hides the next one",
             );
         }
-        if self.redis.timeout > self.http.redirect_timeout / 4 {
+        if self.redis.url.is_some() && self.redis.timeout > self.http.redirect_timeout / 4 {
             reader.refuse_both(
                 ["redis.timeout", "http.redirect_timeout"],
                 "the first to be a quarter of the second at most, or too little time is left for the store",
@@ -152,7 +152,7 @@ impl Config {
             "public_url" => self.public_url.clone(),
             "http.workers" => self.http.workers.to_string(),
             "store.url" => self.store.location.to_string(),
-            _ if entry.key.secret => "[redacted]".to_owned(),
+            _ if entry.key.secret && !entry.value.to_string().is_empty() => "[redacted]".to_owned(),
             _ => entry.value.to_string(),
         };
         Effective { key: entry.key.path, value, source: entry.source.clone() }

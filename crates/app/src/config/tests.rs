@@ -144,6 +144,22 @@ fn keys_and_variables_are_unique() {
 }
 
 #[test]
+fn a_secret_that_is_not_there_is_shown_as_none() {
+    let shown = |config: &Config| {
+        config.effective().iter().find(|effective| effective.key == "redis.url").unwrap().value.clone()
+    };
+    assert_eq!(shown(&Config::load(sources()).unwrap()), "");
+    assert_eq!(shown(&load_flags(&[("redis.url", "redis://:pw@h")]).unwrap()), "[redacted]");
+}
+
+#[test]
+fn what_is_not_configured_refuses_nothing() {
+    let short = ("http.redirect_timeout", "100ms");
+    assert!(load_flags(&[short]).is_ok());
+    assert_problem(load_flags(&[short, ("redis.url", "redis://h")]), "redis.timeout");
+}
+
+#[test]
 fn docs_list_exactly_these_settings() {
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/CONFIG.md");
     let text = fs::read_to_string(docs).unwrap_or_default();
