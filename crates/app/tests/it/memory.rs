@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::json;
-use test_support::{PostgresServer, ServerOptions};
+use test_support::{Direction, FaultProxy, PostgresServer, ServerOptions, shared_server};
 
 use crate::support::{PATIENCE, Request, Signpost, ask_together, code_of, eventually, rounds, unique};
 
@@ -160,4 +160,27 @@ fn links_known_as_active_outlive_the_database_and_deleted_ones_do_not() {
     let fresh = || server.get(&format!("/{active}")).header("cache-status").is_none();
     assert!(eventually(Duration::from_secs(5), fresh), "it goes on answering from memory alone");
     assert!(eventually(PATIENCE, || !server.events("store.circuit_closed").is_empty()));
+}
+
+/// Nobody asks while the process is cut off, nor when it is not any more.
+#[test]
+fn what_was_deleted_while_a_process_was_cut_off_is_not_followed_once_more() {
+    let one = Signpost::on_postgres().start();
+    let proxy = FaultProxy::before(([127, 0, 0, 1], shared_server().port()).into());
+    let url = format!("postgres://signpost@{}/{}", proxy.address(), one.database().name());
+    let other = one.another().set("store.url", &url).set("cache.ttl", "300ms").start();
+    let caller = one.caller();
+    let code = caller.code("https://example.com/cut-off");
+    let redirect = Request::get(&format!("/{code}"));
+    other.ask(&redirect).with_status(302);
+
+    proxy.hold(Direction::Requests);
+    proxy.hold(Direction::Replies);
+    let stale =
+        || other.ask(&redirect).header("cache-status").is_some() && !other.events("store.circuit_opened").is_empty();
+    assert!(eventually(PATIENCE, stale), "it does not answer from memory");
+    caller.delete(&code).with_status(200);
+    proxy.let_go();
+    assert!(eventually(PATIENCE, || !other.events("store.circuit_closed").is_empty()), "it does not ask by itself");
+    other.ask(&redirect).problem(410, "gone");
 }
