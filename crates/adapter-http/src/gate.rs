@@ -56,7 +56,6 @@ impl Gate {
             held_off: AtomicUsize::new(0),
             room: AtomicUsize::new(Self::FEWEST),
             born: now,
-            // As if there had been a crowd never.
             last_crowded: AtomicU64::new(0),
             crowded_since: AtomicU64::new(0),
             learnt: Mutex::new((now, 0)),
@@ -120,8 +119,9 @@ impl Gate {
         self.room.store(room.clamp(Self::FEWEST, Self::MOST), Ordering::Relaxed);
     }
 
+    /// Begins behind a calm time: whoever comes just after the start may be a rush too.
     fn milliseconds(&self) -> u64 {
-        milliseconds(self.born.elapsed())
+        milliseconds(2 * Self::CALM + self.born.elapsed())
     }
 }
 
@@ -195,6 +195,14 @@ mod tests {
         assert_eq!(inside[0], Gate::MOST);
         // What can be served in a tenth of a second, once the rush is served.
         assert!(inside[20..].iter().all(|inside| (300..=500).contains(inside)), "{inside:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn just_after_the_start_there_may_be_a_rush() {
+        let gate = Gate::new();
+        advance(Gate::RUSH * 2).await;
+        let calls: Vec<_> = std::iter::from_fn(|| gate.is_open().then(|| gate.enter())).collect();
+        assert_eq!(calls.len(), Gate::MOST);
     }
 
     #[tokio::test(start_paused = true)]
