@@ -58,11 +58,9 @@ pub(crate) struct Gates {
 
 impl Gates {
     const LISTS: usize = 32;
-}
 
-impl Default for Gates {
-    fn default() -> Self {
-        Self { all: Gate::new(), lists: Semaphore::new(Self::LISTS) }
+    pub(crate) fn new(store_connections: usize) -> Self {
+        Self { all: Gate::new(store_connections), lists: Semaphore::new(Self::LISTS) }
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) struct Gate {
     held_off: AtomicUsize,
     /// How many may be inside, as was learnt last.
     room: AtomicUsize,
+    fewest: usize,
     born: Instant,
     /// When there were last more than there is room for, in milliseconds since `born`.
     last_crowded: AtomicU64,
@@ -32,7 +33,7 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// How long a call may take with all its waiting, when there are too many.
-    const SOON: Duration = Duration::from_millis(100);
+    const SOON: Duration = Duration::from_millis(50);
     /// Too many for longer than this are no rush any more.
     const RUSH: Duration = Duration::from_millis(500);
     /// A calm time. After it there may be a rush again.
@@ -41,6 +42,8 @@ impl Gate {
     const MOST: usize = 1_024;
     /// Fewest, however slowly they are served: enough to find out that it goes faster again.
     const FEWEST: usize = 32;
+    /// Or so many times what the store serves at a time: while its connections are not busy, nobody waits for others.
+    const BEHIND_EACH: usize = 2;
     /// How long somebody is held off.
     const HOLD_OFF: Duration = Duration::from_millis(400);
     /// More are told at once.
@@ -48,13 +51,15 @@ impl Gate {
     /// How often it learns.
     const LESSON: Duration = Duration::from_millis(100);
 
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(store_connections: usize) -> Self {
         let now = Instant::now();
+        let fewest = (Self::BEHIND_EACH * store_connections).clamp(Self::FEWEST, Self::MOST);
         Self {
             inside: AtomicUsize::new(0),
             served: AtomicU64::new(0),
             held_off: AtomicUsize::new(0),
-            room: AtomicUsize::new(Self::FEWEST),
+            room: AtomicUsize::new(fewest),
+            fewest,
             born: now,
             last_crowded: AtomicU64::new(0),
             crowded_since: AtomicU64::new(0),
@@ -113,10 +118,10 @@ impl Gate {
             reason = "it is an estimate of thousands"
         )]
         let now = ((served - before) as f64 * fits) as usize;
-        // Up at once, down slowly: a pause is not a slow store.
+        // Slowly: a pause is not a slow store, and what is made up for after it is no fast one.
         let held = self.room.load(Ordering::Relaxed);
-        let room = if now > held { now } else { held - (held - now) / 4 };
-        self.room.store(room.clamp(Self::FEWEST, Self::MOST), Ordering::Relaxed);
+        let room = (3 * held + now) / 4;
+        self.room.store(room.clamp(self.fewest, Self::MOST), Ordering::Relaxed);
     }
 
     /// Begins behind a calm time: whoever comes just after the start may be a rush too.
@@ -171,16 +176,16 @@ mod tests {
 
     use super::*;
 
-    /// A store that serves so many in each tenth of a second, of callers who are always more.
-    async fn a_while(gate: &Gate, tenths: usize, served_each: usize) -> Vec<usize> {
+    /// A store that serves so many in each hundredth of a second, of callers who are always more.
+    async fn a_while(gate: &Gate, hundredths: usize, served_each: usize) -> Vec<usize> {
         let mut inside = Vec::new();
         let mut most = Vec::new();
-        for _ in 0..tenths {
+        for _ in 0..hundredths {
             while gate.is_open() {
                 inside.push(gate.enter());
             }
             most.push(inside.len());
-            advance(Duration::from_millis(100)).await;
+            advance(Duration::from_millis(10)).await;
             for call in inside.drain(..served_each.min(inside.len())) {
                 call.served();
             }
@@ -190,16 +195,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rush_is_let_in_and_a_standing_queue_is_not() {
-        let gate = Gate::new();
-        let inside = a_while(&gate, 50, 400).await;
+        let gate = Gate::new(16);
+        let inside = a_while(&gate, 500, 40).await;
         assert_eq!(inside[0], Gate::MOST);
-        // What can be served in a tenth of a second, once the rush is served.
-        assert!(inside[20..].iter().all(|inside| (300..=500).contains(inside)), "{inside:?}");
+        // What can be served soon, once the rush is served.
+        assert!(inside[200..].iter().all(|inside| (150..=250).contains(inside)), "{inside:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn just_after_the_start_there_may_be_a_rush() {
-        let gate = Gate::new();
+        let gate = Gate::new(16);
         advance(Gate::RUSH * 2).await;
         let calls: Vec<_> = std::iter::from_fn(|| gate.is_open().then(|| gate.enter())).collect();
         assert_eq!(calls.len(), Gate::MOST);
@@ -207,17 +212,26 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_serves_nobody_is_left_alone() {
-        let gate = Gate::new();
+        let gate = Gate::new(16);
         let _stuck: Vec<_> = (0..Gate::FEWEST).map(|_| gate.enter()).collect();
         assert!(gate.is_open());
         advance(Gate::RUSH).await;
         assert!(!gate.is_open());
     }
 
+    /// Callers do not wait for each other as long as there are connections for all of them.
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_store_is_used_with_all_its_connections() {
+        let gate = Gate::new(200);
+        a_while(&gate, 500, 1).await;
+        let calls: Vec<_> = std::iter::from_fn(|| gate.is_open().then(|| gate.enter())).collect();
+        assert_eq!(calls.len(), 400);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn after_a_calm_time_there_may_be_a_rush_again() {
-        let gate = Gate::new();
-        a_while(&gate, 50, 400).await;
+        let gate = Gate::new(16);
+        a_while(&gate, 500, 40).await;
         advance(Gate::CALM + Duration::from_millis(1)).await;
         let calls: Vec<_> = std::iter::from_fn(|| gate.is_open().then(|| gate.enter())).collect();
         assert_eq!(calls.len(), Gate::MOST);
@@ -225,7 +239,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_fails_does_not_count_as_served() {
-        let gate = Gate::new();
+        let gate = Gate::new(16);
         for _ in 0..50 {
             let calls: Vec<_> = (0..1_000).map(|_| gate.enter()).collect();
             advance(Duration::from_millis(100)).await;

@@ -18,6 +18,7 @@ use utoipa_actix_web::AppExt;
 use uuid::Uuid;
 
 use crate::{
+    context::Gates,
     health::Probers,
     observe::Observe,
     openapi::{RouteTable, document, openapi_json, routes},
@@ -105,12 +106,12 @@ fn state(services: Services, settings: Settings, phase: Phase, log: Logger) -> S
         routes: RouteTable::of(&mut document(&settings.public_url)),
         openapi: openapi_json(&settings.public_url),
         services,
-        settings,
         phase,
         probers: Probers::default(),
-        gates: Arc::default(),
+        gates: Arc::new(Gates::new(settings.store_connections)),
         log,
         rejection_nonce: Uuid::from_bytes(nonce).simple().to_string().into(),
+        settings,
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Settings {
     pub targets: TargetPolicy,
     /// Whether callers without a key may claim.
     pub anonymous_may_claim: bool,
+    /// How many calls of the API the store serves at a time, its connections. So many are never turned away.
+    pub store_connections: usize,
     /// Bound of all calls to the store that one API request makes.
     pub request_timeout: Duration,
     /// Bound of the store call of a redirect.

@@ -39,7 +39,8 @@ async fn main() {
 }
 
 async fn shared(url: &str, tasks: usize, seconds: u64) -> u64 {
-    let options = RedisOptions { url: url.to_owned(), timeout: Duration::from_secs(1), ttl: Duration::from_mins(10) };
+    let (timeout, ttl) = (Duration::from_secs(1), Duration::from_mins(10));
+    let options = RedisOptions { url: url.to_owned(), sentinel_password: None, timeout, ttl };
     let (entropy, log) = (Arc::new(SeededEntropy::new(1)), Logger::root(Discard, o!()));
     let shared = SharedMemory::new(options, entropy, Handle::current(), log).expect("an address of Redis");
     let (changes, keeping) = (SharedChanges::new(Arc::new(Quiet), shared.clone()), shared.clone());

@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use crate::{
     entry::{self, Names},
     era::{Membership, Order},
-    session::Session,
+    session::{NO_ANSWER, Session},
     shared::{Line, Shared},
 };
 
@@ -59,14 +59,15 @@ async fn names(shared: &Shared, store: &dyn Identify) -> Names {
 
 async fn connect(shared: &Shared, names: &Names) -> Result<(Arc<Line>, PubSub), String> {
     let patience = shared.options.timeout;
-    let session = Session::open(&shared.client, patience).await?;
+    let client = shared.address.client().await?;
+    let session = Session::open(&client, patience).await?;
     let subscribing = async {
-        let mut subscription = shared.client.get_async_pubsub().await?;
+        let mut subscription = client.get_async_pubsub().await?;
         subscription.subscribe(names.channel()).await?;
         Ok(subscription)
     };
     let subscription = timeout(patience * 2, subscribing).await;
-    let subscription = subscription.map_err(|_| "no answer in time".to_owned())?;
+    let subscription = subscription.map_err(|_| NO_ANSWER.to_owned())?;
     let subscription = subscription.map_err(|error: redis::RedisError| error.to_string())?;
     Ok((Arc::new(Line { session, names: names.clone() }), subscription))
 }

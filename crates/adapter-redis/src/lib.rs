@@ -5,6 +5,7 @@
 //!
 //! | file        | holds                                                                                |
 //! |-------------|--------------------------------------------------------------------------------------|
+//! | `address`   | one server, or sentinels that know which one it is                                     |
 //! | `shared`    | [`SharedMemory`]: what there is of Redis just now, and whether it may be trusted       |
 //! | `keeper`    | the task that connects, joins the era, and says when it is over                        |
 //! | `era`       | when what lies in Redis can be trusted                                                 |
@@ -28,6 +29,7 @@
 //! - A process whose own message was not confirmed, whose connection broke, or who may have missed changes, leaves.
 //! - Entries carry the generation of the link, and only a higher one replaces them: what comes late changes nothing.
 
+mod address;
 mod changes;
 mod entry;
 mod era;
@@ -40,23 +42,28 @@ mod shared;
 
 use std::time::Duration;
 
+pub use address::{InvalidUrl, check_url};
 pub use changes::SharedChanges;
 pub use links::SharedLinks;
 pub use resolver::SharedResolver;
-pub use shared::{InvalidUrl, SharedMemory, check_url};
+pub use shared::SharedMemory;
 
 /// Which Redis, and how long things may take.
 #[derive(Clone)]
 pub struct RedisOptions {
-    /// `redis://`, `rediss://` (TLS) or `unix://`, with whatever credentials it needs.
+    /// `redis://`, `rediss://` (TLS) or `unix://`, with whatever credentials it needs; or with sentinels
+    /// `redis+sentinel://[USER:PASSWORD@]HOST[:PORT],…/PRIMARY[/DATABASE]`, `rediss+` for TLS to all of them. The
+    /// credentials are those of the servers.
     pub url: String,
+    /// What sentinels want to know from whoever asks them.
+    pub sentinel_password: Option<String>,
     /// Bound of one command. What takes longer is done without Redis.
     pub timeout: Duration,
     /// How long an entry is kept.
     pub ttl: Duration,
 }
 
-/// Without the URL, which may hold a password.
+/// Without the passwords.
 impl std::fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RedisOptions").field("timeout", &self.timeout).field("ttl", &self.ttl).finish_non_exhaustive()

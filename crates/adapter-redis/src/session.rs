@@ -17,6 +17,7 @@ use crate::{
 /// So many commands without an answer in [`WINDOW`] lose the session.
 const TIMEOUTS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(10);
+pub(crate) const NO_ANSWER: &str = "no answer in time";
 
 /// A connection, with the scripts loaded.
 pub(crate) struct Session {
@@ -127,7 +128,7 @@ impl Session {
     /// Asks for a sign of life.
     pub(crate) async fn ping(&self) -> Result<(), String> {
         let answer: Result<(), _> = self.ask(&redis::cmd("PING")).await;
-        answer.map_err(|error| error.map_or_else(|| "no answer in time".to_owned(), |error| error.to_string()))
+        answer.map_err(|error| error.map_or_else(|| NO_ANSWER.to_owned(), |error| error.to_string()))
     }
 
     /// Ends it, for a reason.
@@ -183,6 +184,6 @@ impl Session {
 async fn in_time<T>(patience: Duration, asking: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
     match timeout(patience, asking).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err("no answer in time".to_owned()),
+        Err(_) => Err(NO_ANSWER.to_owned()),
     }
 }

@@ -167,6 +167,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
             AnonymousAccess::Off => false,
             AnonymousAccess::Shorten => true,
         },
+        store_connections: config.store.pool_size,
         request_timeout: config.http.request_timeout,
         redirect_timeout: config.http.redirect_timeout,
         body_timeout: config.http.body_timeout,

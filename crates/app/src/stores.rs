@@ -197,8 +197,12 @@ impl Store {
         let (Some(url), Some(identity)) = (&config.redis.url, self.identity.clone()) else {
             return Ok(self);
         };
-        let options =
-            RedisOptions { url: url.expose().to_owned(), timeout: config.redis.timeout, ttl: config.redis.ttl };
+        let options = RedisOptions {
+            url: url.expose().to_owned(),
+            sentinel_password: config.redis.sentinel_password.as_ref().map(|password| password.expose().to_owned()),
+            timeout: config.redis.timeout,
+            ttl: config.redis.ttl,
+        };
         let shared = SharedMemory::new(options, Arc::new(SystemEntropy), Handle::current(), log.new(o!()))
             .context("redis.url")?;
         self.links = Arc::new(SharedLinks::new(self.links, shared.clone()));

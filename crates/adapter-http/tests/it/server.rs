@@ -105,6 +105,7 @@ fn settings() -> Settings {
         landing_url: None,
         targets: TargetPolicy::default(),
         anonymous_may_claim: false,
+        store_connections: 16,
         request_timeout: PATIENCE,
         redirect_timeout: PATIENCE,
         body_timeout: Duration::from_secs(5),

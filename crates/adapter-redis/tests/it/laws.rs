@@ -280,3 +280,51 @@ async fn an_era_from_the_future_or_from_long_ago_is_none() {
         assert!(!redis.command(&["GET", &era]).starts_with("strange"));
     }
 }
+
+/// A primary with a replica, and a sentinel that watches them.
+struct Watched {
+    primary: Arc<RedisServer>,
+    replica: Arc<RedisServer>,
+    sentinel: Arc<RedisServer>,
+}
+
+impl Watched {
+    async fn start() -> Self {
+        let (primary, replica) = (RedisServer::start(), RedisServer::start());
+        let port = primary.port().to_string();
+        assert_eq!(replica.command(&["REPLICAOF", "127.0.0.1", &port]), "OK");
+        let sentinel = RedisServer::start_sentinel();
+        for told in [
+            &["SENTINEL", "MONITOR", "links", "127.0.0.1", &port, "1"][..],
+            &["SENTINEL", "SET", "links", "down-after-milliseconds", "500"],
+            &["SENTINEL", "SET", "links", "failover-timeout", "2000"],
+        ] {
+            assert_eq!(sentinel.command(told), "OK");
+        }
+        let known = async || sentinel.command(&["SENTINEL", "REPLICAS", "links"]).contains(&replica.port().to_string());
+        assert!(eventually(known).await, "the sentinel does not find the replica");
+        Self { primary, replica, sentinel }
+    }
+
+    /// The first sentinel of two is gone.
+    fn url(&self) -> String {
+        format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/links/0", self.sentinel.port())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_lead_to_the_next_primary() {
+    let watched = Watched::start().await;
+    let process = Process::on(Arc::default(), &watched.url());
+    process.trusts_redis().await;
+    let link = process.link("watched").await;
+    assert!(eventually(async || process.shares(&link.code).await).await);
+
+    watched.primary.kill();
+    let gone = process.delete(&link).await;
+    let is_primary = async || watched.replica.command(&["ROLE"]).starts_with("master");
+    assert!(eventually(is_primary).await, "the replica is not promoted");
+    process.trusts_redis().await;
+    assert!(eventually(async || process.shares(&link.code).await).await);
+    assert_eq!(process.resolve(&link.code).await.resolution.expect("it is known").generation, gone.generation);
+}

@@ -53,8 +53,8 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn on(store: Arc<MemoryStore>, redis: &str) -> Self {
-        let options =
-            RedisOptions { url: redis.to_owned(), timeout: Duration::from_millis(50), ttl: Duration::from_mins(1) };
+        let (timeout, ttl) = (Duration::from_millis(50), Duration::from_mins(1));
+        let options = RedisOptions { url: redis.to_owned(), sentinel_password: None, timeout, ttl };
         let entropy = Arc::new(SeededEntropy::new(SEED.fetch_add(1, Ordering::SeqCst)));
         let shared = SharedMemory::new(options, entropy, Handle::current(), Logger::root(Discard, o!()));
         let shared = shared.expect("the URL is valid");

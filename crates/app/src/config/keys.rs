@@ -53,7 +53,8 @@ pub(super) static KEYS: &[Key] = &[
     key("cache.stale_for", "10m", PERIOD, "How much longer an active link is redirected to while the store does not answer"),
     key("cache.negative_ttl", "5s", PERIOD, "How long an unknown code is remembered as unknown"),
 
-    Key { secret: true, ..key("redis.url", "", "`redis://…`, `rediss://…` (TLS) or `unix://…`", "A Redis in which the processes on one PostgreSQL share what they know of links; unused with SQLite") },
+    Key { secret: true, ..key("redis.url", "", "`redis://…`, `rediss://…` (TLS), `unix://…`, `redis+sentinel://…` or `rediss+sentinel://…`", "A Redis in which the processes on one PostgreSQL share what they know of links; unused with SQLite") },
+    Key { secret: true, ..key("redis.sentinel_password", "", "a text", "The password of the sentinels, if they have one; that of the servers stands in `redis.url`") },
     key("redis.timeout", "50ms", TIMEOUT, "How long Redis may take to answer before it is done without; a quarter of `http.redirect_timeout` at most"),
     key("redis.ttl", "1h", "a duration from 10s to 7d", "How long a link stays in Redis"),
 

@@ -149,6 +149,7 @@ impl CacheConfig {
 #[derive(Clone, Debug)]
 pub(crate) struct RedisConfig {
     pub(crate) url: Option<Secret>,
+    pub(crate) sentinel_password: Option<Secret>,
     pub(crate) timeout: Duration,
     pub(crate) ttl: Duration,
 }
@@ -157,6 +158,7 @@ impl RedisConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             url: reader.optional("redis.url", parse::redis_url),
+            sentinel_password: reader.optional("redis.sentinel_password", |text| Some(Secret::new(text))),
             timeout: reader.value("redis.timeout", timeout),
             ttl: reader.value("redis.ttl", parse::duration_in(Duration::from_secs(10)..=Duration::from_hours(7 * 24))),
         }

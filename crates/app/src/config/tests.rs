@@ -112,6 +112,7 @@ fn every_setting_reaches_its_field() {
         ("cache.stale_for", "0s", " stale_for: 0ns"),
         ("cache.negative_ttl", "0s", " negative_ttl: 0ns"),
         ("redis.url", "redis://:pw@cache:6379/1", " url: Some([redacted])"),
+        ("redis.sentinel_password", "pw", " sentinel_password: Some([redacted])"),
         ("redis.timeout", "20ms", " timeout: 20ms"),
         ("redis.ttl", "2h", " ttl: 7200s"),
         ("codes.length", "9", " length: CodeLength(9)"),

@@ -6,12 +6,14 @@
 program=$1 home=$2
 shift 2
 exec 2>>"$home/log"
+# A sentinel keeps in its configuration file what it is told.
+: >"$home/redis.conf"
 trap '' PIPE
 
 server=
 while read -r port; do
     [ -z "$server" ] || wait "$server"
-    "$program" --port "$port" "$@" </dev/null >&2 &
+    "$program" "$home/redis.conf" --port "$port" "$@" </dev/null >&2 &
     server=$!
     echo "$server"
 done

@@ -20,7 +20,7 @@ const STARTUP: Duration = Duration::from_secs(30);
 const SHUTDOWN: Duration = Duration::from_secs(30);
 const PORT_ATTEMPTS: u32 = 5;
 
-/// An empty server without a password that keeps nothing over a restart. Dropping it, or the death of this process in
+/// An empty server without a password that keeps nothing over a restart, or a sentinel that watches none yet. Dropping it, or the death of this process in
 /// whatever way, ends it and removes its files.
 #[derive(Debug)]
 pub struct RedisServer {
@@ -39,9 +39,18 @@ struct Guardian {
 impl RedisServer {
     /// Starts one and waits until it answers. Panics with the server's log if it does not.
     pub fn start() -> Arc<Self> {
+        Self::start_with(&["--save", "", "--appendonly", "no"])
+    }
+
+    /// Starts a sentinel, which is told with [commands](Self::command) whom to watch.
+    pub fn start_sentinel() -> Arc<Self> {
+        Self::start_with(&["--sentinel"])
+    }
+
+    fn start_with(options: &[&str]) -> Arc<Self> {
         let directory = tempfile::Builder::new().prefix("signpost-redis-").tempdir_in("/tmp");
         let home = directory.expect("/tmp is writable").keep();
-        let mut guardian = Guardian::engage(&home);
+        let mut guardian = Guardian::engage(&home, options);
         for _ in 0..PORT_ATTEMPTS {
             let port = free_port();
             if let Some(process) = guardian.start_server(port) {
@@ -98,10 +107,10 @@ impl RedisServer {
 }
 
 impl Guardian {
-    fn engage(home: &Path) -> Self {
+    fn engage(home: &Path, options: &[&str]) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", include_str!("guardian.sh"), "guardian.sh"]).arg(program("redis-server")).arg(home);
-        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]).arg(home);
+        command.args(options).args(["--bind", "127.0.0.1", "--dir"]).arg(home);
         // A group of its own: Ctrl-C and runners that kill a test's group must not end it before its work.
         command.process_group(0).current_dir(home);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());

@@ -6,6 +6,7 @@ mod stores;
 mod caller;
 mod guardian;
 mod http;
+mod open_loop;
 mod server;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 pub(crate) use self::{
     caller::{Caller, code_of, next_page},
     http::{Answer, Connection, Request, ask, ask_together},
+    open_loop::ask_steadily,
     server::{Setup, Signpost, Told, run, signpost},
     stores::Store,
 };

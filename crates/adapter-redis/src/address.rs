@@ -1,0 +1,177 @@
+//! Addresses of Redis: of one server, or of sentinels that know which server is the primary just now.
+
+use std::time::Duration;
+
+use redis::{
+    Client, ConnectionInfo, IntoConnectionInfo, TlsMode, parse_redis_url,
+    sentinel::{Sentinel, SentinelNodeConnectionInfo},
+};
+use tokio::time::timeout;
+
+use crate::{RedisOptions, session::NO_ANSWER};
+
+/// No address of a Redis. What is wrong is not told, for the address may hold a password.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "is no address of a Redis server (`redis://`, `rediss://` or `unix://`) or of sentinels (`redis+sentinel://` or \
+     `rediss+sentinel://`)"
+)]
+pub struct InvalidUrl;
+
+/// Whether that could be the address of a Redis.
+pub fn check_url(url: &str) -> Result<(), InvalidUrl> {
+    Address::read(url, None).map(drop)
+}
+
+pub(crate) enum Address {
+    Server(Client),
+    Sentinels(Sentinels),
+}
+
+/// Any of them is asked; what it says is believed if that server agrees that it is the primary.
+pub(crate) struct Sentinels {
+    nodes: Vec<ConnectionInfo>,
+    primary: String,
+    /// How to talk to the primary: with TLS or without, as whom, to which database.
+    server: SentinelNodeConnectionInfo,
+}
+
+impl Address {
+    pub(crate) fn of(options: &RedisOptions) -> Result<Self, InvalidUrl> {
+        Self::read(&options.url, options.sentinel_password.as_deref())
+    }
+
+    fn read(url: &str, sentinel_password: Option<&str>) -> Result<Self, InvalidUrl> {
+        // `#insecure` would be an option that only fails later.
+        if url.contains('#') {
+            return Err(InvalidUrl);
+        }
+        let sentinels = [("redis+sentinel://", "redis"), ("rediss+sentinel://", "rediss")];
+        for (prefix, scheme) in sentinels {
+            if let Some(rest) = url.strip_prefix(prefix) {
+                return Sentinels::read(scheme, rest, sentinel_password).map(Self::Sentinels);
+            }
+        }
+        // Options are none of ours.
+        if url.starts_with("redis+unix:") || url.contains('?') && !url.starts_with("unix:") {
+            return Err(InvalidUrl);
+        }
+        Client::open(url).map(Self::Server).map_err(|_| InvalidUrl)
+    }
+
+    /// Where to connect to just now.
+    pub(crate) async fn client(&self) -> Result<Client, String> {
+        match self {
+            Self::Server(client) => Ok(client.clone()),
+            Self::Sentinels(sentinels) => sentinels.primary().await,
+        }
+    }
+}
+
+impl Sentinels {
+    /// Where they listen if nothing else is said.
+    const PORT: u16 = 26379;
+    /// How long to look for the primary, with sentinels that do not answer. Redirects do without Redis meanwhile.
+    const PATIENCE: Duration = Duration::from_secs(3);
+
+    /// Reads `[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]]…/PRIMARY[/DATABASE]`.
+    fn read(scheme: &str, text: &str, password: Option<&str>) -> Result<Self, InvalidUrl> {
+        let (authority, path) = text.split_once('/').ok_or(InvalidUrl)?;
+        let (credentials, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let (primary, database) = path.split_once('/').unwrap_or((path, ""));
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if primary.is_empty() || !primary.chars().all(is_name) {
+            return Err(InvalidUrl);
+        }
+        // What the servers have to be told is written as for one of them.
+        let server = format!("{scheme}://{credentials}@primary/{database}").into_connection_info();
+        let server = server.map_err(|_| InvalidUrl)?.redis_settings().clone();
+        let mut node = SentinelNodeConnectionInfo::default().set_redis_connection_info(server);
+        if scheme == "rediss" {
+            node = node.set_tls_mode(TlsMode::Secure);
+        }
+        let nodes = hosts.split(',').map(|host| Self::node(scheme, host, password)).collect::<Result<_, _>>()?;
+        Ok(Self { nodes, primary: primary.to_owned(), server: node })
+    }
+
+    fn node(scheme: &str, host: &str, password: Option<&str>) -> Result<ConnectionInfo, InvalidUrl> {
+        let mut url = parse_redis_url(&format!("{scheme}://{host}")).ok_or(InvalidUrl)?;
+        if !url.has_host() || !matches!(url.path(), "" | "/") || url.query().is_some() {
+            return Err(InvalidUrl);
+        }
+        let port = url.port().unwrap_or(Self::PORT);
+        url.set_port(Some(port)).map_err(|()| InvalidUrl)?;
+        let node = url.into_connection_info().map_err(|_| InvalidUrl)?;
+        Ok(match password {
+            Some(password) => {
+                let settings = node.redis_settings().clone().set_password(password);
+                node.set_redis_settings(settings)
+            }
+            None => node,
+        })
+    }
+
+    async fn primary(&self) -> Result<Client, String> {
+        let asking = async {
+            let mut sentinels = Sentinel::build(self.nodes.clone())?;
+            sentinels.async_master_for(&self.primary, Some(&self.server)).await
+        };
+        match timeout(Self::PATIENCE, asking).await {
+            Ok(found) => found.map_err(|error: redis::RedisError| format!("no primary through the sentinels: {error}")),
+            Err(_) => Err(format!("no primary through the sentinels: {NO_ANSWER}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_checked_without_showing_them() {
+        for good in [
+            "redis://localhost",
+            "rediss://:pw@cache.example:6380/2",
+            "unix:///run/redis.sock",
+            "redis+sentinel://one.example/primary",
+            "rediss+sentinel://user:p%40w@one.example:26380,two.example,[::1]:26381/my-primary.1/3",
+        ] {
+            assert!(check_url(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "localhost:6379",
+            "http://localhost",
+            "redis://:hunter2@[::1",
+            "rediss://:hunter2@h#insecure",
+            "redis://h?hunter2",
+            "redis+sentinel://:hunter2@h",
+            "redis+sentinel://:hunter2@h/",
+            "redis+sentinel://:hunter2@h/pri mary",
+            "redis+sentinel://:hunter2@h/primary?db=1",
+            "redis+sentinel://:hunter2@h/primary/one",
+            "redis+sentinel://:hunter2@h,,g/primary",
+            "redis+sentinel://:hunter2@h:99999/primary",
+        ] {
+            let error = check_url(bad).expect_err(bad);
+            assert!(!format!("{error} {error:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn sentinels_and_servers_are_told_what_each_has_to_know() {
+        let url = "rediss+sentinel://user:p%40w@one.example,two.example:1/primary/3";
+        let Ok(Address::Sentinels(sentinels)) = Address::read(url, Some("secret")) else {
+            panic!("it names sentinels");
+        };
+        let told: Vec<_> =
+            sentinels.nodes.iter().map(|node| (node.addr().to_string(), node.redis_settings())).collect();
+        let addresses: Vec<_> = told.iter().map(|(address, _)| address.as_str()).collect();
+        assert_eq!(addresses, ["one.example:26379", "two.example:1"]);
+        assert!(
+            told.iter().all(|(_, settings)| settings.password() == Some("secret") && settings.username().is_none())
+        );
+        let server = format!("{:?}", sentinels.server);
+        assert!(server.contains("Secure") && server.contains("db: 3") && server.contains("user"), "{server}");
+    }
+}

@@ -1,0 +1,44 @@
+//! An open loop: redirects that are asked for when they are due, whether earlier ones were answered or not.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Connection, Request, Signpost};
+
+/// How late the answers came, in ascending order.
+pub(crate) struct Late(Vec<Duration>);
+
+impl Late {
+    pub(crate) fn p99(&self) -> Duration {
+        self.0[self.0.len() * 99 / 100]
+    }
+}
+
+/// Asks for `redirects` in turn, 500 a second over 16 connections, for a while; all of them have to be answered.
+pub(crate) fn ask_steadily(server: &Signpost, redirects: &[Request], lasts: Duration) -> Late {
+    const CONNECTIONS: u32 = 16;
+    const EVERY: Duration = Duration::from_millis(32);
+    let begun = Instant::now();
+    let ask = |number: u32| {
+        let mut connection = Connection::open(server.address()).expect("it listens");
+        let mut late = Vec::new();
+        while begun.elapsed() < lasts {
+            let due = begun + EVERY / CONNECTIONS * number + EVERY * u32::try_from(late.len()).expect("not that many");
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            let next = late.len() * CONNECTIONS as usize + number as usize;
+            let answer = connection.send(&redirects[next % redirects.len()]).expect("it is answered");
+            answer.with_status(302);
+            late.push(due.elapsed());
+        }
+        late
+    };
+    let mut late: Vec<Duration> = thread::scope(|scope| {
+        let ask = &ask;
+        let asking: Vec<_> = (0..CONNECTIONS).map(|number| scope.spawn(move || ask(number))).collect();
+        asking.into_iter().flat_map(|asked| asked.join().expect("every redirect is answered")).collect()
+    });
+    late.sort_unstable();
+    Late(late)
+}
