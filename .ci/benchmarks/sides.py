@@ -55,9 +55,14 @@ class Figures:
         print(f"{row}: {what}: {figure} (must reach {wanted})", flush=True)
 
     def table(self):
-        number = lambda row: (row[0][0] != "P", int(row[0].split("-")[1]))
-        lines = [f"| {row} | {what} | {figure} | {wanted} |" for row, what, figure, wanted in sorted(self.rows, key=number)]
+        lines = [f"| {row} | {what} | {figure} | {wanted} |" for row, what, figure, wanted in sorted(self.rows, key=order)]
         return "\n".join(["| | what | figure | must reach |", "|---|---|---|---|", *lines])
+
+
+def order(row):
+    """P-1, P-2, P-10, then the rest."""
+    letter, _, number = row[0].partition("-")
+    return letter != "P", letter, int(number or 0)
 
 
 def wait_for_port(port, process, patience=60):
