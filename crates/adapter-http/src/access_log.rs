@@ -1,11 +1,6 @@
 //! The access log: one line for one request, in the names of the OpenTelemetry semantic conventions.
 
-use std::{
-    borrow::Cow,
-    net::{IpAddr, SocketAddr},
-    rc::Rc,
-    time::Instant,
-};
+use std::{borrow::Cow, rc::Rc, time::Instant};
 
 use actix_web::{
     HttpResponse,
@@ -29,7 +24,6 @@ pub(crate) struct AccessLine {
     log: Logger,
     context: Rc<Context>,
     begun: Instant,
-    peer: Option<SocketAddr>,
     method: Method,
     path: String,
     route: Option<Cow<'static, str>>,
@@ -53,7 +47,6 @@ impl AccessLine {
             log: log.clone(),
             context,
             begun,
-            peer: request.peer_addr(),
             method: request.method().clone(),
             path: shortened(request.path()),
             route: None,
@@ -130,9 +123,7 @@ impl KV for AccessLine {
             None => out.emit_str("error.type", "client-disconnected")?,
         }
         out.emit_f64("duration_s", self.begun.elapsed().as_secs_f64())?;
-        if let Some(peer) = self.peer {
-            out.emit_str("client.address", &truncated(peer.ip()))?;
-        }
+        out.emit_str("client.address", &self.context.client.network().to_string())?;
         if let Some(agent) = &self.user_agent {
             out.emit_str("user_agent.original", agent)?;
         }
@@ -168,34 +159,4 @@ impl KV for AccessLine {
 fn shortened(text: &str) -> String {
     let end = text.char_indices().nth(LONGEST_TEXT).map_or(text.len(), |(end, _)| end);
     text[..end].to_owned()
-}
-
-/// The network a client is in: /24 for IPv4, /48 for IPv6. Whole addresses go nowhere.
-fn truncated(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            format!("{a}.{b}.{c}.0")
-        }
-        IpAddr::V6(v6) => {
-            let [a, b, c, ..] = v6.segments();
-            std::net::Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).to_string()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_cut_to_their_network() {
-        for (address, network) in [
-            ("203.0.113.77", "203.0.113.0"),
-            ("::ffff:203.0.113.77", "203.0.113.0"),
-            ("2001:db8:1:2:3:4:5:6", "2001:db8:1::"),
-        ] {
-            assert_eq!(truncated(address.parse().expect("valid")), network);
-        }
-    }
 }

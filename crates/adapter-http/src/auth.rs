@@ -1,6 +1,6 @@
 //! Who is calling: the API key of a request and what it allows.
 
-use std::rc::Rc;
+use std::{num::NonZeroU32, rc::Rc};
 
 use actix_web::{
     HttpRequest,
@@ -15,6 +15,7 @@ use domain::{
 };
 
 use crate::{
+    body::drain,
     context::{Context, Effect},
     json::field_problem,
     problem::{Problem, ProblemKind},
@@ -39,6 +40,9 @@ pub(crate) async fn authenticate(
     let keys = &state.services.keys;
     let (caller, worth_noting) = context.within_budget(Effect::Read, keys.authenticate(&secret)).await?;
     context.note(|notes| notes.key_id = Some(secret.id()));
+    if let Some(policy) = context.policy.get() {
+        state.limits.charge_key(&context, policy, &secret.id(), NonZeroU32::MIN)?;
+    }
     if worth_noting {
         note_use(state, &secret);
     }
@@ -47,6 +51,20 @@ pub(crate) async fn authenticate(
         return Err(Problem::new(ProblemKind::Forbidden).detail(needed));
     }
     Ok(Authenticated { caller, secret, context })
+}
+
+/// The same for a request with a body, of which nothing is left on the connection if the caller is refused.
+pub(crate) async fn authenticate_sender(
+    state: &web::Data<State>,
+    request: &HttpRequest,
+    scope: Scope,
+    payload: &mut web::Payload,
+) -> Result<Authenticated, Problem> {
+    let caller = authenticate(state, request, scope).await;
+    if caller.is_err() {
+        drain(request.headers(), payload).await;
+    }
+    caller
 }
 
 /// Whether the request carries any key at all.

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use actix_web::{
     HttpRequest,
-    dev::Payload,
     http::header::{self, HeaderMap},
     web,
 };
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 
 use crate::{
@@ -76,7 +75,7 @@ async fn receive(
 struct Broken(String);
 
 /// Reads a small body that nobody wants, if it comes at once: behind one that is not read, a connection has to be closed.
-pub(crate) async fn drain(headers: &HeaderMap, mut payload: Payload) {
+pub(crate) async fn drain<E>(headers: &HeaderMap, mut payload: impl Stream<Item = Result<Bytes, E>> + Unpin) {
     const AT_ONCE: Duration = Duration::from_millis(100);
     if announced_length(headers).is_some_and(|length| length <= BODY_LIMIT) {
         // Late or broken, it is as it would be without.

@@ -7,13 +7,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header::HeaderMap};
+use actix_web::{
+    FromRequest, HttpMessage, HttpRequest,
+    dev::{Payload, ServiceRequest},
+    http::header::HeaderMap,
+};
 use domain::{api_key::KeyId, code::Code, history::RequestId, ports::Entropy};
 use futures_util::future::{Ready, ready};
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::gate::Gate;
-use crate::problem::{Problem, ProblemKind};
+use crate::{
+    client::ClientAddress,
+    gate::Gate,
+    limits::{Policy, Standing},
+    problem::{Problem, ProblemKind},
+    state::State,
+};
 
 /// A request id, a span id and a trace id.
 const RANDOM_BYTES: usize = 16 + 8 + 16;
@@ -28,6 +37,11 @@ pub(crate) struct Context {
     budget: Cell<Duration>,
     store_time: Cell<Option<Duration>>,
     gates: Arc<Gates>,
+    /// Who is asking.
+    pub(crate) client: ClientAddress,
+    /// What the request is counted as, and how its sender stands to the tightest limit.
+    pub(crate) policy: Cell<Option<Policy>>,
+    standing: Cell<Option<Standing>>,
 }
 
 /// What handlers add to the log line.
@@ -75,16 +89,30 @@ pub(crate) fn overloaded() -> Problem {
 }
 
 impl Context {
-    pub(crate) fn new(headers: &HeaderMap, entropy: &dyn Entropy, budget: Duration, gates: &Arc<Gates>) -> Self {
-        let random = random_bytes(entropy);
+    pub(crate) fn new(request: &ServiceRequest, state: &State) -> Self {
+        let headers = request.headers();
+        let random = random_bytes(state.services.entropy.as_ref());
         Self {
             request_id: given_request_id(headers).unwrap_or_else(|| drawn_request_id(&random)),
             trace: Trace::continued(headers, &random[16..]),
             notes: RefCell::default(),
-            budget: Cell::new(budget),
+            budget: Cell::new(state.settings.request_timeout),
             store_time: Cell::new(None),
-            gates: Arc::clone(gates),
+            gates: Arc::clone(&state.gates),
+            client: state.settings.proxies.client(request.peer_addr(), headers),
+            policy: Cell::new(Policy::of(request.method(), request.path())),
+            standing: Cell::new(None),
         }
+    }
+
+    /// Notes how the sender stands to one more limit.
+    pub(crate) fn stand(&self, standing: Standing) {
+        self.standing.set(Some(self.standing.get().map_or(standing, |before| before.tighter(standing))));
+    }
+
+    /// How the sender stands to the tightest limit.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        self.standing.get()
     }
 
     /// Adds to the log line.

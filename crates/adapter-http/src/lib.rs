@@ -1,7 +1,7 @@
 //! Signpost's HTTP face: the REST API, redirects and previews, health, and the contract that describes them.
 //!
 //! Data flows one way: bytes are judged by the stream guard (`wire`), every request gets its names, its time
-//! budget and its log line from the outermost middleware (`observe`), a handler reads it into domain types,
+//! budget and its log line from the outermost middleware (`observe`), is counted (`client`, `limits`), a handler reads it into domain types,
 //! calls one service and maps the answer. Every failure is a [`problem::ProblemKind`].
 //!
 //! To add an endpoint: 1. one file under `api/` with its types and its handler, described by
@@ -12,12 +12,14 @@ mod access_log;
 mod api;
 mod auth;
 mod body;
+mod client;
 mod context;
 mod cursor;
 mod docs;
 mod gate;
 mod health;
 mod json;
+mod limits;
 mod observe;
 mod openapi;
 mod pages;
@@ -29,6 +31,8 @@ mod server;
 mod state;
 mod wire;
 
+pub use client::TrustedProxies;
+pub use limits::{Quota, Quotas};
 pub use openapi::openapi_json;
 pub use server::{ServerOptions, serve};
 pub use state::{Phase, Services, Settings};

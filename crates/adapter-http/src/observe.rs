@@ -13,7 +13,10 @@ use actix_web::{
     body::BoxBody,
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
     error::InternalError,
-    http::header::{self, HeaderMap, HeaderName, HeaderValue},
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
     web,
 };
 use futures_util::{
@@ -26,6 +29,7 @@ use crate::{
     body::drain,
     context::{Context, overloaded},
     health::HEALTH_JSON,
+    limits::Policy,
     problem::{Problem, ProblemKind},
     redirect::{self, ask_and_follow, code_to_follow, follow_at_once},
     state::State,
@@ -69,13 +73,15 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let begun = Instant::now();
         let state = &self.state;
-        let entropy = state.services.entropy.as_ref();
-        let context = Rc::new(Context::new(request.headers(), entropy, state.settings.request_timeout, &state.gates));
+        let context = Rc::new(Context::new(&request, state));
         let mut line = AccessLine::begin(&state.log, &request, Rc::clone(&context), begun);
         if let Some(code) = code_to_follow(&request) {
             context.note(|notes| notes.code = Some(code.clone()));
             line.note_route(Some(redirect::ROUTE.into()));
-            let following = || follow_at_once(state, &context, &code, request.query_string());
+            let following = || match state.limits.charge_client(&context, Policy::Redirect, context.client) {
+                Ok(()) => follow_at_once(state, &context, &code, request.query_string()),
+                Err(too_many) => Some(Err(too_many)),
+            };
             let outcome = catch_unwind(AssertUnwindSafe(following)).unwrap_or_else(|_| Some(Err(panicked())));
             if let Some(outcome) = outcome {
                 return Either::Left(ready(finish_redirect(outcome, request, line, &context)));
@@ -89,12 +95,19 @@ where
             return Either::Right(later.boxed_local());
         }
 
-        if request.path().starts_with("/api/") && !state.gates.all.is_open() {
-            return Either::Right(turn_away(state.clone(), request, line, context).boxed_local());
+        let rejection = rejection(&request, &state.rejection_nonce);
+        if rejection.is_none()
+            && let Some(policy) = context.policy.get()
+        {
+            let counted = state.limits.charge_client(&context, policy, context.client);
+            let crowded = policy != Policy::Redirect && !state.gates.all.is_open();
+            if counted.is_err() || crowded {
+                let turned = turn_away(state.clone(), request, line, context, counted);
+                return Either::Right(turned.boxed_local());
+            }
         }
 
         request.extensions_mut().insert(Rc::clone(&context));
-        let rejection = rejection(&request, &state.rejection_nonce);
         let instance = rejection.is_none().then(|| request.path().to_owned());
         if rejection.is_some() {
             line.note_rejection();
@@ -127,32 +140,38 @@ fn finish_redirect(outcome: redirect::Outcome, request: ServiceRequest, line: Ac
     }
 }
 
-/// What little comes of a request for which there is no room. Its body is read, if it is there: then the connection
+/// What little comes of a request that is one too many, of its sender or of all. Its body is read, if it is there: then the connection
 /// can stay.
 async fn turn_away(
     state: web::Data<State>,
     mut request: ServiceRequest,
     line: AccessLine,
     context: Rc<Context>,
+    counted: Result<(), Problem>,
 ) -> Answer {
     let payload = request.take_payload();
     drain(request.headers(), payload).await;
-    state.gates.all.hold_off().await;
-    finish(Outcome::Problem(overloaded()), line, &context, Some(request.path()))
+    let problem = if let Err(too_many) = counted {
+        too_many
+    } else {
+        state.gates.all.hold_off().await;
+        overloaded()
+    };
+    finish(Outcome::Problem(problem), line, &context, Some(request.path()))
 }
 
 /// Gives the answer its names, and the log its line.
 fn finish(outcome: Outcome, mut line: AccessLine, context: &Context, instance: Option<&str>) -> Answer {
     match outcome {
         Outcome::Answer(mut response) => {
-            name(response.headers_mut(), context);
+            name(response.status(), response.headers_mut(), context);
             line.finish(response.response());
             Ok(response)
         }
         Outcome::Problem(problem) => {
             line.note_problem(&problem);
             let mut answer = problem.to_response(context.request_id.as_str(), instance);
-            name(answer.headers_mut(), context);
+            name(answer.status(), answer.headers_mut(), context);
             line.finish(&answer);
             // After a panic the request is gone, and an answer as such needs one; an error does not.
             Err(InternalError::from_response(problem, answer).into())
@@ -214,10 +233,14 @@ fn problem_in(response: &ServiceResponse<BoxBody>) -> Option<Problem> {
     response.response().error()?.as_error::<Problem>().cloned()
 }
 
-/// Every answer carries the names of its request, and is never taken for anything but what it says it is.
-fn name(headers: &mut HeaderMap, context: &Context) {
+/// Every answer carries the names of its request, that of the API what is left of its sender's quota, and is never taken for anything but what it says it is.
+fn name(status: StatusCode, headers: &mut HeaderMap, context: &Context) {
     let value = |text: &str| HeaderValue::from_str(text).expect("ids are plain ASCII");
     headers.insert(HeaderName::from_static("x-request-id"), value(context.request_id.as_str()));
     headers.insert(HeaderName::from_static("traceparent"), value(&context.trace.traceparent()));
+    let tells = context.policy.get() != Some(Policy::Redirect) || status == StatusCode::TOO_MANY_REQUESTS;
+    if let Some(standing) = context.standing().filter(|_| tells && !status.is_redirection()) {
+        standing.tell(headers);
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }

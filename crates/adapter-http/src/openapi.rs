@@ -134,6 +134,9 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
     use ProblemKind as Kind;
     let mut kinds =
         vec![Kind::MalformedRequest, Kind::HeadersTooLarge, Kind::RequestTimeout, Kind::Internal, Kind::Unavailable];
+    if !["/livez", "/readyz", "/health"].contains(&path) {
+        kinds.push(Kind::QuotaExceeded);
+    }
     if operation.security.is_some() {
         kinds.extend([Kind::Unauthenticated, Kind::Forbidden]);
     }

@@ -13,6 +13,7 @@ use crate::{
     context::{Effect, InContext},
     pages::{escaped, html},
     problem::{Problem, ProblemKind},
+    redirect::Trying,
     state::State,
 };
 
@@ -32,7 +33,9 @@ pub(crate) async fn preview(
     let format = preferred_format(&request)?;
     let code: Code = code.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
     context.note(|notes| notes.code = Some(code.clone()));
+    let trying = Trying::begin(&state, &context)?;
     let known = context.in_time(Effect::Read, state.services.resolver.preview(&code)).await?;
+    trying.found(known.is_some());
     let (resolution, now) = known.ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
     match resolution.follow(now) {
         Err(Gone::Deleted | Gone::Expired) => return Err(Problem::new(ProblemKind::Gone)),

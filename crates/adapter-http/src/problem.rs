@@ -59,6 +59,8 @@ pub enum ProblemKind {
     ValidationFailed,
     /// The idempotency key was used for another request.
     IdempotencyKeyReused,
+    /// More requests than the limits allow.
+    QuotaExceeded,
     /// The head of the request is too large.
     HeadersTooLarge,
     /// A defect of ours.
@@ -86,7 +88,7 @@ pub struct ProblemEntry {
 
 impl ProblemKind {
     /// Every one of them, by status.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::MalformedRequest,
         Self::MalformedJson,
         Self::InvalidCursor,
@@ -104,6 +106,7 @@ impl ProblemKind {
         Self::UnsupportedMediaType,
         Self::ValidationFailed,
         Self::IdempotencyKeyReused,
+        Self::QuotaExceeded,
         Self::HeadersTooLarge,
         Self::Internal,
         Self::Unavailable,
@@ -200,6 +203,12 @@ impl ProblemKind {
                 422,
                 "Idempotency key reused",
                 "The `Idempotency-Key` was used for another request within 24 hours. Use a new one for each request.",
+            ),
+            Self::QuotaExceeded => entry(
+                "quota-exceeded",
+                429,
+                "Too many requests",
+                "Nothing was done. Try again after `Retry-After` seconds; `RateLimit` and `RateLimit-Policy` say what is left of which quota.",
             ),
             Self::HeadersTooLarge => entry(
                 "headers-too-large",

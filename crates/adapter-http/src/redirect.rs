@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::{
     context::{Context, Effect, InContext},
+    limits::Policy,
     problem::{Problem, ProblemKind},
     state::State,
 };
@@ -62,11 +63,17 @@ pub(crate) fn code_to_follow(request: &ServiceRequest) -> Option<Code> {
 /// Follows a code without waiting, if that is possible; nearly always it is.
 pub(crate) fn follow_at_once(state: &State, context: &Context, code: &Code, query: &str) -> Option<Outcome> {
     let known = state.services.resolver.follow_at_once(code, query)?;
+    if known.followed == Followed::Unknown
+        && let Err(too_many) = state.limits.charge_client(context, Policy::Unknown, context.client)
+    {
+        return Some(Err(too_many));
+    }
     Some(answer(context, known))
 }
 
-/// Follows a code that the store has to be asked for.
+/// Follows a code that the store has to be asked for, if its sender may try one that nobody has.
 pub(crate) async fn ask_and_follow(state: &State, context: &Context, code: &Code, query: &str) -> Outcome {
+    let trying = Trying::begin(state, context)?;
     let patience = state.settings.redirect_timeout;
     let following = state.services.resolver.follow(code, query);
     let followed = context.in_time(Effect::Read, async {
@@ -75,7 +82,37 @@ pub(crate) async fn ask_and_follow(state: &State, context: &Context, code: &Code
             Err(elapsed) => Err(Problem::new(ProblemKind::Unavailable).caused_by(elapsed)),
         }
     });
-    answer(context, followed.await?)
+    let told = followed.await?;
+    trying.found(told.followed != Followed::Unknown);
+    answer(context, told)
+}
+
+/// Somebody tries a code. It is counted before the store is asked, and not any more if there is a link, or the store does
+/// not say.
+pub(crate) struct Trying<'a> {
+    state: &'a State,
+    context: &'a Context,
+    in_vain: bool,
+}
+
+impl<'a> Trying<'a> {
+    pub(crate) fn begin(state: &'a State, context: &'a Context) -> Result<Self, Problem> {
+        state.limits.charge_client(context, Policy::Unknown, context.client)?;
+        Ok(Self { state, context, in_vain: false })
+    }
+
+    /// Whether there is a link.
+    pub(crate) fn found(mut self, found: bool) {
+        self.in_vain = !found;
+    }
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        if !self.in_vain {
+            self.state.limits.give_back(Policy::Unknown, self.context.client);
+        }
+    }
 }
 
 /// A redirect, or why there is none.

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::{
     context::Gates,
     health::Probers,
+    limits::Limits,
     observe::Observe,
     openapi::{RouteTable, document, openapi_json, routes},
     problem::{Problem, ProblemKind},
@@ -102,6 +103,8 @@ pub fn serve(
 fn state(services: Services, settings: Settings, phase: Phase, log: Logger) -> State {
     let mut nonce = [0; 16];
     services.entropy.fill(&mut nonce);
+    let limits = Arc::new(Limits::new(settings.quotas));
+    limits.keep_swept();
     State {
         routes: RouteTable::of(&mut document(&settings.public_url)),
         openapi: openapi_json(&settings.public_url),
@@ -109,6 +112,7 @@ fn state(services: Services, settings: Settings, phase: Phase, log: Logger) -> S
         phase,
         probers: Probers::default(),
         gates: Arc::new(Gates::new(settings.store_connections)),
+        limits,
         log,
         rejection_nonce: Uuid::from_bytes(nonce).simple().to_string().into(),
         settings,

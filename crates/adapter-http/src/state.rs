@@ -15,7 +15,12 @@ use domain::{
 };
 use slog::Logger;
 
-use crate::{context::Gates, health::Probers};
+use crate::{
+    client::TrustedProxies,
+    context::Gates,
+    health::Probers,
+    limits::{Limits, Quotas},
+};
 
 /// The verbs behind the routes.
 #[derive(Clone)]
@@ -51,6 +56,10 @@ pub struct Settings {
     pub targets: TargetPolicy,
     /// Whether callers without a key may claim.
     pub anonymous_may_claim: bool,
+    /// Whose word about their clients is believed.
+    pub proxies: TrustedProxies,
+    /// How often one client, and one key, may ask; with `None`, as often as they like.
+    pub quotas: Option<Quotas>,
     /// How many calls of the API the store serves at a time, its connections. So many are never turned away.
     pub store_connections: usize,
     /// Bound of all calls to the store that one API request makes.
@@ -104,6 +113,7 @@ pub(crate) struct State {
     pub(crate) phase: Phase,
     pub(crate) probers: Probers,
     pub(crate) gates: Arc<Gates>,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) log: Logger,
     /// Proves that a rejection came from our own stream guard.
     pub(crate) rejection_nonce: Arc<str>,

@@ -167,6 +167,8 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
             AnonymousAccess::Off => false,
             AnonymousAccess::Shorten => true,
         },
+        proxies: config.proxies.clone(),
+        quotas: config.limits.enabled.then_some(config.limits.quotas),
         store_connections: config.store.pool_size,
         request_timeout: config.http.request_timeout,
         redirect_timeout: config.http.redirect_timeout,

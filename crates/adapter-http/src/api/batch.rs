@@ -1,5 +1,7 @@
 //! `POST /api/v1/links/batch`: many claims, each on its own merit.
 
+use std::num::NonZeroU32;
+
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use domain::{api_key::Scope, lifecycle::Claim, service::ClaimRequest};
 use serde::Serialize;
@@ -10,10 +12,11 @@ use super::{
     link::{LinkBody, outcome},
 };
 use crate::{
-    auth::authenticate,
+    auth::authenticate_sender,
     body::{BATCH_LIMIT, receive_json},
     context::Effect,
     json::{Fault, Fields, Json, MOST_PROBLEMS},
+    limits::Policy,
     problem::{FieldProblem, Problem, ProblemBody, ProblemKind},
     state::State,
 };
@@ -79,12 +82,17 @@ pub(crate) struct BatchResult {
 pub(crate) async fn claim_batch(
     state: web::Data<State>,
     request: HttpRequest,
-    payload: web::Payload,
+    mut payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = authenticate(&state, &request, Scope::LinksWrite).await?;
+    let caller = authenticate_sender(&state, &request, Scope::LinksWrite, &mut payload).await?;
     let context = &caller.context;
     let body = receive_json(&request, payload, BATCH_LIMIT, state.settings.body_timeout).await?;
     let items = items(body.json).map_err(Problem::invalid)?;
+    // The first of them was counted when the request came.
+    if let Some(others) = u32::try_from(items.len() - 1).ok().and_then(NonZeroU32::new) {
+        state.limits.charge_client_for(context, Policy::Batch, context.client, others)?;
+        state.limits.charge_key(context, Policy::Batch, &caller.secret.id(), others)?;
+    }
     let asked = caller.repeatable_call(&request, &body.bytes)?;
     let moment = context.within_budget(Effect::Read, state.services.links.moment_of(&asked)).await?;
     let rules = Rules { targets: &state.settings.targets, now: moment };

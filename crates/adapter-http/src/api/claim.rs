@@ -12,7 +12,7 @@ use super::{
     link::{ClaimedLink, outcome, tagged},
 };
 use crate::{
-    auth::{anonymous_call, authenticate, carries_key},
+    auth::{anonymous_call, authenticate_sender, carries_key},
     body::{BODY_LIMIT, receive_json},
     context::{Context, Effect},
     problem::{Problem, ProblemKind},
@@ -34,11 +34,15 @@ use crate::{
 pub(crate) async fn claim(
     state: web::Data<State>,
     request: HttpRequest,
-    payload: web::Payload,
+    mut payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let context = Context::of(&request);
     let anonymous = state.settings.anonymous_may_claim && !carries_key(request.headers());
-    let caller = if anonymous { None } else { Some(authenticate(&state, &request, Scope::LinksWrite).await?) };
+    let caller = if anonymous {
+        None
+    } else {
+        Some(authenticate_sender(&state, &request, Scope::LinksWrite, &mut payload).await?)
+    };
     let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;
     let call = match caller {
         Some(caller) => caller.repeatable_call(&request, &body.bytes)?,

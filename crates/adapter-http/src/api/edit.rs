@@ -9,7 +9,7 @@ use super::{
     link::{LinkBody, answer},
 };
 use crate::{
-    auth::authenticate,
+    auth::authenticate_sender,
     body::{BODY_LIMIT, receive_json},
     context::Effect,
     preconditions::if_match,
@@ -35,9 +35,9 @@ pub(crate) async fn edit(
     state: web::Data<State>,
     request: HttpRequest,
     code: web::Path<String>,
-    payload: web::Payload,
+    mut payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = authenticate(&state, &request, Scope::LinksWrite).await?;
+    let caller = authenticate_sender(&state, &request, Scope::LinksWrite, &mut payload).await?;
     let code = code_in_path(&code)?;
     caller.context.note(|notes| notes.code = Some(code.clone()));
     let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;

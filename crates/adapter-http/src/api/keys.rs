@@ -16,7 +16,7 @@ use super::{
     query::{Query, next_page},
 };
 use crate::{
-    auth::authenticate,
+    auth::{authenticate, authenticate_sender},
     body::{BODY_LIMIT, receive_json},
     context::Effect,
     cursor::CursorScope,
@@ -129,9 +129,9 @@ pub(crate) struct KeyPage {
 pub(crate) async fn create(
     state: web::Data<State>,
     request: HttpRequest,
-    payload: web::Payload,
+    mut payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = authenticate(&state, &request, Scope::Admin).await?;
+    let caller = authenticate_sender(&state, &request, Scope::Admin, &mut payload).await?;
     let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;
     let keys = &state.services.keys;
     let call = caller.repeatable_call(&request, &body.bytes)?;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use adapter_http::{Phase, ServerOptions, Services, Settings, serve};
+use adapter_http::{Phase, ServerOptions, Services, Settings, TrustedProxies, serve};
 use domain::{
     api_key::KeySecret,
     ports::CodeGenerator,
@@ -105,6 +105,8 @@ fn settings() -> Settings {
         landing_url: None,
         targets: TargetPolicy::default(),
         anonymous_may_claim: false,
+        proxies: TrustedProxies::default(),
+        quotas: None,
         store_connections: 16,
         request_timeout: PATIENCE,
         redirect_timeout: PATIENCE,

@@ -17,6 +17,7 @@ pub(super) struct Key {
 
 const TIMEOUT: &str = "a duration such as `250ms`, `10s`, `5m`, `1h` or `7d`, above zero and up to 365d";
 const PERIOD: &str = "a duration such as `0s`, `250ms` or `10s`";
+const RATE: &str = "a number such as `10` or `0.5`, from one a day to 1000000000";
 const SWITCH: &str = "`true` or `false`";
 
 /// Deployments depend on these names: they are added to, not changed.
@@ -62,6 +63,20 @@ pub(super) static KEYS: &[Key] = &[
     key("targets.allow_private", "false", SWITCH, "Whether links may lead to private addresses and internal names"),
     key("targets.own_hosts", "", "a list of host names without ports; separated by commas in variables and flags", "Further names of this service, where no link may lead"),
     key("auth.anonymous", "off", "`off` or `shorten`", "What callers without an API key may do"),
+    key("proxies.trusted", "", "a list of networks such as `10.0.0.0/8` or addresses; separated by commas in variables and flags", "Proxies whose `X-Forwarded-For` or `Forwarded` is believed"),
+    key("limits.enabled", "true", SWITCH, "Whether requests are limited, for each API key and each client address"),
+    key("limits.redirect.per_second", "5000", RATE, "How many there may be in the long run: following and previewing links, and pages"),
+    key("limits.redirect.burst", "50000", "1 to 1000000000", "How many of these there may be at once after a pause"),
+    key("limits.read.per_second", "200", RATE, "How many there may be in the long run: reading links, lists and histories"),
+    key("limits.read.burst", "2000", "1 to 1000000000", "How many of these there may be at once after a pause"),
+    key("limits.claim.per_second", "100", RATE, "How many there may be in the long run: claiming, editing, deleting and reactivating links"),
+    key("limits.claim.burst", "1000", "1 to 1000000000", "How many of these there may be at once after a pause"),
+    key("limits.batch.per_second", "1000", RATE, "How many there may be in the long run: claims in batches, each of which counts"),
+    key("limits.batch.burst", "10000", "1000 to 1000000000", "How many of these there may be at once after a pause"),
+    key("limits.keys.per_second", "10", RATE, "How many there may be in the long run: what administrators do"),
+    key("limits.keys.burst", "100", "1 to 1000000000", "How many of these there may be at once after a pause"),
+    key("limits.unknown.per_second", "0.3334", RATE, "How many there may be in the long run: codes that no link has"),
+    key("limits.unknown.burst", "20", "1 to 1000000000", "How many of these there may be at once after a pause"),
     key("log.level", "info", "`error`, `warning`, `info` or `debug`", "The least important lines to write"),
     key("log.format", "auto", "`auto`, `json` or `text`", "Form of the lines; `auto` is text on a terminal, else JSON"),
 ];

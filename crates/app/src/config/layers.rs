@@ -193,13 +193,14 @@ impl Value {
     fn from_toml(value: toml::Value) -> Option<Self> {
         match value {
             toml::Value::String(text) => Some(Self::Text(text)),
+            toml::Value::Float(number) => Some(Self::Text(number.to_string())),
             toml::Value::Integer(number) => Some(Self::Text(number.to_string())),
             toml::Value::Boolean(switch) => Some(Self::Text(switch.to_string())),
             toml::Value::Array(items) => {
                 let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
                 texts.collect::<Option<Vec<_>>>().map(Self::List)
             }
-            toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
+            toml::Value::Datetime(_) | toml::Value::Table(_) => None,
         }
     }
 

@@ -18,12 +18,14 @@ mod tests;
 
 use std::{path::PathBuf, time::Duration};
 
+use adapter_http::TrustedProxies;
+
 pub(crate) use self::{
     layers::Source,
     problems::Problems,
     sections::{
-        AnonymousAccess, CacheConfig, CodesConfig, HttpConfig, LogConfig, LogFormat, LogLevel, RedisConfig, Secret,
-        StoreConfig, StoreLocation, TargetsConfig, TlsPolicy,
+        AnonymousAccess, CacheConfig, CodesConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat, LogLevel,
+        RedisConfig, Secret, StoreConfig, StoreLocation, TargetsConfig, TlsPolicy,
     },
 };
 use self::{
@@ -61,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) codes: CodesConfig,
     pub(crate) targets: TargetsConfig,
     pub(crate) auth: AnonymousAccess,
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) limits: LimitsConfig,
     pub(crate) log: LogConfig,
     effective: Vec<Effective>,
 }
@@ -112,6 +116,8 @@ impl Config {
                 "auth.anonymous",
                 parse::choice(&[("off", AnonymousAccess::Off), ("shorten", AnonymousAccess::Shorten)]),
             ),
+            proxies: TrustedProxies::new(reader.list("proxies.trusted", parse::network)),
+            limits: LimitsConfig::read(reader),
             log: LogConfig::read(reader),
             effective: Vec::new(),
             data_dir,

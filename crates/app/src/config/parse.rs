@@ -1,7 +1,7 @@
 //! From text to a value: one function for each kind of setting, `None` when it is not one.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     str::FromStr,
@@ -9,6 +9,7 @@ use std::{
 };
 
 use domain::target::{Target, TargetPolicy};
+use ipnet::IpNet;
 
 use super::{Secret, StoreLocation};
 
@@ -92,6 +93,11 @@ pub(super) fn host(text: &str) -> Option<String> {
     let bare = ipv6 || !text.contains([':', '/', '\\', '?', '#']);
     let parses = web_url(&format!("http://{text}/")).is_some();
     (bare && parses).then(|| text.to_owned())
+}
+
+/// A network, or an address as one of its own.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    from_text(text).or_else(|| from_text::<IpAddr>(text).map(IpNet::from))
 }
 
 /// A file of certificates to trust.

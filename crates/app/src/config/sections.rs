@@ -3,10 +3,12 @@
 use std::{
     fmt,
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use adapter_http::{Quota, Quotas};
 use domain::code::CodeLength;
 
 use super::{
@@ -197,6 +199,32 @@ impl TargetsConfig {
 pub(crate) enum AnonymousAccess {
     Off,
     Shorten,
+}
+
+/// How often one client, and one key, may ask.
+#[derive(Clone, Debug)]
+pub(crate) struct LimitsConfig {
+    pub(crate) enabled: bool,
+    pub(crate) quotas: Quotas,
+}
+
+impl LimitsConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let mut quota = |rate, burst, least: u32| {
+            let burst = reader.value(burst, |text| whole(least..=1_000_000_000)(text).and_then(NonZeroU32::new));
+            reader.value(rate, |text| Quota::new(from_text(text)?, burst))
+        };
+        let quotas = Quotas {
+            redirect: quota("limits.redirect.per_second", "limits.redirect.burst", 1),
+            read: quota("limits.read.per_second", "limits.read.burst", 1),
+            claim: quota("limits.claim.per_second", "limits.claim.burst", 1),
+            // A whole batch must fit.
+            batch: quota("limits.batch.per_second", "limits.batch.burst", 1_000),
+            keys: quota("limits.keys.per_second", "limits.keys.burst", 1),
+            unknown: quota("limits.unknown.per_second", "limits.unknown.burst", 1),
+        };
+        Self { enabled: reader.value("limits.enabled", from_text), quotas }
+    }
 }
 
 #[derive(Clone, Debug)]

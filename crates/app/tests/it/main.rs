@@ -14,6 +14,7 @@ mod support;
 mod config;
 mod crashes;
 mod failover;
+mod limits;
 mod linearizable;
 mod logs;
 mod memory;

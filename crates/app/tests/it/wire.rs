@@ -315,6 +315,16 @@ fn a_connection_carries_many_requests() {
 }
 
 #[test]
+fn whoever_is_refused_with_a_body_may_go_on() {
+    let mut connection = patient().connect();
+    let refused = Request::post("/api/v1/links").key("sgn_none").body("{\"url\":\"https://example.com/\"}");
+    for _ in 0..20 {
+        let answer = connection.send(&refused).expect("it is answered");
+        answer.problem(401, "unauthenticated");
+    }
+}
+
+#[test]
 fn after_all_of_it_every_worker_still_serves() {
     let server = Signpost::on_sqlite().set("http.head_timeout", "300ms").start();
     let attack =

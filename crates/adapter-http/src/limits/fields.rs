@@ -1,0 +1,80 @@
+//! What callers are told of limits (draft-ietf-httpapi-ratelimit-headers-10), and their older twins.
+
+use std::time::Duration;
+
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::{Policy, Standing};
+use crate::problem::{Problem, ProblemKind};
+
+/// Too many: come back after so many seconds.
+pub(super) fn quota_exceeded(policy: Policy, seconds: u64) -> Problem {
+    let retry_after = HeaderValue::from(seconds.max(1));
+    let detail = format!("Too many requests of the policy `{}`; try again in {} s.", policy.name(), seconds.max(1));
+    Problem::new(ProblemKind::QuotaExceeded).detail(detail).header(header::RETRY_AFTER, retry_after)
+}
+
+/// Rounded up: whoever waits so long has waited long enough.
+pub(super) fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+impl Standing {
+    /// The tighter of two.
+    pub(crate) fn tighter(self, other: Self) -> Self {
+        let left = |standing: Self| f64::from(standing.remaining) / f64::from(standing.quota.burst.get());
+        if left(other) < left(self) { other } else { self }
+    }
+
+    /// Adds the fields to an answer.
+    pub(crate) fn tell(self, headers: &mut HeaderMap) {
+        let Self { policy, quota, remaining, reset } = self;
+        let (name, burst) = (policy.name(), quota.burst);
+        let (window, reset) = (whole_seconds(quota.refill()).max(1), whole_seconds(reset));
+        let mut add = |name: &'static str, value: String| {
+            let value = HeaderValue::try_from(value).expect("numbers and names are ASCII");
+            headers.insert(HeaderName::from_static(name), value);
+        };
+        add("ratelimit-policy", format!("\"{name}\";q={burst};w={window}"));
+        add("ratelimit", format!("\"{name}\";r={remaining};t={reset}"));
+        add("x-ratelimit-limit", burst.to_string());
+        add("x-ratelimit-remaining", remaining.to_string());
+        add("x-ratelimit-reset", reset.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::limits::Quota;
+
+    #[test]
+    fn seconds_are_rounded_up() {
+        for (milliseconds, seconds) in [(0, 0), (1, 1), (999, 1), (1_000, 1), (1_001, 2)] {
+            assert_eq!(whole_seconds(Duration::from_millis(milliseconds)), seconds);
+        }
+    }
+
+    #[test]
+    fn the_fields_say_what_is_left_of_which_quota() {
+        let quota = Quota::new(10.0, NonZeroU32::new(25).expect("not zero")).expect("sensible");
+        let standing = Standing { policy: Policy::Claim, quota, remaining: 7, reset: Duration::from_millis(1_800) };
+        let mut headers = HeaderMap::new();
+        standing.tell(&mut headers);
+        assert_eq!(headers.get("ratelimit-policy").expect("told"), "\"claim\";q=25;w=3");
+        assert_eq!(headers.get("ratelimit").expect("told"), "\"claim\";r=7;t=2");
+        assert_eq!(headers.get("x-ratelimit-reset").expect("told"), "2");
+    }
+
+    #[test]
+    fn the_tighter_limit_is_told() {
+        let quota = |burst| Quota::new(1.0, NonZeroU32::new(burst).expect("not zero")).expect("sensible");
+        let standing =
+            |burst, remaining| Standing { policy: Policy::Read, quota: quota(burst), remaining, reset: Duration::ZERO };
+        let (narrow, wide) = (standing(10, 4), standing(40, 12));
+        assert_eq!(narrow.tighter(wide), wide);
+        assert_eq!(wide.tighter(narrow), wide);
+    }
+}

@@ -1,0 +1,242 @@
+//! Limits: how often one client, and one key, may ask, and what they are told.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::support::{Answer, Connection, PATIENCE, Request, Setup, Signpost, eventually, rounds, unique};
+
+/// Behind a proxy that says who is asking: the test.
+fn limited(policy: &str, per_second: &str, burst: &str) -> Setup {
+    Signpost::on_sqlite()
+        .patient()
+        .set("limits.enabled", "true")
+        .set("proxies.trusted", "127.0.0.1")
+        .set(&format!("limits.{policy}.per_second"), per_second)
+        .set(&format!("limits.{policy}.burst"), burst)
+}
+
+fn from(client: &str, request: Request) -> Request {
+    request.header("X-Forwarded-For", client)
+}
+
+fn number(answer: &Answer, header: &str) -> u64 {
+    let value = answer.header(header).unwrap_or_else(|| panic!("no {header}: {answer:?}"));
+    value.parse().unwrap_or_else(|_| panic!("{header}: {value}"))
+}
+
+/// The parameter of a Structured Field (RFC 9651) of one item.
+fn parameter(answer: &Answer, header: &str, name: &str) -> u64 {
+    let value = answer.header(header).unwrap_or_else(|| panic!("no {header}: {answer:?}"));
+    let of_name = |part: &str| part.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
+    value.split(';').find_map(of_name).unwrap_or_else(|| panic!("{header}: {value}"))
+}
+
+/// Asks 100 times a second, and counts who was let in.
+#[test]
+fn as_many_are_let_in_as_the_quota_says() {
+    const EVERY: Duration = Duration::from_millis(10);
+    let server = limited("read", "10", "20").start();
+    let caller = server.caller();
+    let seconds = u64::try_from(rounds(3, 60)).expect("a minute at most");
+    // A worker each, if the connections are spread; the limit is one.
+    let mut connections = [(); 4].map(|()| Connection::open(server.address()).expect("it listens"));
+    let request = from("203.0.113.7", Request::get("/api/v1/links").key(&caller.key));
+    let begun = Instant::now();
+    let mut accepted = 0;
+    for number in 0..u32::try_from(seconds * 100).expect("not that many") {
+        thread::sleep((begun + EVERY * number).saturating_duration_since(Instant::now()));
+        let connection = &mut connections[number as usize % 4];
+        let answer = connection.send(&request).expect("it is answered");
+        match answer.status {
+            200 => accepted += 1,
+            429 => drop(answer.problem(429, "quota-exceeded")),
+            other => panic!("{other}"),
+        }
+    }
+    let expected = 20 + begun.elapsed().as_millis() / 100;
+    assert!((expected - 1).abs_diff(accepted) <= 1 + expected / 50, "{accepted} instead of {expected}");
+}
+
+#[test]
+fn callers_are_told_what_is_left_and_when_there_is_more() {
+    let server = limited("claim", "2", "3").start();
+    let caller = server.caller();
+    let claim = || from("203.0.113.7", caller.claiming(&json!({"url": "https://example.com/"})));
+    for remaining in [2, 1, 0] {
+        let answer = server.ask(&claim());
+        assert!(answer.status < 300, "{answer:?}");
+        assert_eq!(answer.header("ratelimit-policy"), Some("\"claim\";q=3;w=2"));
+        assert_eq!(parameter(&answer, "ratelimit", "r"), remaining);
+        assert_eq!(number(&answer, "x-ratelimit-remaining"), remaining);
+        assert_eq!(number(&answer, "x-ratelimit-limit"), 3);
+        assert!(parameter(&answer, "ratelimit", "t") <= 2);
+        assert_eq!(parameter(&answer, "ratelimit", "t"), number(&answer, "x-ratelimit-reset"));
+    }
+    let refused = server.ask(&claim());
+    refused.problem(429, "quota-exceeded");
+    assert_eq!(refused.header("cache-control"), Some("no-store"));
+    assert_eq!(refused.header("ratelimit-policy"), Some("\"claim\";q=3;w=2"));
+    assert_eq!(parameter(&refused, "ratelimit", "r"), 0);
+    assert_eq!(number(&refused, "retry-after"), 1);
+    // Failures count too, and say so.
+    let other = server.ask(&from("203.0.113.8", Request::post("/api/v1/links")));
+    other.problem(401, "unauthenticated");
+    assert_eq!(parameter(&other, "ratelimit", "r"), 2);
+}
+
+#[test]
+fn whoever_waits_as_long_as_they_are_told_is_let_in() {
+    let server = limited("read", "1.5", "1").start();
+    let caller = server.caller();
+    let request = |round| from(&format!("203.0.113.{round}"), Request::get("/api/v1/links").key(&caller.key));
+    for round in 0..rounds(2, 100) {
+        while server.ask(&request(round)).status == 200 {}
+        let refused = server.ask(&request(round));
+        refused.problem(429, "quota-exceeded");
+        thread::sleep(Duration::from_secs(number(&refused, "retry-after")));
+        server.ask(&request(round)).with_status(200);
+    }
+}
+
+#[test]
+fn redirects_are_limited_but_say_nothing_of_it() {
+    let server = limited("redirect", "1", "3").start();
+    let caller = server.caller();
+    let code = caller.code("https://example.com/");
+    let follow = || server.ask(&from("203.0.113.7", Request::get(&format!("/{code}"))));
+    for _ in 0..3 {
+        let answer = follow();
+        answer.with_status(302);
+        assert!(!answer.header_names().any(|name| name.to_ascii_lowercase().contains("ratelimit")), "{answer:?}");
+    }
+    let refused = follow();
+    refused.problem(429, "quota-exceeded");
+    assert_eq!(refused.header("ratelimit-policy"), Some("\"redirect\";q=3;w=3"));
+    // Read, but not modified: the 304 says nothing either.
+    let read = Request::get(&format!("/api/v1/links/{code}")).key(&caller.key);
+    let unchanged = server.ask(&from("203.0.113.9", read.header("If-None-Match", "\"1\"")));
+    unchanged.with_status(304);
+    assert_eq!(unchanged.header("ratelimit"), None);
+}
+
+#[test]
+fn health_is_never_limited() {
+    let server = limited("redirect", "1", "1").start();
+    for path in ["/livez", "/readyz", "/health"] {
+        for _ in 0..20 {
+            server.ask(&from("203.0.113.7", Request::get(path))).with_status(200);
+        }
+    }
+}
+
+#[test]
+fn a_key_is_limited_wherever_it_comes_from_and_an_address_whatever_keys_it_has() {
+    let server = limited("read", "0.001", "5").start();
+    let (one, other) = (server.caller(), server.caller());
+    let read = |client: &str, key: &str| server.ask(&from(client, Request::get("/api/v1/links").key(key))).status;
+    for client in 0..5 {
+        assert_eq!(read(&format!("198.51.100.{client}"), &one.key), 200);
+    }
+    assert_eq!(read("198.51.100.77", &one.key), 429);
+    assert_eq!(read("198.51.100.77", &other.key), 200);
+    for round in 0..4 {
+        let key = if round % 2 == 0 { &one.key } else { &other.key };
+        assert!([200, 429].contains(&read("203.0.113.7", key)));
+    }
+    assert_eq!(read("203.0.113.7", &other.key), 200);
+    assert_eq!(read("203.0.113.7", &server.caller().key), 429);
+    // Keys that are none have no quota of their own.
+    for _ in 0..5 {
+        assert_eq!(read("203.0.113.9", &format!("sgn_{}", unique("none"))), 401);
+    }
+    assert_eq!(read("203.0.113.9", &format!("sgn_{}", unique("none"))), 429);
+}
+
+#[test]
+fn every_claim_of_a_batch_counts() {
+    let server = limited("batch", "0.001", "1000").start();
+    let caller = server.caller();
+    let batch = |size: usize| {
+        let links: Vec<_> = (0..size).map(|n| json!({"url": format!("https://example.com/{n}")})).collect();
+        let request = Request::post("/api/v1/links/batch").key(&caller.key).json(&json!({"links": links}));
+        server.ask(&from("203.0.113.7", request))
+    };
+    let answer = batch(700);
+    answer.with_status(200);
+    assert_eq!(parameter(&answer, "ratelimit", "r"), 300);
+    batch(301).problem(429, "quota-exceeded");
+    // What was refused was charged as one request.
+    let answer = batch(299);
+    answer.with_status(200);
+    assert_eq!(parameter(&answer, "ratelimit", "r"), 0);
+}
+
+#[test]
+fn nobody_escapes_by_forging_where_they_come_from() {
+    let server = limited("redirect", "0.001", "5").set("proxies.trusted", "192.0.2.1").start();
+    let statuses: Vec<_> = (0..20)
+        .map(|number| {
+            let request = Request::get("/docs/errors").header("Forwarded", &format!("for=198.51.100.{number}"));
+            server.ask(&from(&format!("203.0.113.{number}"), request)).status
+        })
+        .collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 5, "{statuses:?}");
+}
+
+#[test]
+fn an_ipv6_customer_is_one_client_for_each_network_and_four_altogether() {
+    let server = limited("redirect", "0.001", "5").start();
+    let ask = |client: &str| server.ask(&from(client, Request::get("/docs/errors"))).status;
+    let accepted = |clients: &mut dyn Iterator<Item = String>| clients.filter(|client| ask(client) == 200).count();
+    assert_eq!(accepted(&mut (0..20).map(|host| format!("2001:db8:1:1::{host:x}"))), 5);
+    assert_eq!(accepted(&mut (0..100).map(|network| format!("2001:db8:2:{network:x}::1"))), 20);
+    assert_eq!(accepted(&mut (0..10).map(|host| format!("2001:db8:3:1::{host:x}"))), 5);
+}
+
+#[test]
+fn whoever_tries_codes_is_turned_away_without_asking_the_store() {
+    let server = limited("unknown", "0.3334", "20").start();
+    let caller = server.caller();
+    let (known, other) = (caller.code("https://example.com/known"), caller.code("https://example.com/other"));
+    let follow = |client: &str, code: &str| server.ask(&from(client, Request::get(&format!("/{code}"))));
+    follow("198.51.100.1", &known).with_status(302);
+    // Links that are there do not count, remembered or not; those that are gone are there.
+    caller.delete(&other).with_status(200);
+    for _ in 0..30 {
+        follow("203.0.113.7", &known).with_status(302);
+        follow("203.0.113.7", &other).problem(410, "gone");
+    }
+    let tried = unique("tried");
+    for round in 0..20 {
+        // Also one that is remembered as unknown.
+        let code = if round % 2 == 0 { tried.clone() } else { unique("tried") };
+        follow("203.0.113.7", &code).problem(404, "not-found");
+    }
+    for code in [tried, unique("tried")] {
+        let refused = follow("203.0.113.7", &code);
+        refused.problem(429, "quota-exceeded");
+        assert_eq!(refused.header("ratelimit-policy"), Some("\"unknown\";q=20;w=60"));
+        assert_eq!(number(&refused, "retry-after"), 3);
+        let asked = |line: &serde_json::Value| line["link.code"] == code && line.get("db.duration_s").is_some();
+        assert!(!server.log().iter().any(|line| asked(line) && line["http.response.status_code"] == 429));
+    }
+    let preview = server.ask(&from("203.0.113.7", Request::get(&format!("/{}+", unique("tried")))));
+    preview.problem(429, "quota-exceeded");
+    // What is remembered redirects on, and others are not concerned.
+    follow("203.0.113.7", &known).with_status(302);
+    follow("203.0.113.8", &unique("tried")).problem(404, "not-found");
+}
+
+#[test]
+fn the_log_shows_the_network_that_a_proxy_names_and_never_the_address() {
+    let server = limited("redirect", "100", "100").start();
+    server.ask(&from("1.1.1.1, 203.0.113.77", Request::get("/docs/errors"))).with_status(200);
+    let asked = |line: &serde_json::Value| line["url.path"] == "/docs/errors";
+    assert!(eventually(PATIENCE, || server.log().iter().any(asked)), "there is no line");
+    assert!(server.log().iter().filter(|line| asked(line)).all(|line| line["client.address"] == "203.0.113.0"));
+    assert!(!server.output().contains("203.0.113.77"));
+}
