@@ -32,7 +32,7 @@ def measure(options, programs, home, sides, log, figures):
     hot = own.script = paths_script(home, "hot", asked)
     bare_port, nginx_port = free_port(), free_port()
     bare = Side("bare handler", [programs.bare, f"127.0.0.1:{bare_port}", "1"], bare_port, hot)
-    peer = Side("nginx, map and JSON log", nginx(home / "nginx", nginx_port, codes), nginx_port, hot)
+    peer = Side("nginx, map, limit and JSON log", nginx(home / "nginx", nginx_port, codes), nginx_port, hot)
     sides += [bare, peer]
     bare.start(log)
     peer.start(log)
@@ -40,7 +40,7 @@ def measure(options, programs, home, sides, log, figures):
     wrk(own, 2)  # warms the memory
     asks = {side.name: (lambda side=side: wrk(side, options.seconds)) for side in (own, bare, peer)}
     rates = alternate(asks, options.rounds)
-    figures.add("P-1", "hot redirects, against nginx with the same map and a JSON log",
+    figures.add("P-1", "hot redirects, against nginx with the same map, a limit for each client and a JSON log",
                 f"{rates[own.name] / rates[peer.name]:.2f} ({rates[own.name]:,.0f}/s)", "≥ 1.0")
     figures.add("P-2", "hot redirects, against a bare handler of the same library",
                 f"{rates[own.name] / rates[bare.name]:.2f} ({rates[bare.name]:,.0f}/s)", "≥ 0.70")
@@ -48,11 +48,15 @@ def measure(options, programs, home, sides, log, figures):
 
     latencies(options, programs, home, own, peer, asked, min(rates.values()), figures)
 
+    own.stop()
     print("unknown codes, another one each time")
+    # As it comes: whoever tries codes is turned away after 20 of them.
+    own.command = signpost(programs.signpost, home / "data", port, limits__unknown__per_second="0.3334", limits__unknown__burst="20")
+    own.start(own_log)
     own.script = peer.script = fresh_script(home, "fresh")
     asks = {side.name: (lambda side=side: wrk(side, options.seconds)) for side in (own, peer)}
     rates = alternate(asks, options.rounds)
-    figures.add("P-14", "unknown codes, against nginx's 404 from the same map",
+    figures.add("P-14", "unknown codes, all but 20 a minute turned away with 429, against nginx's 404 from the same map",
                 f"{rates[own.name] / rates[peer.name]:.2f} ({rates[own.name]:,.0f}/s)", "≥ 1.0")
     own.stop()
     peer.stop()
@@ -95,7 +99,7 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def nginx(folder, port, codes):
-    """nginx with the same map of codes, and a JSON access log to a file."""
+    """nginx with the same map of codes, a limit for each client, and a JSON access log to a file."""
     folder.mkdir()
     entries = "\n".join(f'"/{code}" "{target(number)}";' for number, code in enumerate(codes))
     (folder / "codes.map").write_text(entries)
@@ -111,11 +115,13 @@ http {{
   keepalive_requests 1000000000; server_tokens off;
   client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  limit_req_zone $binary_remote_addr zone=clients:10m rate=1000000r/s;
   map_hash_max_size 1048576; map_hash_bucket_size 256;
   map $uri $target {{ default ""; include {folder}/codes.map; }}
   server {{
     listen 127.0.0.1:{port};
     location / {{
+      limit_req zone=clients burst=1000000 nodelay;
       if ($target = "") {{ return 404; }}
       add_header Cache-Control "private, max-age=10";
       return 302 $target;

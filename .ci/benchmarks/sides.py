@@ -84,9 +84,11 @@ def free_port():
 
 
 def signpost(binary, home, port, **settings):
-    """The command of a server of ours with one worker."""
+    """The command of a server of ours with one worker, whose limits count but are wider than one client can ask."""
     given = {"data_dir": home, "http.bind": f"127.0.0.1:{port}", "http.workers": "1", "log.format": "json",
              "http.drain": "0s"}
+    for policy in "redirect", "read", "claim", "batch", "unknown":
+        given.update({f"limits.{policy}.per_second": "1000000", f"limits.{policy}.burst": "1000000"})
     given.update({name.replace("__", "."): value for name, value in settings.items()})
     flags = [flag for key, value in given.items() for flag in ("--set", f"{key}={value}")]
     return [str(binary), *flags, "serve"]

@@ -238,9 +238,12 @@ fn name(status: StatusCode, headers: &mut HeaderMap, context: &Context) {
     let value = |text: &str| HeaderValue::from_str(text).expect("ids are plain ASCII");
     headers.insert(HeaderName::from_static("x-request-id"), value(context.request_id.as_str()));
     headers.insert(HeaderName::from_static("traceparent"), value(&context.trace.traceparent()));
-    let tells = context.policy.get() != Some(Policy::Redirect) || status == StatusCode::TOO_MANY_REQUESTS;
-    if let Some(standing) = context.standing().filter(|_| tells && !status.is_redirection()) {
+    let (program, refused) = (context.policy.get() != Some(Policy::Redirect), status == StatusCode::TOO_MANY_REQUESTS);
+    if let Some(standing) = context.standing().filter(|_| (program || refused) && !status.is_redirection()) {
         standing.tell(headers);
+        if program {
+            standing.tell_programs(headers);
+        }
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }

@@ -1,6 +1,6 @@
 //! Problems: every way a request can fail, as RFC 9457 tells it. One table owns them all.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -349,11 +349,11 @@ impl Problem {
         let entry = self.kind.entry();
         ProblemBody {
             r#type: format!("/docs/errors#{}", entry.code),
-            title: entry.title.to_owned(),
+            title: entry.title,
             status: entry.status,
-            detail: self.detail.clone().unwrap_or_else(|| entry.meaning.to_owned()),
+            detail: self.detail.clone().map_or(Cow::Borrowed(entry.meaning), Cow::Owned),
             instance: instance.map(str::to_owned),
-            code: entry.code.to_owned(),
+            code: entry.code,
             request_id: request_id.to_owned(),
             errors: self.fields.clone(),
         }
@@ -382,19 +382,19 @@ pub struct ProblemBody {
     #[schema(format = "uri-reference", example = "/docs/errors#alias-taken")]
     r#type: String,
     /// The kind of problem in a few words.
-    title: String,
+    title: &'static str,
     /// The HTTP status, as in the status line.
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
     /// What is wrong in words.
-    detail: String,
+    detail: Cow<'static, str>,
     /// The path of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     instance: Option<String>,
     /// The stable name of this kind of problem.
     #[schema(example = "alias-taken")]
-    code: String,
+    code: &'static str,
     /// The name of the request, as in `X-Request-Id` and in the log.
     request_id: String,
     /// Every wrong field, where fields are wrong.

@@ -37,9 +37,14 @@ impl Standing {
         };
         add("ratelimit-policy", format!("\"{name}\";q={burst};w={window}"));
         add("ratelimit", format!("\"{name}\";r={remaining};t={reset}"));
-        add("x-ratelimit-limit", burst.to_string());
-        add("x-ratelimit-remaining", remaining.to_string());
-        add("x-ratelimit-reset", reset.to_string());
+    }
+
+    /// Adds their older twins, for programs that know no others.
+    pub(crate) fn tell_programs(self, headers: &mut HeaderMap) {
+        let mut add = |name, value: u64| headers.insert(HeaderName::from_static(name), value.into());
+        add("x-ratelimit-limit", self.quota.burst.get().into());
+        add("x-ratelimit-remaining", self.remaining.into());
+        add("x-ratelimit-reset", whole_seconds(self.reset));
     }
 }
 
@@ -63,6 +68,7 @@ mod tests {
         let standing = Standing { policy: Policy::Claim, quota, remaining: 7, reset: Duration::from_millis(1_800) };
         let mut headers = HeaderMap::new();
         standing.tell(&mut headers);
+        standing.tell_programs(&mut headers);
         assert_eq!(headers.get("ratelimit-policy").expect("told"), "\"claim\";q=25;w=3");
         assert_eq!(headers.get("ratelimit").expect("told"), "\"claim\";r=7;t=2");
         assert_eq!(headers.get("x-ratelimit-reset").expect("told"), "2");
