@@ -35,4 +35,4 @@ pub use client::TrustedProxies;
 pub use limits::{Quota, Quotas};
 pub use openapi::openapi_json;
 pub use server::{ServerOptions, serve};
-pub use state::{Phase, Services, Settings};
+pub use state::{CurrentPolicy, Phase, Services, Settings};

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU8, Ordering},
     },
     time::Duration,
@@ -53,7 +53,7 @@ pub struct Settings {
     /// Where `/` redirects, instead of showing a page.
     pub landing_url: Option<String>,
     /// Which targets are allowed.
-    pub targets: TargetPolicy,
+    pub targets: CurrentPolicy,
     /// Whether callers without a key may claim.
     pub anonymous_may_claim: bool,
     /// Whose word about their clients is believed.
@@ -68,6 +68,27 @@ pub struct Settings {
     pub redirect_timeout: Duration,
     /// Bound of receiving a body.
     pub body_timeout: Duration,
+}
+
+/// Which targets are allowed just now. Its clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct CurrentPolicy(Arc<RwLock<Arc<TargetPolicy>>>);
+
+impl CurrentPolicy {
+    /// This one, until it is replaced.
+    pub fn new(policy: TargetPolicy) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(policy))))
+    }
+
+    /// From now on this one counts.
+    pub fn replace(&self, policy: TargetPolicy) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    }
+
+    /// The one that counts now.
+    pub(crate) fn get(&self) -> Arc<TargetPolicy> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Where the process is in its life; readiness follows from it.

@@ -2,13 +2,12 @@
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use adapter_http::{Phase, ServerOptions, Settings};
+use adapter_http::{CurrentPolicy, Phase, ServerOptions, Settings};
 use adapter_redis::SharedMemory;
 use anyhow::{Context, bail};
 use domain::{
     idempotency::IDEMPOTENCY_WINDOW_SECONDS,
     ports::{ChangeFeed, Clock, IdempotencyRepository, Identify, LinkWatcher},
-    target::TargetPolicy,
 };
 use slog::{Logger, debug, info, o, warn};
 use tokio::{
@@ -16,7 +15,6 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{sleep, timeout},
 };
-use url::Url;
 
 use crate::{
     admin_key,
@@ -24,6 +22,7 @@ use crate::{
     config::{AnonymousAccess, Config},
     effects::SystemClock,
     stores::{Backend, Store},
+    targets::Targets,
 };
 
 /// Connections that may wait to be accepted.
@@ -53,6 +52,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         announce_admin_key(&store, config, log).await?;
     }
 
+    let targets = Targets::load(config, log)?;
     let phase = Phase::default();
     let memory = store.remembered(config, log);
     let services = store.services(config, memory.clone());
@@ -60,7 +60,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         listener,
         &server_options(config),
         services,
-        settings(config)?,
+        settings(config, targets.policy()),
         phase.clone(),
         log.new(o!()),
     )?;
@@ -73,6 +73,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     let listening = tokio::spawn(hear_of_changes(store.changes.clone(), watcher.clone(), log.clone()));
     let sharing = tokio::spawn(share(store.shared.clone(), watcher));
     let preparing = tokio::spawn(prepare(backend, Arc::clone(&store), config.clone(), phase.clone(), log.clone()));
+    let watching = tokio::spawn(targets.keep_up_to_date());
     let housekeeping = tokio::spawn(keep_house(store.answers.clone(), log.clone()));
 
     let signal = tokio::select! {
@@ -98,7 +99,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
             true
         }
     };
-    for task in [listening, sharing, preparing, housekeeping] {
+    for task in [listening, sharing, preparing, watching, housekeeping] {
         task.abort();
     }
     if !cut {
@@ -156,13 +157,11 @@ fn server_options(config: &Config) -> ServerOptions {
     }
 }
 
-fn settings(config: &Config) -> anyhow::Result<Settings> {
-    let mut own_hosts = config.targets.own_hosts.clone();
-    own_hosts.push(own_host(&config.public_url)?);
-    Ok(Settings {
+fn settings(config: &Config, targets: CurrentPolicy) -> Settings {
+    Settings {
         public_url: config.public_url.clone(),
         landing_url: config.landing_url.clone(),
-        targets: TargetPolicy::new(config.targets.allow_private, &own_hosts),
+        targets,
         anonymous_may_claim: match config.auth {
             AnonymousAccess::Off => false,
             AnonymousAccess::Shorten => true,
@@ -173,17 +172,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         request_timeout: config.http.request_timeout,
         redirect_timeout: config.http.redirect_timeout,
         body_timeout: config.http.body_timeout,
-    })
-}
-
-/// The service's own host: a name on every port; an address or `localhost`, which others share, on its own port.
-fn own_host(public_url: &str) -> anyhow::Result<String> {
-    let url = Url::parse(public_url).context("public_url")?;
-    let host = url.host_str().context("public_url has no host")?;
-    Ok(match (url.domain(), url.port_or_known_default()) {
-        (None | Some("localhost"), Some(port)) => format!("{host}:{port}"),
-        (Some(_), _) | (None, None) => host.to_owned(),
-    })
+    }
 }
 
 /// Brings the store to where it can serve, however long it takes to appear.
@@ -268,21 +257,4 @@ fn log_panics(log: Logger) {
         let place = panic.location().map_or_else(|| "unknown".to_owned(), ToString::to_string);
         slog::error!(log, "a thread panicked at {}", place; "event.name" => "panic", "code.location" => &place);
     }));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_the_own_host_on_its_port_and_a_name_on_all() {
-        for (url, host) in [
-            ("http://127.0.0.1:8080", "127.0.0.1:8080"),
-            ("https://[2001:db8::1]", "[2001:db8::1]:443"),
-            ("https://sho.rt:8443", "sho.rt"),
-            ("http://localhost:81", "localhost:81"),
-        ] {
-            assert_eq!(own_host(url).ok().as_deref(), Some(host));
-        }
-    }
 }

@@ -62,6 +62,7 @@ pub mod api_key;
 pub mod behaviour;
 pub mod code;
 pub mod history;
+pub mod hosts;
 pub mod idempotency;
 pub mod lifecycle;
 pub mod link;

@@ -8,6 +8,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use crate::hosts::HostList;
+
 /// The URL a link leads to, exactly as the [WHATWG parser](https://url.spec.whatwg.org/) serialises
 /// the caller's input.
 ///
@@ -146,6 +148,9 @@ pub enum InvalidTarget {
     /// A name that only means something inside a network.
     #[error("must not lead to an internal host name")]
     InternalName,
+    /// A host that the operator refuses.
+    #[error("must not lead to a host that is refused here")]
+    RefusedHost,
 }
 
 /// Which hosts links may lead to.
@@ -153,6 +158,8 @@ pub enum InvalidTarget {
 pub struct TargetPolicy {
     allow_private: bool,
     own_hosts: Vec<OwnHost>,
+    refused: HostList,
+    excepted: HostList,
 }
 
 /// One of this service's own names: on one port, or on any.
@@ -166,7 +173,14 @@ impl TargetPolicy {
     /// `own_hosts` are this service's own names in any spelling, with a port (`host:port`) or for every
     /// port; unless `allow_private`, private addresses and internal names are refused as well.
     pub fn new(allow_private: bool, own_hosts: &[String]) -> Self {
-        Self { allow_private, own_hosts: own_hosts.iter().map(|host| OwnHost::parse(host)).collect() }
+        let own_hosts = own_hosts.iter().map(|host| OwnHost::parse(host)).collect();
+        Self { allow_private, own_hosts, ..Self::default() }
+    }
+
+    /// The same, with hosts that are refused unless they are excepted.
+    #[must_use]
+    pub fn with_lists(&self, refused: HostList, excepted: HostList) -> Self {
+        Self { refused, excepted, ..self.clone() }
     }
 
     fn check(&self, url: &Url) -> Result<(), InvalidTarget> {
@@ -174,6 +188,9 @@ impl TargetPolicy {
         let (name, port) = (comparable(&host), url.port_or_known_default());
         if self.own_hosts.iter().any(|own| own.is(&name, port)) {
             return Err(InvalidTarget::OwnHost);
+        }
+        if self.refused.covers(&name) && !self.excepted.covers(&name) {
+            return Err(InvalidTarget::RefusedHost);
         }
         if self.allow_private {
             return Ok(());
@@ -305,6 +322,29 @@ mod tests {
             ("https://example.com/a@b", "https://example.com/a@b"),
         ] {
             assert_eq!(parse(input).as_deref(), Ok(expected), "{input}");
+        }
+    }
+
+    #[test]
+    fn hosts_on_the_list_are_refused_in_any_spelling_unless_they_are_excepted() {
+        let (refused, _) = HostList::read(["evil.example.com", "bücher.com", "8.8.8.8", "2606:4700::1111"]);
+        let (excepted, _) = HostList::read(["good.evil.example.com"]);
+        let policy = policy().with_lists(refused, excepted);
+        for url in [
+            "https://evil.example.com/",
+            "https://EVIL.example.com./a",
+            "http://www.evil.example.com:8080/",
+            "https://xn--bcher-kva.com/",
+            "https://bücher.com/",
+            "http://8.8.8.8/",
+            "http://0x08080808/",
+            "http://[::ffff:8.8.8.8]/",
+            "http://[2606:4700:0::1111]/",
+        ] {
+            assert_eq!(Target::parse(url, &policy), Err(InvalidTarget::RefusedHost), "{url}");
+        }
+        for url in ["https://example.com/", "https://good.evil.example.com/", "https://notevil.example.com/"] {
+            assert!(Target::parse(url, &policy).is_ok(), "{url}");
         }
     }
 

@@ -95,7 +95,8 @@ pub(crate) async fn claim_batch(
     }
     let asked = caller.repeatable_call(&request, &body.bytes)?;
     let moment = context.within_budget(Effect::Read, state.services.links.moment_of(&asked)).await?;
-    let rules = Rules { targets: &state.settings.targets, now: moment };
+    let targets = state.settings.targets.get();
+    let rules = Rules { targets: &targets, now: moment };
     let read: Vec<_> = items
         .into_iter()
         .enumerate()

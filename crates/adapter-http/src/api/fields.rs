@@ -148,6 +148,7 @@ pub(crate) fn target_fault(error: InvalidTarget) -> &'static str {
         InvalidTarget::OwnHost => "own-host",
         InvalidTarget::PrivateAddress => "private-address",
         InvalidTarget::InternalName => "internal-name",
+        InvalidTarget::RefusedHost => "refused-host",
     }
 }
 

@@ -8,12 +8,11 @@ use std::{
     time::Duration,
 };
 
-use adapter_http::{Phase, ServerOptions, Services, Settings, TrustedProxies, serve};
+use adapter_http::{CurrentPolicy, Phase, ServerOptions, Services, Settings, TrustedProxies, serve};
 use domain::{
     api_key::KeySecret,
     ports::CodeGenerator,
     service::{KeyService, LinkService, ResolveService},
-    target::TargetPolicy,
 };
 use serde_json::Value;
 use slog::{Drain, Logger, o};
@@ -103,7 +102,7 @@ fn settings() -> Settings {
     Settings {
         public_url: "http://sho.test".to_owned(),
         landing_url: None,
-        targets: TargetPolicy::default(),
+        targets: CurrentPolicy::default(),
         anonymous_may_claim: false,
         proxies: TrustedProxies::default(),
         quotas: None,

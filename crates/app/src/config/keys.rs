@@ -62,6 +62,8 @@ pub(super) static KEYS: &[Key] = &[
     key("codes.length", "8", "6 to 32", "Characters of generated codes"),
     key("targets.allow_private", "false", SWITCH, "Whether links may lead to private addresses and internal names"),
     key("targets.own_hosts", "", "a list of host names without ports; separated by commas in variables and flags", "Further names of this service, where no link may lead"),
+    key("targets.deny_file", "", "a readable file", "Hosts where no link may lead, one a line or in a form of public lists; read again when it changes and at SIGHUP"),
+    key("targets.allow_file", "", "a readable file", "Hosts that `targets.deny_file` names by mistake, in the same forms"),
     key("auth.anonymous", "off", "`off` or `shorten`", "What callers without an API key may do"),
     key("proxies.trusted", "", "a list of networks such as `10.0.0.0/8` or addresses; separated by commas in variables and flags", "Proxies whose `X-Forwarded-For` or `Forwarded` is believed"),
     key("limits.enabled", "true", SWITCH, "Whether requests are limited, for each API key and each client address"),

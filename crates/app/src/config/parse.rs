@@ -1,6 +1,7 @@
 //! From text to a value: one function for each kind of setting, `None` when it is not one.
 
 use std::{
+    fs::File,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -93,6 +94,11 @@ pub(super) fn host(text: &str) -> Option<String> {
     let bare = ipv6 || !text.contains([':', '/', '\\', '?', '#']);
     let parses = web_url(&format!("http://{text}/")).is_some();
     (bare && parses).then(|| text.to_owned())
+}
+
+/// A file that can be read now.
+pub(super) fn readable_file(text: &str) -> Option<PathBuf> {
+    path(text).filter(|file| file.is_file() && File::open(file).is_ok())
 }
 
 /// A network, or an address as one of its own.

@@ -183,6 +183,8 @@ pub(crate) struct TargetsConfig {
     pub(crate) allow_private: bool,
     /// As written, and without the host of `public_url`.
     pub(crate) own_hosts: Vec<String>,
+    pub(crate) deny_file: Option<PathBuf>,
+    pub(crate) allow_file: Option<PathBuf>,
 }
 
 impl TargetsConfig {
@@ -190,6 +192,8 @@ impl TargetsConfig {
         Self {
             allow_private: reader.value("targets.allow_private", from_text),
             own_hosts: reader.list("targets.own_hosts", parse::host),
+            deny_file: reader.optional("targets.deny_file", parse::readable_file),
+            allow_file: reader.optional("targets.allow_file", parse::readable_file),
         }
     }
 }

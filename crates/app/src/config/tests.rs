@@ -118,6 +118,8 @@ fn every_setting_reaches_its_field() {
         ("codes.length", "9", " length: CodeLength(9)"),
         ("targets.allow_private", "true", " allow_private: true"),
         ("targets.own_hosts", "a.example, b.example", r#" own_hosts: ["a.example", "b.example"]"#),
+        ("targets.deny_file", authority, " deny_file: Some("),
+        ("targets.allow_file", authority, " allow_file: Some("),
         ("auth.anonymous", "shorten", " auth: Shorten"),
         ("proxies.trusted", "10.0.0.0/8, 2001:db8::1", " proxies: TrustedProxies([10.0.0.0/8, 2001:db8::1/128])"),
         ("limits.enabled", "false", " enabled: false"),

@@ -22,4 +22,5 @@ mod process;
 mod races;
 mod routes;
 mod shared;
+mod targets;
 mod wire;

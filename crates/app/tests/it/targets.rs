@@ -1,0 +1,60 @@
+//! Targets that the operator refuses, in lists that change while the server runs.
+
+use std::{fs, path::PathBuf};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::{Caller, PATIENCE, Setup, Signpost, eventually, unique};
+
+fn refusing(setup: &Setup, list: &str) -> (PathBuf, Setup) {
+    let file = setup.data_dir().with_extension(unique("list"));
+    fs::write(&file, list).expect("the folder is ours");
+    let setup = setup.clone().set("targets.deny_file", file.to_str().expect("a plain path"));
+    (file, setup)
+}
+
+fn is_refused(caller: &Caller, url: &str) -> bool {
+    let answer = caller.claim(&json!({"url": url}));
+    if answer.status == 422 {
+        answer.refuses(&[("/url", "refused-host")]);
+    }
+    answer.status == 422
+}
+
+#[test]
+fn hosts_of_the_list_are_refused_and_a_changed_list_counts_soon() {
+    let (file, setup) =
+        refusing(&Signpost::on_sqlite().patient(), "# ours\n0.0.0.0 evil.example.com\n||worse.example.com^\n");
+    let server = setup.start();
+    let caller = server.caller();
+    let told = server.event("targets.read");
+    assert_eq!((&told["hosts.refused"], &told["lines.unread"]), (&json!(2), &json!(0)));
+    assert!(is_refused(&caller, "https://www.evil.example.com/"));
+    assert!(is_refused(&caller, "https://worse.example.com./"));
+    assert!(!is_refused(&caller, "https://example.com/"));
+    // Links that are there already lead on; editing one to such a host is a claim like any other.
+    let code = caller.code("https://fine.example.com/");
+    caller.edit(&code, &json!({"url": "https://evil.example.com/"})).refuses(&[("/url", "refused-host")]);
+
+    fs::write(&file, "fine.example.com\n").expect("the folder is ours");
+    assert!(eventually(PATIENCE, || is_refused(&caller, "https://fine.example.com/")), "the new list is not read");
+    assert!(!is_refused(&caller, "https://evil.example.com/"));
+    server.get(&format!("/{code}")).with_status(302);
+
+    // While it cannot be read, what was read last counts.
+    fs::remove_file(&file).expect("it is there");
+    server.signal(Signal::HUP);
+    assert!(eventually(PATIENCE, || !server.events("targets.not_read").is_empty()), "nothing is said of it");
+    assert!(is_refused(&caller, "https://fine.example.com/"));
+}
+
+#[test]
+fn what_is_refused_by_mistake_can_be_excepted() {
+    let (_, setup) = refusing(&Signpost::on_sqlite().patient(), "example.com\n");
+    let (file, _) = refusing(&setup, "docs.example.com\n");
+    let server = setup.set("targets.allow_file", file.to_str().expect("a plain path")).start();
+    let caller = server.caller();
+    assert!(is_refused(&caller, "https://example.com/"));
+    assert!(!is_refused(&caller, "https://docs.example.com/"));
+}

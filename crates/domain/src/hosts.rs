@@ -1,0 +1,185 @@
+//! Lists of hosts, as operators and public lists write them, of millions of names.
+
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    net::IpAddr,
+};
+
+use url::Host;
+
+/// Hosts by name or address, a name with all names below it.
+///
+/// A name takes eight bytes: of each only a hash is kept. Of ten million names, one lookup in some 10^12 would find one
+/// that is not there.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct HostList(Box<[u64]>);
+
+/// Not the names: there may be millions.
+impl fmt::Debug for HostList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HostList({} hosts)", self.0.len())
+    }
+}
+
+impl HostList {
+    /// Reads the lines of a list; the second value counts those that are none of the following, comments aside:
+    ///
+    /// | line                          | names                                             |
+    /// |-------------------------------|---------------------------------------------------|
+    /// | `example.com`, `*.example.com` | it and all below                                  |
+    /// | `203.0.113.7`, `2001:db8::7`  | that address                                      |
+    /// | `0.0.0.0 one.example two.example` | the names of a hosts file                         |
+    /// | `\|\|example.com^`              | the form of filter lists, without options but `$important` and `$all` |
+    /// | `address=/example.com/0.0.0.0` | that of dnsmasq, also `server=` and `local=`      |
+    /// | `example.com CNAME .`         | that of a response policy zone                    |
+    ///
+    /// Comments begin with `#`, `!` or `;`. Names may be in any script and spelling.
+    pub fn read<'a>(lines: impl IntoIterator<Item = &'a str>) -> (Self, usize) {
+        let (mut hashes, mut unread) = (Vec::new(), 0);
+        for line in lines {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if line.is_empty() || line.starts_with(['!', ';', '[']) {
+                continue;
+            }
+            match names(line) {
+                Some(names) => hashes.extend(names.iter().map(|name| hash(name))),
+                None => unread += 1,
+            }
+        }
+        hashes.sort_unstable();
+        hashes.dedup();
+        (Self(hashes.into()), unread)
+    }
+
+    /// How many hosts it names.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it names none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it names a host, or a name above it. `host` is as targets are compared: in lower case, without a dot at the
+    /// end, an address in its usual form.
+    pub fn covers(&self, host: &str) -> bool {
+        let mut rest = Some(host);
+        while let Some(name) = rest {
+            if self.0.binary_search(&hash(name)).is_ok() {
+                return true;
+            }
+            // Nothing is above an address.
+            rest = name.split_once('.').map(|(_, above)| above).filter(|_| host.parse::<IpAddr>().is_err());
+        }
+        false
+    }
+}
+
+fn hash(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The hosts that a line names, as they are compared.
+fn names(line: &str) -> Option<Vec<String>> {
+    if let Some(rule) = line.strip_prefix("||") {
+        let (name, options) = rule.split_once('^')?;
+        return matches!(options, "" | "$important" | "$all").then(|| Some(vec![name_below(name)?])).flatten();
+    }
+    if let Some((_, setting)) = line.split_once("=/") {
+        let (name, _) = setting.split_once('/')?;
+        return Some(vec![name_below(name)?]);
+    }
+    let mut words = line.split_whitespace();
+    let first = words.next()?;
+    let others: Vec<_> = words.collect();
+    match (first.parse::<IpAddr>(), others.as_slice()) {
+        (Ok(address), []) => Some(vec![address.to_canonical().to_string()]),
+        // Names without a dot are those of the machine itself, with which such files begin.
+        (Ok(_), names) => names.iter().filter(|name| name.contains('.')).map(|name| comparable_name(name)).collect(),
+        (Err(_), []) => first.contains('.').then(|| Some(vec![name_below(first)?])).flatten(),
+        (Err(_), [class @ .., kind, _]) if kind.eq_ignore_ascii_case("CNAME") && class.len() <= 2 => {
+            Some(vec![name_below(first)?])
+        }
+        (Err(_), _) => None,
+    }
+}
+
+fn name_below(name: &str) -> Option<String> {
+    comparable_name(name.strip_prefix("*.").unwrap_or(name))
+}
+
+/// A name as targets are compared.
+fn comparable_name(name: &str) -> Option<String> {
+    let name = name.trim_end_matches('.');
+    let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
+    // Nearly all names are like this, and there are millions; a number at the end would be an address.
+    if name.bytes().all(plain) && name.ends_with(|c: char| c.is_ascii_lowercase()) && !name.contains("xn--") {
+        return Some(name.to_owned());
+    }
+    match Host::parse(name).ok()? {
+        Host::Domain(name) => Some(name.to_ascii_lowercase()),
+        Host::Ipv4(address) => Some(address.to_string()),
+        Host::Ipv6(address) => Some(IpAddr::V6(address).to_canonical().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_read_in_the_forms_that_public_ones_have() {
+        for (line, covered) in [
+            ("example.com", &["example.com", "a.b.example.com"][..]),
+            ("EXAMPLE.com.", &["example.com"]),
+            ("*.example.com # since 2026", &["example.com", "a.example.com"]),
+            ("bücher.example", &["xn--bcher-kva.example"]),
+            ("xn--BCHER-kva.example", &["xn--bcher-kva.example"]),
+            ("203.0.113.7", &["203.0.113.7"]),
+            ("2001:DB8:0::7", &["2001:db8::7"]),
+            ("::ffff:203.0.113.7", &["203.0.113.7"]),
+            ("0.0.0.0 one.example two.example", &["one.example", "two.example", "www.two.example"]),
+            ("127.0.0.1\tone.example", &["one.example"]),
+            ("||example.com^", &["example.com", "a.example.com"]),
+            ("||zip^$important", &["example.zip"]),
+            ("address=/example.com/0.0.0.0", &["example.com"]),
+            ("local=/example.com/", &["example.com"]),
+            ("example.com CNAME .", &["example.com"]),
+            ("*.example.com 300 IN CNAME .", &["a.example.com"]),
+        ] {
+            let (list, unread) = HostList::read([line]);
+            assert_eq!(unread, 0, "{line}");
+            assert!(covered.iter().all(|host| list.covers(host)), "{line}");
+            assert!(!list.covers("other.example") && !list.covers("notexample.com"), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_counted_and_comments_are_not() {
+        let lines =
+            ["", "# comment", "! comment", "; comment", "[Adblock Plus]", "127.0.0.1 localhost", "::1 ip6-loopback"];
+        assert_eq!(HostList::read(lines), (HostList::default(), 0));
+        let wrong = [
+            "localhost",
+            "https://example.com/page",
+            "||ads^$third-party",
+            "@@||example.com^",
+            "a b c",
+            "ex%ample.com",
+        ];
+        let (list, unread) = HostList::read(wrong);
+        assert_eq!((list.len(), unread), (0, wrong.len()));
+        assert!(list.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_above_an_address() {
+        let (list, _) = HostList::read(["||0.113.7^", "0.113.7"]);
+        assert!(!list.covers("203.0.113.7"));
+        assert!(!HostList::default().covers("203.0.113.7"));
+    }
+}
