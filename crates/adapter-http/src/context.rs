@@ -42,6 +42,8 @@ pub(crate) struct Context {
     /// What the request is counted as, and how its sender stands to the tightest limit.
     pub(crate) policy: Cell<Option<Policy>>,
     standing: Cell<Option<Standing>>,
+    /// Whether a failure is shown as a page.
+    pub(crate) shows_page: Cell<bool>,
 }
 
 /// What handlers add to the log line.
@@ -102,6 +104,7 @@ impl Context {
             client: state.settings.proxies.client(request.peer_addr(), headers),
             policy: Cell::new(Policy::of(request.method(), request.path())),
             standing: Cell::new(None),
+            shows_page: Cell::new(false),
         }
     }
 

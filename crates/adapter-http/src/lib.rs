@@ -8,6 +8,7 @@
 //! `utoipa::path`; 2. one line in `openapi::routes`; 3. if it can fail in a new way, one entry in the table of
 //! `problem.rs`.
 
+mod accept;
 mod access_log;
 mod api;
 mod auth;

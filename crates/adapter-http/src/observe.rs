@@ -25,6 +25,7 @@ use futures_util::{
 };
 
 use crate::{
+    accept::prefers_page,
     access_log::AccessLine,
     body::drain,
     context::{Context, overloaded},
@@ -96,6 +97,8 @@ where
         }
 
         let rejection = rejection(&request, &state.rejection_nonce);
+        // Whatever is no part of the API is for people.
+        context.shows_page.set(context.policy.get() == Some(Policy::Redirect) && prefers_page(request.headers()));
         if rejection.is_none()
             && let Some(policy) = context.policy.get()
         {
@@ -136,7 +139,10 @@ type Answer = Result<ServiceResponse<BoxBody>, Error>;
 fn finish_redirect(outcome: redirect::Outcome, request: ServiceRequest, line: AccessLine, context: &Context) -> Answer {
     match outcome {
         Ok(answer) => finish(Outcome::Answer(request.into_response(answer)), line, context, None),
-        Err(problem) => finish(Outcome::Problem(problem), line, context, Some(request.path())),
+        Err(problem) => {
+            context.shows_page.set(prefers_page(request.headers()));
+            finish(Outcome::Problem(problem), line, context, Some(request.path()))
+        }
     }
 }
 
@@ -170,7 +176,14 @@ fn finish(outcome: Outcome, mut line: AccessLine, context: &Context, instance: O
         }
         Outcome::Problem(problem) => {
             line.note_problem(&problem);
-            let mut answer = problem.to_response(context.request_id.as_str(), instance);
+            let mut answer = if context.shows_page.get() {
+                problem.to_page(context.request_id.as_str())
+            } else {
+                problem.to_response(context.request_id.as_str(), instance)
+            };
+            if context.policy.get() == Some(Policy::Redirect) {
+                answer.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+            }
             name(answer.status(), answer.headers_mut(), context);
             line.finish(&answer);
             // After a panic the request is gone, and an answer as such needs one; an error does not.

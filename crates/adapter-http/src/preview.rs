@@ -7,9 +7,12 @@ use domain::{
     time::Timestamp,
 };
 use serde::Serialize;
+use unicode_security::MixedScript;
+use url::Url;
 use utoipa::ToSchema;
 
 use crate::{
+    accept::{Format, preferred_format},
     context::{Effect, InContext},
     pages::{escaped, html},
     problem::{Problem, ProblemKind},
@@ -30,7 +33,7 @@ pub(crate) async fn preview(
     request: HttpRequest,
     code: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let format = preferred_format(&request)?;
+    let format = preferred_format(request.headers())?;
     let code: Code = code.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
     context.note(|notes| notes.code = Some(code.clone()));
     let trying = Trying::begin(&state, &context)?;
@@ -61,6 +64,10 @@ pub(crate) struct Preview {
     short_url: String,
     /// Where it leads.
     url: String,
+    /// The host it leads to, as people read it.
+    host: String,
+    /// Whether a part of that name mixes scripts, as is done to make one look like another.
+    mixes_scripts: bool,
     /// The status it redirects with.
     redirect: u16,
     /// Whether the query of a request is added to the target.
@@ -73,7 +80,11 @@ pub(crate) struct Preview {
 impl Preview {
     fn of(code: &Code, resolution: &Resolution, public_url: &str) -> Self {
         let behaviour = &resolution.behaviour;
+        let host = Url::parse(behaviour.target.as_str()).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let (host, mixes_scripts) = readable(&host.unwrap_or_default());
         Self {
+            host,
+            mixes_scripts,
             code: code.to_string(),
             short_url: format!("{public_url}/{code}"),
             url: behaviour.target.to_string(),
@@ -85,76 +96,52 @@ impl Preview {
 
     fn to_html(&self) -> String {
         let url = escaped(&self.url);
+        let spelled = if url.contains("://xn--") || url.contains(".xn--") {
+            format!("<p>Its host is read <strong>{}</strong>.</p>\n", escaped(&self.host))
+        } else {
+            String::new()
+        };
+        let warning = if self.mixes_scripts {
+            "<p><strong>Careful:</strong> the name of this host mixes letters of several scripts, as is done to imitate another one.</p>\n"
+        } else {
+            ""
+        };
         let until = self.expires_at.map_or(String::new(), |expiry| format!("<p>It works until {expiry}.</p>\n"));
         format!(
             "<h1>Where this link leads</h1>\n<p><code>{short}</code> leads to</p>\n\
-             <p><a rel=\"noreferrer nofollow\" href=\"{url}\">{url}</a></p>\n{until}",
+             <p><a rel=\"noreferrer nofollow\" href=\"{url}\">{url}</a></p>\n{spelled}{warning}{until}",
             short = escaped(&self.short_url),
         )
     }
 }
 
-/// What a preview can be shown as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Html,
-    Json,
-}
-
-/// What `Accept` prefers (RFC 9110 §12.5.1): the page where it does not care.
-fn preferred_format(request: &HttpRequest) -> Result<Format, Problem> {
-    let lines: Vec<_> = request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok()).collect();
-    if lines.is_empty() {
-        return Ok(Format::Html);
-    }
-    let ranges = lines.join(",");
-    let (html, json) = (quality(&ranges, "text", "html"), quality(&ranges, "application", "json"));
-    if html <= 0.0 && json <= 0.0 {
-        Err(Problem::new(ProblemKind::NotAcceptable))
-    } else if json > html {
-        Ok(Format::Json)
-    } else {
-        Ok(Format::Html)
-    }
-}
-
-/// How much `ranges` want a media type: the quality of the most specific range that covers it.
-fn quality(ranges: &str, kind: &str, subtype: &str) -> f32 {
-    let mut best = (0, 0.0);
-    for range in ranges.split(',') {
-        let mut parts = range.split(';').map(str::trim);
-        let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let specificity = match essence.split_once('/') {
-            Some((k, s)) if k == kind && s == subtype => 3,
-            Some((k, "*")) if k == kind => 2,
-            Some(("*", "*")) => 1,
-            Some(_) | None => continue,
-        };
-        let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.parse().unwrap_or(0.0));
-        if specificity > best.0 {
-            best = (specificity, weight);
-        }
-    }
-    best.1
+/// A host in the script it is meant in, and whether a label of it mixes scripts (UTS 39 §5.1).
+fn readable(host: &str) -> (String, bool) {
+    let (name, _) = idna::domain_to_unicode(host);
+    let mixes_scripts = name.split('.').any(|label| !label.is_single_script());
+    (name, mixes_scripts)
 }
 
 #[cfg(test)]
 mod tests {
-    use actix_web::test::TestRequest;
-
     use super::*;
 
     #[test]
-    fn the_page_is_shown_unless_json_is_preferred() {
-        let format = |accept: &str| {
-            preferred_format(&TestRequest::get().insert_header((header::ACCEPT, accept)).to_http_request()).ok()
-        };
-        assert_eq!(format("*/*"), Some(Format::Html));
-        assert_eq!(format("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"), Some(Format::Html));
-        assert_eq!(format("application/json"), Some(Format::Json));
-        assert_eq!(format("text/html;q=0.5, application/json"), Some(Format::Json));
-        assert_eq!(format("application/*, text/html;q=0"), Some(Format::Json));
-        assert_eq!(format("image/png"), None);
-        assert_eq!(format("*/*;q=0"), None);
+    fn names_that_mix_scripts_are_told_from_those_that_do_not() {
+        for (host, name, mixes) in [
+            ("example.com", "example.com", false),
+            ("xn--bcher-kva.example", "bücher.example", false),
+            ("xn--e1afmkfd.xn--p1ai", "пример.рф", false),
+            // Each label in a script of its own.
+            ("xn--e1afmkfd.com", "пример.com", false),
+            // Japanese is written in several.
+            ("xn--u9jt60grgrh3m.jp", "世界の本.jp", false),
+            // A Cyrillic а among Latin letters.
+            ("xn--pypal-4ve.com", "pаypal.com", true),
+            ("203.0.113.7", "203.0.113.7", false),
+            ("[2606:4700::1]", "[2606:4700::1]", false),
+        ] {
+            assert_eq!(readable(host), (name.to_owned(), mixes));
+        }
     }
 }

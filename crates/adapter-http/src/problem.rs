@@ -6,7 +6,7 @@ use actix_web::{
     HttpResponse, ResponseError,
     body::BoxBody,
     http::{
-        StatusCode,
+        ConnectionType, StatusCode,
         header::{self, HeaderName, HeaderValue},
     },
 };
@@ -17,7 +17,10 @@ use domain::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::json::MOST_PROBLEMS;
+use crate::{
+    json::MOST_PROBLEMS,
+    pages::{escaped, html},
+};
 
 /// The media type of problems.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
@@ -363,14 +366,43 @@ impl Problem {
     pub(crate) fn to_response(&self, request_id: &str, instance: Option<&str>) -> HttpResponse<BoxBody> {
         let mut response = HttpResponse::build(self.kind.status());
         response.content_type(PROBLEM_JSON).insert_header((header::CACHE_CONTROL, "no-store"));
+        let body = serde_json::to_string(&self.to_body(request_id, instance)).expect("strings and numbers are JSON");
+        self.with_headers(response.body(body))
+    }
+
+    /// The same as a page for people.
+    pub(crate) fn to_page(&self, request_id: &str) -> HttpResponse<BoxBody> {
+        let ProblemEntry { title, meaning, .. } = self.kind.entry();
+        let (title, text) = match self.kind {
+            ProblemKind::NotFound => {
+                ("There is no such link", "Look at the address again: capital and small letters differ.")
+            }
+            ProblemKind::Gone => ("This link is over", "Whoever made it has deleted it, or it has expired."),
+            ProblemKind::QuotaExceeded => {
+                ("Too many requests", "Too many came from where you are. Please try again in a moment.")
+            }
+            ProblemKind::Unavailable => ("We cannot look this up just now", "Please try again in a moment."),
+            _ => (title, meaning),
+        };
+        let body = format!(
+            "<h1>{}</h1>\n<p>{}</p>\n<p><small>Request <code>{}</code></small></p>\n",
+            escaped(title),
+            escaped(text),
+            escaped(request_id)
+        );
+        let mut page = html(title, &body);
+        *page.status_mut() = self.kind.status();
+        self.with_headers(page)
+    }
+
+    fn with_headers(&self, mut response: HttpResponse<BoxBody>) -> HttpResponse<BoxBody> {
         for (name, value) in &self.headers {
-            response.insert_header((name.clone(), value.clone()));
+            response.headers_mut().insert(name.clone(), value.clone());
         }
         if self.headers.iter().any(|(name, _)| name == header::CONNECTION) {
-            response.force_close();
+            response.head_mut().set_connection_type(ConnectionType::Close);
         }
-        let body = serde_json::to_string(&self.to_body(request_id, instance)).expect("strings and numbers are JSON");
-        response.body(body)
+        response
     }
 }
 

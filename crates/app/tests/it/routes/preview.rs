@@ -10,6 +10,7 @@ on_both_stores! {
     what_is_accepted_decides,
     a_page_holds_nothing_but_text_of_the_target,
     a_code_that_leads_nowhere_has_no_preview,
+    a_name_that_imitates_another_is_told,
 }
 
 fn people_see_a_page(server: &Signpost) {
@@ -33,7 +34,7 @@ fn programs_get_json(server: &Signpost) {
     assert_eq!(answer.with_status(200).header("content-type"), Some("application/json"));
     let expected = json!({
         "code": code, "short_url": format!("http://sho.test/{code}"), "url": "https://example.com/json",
-        "redirect": 301, "forward_query": false, "expires_at": "2099-01-01T00:00:00.000000Z",
+        "host": "example.com", "mixes_scripts": false, "redirect": 301, "forward_query": false, "expires_at": "2099-01-01T00:00:00.000000Z",
     });
     assert_eq!(answer.json(), expected);
 }
@@ -81,4 +82,16 @@ fn a_code_that_leads_nowhere_has_no_preview(server: &Signpost) {
 #[track_caller]
 fn preview(server: &Signpost, code: &str, accept: &str) -> Answer {
     server.ask(&Request::get(&format!("/{code}+")).header("Accept", accept))
+}
+
+fn a_name_that_imitates_another_is_told(server: &Signpost) {
+    let code = server.caller().code("https://pаypal.com/with-a-cyrillic-letter");
+    let told = preview(server, &code, "application/json").json();
+    assert_eq!(
+        (&told["url"], &told["host"]),
+        (&json!("https://xn--pypal-4ve.com/with-a-cyrillic-letter"), &json!("pаypal.com"))
+    );
+    assert_eq!(told["mixes_scripts"], true);
+    let page = preview(server, &code, "text/html").text();
+    assert!(page.contains("pаypal.com") && page.contains("Careful"), "{page}");
 }

@@ -12,6 +12,7 @@ on_both_stores! {
     nothing_in_a_redirect_may_be_kept_for_long,
     an_unknown_code_is_not_found,
     a_link_that_expires_is_gone,
+    people_are_told_on_a_page_what_is_wrong,
     a_redirect_is_not_kept_beyond_the_expiry,
     the_query_is_forwarded_only_where_the_link_says_so,
     a_percent_encoded_code_is_the_code,
@@ -175,4 +176,33 @@ fn max_age(answer: &Answer) -> u32 {
     let rule = answer.header("cache-control").unwrap_or_default();
     let age = rule.strip_prefix("private, max-age=").and_then(|age| age.parse().ok());
     age.unwrap_or_else(|| panic!("{answer:?}"))
+}
+
+/// Browsers say that they prefer pages.
+fn people_are_told_on_a_page_what_is_wrong(server: &Signpost) {
+    const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let caller = server.caller();
+    let code = caller.code("https://example.com/paged");
+    caller.delete(&code).with_status(200);
+    for path in [format!("/{code}"), format!("/{code}+")] {
+        let page = server.ask(&Request::get(&path).header("Accept", BROWSER));
+        assert_eq!(page.with_status(410).header("content-type"), Some("text/html; charset=utf-8"));
+        assert_eq!(page.header("cache-control"), Some("no-store"));
+        assert_eq!(page.header("vary"), Some("accept"));
+        assert_eq!(page.header("x-robots-tag"), Some("noindex"));
+        let policy = page.header("content-security-policy").expect("it has one");
+        assert!(policy.contains("default-src 'none'") && !policy.contains("script-src"), "{policy}");
+        assert!(page.text().contains("This link is over"), "{page:?}");
+        assert!(page.text().contains(page.header("x-request-id").expect("it has one")), "{page:?}");
+        let twin = server.ask(&Request::get(&path).header("Accept", "application/json"));
+        twin.problem(410, "gone");
+        assert_eq!(twin.header("vary"), Some("accept"));
+    }
+    for path in ["/zzzzzzzz", "/a/b/c", "/zzzzzzzz+"] {
+        let page = server.ask(&Request::get(path).header("Accept", BROWSER));
+        assert_eq!(page.with_status(404).header("content-type"), Some("text/html; charset=utf-8"), "{path}");
+        server.get(path).problem(404, "not-found");
+    }
+    // The API is for programs, whoever asks.
+    server.ask(&Request::get("/api/v1/links").header("Accept", BROWSER)).problem(401, "unauthenticated");
 }

@@ -1,0 +1,97 @@
+//! `Accept`: whether somebody wants a page to read, or JSON (RFC 9110 §12.5.1).
+
+use actix_web::http::header::{self, HeaderMap};
+
+use crate::problem::{Problem, ProblemKind};
+
+/// What something can be shown as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Html,
+    Json,
+}
+
+/// What is wanted of something made for people: the page where it does not matter.
+pub(crate) fn preferred_format(headers: &HeaderMap) -> Result<Format, Problem> {
+    let Some(ranges) = ranges(headers) else {
+        return Ok(Format::Html);
+    };
+    let (html, json) = (quality(&ranges, "text", "html"), quality(&ranges, "application", "json"));
+    if html <= 0.0 && json <= 0.0 {
+        Err(Problem::new(ProblemKind::NotAcceptable))
+    } else if json > html {
+        Ok(Format::Json)
+    } else {
+        Ok(Format::Html)
+    }
+}
+
+/// Whether a page is wanted rather than a problem: browsers say so, programs do not.
+pub(crate) fn prefers_page(headers: &HeaderMap) -> bool {
+    ranges(headers).is_some_and(|ranges| {
+        let problem = ["problem+json", "json"].map(|subtype| quality(&ranges, "application", subtype));
+        quality(&ranges, "text", "html") > problem[0].max(problem[1])
+    })
+}
+
+fn ranges(headers: &HeaderMap) -> Option<String> {
+    let lines: Vec<_> = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok()).collect();
+    (!lines.is_empty()).then(|| lines.join(","))
+}
+
+/// How much `ranges` want a media type: the quality of the most specific range that covers it.
+fn quality(ranges: &str, kind: &str, subtype: &str) -> f32 {
+    let mut best = (0, 0.0);
+    for range in ranges.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let specificity = match essence.split_once('/') {
+            Some((k, s)) if k == kind && s == subtype => 3,
+            Some((k, "*")) if k == kind => 2,
+            Some(("*", "*")) => 1,
+            Some(_) | None => continue,
+        };
+        let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.parse().unwrap_or(0.0));
+        if specificity > best.0 {
+            best = (specificity, weight);
+        }
+    }
+    best.1
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    fn accepting(ranges: &'static str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(ranges));
+        headers
+    }
+
+    #[test]
+    fn the_page_is_shown_unless_json_is_preferred() {
+        let format = |ranges| preferred_format(&accepting(ranges)).ok();
+        assert_eq!(format("*/*"), Some(Format::Html));
+        assert_eq!(format("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"), Some(Format::Html));
+        assert_eq!(format("application/json"), Some(Format::Json));
+        assert_eq!(format("text/html;q=0.5, application/json"), Some(Format::Json));
+        assert_eq!(format("application/*, text/html;q=0"), Some(Format::Json));
+        assert_eq!(format("image/png"), None);
+        assert_eq!(format("*/*;q=0"), None);
+    }
+
+    #[test]
+    fn a_problem_becomes_a_page_only_for_whoever_prefers_one() {
+        for browser in ["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html", "text/*"] {
+            assert!(prefers_page(&accepting(browser)), "{browser}");
+        }
+        for program in ["*/*", "application/json", "application/problem+json, text/html", "text/html, */*", "image/png"]
+        {
+            assert!(!prefers_page(&accepting(program)), "{program}");
+        }
+        assert!(!prefers_page(&HeaderMap::new()));
+    }
+}
