@@ -9,7 +9,7 @@ use domain::{
     behaviour::Behaviour,
     code::Code,
     ports::LinkResolver,
-    service::ResolveService,
+    service::{Blocked, ResolveService},
     target::{Target, TargetPolicy},
 };
 use slog::{Discard, Logger, o};
@@ -57,7 +57,7 @@ fn resolving(criterion: &mut Criterion) {
     criterion.bench_function("resolve a remembered code", |bench| {
         bench.iter(|| resolver.resolve_at_once(next.next().expect("it goes round")).expect("it is remembered"));
     });
-    let service = ResolveService::new(Arc::new(resolver), Arc::new(ManualClock::default()));
+    let service = ResolveService::new(Arc::new(resolver), Blocked::default(), Arc::new(ManualClock::default()));
     criterion.bench_function("follow a remembered code", |bench| {
         bench.iter(|| service.follow_at_once(next.next().expect("it goes round"), "").expect("it is remembered"));
     });

@@ -50,6 +50,11 @@ pub(crate) async fn authenticate(
         let needed = format!("The key lacks the scope {}.", scope.name());
         return Err(Problem::new(ProblemKind::Forbidden).detail(needed));
     }
+    let blocked =
+        || state.services.blocks.blocked().in_force().is_some_and(|blocked| blocked.block_owner(&caller.owner));
+    if scope == Scope::LinksWrite && blocked() {
+        return Err(Problem::new(ProblemKind::Forbidden).detail("The owner of the key is blocked."));
+    }
     Ok(Authenticated { caller, secret, context })
 }
 

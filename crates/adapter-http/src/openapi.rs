@@ -37,7 +37,10 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
                 .service(api::history::history)
                 .service(api::keys::create)
                 .service(api::keys::list)
-                .service(api::keys::revoke),
+                .service(api::keys::revoke)
+                .service(api::blocks::create)
+                .service(api::blocks::list)
+                .service(api::blocks::lift),
         )
         .service(health::livez)
         .service(health::readyz)
@@ -64,6 +67,7 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
     tags(
         (name = "links", description = "Claim, read, list, edit, delete, reactivate"),
         (name = "keys", description = "API keys (scope `admin`)"),
+        (name = "blocks", description = "Takedowns (scope `admin`)"),
         (name = "redirects", description = "What visitors see"),
         (name = "health", description = "For probes and people on call"),
         (name = "pages", description = "Documentation and files that are not links")
@@ -95,7 +99,7 @@ pub(crate) fn document(public_url: &str) -> Document {
 /// The document as JSON, with what the attributes of the handlers have no words for.
 pub fn openapi_json(public_url: &str) -> String {
     let mut json = serde_json::to_value(document(public_url)).expect("an OpenAPI document is JSON");
-    for schema in ["Claim", "Edit", "Batch", "NewApiKey"] {
+    for schema in ["Claim", "Edit", "Batch", "NewApiKey", "NewBlock"] {
         json["components"]["schemas"][schema]["additionalProperties"] = false.into();
     }
     json["components"]["schemas"]["Claim"]["not"] = json!({

@@ -25,7 +25,8 @@ use crate::{
     params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]{3,64}$")),
     responses(
         (status = 200, description = "Where it leads", content((Preview = "application/json"), (String = "text/html"))),
-        (status = 410, description = "Deleted or expired", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
+        (status = 410, description = "Deleted or expired", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 451, description = "Taken down", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
 #[route("/{code}+", method = "GET", method = "HEAD")]
 pub(crate) async fn preview(
     state: web::Data<State>,
@@ -40,6 +41,9 @@ pub(crate) async fn preview(
     let known = context.in_time(Effect::Read, state.services.resolver.preview(&code)).await?;
     trying.found(known.is_some());
     let (resolution, now) = known.ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
+    if state.services.resolver.is_blocked(&code, &resolution) {
+        return Err(Problem::new(ProblemKind::Blocked));
+    }
     match resolution.follow(now) {
         Err(Gone::Deleted | Gone::Expired) => return Err(Problem::new(ProblemKind::Gone)),
         Ok(_) => {}

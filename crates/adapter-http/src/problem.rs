@@ -66,6 +66,8 @@ pub enum ProblemKind {
     QuotaExceeded,
     /// The head of the request is too large.
     HeadersTooLarge,
+    /// The link was taken down.
+    Blocked,
     /// A defect of ours.
     Internal,
     /// The store cannot be reached.
@@ -91,7 +93,7 @@ pub struct ProblemEntry {
 
 impl ProblemKind {
     /// Every one of them, by status.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::MalformedRequest,
         Self::MalformedJson,
         Self::InvalidCursor,
@@ -111,6 +113,7 @@ impl ProblemKind {
         Self::IdempotencyKeyReused,
         Self::QuotaExceeded,
         Self::HeadersTooLarge,
+        Self::Blocked,
         Self::Internal,
         Self::Unavailable,
         Self::OutcomeUnknown,
@@ -218,6 +221,12 @@ impl ProblemKind {
                 431,
                 "Header fields too large",
                 "The head of a request may have 16 KiB and 64 fields. The connection is closed.",
+            ),
+            Self::Blocked => entry(
+                "blocked",
+                451,
+                "Taken down",
+                "The link was taken down by whoever runs this service, by itself, by where it leads or by whose it is.",
             ),
             Self::Internal => {
                 entry("internal", 500, "Internal error", "A defect of ours. The request id leads us to it.")
@@ -378,6 +387,9 @@ impl Problem {
                 ("There is no such link", "Look at the address again: capital and small letters differ.")
             }
             ProblemKind::Gone => ("This link is over", "Whoever made it has deleted it, or it has expired."),
+            ProblemKind::Blocked => {
+                ("This link was taken down", "It is not followed for legal reasons or to protect you.")
+            }
             ProblemKind::QuotaExceeded => {
                 ("Too many requests", "Too many came from where you are. Please try again in a moment.")
             }

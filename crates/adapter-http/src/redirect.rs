@@ -35,7 +35,8 @@ use crate::{
         (status = 302, description = "Found", headers(("Location" = String, description = "The target"), ("Cache-Control" = String))),
         (status = 307, description = "Temporary redirect", headers(("Location" = String, description = "The target"), ("Cache-Control" = String))),
         (status = 308, description = "Permanent redirect", headers(("Location" = String, description = "The target"), ("Cache-Control" = String))),
-        (status = 410, description = "Deleted or expired", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
+        (status = 410, description = "Deleted or expired", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 451, description = "Taken down", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
 #[route("/{code}", method = "GET", method = "HEAD")]
 pub(crate) async fn follow(
     state: web::Data<State>,
@@ -125,6 +126,7 @@ fn answer(context: &Context, Follow { followed, source }: Follow) -> Outcome {
     context.note(|notes| notes.cache_result = Some(cache_result(source, &followed)));
     match followed {
         Followed::Unknown => Err(Problem::new(ProblemKind::NotFound)),
+        Followed::Blocked => Err(Problem::new(ProblemKind::Blocked)),
         Followed::Gone(_) => Err(Problem::new(ProblemKind::Gone)),
         Followed::Redirect { status, location, max_age } => {
             let status = StatusCode::from_u16(status).expect("a link redirects with an HTTP status");
@@ -156,7 +158,7 @@ fn cache_result(source: Source, followed: &Followed) -> &'static str {
         (Source::SharedMemory { .. }, _) => "shared",
         (Source::StaleMemory, _) => "stale",
         (Source::Memory, Followed::Unknown) => "negative",
-        (Source::Memory, Followed::Gone(_) | Followed::Redirect { .. }) => "hit",
+        (Source::Memory, Followed::Blocked | Followed::Gone(_) | Followed::Redirect { .. }) => "hit",
     }
 }
 

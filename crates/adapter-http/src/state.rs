@@ -10,7 +10,7 @@ use std::{
 
 use domain::{
     ports::{Entropy, Ping},
-    service::{KeyService, LinkService, ResolveService},
+    service::{BlockService, KeyService, LinkService, ResolveService},
     target::TargetPolicy,
 };
 use slog::Logger;
@@ -29,6 +29,8 @@ pub struct Services {
     pub links: LinkService,
     /// API keys.
     pub keys: KeyService,
+    /// Takedowns.
+    pub blocks: BlockService,
     /// Redirects.
     pub resolver: ResolveService,
     /// The store's liveness, for `/health`.

@@ -9,6 +9,7 @@
 
 mod answers;
 mod api_keys;
+mod blocks;
 mod change;
 mod claim;
 mod connection;

@@ -24,7 +24,6 @@ use crate::{
 pub(crate) struct LinkRow {
     id: Uuid,
     code: String,
-    owner_id: String,
     #[diesel(embed)]
     following: ResolutionRow,
     title: Option<String>,
@@ -39,6 +38,7 @@ pub(crate) struct LinkRow {
 #[derive(Clone, Queryable, Selectable)]
 #[diesel(table_name = links, check_for_backend(diesel::pg::Pg))]
 pub(crate) struct ResolutionRow {
+    owner_id: String,
     target: String,
     redirect: i16,
     forward_query: bool,
@@ -59,7 +59,7 @@ impl LinkRow {
         Ok(Link {
             id: self.id,
             code: self.code.parse()?,
-            owner: self.owner_id.parse()?,
+            owner: following.owner,
             behaviour: following.behaviour,
             deduplicated: self.deduplicated,
             title: self.title.map(|title| title.parse()).transpose()?,
@@ -89,7 +89,8 @@ impl ResolutionRow {
             forward_query: self.forward_query,
             expires_at: self.expires_at.map(Timestamp::try_from).transpose()?,
         };
-        Ok(Resolution { behaviour, state, generation: Generation::try_from(self.generation)? })
+        let generation = Generation::try_from(self.generation)?;
+        Ok(Resolution { owner: self.owner_id.parse()?, behaviour, state, generation })
     }
 }
 

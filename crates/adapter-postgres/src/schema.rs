@@ -58,5 +58,25 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    blocks (id) {
+        id -> Uuid,
+        kind -> Text,
+        value -> Text,
+        reason -> Text,
+        created_at -> Timestamptz,
+        created_by -> Text,
+        lifted_at -> Nullable<Timestamptz>,
+        lifted_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    blocks_revision (single) {
+        single -> Bool,
+        number -> BigInt,
+    }
+}
+
 diesel::joinable!(link_events -> links (link_id));
 diesel::allow_tables_to_appear_in_same_query!(links, link_events);

@@ -11,7 +11,7 @@ use domain::{
     behaviour::Behaviour,
     code::Code,
     lifecycle::Resolution,
-    link::{Generation, Link, LinkState},
+    link::{Generation, Link, LinkState, Owner},
     ports::{ChangeFeed, Identify, LinkResolver, LinkWatcher, RepositoryError, Resolved, Source},
     target::Target,
 };
@@ -125,7 +125,8 @@ impl LinkResolver for Quiet {
     async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
         let url = format!("https://example.com/a/target/that/is/as/long/as/targets/usually/are/{code}?a=1&b=2");
         let behaviour = Behaviour::to(Target::from_stored(url).expect("a target"));
-        let resolution = Resolution { behaviour, state: LinkState::Active, generation: Generation::FIRST };
+        let resolution =
+            Resolution { owner: Owner::default(), behaviour, state: LinkState::Active, generation: Generation::FIRST };
         Ok(Resolved::by_store(Some(resolution)))
     }
 }

@@ -9,13 +9,13 @@ use domain::{
     behaviour::Behaviour,
     code::Code,
     lifecycle::Resolution,
-    link::{Generation, LinkState},
+    link::{Generation, LinkState, Owner},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 /// The form of keys and entries. Processes of another version keep to themselves.
-pub(crate) const FORM: u32 = 1;
+pub(crate) const FORM: u32 = 2;
 
 /// The names of everything about one store.
 #[derive(Clone, Debug)]
@@ -46,6 +46,7 @@ impl Names {
 
 #[derive(Serialize, Deserialize)]
 struct Rest<'a> {
+    owner: Cow<'a, Owner>,
     behaviour: Cow<'a, Behaviour>,
     deleted_at: Option<Timestamp>,
 }
@@ -64,7 +65,8 @@ pub(crate) fn write(resolution: &Resolution) -> String {
         LinkState::Active => None,
         LinkState::Deleted { at } => Some(at),
     };
-    let rest = Rest { behaviour: Cow::Borrowed(&resolution.behaviour), deleted_at };
+    let rest =
+        Rest { owner: Cow::Borrowed(&resolution.owner), behaviour: Cow::Borrowed(&resolution.behaviour), deleted_at };
     let json = serde_json::to_string(&rest).expect("texts and numbers are JSON");
     format!("{} {json}", resolution.generation.get())
 }
@@ -76,10 +78,10 @@ pub(crate) fn read(text: &str) -> Option<Entry> {
     };
     let generation = parse_generation(generation)?;
     // Whatever lies there, a target is only ever what every store would take as one.
-    let Rest { behaviour, deleted_at } = serde_json::from_str(json).ok()?;
-    let behaviour = behaviour.into_owned();
+    let Rest { owner, behaviour, deleted_at } = serde_json::from_str(json).ok()?;
+    let (owner, behaviour) = (owner.into_owned(), behaviour.into_owned());
     let state = deleted_at.map_or(LinkState::Active, |at| LinkState::Deleted { at });
-    Some(Entry::Whole(Arc::new(Resolution { behaviour, state, generation })))
+    Some(Entry::Whole(Arc::new(Resolution { owner, behaviour, state, generation })))
 }
 
 /// A message on the channel of changes.
@@ -110,7 +112,8 @@ mod tests {
             expires_at: Timestamp::from_unix_micros(4_102_444_800_000_001),
             ..Behaviour::to(target)
         };
-        Resolution { behaviour, state, generation: Generation::new(7).expect("positive") }
+        let generation = Generation::new(7).expect("positive");
+        Resolution { owner: Owner::default(), behaviour, state, generation }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod answers;
 mod api_keys;
+mod blocks;
 mod changes;
 mod claim;
 mod error;

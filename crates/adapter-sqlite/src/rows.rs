@@ -22,7 +22,6 @@ use crate::{
 pub(crate) struct LinkRow {
     id: Vec<u8>,
     code: String,
-    owner_id: String,
     #[diesel(embed)]
     following: ResolutionRow,
     title: Option<String>,
@@ -39,6 +38,7 @@ pub(crate) struct LinkRow {
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = links, check_for_backend(diesel::sqlite::Sqlite), treat_none_as_null = true)]
 pub(crate) struct ResolutionRow {
+    owner_id: String,
     target: String,
     redirect: i32,
     forward_query: bool,
@@ -54,8 +54,8 @@ impl From<&Link> for LinkRow {
         Self {
             id: link.id.as_bytes().to_vec(),
             code: link.code.to_string(),
-            owner_id: link.owner.to_string(),
             following: ResolutionRow {
+                owner_id: link.owner.to_string(),
                 target: link.behaviour.target.to_string(),
                 redirect: i32::from(link.behaviour.redirect.as_u16()),
                 forward_query: link.behaviour.forward_query,
@@ -85,7 +85,7 @@ impl LinkRow {
         Ok(Link {
             id: Uuid::from_slice(&self.id)?,
             code: self.code.parse()?,
-            owner: self.owner_id.parse()?,
+            owner: following.owner,
             behaviour: following.behaviour,
             deduplicated: self.deduplicated,
             title: self.title.map(|title| title.parse::<Title>()).transpose()?,
@@ -115,7 +115,8 @@ impl ResolutionRow {
             forward_query: self.forward_query,
             expires_at: self.expires_at.map(moment).transpose()?,
         };
-        Ok(Resolution { behaviour, state, generation: Generation::try_from(self.generation)? })
+        let generation = Generation::try_from(self.generation)?;
+        Ok(Resolution { owner: self.owner_id.parse()?, behaviour, state, generation })
     }
 }
 

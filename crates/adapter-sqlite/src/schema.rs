@@ -57,5 +57,25 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    blocks (id) {
+        id -> Binary,
+        kind -> Text,
+        value -> Text,
+        reason -> Text,
+        created_at -> BigInt,
+        created_by -> Text,
+        lifted_at -> Nullable<BigInt>,
+        lifted_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    blocks_revision (single) {
+        single -> BigInt,
+        number -> BigInt,
+    }
+}
+
 diesel::joinable!(link_events -> links (link_id));
 diesel::allow_tables_to_appear_in_same_query!(links, link_events);

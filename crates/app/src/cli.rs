@@ -85,6 +85,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: KeysAction,
     },
+    /// Take links down by code, target host or owner, list what is down, and put it up again, directly in the store
+    Block {
+        #[command(subcommand)]
+        action: BlockAction,
+    },
     /// Print the OpenAPI document
     Openapi,
     /// Ask a running server how it is; succeeds if it answers that it works
@@ -135,6 +140,51 @@ pub(crate) enum KeysAction {
         /// Its id, or the key itself
         id: String,
     },
+}
+
+/// What to do with takedowns. Running servers follow within two seconds.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BlockAction {
+    /// Take one link down
+    Code {
+        /// Its code
+        code: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Take down all links to a host and to the names below it
+    Host {
+        /// Its name or address
+        host: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Take down all links of an owner, who may make no more
+    Owner {
+        /// Its name
+        owner: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// List takedowns, newest first
+    List {
+        /// Those that are lifted too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Lift a takedown: what it was about is as it was before
+    Lift {
+        /// Its id
+        id: String,
+    },
+}
+
+/// Why something is taken down.
+#[derive(Args, Debug)]
+pub(crate) struct Why {
+    /// For whoever asks later; visitors do not see it
+    #[arg(long)]
+    pub(crate) reason: String,
 }
 
 /// Tells the person at the terminal.

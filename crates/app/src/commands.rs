@@ -12,14 +12,16 @@ use std::{
 use anyhow::{Context, bail};
 use domain::{
     api_key::{ApiKey, Caller, KeyId, KeySecret, Scopes},
+    block::{Block, Subject},
     history::Actor,
     link::Owner,
-    service::{Call, KeyService, NewKey, ServiceError},
+    service::{BlockService, Call, KeyService, NewKey, ServiceError},
 };
 use tokio::runtime::{Builder, Runtime};
+use uuid::Uuid;
 
 use crate::{
-    cli::{Arguments, Command, KeysAction, MigrateAction, SettingsArguments, tell, tell_aside},
+    cli::{Arguments, BlockAction, Command, KeysAction, MigrateAction, SettingsArguments, tell, tell_aside},
     config::{Config, Sources},
     log,
     serve::serve,
@@ -35,6 +37,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::CheckConfig => check_config(&config)?,
         Command::CheckStore => runtime()?.block_on(check_store(&config))?,
         Command::Keys { action } => runtime()?.block_on(keys(&config, action))?,
+        Command::Block { action } => runtime()?.block_on(block(&config, action))?,
         Command::Openapi => tell(&adapter_http::openapi_json(&config.public_url))?,
         Command::Health { ready } => return health(&config, ready),
     }
@@ -153,6 +156,52 @@ async fn keys(config: &Config, action: KeysAction) -> anyhow::Result<()> {
             }
         }
     }
+}
+
+async fn block(config: &Config, action: BlockAction) -> anyhow::Result<()> {
+    let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
+    backend.must_be_migrated().await?;
+    let blocks = backend.open()?.block_service();
+    let (kind, value, why) = match action {
+        BlockAction::Code { code, why } => ("code", code, why),
+        BlockAction::Host { host, why } => ("host", host, why),
+        BlockAction::Owner { owner, why } => ("owner", owner, why),
+        BlockAction::List { all } => return list_blocks(&blocks, all).await,
+        BlockAction::Lift { id } => {
+            let id: Uuid = id.parse().context("that is no id of a takedown")?;
+            return match blocks.lift(&operator_call(&Owner::default()), &id).await {
+                Ok(block) => tell(&format!("lifted {}", block_line(&block))),
+                Err(ServiceError::NotFound) => bail!("there is no takedown {id}"),
+                Err(error) => Err(error.into()),
+            };
+        }
+    };
+    let subject = Subject::parse(kind, &value).with_context(|| format!("{kind} {value}"))?;
+    let reason = why.reason.parse().context("--reason")?;
+    let (block, added) = blocks.block(&operator_call(&Owner::default()), subject, reason).await?;
+    tell(&format!("{} {}", if added { "blocked" } else { "blocked before:" }, block_line(&block)))
+}
+
+async fn list_blocks(blocks: &BlockService, lifted_too: bool) -> anyhow::Result<()> {
+    tell("ID  SINCE  BY  KIND  VALUE  STATE  REASON")?;
+    let mut after = None;
+    loop {
+        let (page, next) = blocks.list(lifted_too, after.as_ref(), 100).await?;
+        for block in &page {
+            tell(&block_line(block))?;
+        }
+        match next {
+            Some(position) => after = Some(position),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn block_line(block: &Block) -> String {
+    let Block { id, subject, created_at, created_by, .. } = block;
+    let state = block.lifted.as_ref().map_or_else(|| "in force".to_owned(), |l| format!("lifted {} by {}", l.at, l.by));
+    let (kind, value) = (subject.kind(), subject.value());
+    format!("{id}  {created_at}  {created_by}  {kind}  {value}  {state}  {}", block.reason.as_str())
 }
 
 /// The operator needs no key.

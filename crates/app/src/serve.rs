@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use domain::{
     idempotency::IDEMPOTENCY_WINDOW_SECONDS,
     ports::{ChangeFeed, Clock, IdempotencyRepository, Identify, LinkWatcher},
+    service::BlockService,
 };
 use slog::{Logger, debug, info, o, warn};
 use tokio::{
@@ -56,6 +57,10 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     let phase = Phase::default();
     let memory = store.remembered(config, log);
     let services = store.services(config, memory.clone());
+    let blocks = services.blocks.clone();
+    if !backend.is_remote() {
+        blocks.refresh().await?;
+    }
     let (server, handle) = adapter_http::serve(
         listener,
         &server_options(config),
@@ -72,7 +77,11 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     let watcher: Arc<dyn LinkWatcher> = Arc::new(memory);
     let listening = tokio::spawn(hear_of_changes(store.changes.clone(), watcher.clone(), log.clone()));
     let sharing = tokio::spawn(share(store.shared.clone(), watcher));
-    let preparing = tokio::spawn(prepare(backend, Arc::clone(&store), config.clone(), phase.clone(), log.clone()));
+    let preparing = {
+        let (store, blocks) = (Arc::clone(&store), blocks.clone());
+        tokio::spawn(prepare(backend, store, blocks, config.clone(), phase.clone(), log.clone()))
+    };
+    let refreshing = tokio::spawn(keep_blocks(blocks, log.clone()));
     let watching = tokio::spawn(targets.keep_up_to_date());
     let housekeeping = tokio::spawn(keep_house(store.answers.clone(), log.clone()));
 
@@ -99,7 +108,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
             true
         }
     };
-    for task in [listening, sharing, preparing, watching, housekeeping] {
+    for task in [listening, sharing, preparing, refreshing, watching, housekeeping] {
         task.abort();
     }
     if !cut {
@@ -176,10 +185,10 @@ fn settings(config: &Config, targets: CurrentPolicy) -> Settings {
 }
 
 /// Brings the store to where it can serve, however long it takes to appear.
-async fn prepare(backend: Backend, store: Arc<Store>, config: Config, phase: Phase, log: Logger) {
+async fn prepare(backend: Backend, store: Arc<Store>, blocks: BlockService, config: Config, phase: Phase, log: Logger) {
     let mut pause = Duration::from_millis(100);
     while backend.is_remote()
-        && let Err(error) = prepare_remote(&backend, &store, &config, &log).await
+        && let Err(error) = prepare_remote(&backend, &store, &blocks, &config, &log).await
     {
         warn!(log, "the store is not usable yet"; "event.name" => "store.unavailable",
             "error.message" => format!("{error:#}"), "retry_ms" => pause.as_millis());
@@ -190,9 +199,17 @@ async fn prepare(backend: Backend, store: Arc<Store>, config: Config, phase: Pha
     info!(log, "ready"; "event.name" => "server.ready");
 }
 
-async fn prepare_remote(backend: &Backend, store: &Store, config: &Config, log: &Logger) -> anyhow::Result<()> {
+async fn prepare_remote(
+    backend: &Backend,
+    store: &Store,
+    blocks: &BlockService,
+    config: &Config,
+    log: &Logger,
+) -> anyhow::Result<()> {
     migrate(backend, config, log).await?;
     store.ping.ping().await?;
+    // Whoever sends traffic here must not be led to what is taken down.
+    blocks.refresh().await?;
     announce_admin_key(store, config, log).await
 }
 
@@ -203,6 +220,18 @@ async fn migrate(backend: &Backend, config: &Config, log: &Logger) -> anyhow::Re
         }
     }
     Ok(())
+}
+
+/// Learns of takedowns by others, for ever. While the store does not answer, what is known stays in force.
+async fn keep_blocks(blocks: BlockService, log: Logger) {
+    const PAUSE: Duration = Duration::from_secs(1);
+    loop {
+        if let Err(error) = blocks.refresh().await {
+            debug!(log, "what is blocked is not known anew"; "event.name" => "blocks.not_read",
+                "error.message" => error.to_string());
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 /// The secret goes to the person at the terminal, never into the log.

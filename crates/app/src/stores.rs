@@ -9,10 +9,10 @@ use adapter_sqlite::{OpenError, SqliteFile, SqliteStore};
 use anyhow::{Context, bail};
 use domain::{
     ports::{
-        ApiKeyRepository, ChangeFeed, Clock, Entropy, IdempotencyRepository, Identify, LinkRepository, LinkResolver,
-        Ping, RandomCodes,
+        ApiKeyRepository, BlockRepository, ChangeFeed, Clock, Entropy, IdempotencyRepository, Identify, LinkRepository,
+        LinkResolver, Ping, RandomCodes,
     },
-    service::{KeyService, LinkService, ResolveService},
+    service::{BlockService, Blocked, KeyService, LinkService, ResolveService},
 };
 use slog::{Logger, o};
 use tokio::runtime::Handle;
@@ -164,6 +164,7 @@ pub(crate) struct Store {
     pub(crate) answers: Arc<dyn IdempotencyRepository>,
     resolver: Arc<dyn LinkResolver>,
     keys: Arc<dyn ApiKeyRepository>,
+    blocks: Arc<dyn BlockRepository>,
     pub(crate) ping: Arc<dyn Ping>,
     pub(crate) changes: Arc<dyn ChangeFeed>,
     /// There is one if several processes may share it.
@@ -177,13 +178,21 @@ pub(crate) struct Store {
 impl Store {
     fn over<S>(store: Arc<S>) -> Self
     where
-        S: LinkRepository + IdempotencyRepository + LinkResolver + ApiKeyRepository + Ping + ChangeFeed + 'static,
+        S: LinkRepository
+            + IdempotencyRepository
+            + LinkResolver
+            + ApiKeyRepository
+            + BlockRepository
+            + Ping
+            + ChangeFeed
+            + 'static,
     {
         Self {
             links: store.clone(),
             answers: store.clone(),
             resolver: store.clone(),
             keys: store.clone(),
+            blocks: store.clone(),
             ping: store.clone(),
             changes: store,
             identity: None,
@@ -233,10 +242,12 @@ impl Store {
         let memory = Arc::new(memory);
         let links = Arc::new(WatchedLinks::new(self.links.clone(), memory.clone()));
         let answers = self.answers.clone();
+        let blocks = self.block_service();
         adapter_http::Services {
             links: LinkService::new(links, answers, clock.clone(), codes, entropy.clone()),
             keys: key_service(Arc::new(RememberedKeys::new(self.keys.clone())), self.answers.clone()),
-            resolver: ResolveService::new(memory, clock),
+            resolver: ResolveService::new(memory, blocks.blocked().clone(), clock),
+            blocks,
             store: self.ping.clone(),
             shared: self.shared.as_ref().map(|(shared, _)| Arc::new(shared.clone()) as Arc<dyn Ping>),
             entropy,
@@ -248,6 +259,11 @@ impl Store {
         if let Some(close) = &self.close {
             close();
         }
+    }
+
+    /// Takedowns, and what is known of them.
+    pub(crate) fn block_service(&self) -> BlockService {
+        BlockService::new(self.blocks.clone(), Blocked::default(), Arc::new(SystemClock), Arc::new(SystemEntropy))
     }
 
     /// API keys alone, for the command line.

@@ -62,7 +62,8 @@ pub struct Provenance {
 }
 
 /// Who did it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Actor {
     /// The holder of an API key.
     ApiKey(KeyId),
@@ -94,6 +95,20 @@ impl FromStr for Actor {
                 other.strip_prefix("api_key:").and_then(|id| id.parse().ok()).map(Self::ApiKey).ok_or(InvalidActor)
             }
         }
+    }
+}
+
+impl From<Actor> for String {
+    fn from(actor: Actor) -> Self {
+        actor.to_string()
+    }
+}
+
+impl TryFrom<String> for Actor {
+    type Error = InvalidActor;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 

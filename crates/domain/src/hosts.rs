@@ -65,16 +65,14 @@ impl HostList {
     /// Whether it names a host, or a name above it. `host` is as targets are compared: in lower case, without a dot at the
     /// end, an address in its usual form.
     pub fn covers(&self, host: &str) -> bool {
-        let mut rest = Some(host);
-        while let Some(name) = rest {
-            if self.0.binary_search(&hash(name)).is_ok() {
-                return true;
-            }
-            // Nothing is above an address.
-            rest = name.split_once('.').map(|(_, above)| above).filter(|_| host.parse::<IpAddr>().is_err());
-        }
-        false
+        !self.is_empty() && covering_names(host).any(|name| self.0.binary_search(&hash(name)).is_ok())
     }
+}
+
+/// A host, and the names above it. Nothing is above an address.
+pub(crate) fn covering_names(host: &str) -> impl Iterator<Item = &str> {
+    let is_address = host.parse::<IpAddr>().is_ok();
+    std::iter::successors(Some(host), move |name| name.split_once('.').map(|(_, above)| above).filter(|_| !is_address))
 }
 
 fn hash(name: &str) -> u64 {
@@ -113,7 +111,7 @@ fn name_below(name: &str) -> Option<String> {
 }
 
 /// A name as targets are compared.
-fn comparable_name(name: &str) -> Option<String> {
+pub(crate) fn comparable_name(name: &str) -> Option<String> {
     let name = name.trim_end_matches('.');
     let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
     // Nearly all names are like this, and there are millions; a number at the end would be an address.

@@ -100,6 +100,13 @@ pub enum RecordedAnswer {
         /// See [`KeySecret::derive`](crate::api_key::KeySecret::derive).
         salt: [u8; 16],
     },
+    /// Of a block.
+    Block {
+        /// The one that was placed, or was in force.
+        block: crate::block::Block,
+        /// Whether it was placed.
+        added: bool,
+    },
 }
 
 #[cfg(test)]

@@ -60,6 +60,7 @@
 
 pub mod api_key;
 pub mod behaviour;
+pub mod block;
 pub mod code;
 pub mod history;
 pub mod hosts;

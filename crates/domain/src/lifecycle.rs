@@ -199,6 +199,8 @@ fn changed(before: &Link, after: Link, kind: EventKind, now: Timestamp) -> Step 
 /// What the redirect path knows of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolution {
+    /// Whose link it is.
+    pub owner: Owner,
     /// What following it does.
     pub behaviour: Behaviour,
     /// Active or deleted.
@@ -220,7 +222,12 @@ impl Resolution {
 
 impl From<&Link> for Resolution {
     fn from(link: &Link) -> Self {
-        Self { behaviour: link.behaviour.clone(), state: link.state, generation: link.generation }
+        Self {
+            owner: link.owner.clone(),
+            behaviour: link.behaviour.clone(),
+            state: link.state,
+            generation: link.generation,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Targets: the URL a link leads to, and which URLs may be one.
 
 use std::{
+    borrow::Cow,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
@@ -47,6 +48,18 @@ impl Target {
     /// The target as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The host, as hosts are compared: without a dot at the end; an address in its usual form, without brackets.
+    pub fn host(&self) -> Cow<'_, str> {
+        let authority = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = &authority[..authority.find(['/', '?', '#']).unwrap_or(authority.len())];
+        if let Some((address, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            let address = address.parse::<Ipv6Addr>();
+            return address.map_or("".into(), |address| IpAddr::V6(address).to_canonical().to_string().into());
+        }
+        let host = authority.split_once(':').map_or(authority, |(host, _)| host);
+        host.trim_end_matches('.').into()
     }
 
     /// The target with `query` added behind its own query, before its fragment.
@@ -323,6 +336,23 @@ mod tests {
         ] {
             assert_eq!(parse(input).as_deref(), Ok(expected), "{input}");
         }
+    }
+
+    #[test]
+    fn the_host_of_a_target_is_in_the_form_that_is_compared() {
+        for (url, host) in [
+            ("https://EXAMPLE.com./a?b#c", "example.com"),
+            ("http://example.com:8080?x=//other.example/", "example.com"),
+            ("http://example.com#@other.example", "example.com"),
+            ("https://bücher.com", "xn--bcher-kva.com"),
+            ("http://0x08.8.8.8/", "8.8.8.8"),
+            ("http://[2606:4700:0::1111]:81/", "2606:4700::1111"),
+            ("http://[::ffff:8.8.8.8]/", "8.8.8.8"),
+        ] {
+            assert_eq!(Target::parse(url, &policy()).expect(url).host(), host, "{url}");
+        }
+        let by_hand = Target::from_stored("http://[x".to_owned()).expect("it is kept");
+        assert_eq!(by_hand.host(), "[x");
     }
 
     #[test]

@@ -5,17 +5,21 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use domain::{
     api_key::{ApiKey, KeyId},
+    block::{Block, Lifted},
     code::Code,
     history::{LinkEvent, Provenance},
     idempotency::{IdempotentRequest, RecordedAnswer},
     lifecycle::{Candidate, Change},
     link::{Generation, Link},
     ports::{
-        ApiKeyRepository, Applied, Claims, IdempotencyRepository, KeyCreation, KeyPosition, LinkRepository,
-        LinkResolver, ListQuery, Ping, Repeated, RepositoryError, Resolved, StoredKey,
+        ApiKeyRepository, Applied, BlockPosition, BlockRepository, Blocking, Claims, IdempotencyRepository,
+        KeyCreation, KeyPosition, LinkRepository, LinkResolver, ListQuery, Ping, Repeated, RepositoryError, Resolved,
+        Revision, StoredKey,
     },
     time::Timestamp,
 };
+
+use uuid::Uuid;
 
 use crate::contract::Store;
 
@@ -136,6 +140,30 @@ impl ApiKeyRepository for Decorated {
 
     async fn note_use(&self, id: &KeyId, at: Timestamp) -> Result<(), RepositoryError> {
         self.keys.note_use(id, at).await
+    }
+}
+
+#[async_trait]
+impl BlockRepository for Decorated {
+    async fn block(&self, block: &Block, once: Option<&IdempotentRequest>) -> Result<Blocking, RepositoryError> {
+        self.store.block(block, once).await
+    }
+
+    async fn lift(&self, id: &Uuid, lifted: &Lifted) -> Result<Option<Block>, RepositoryError> {
+        self.store.lift(id, lifted).await
+    }
+
+    async fn list(
+        &self,
+        lifted_too: bool,
+        after: Option<&BlockPosition>,
+        limit: u32,
+    ) -> Result<Vec<Block>, RepositoryError> {
+        BlockRepository::list(self.store.as_ref(), lifted_too, after, limit).await
+    }
+
+    async fn in_force(&self, known: Option<i64>) -> Result<Option<Revision>, RepositoryError> {
+        self.store.in_force(known).await
     }
 }
 

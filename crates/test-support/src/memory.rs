@@ -8,19 +8,22 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     api_key::{ApiKey, KeyId},
+    block::{Block, Lifted},
     code::Code,
     history::{LinkEvent, Provenance},
     idempotency::{Fingerprint, IdempotentRequest, RecordedAnswer},
     lifecycle::{self, Candidate, Change, Claim, Naming, Resolution},
     link::{Generation, Link},
     ports::{
-        ApiKeyRepository, Applied, Claims, IdempotencyRepository, KeyCreation, KeyPosition, LinkRepository,
-        LinkResolver, ListQuery, Ping, Position, Repeated, RepositoryError, Resolved, Sort, StoredKey,
+        ApiKeyRepository, Applied, BlockPosition, BlockRepository, Blocking, Claims, IdempotencyRepository,
+        KeyCreation, KeyPosition, LinkRepository, LinkResolver, ListQuery, Ping, Position, Repeated, RepositoryError,
+        Resolved, Revision, Sort, StoredKey,
     },
     time::Timestamp,
 };
+use uuid::Uuid;
 
-/// Links, keys and answers in memory. Everything is lost with it.
+/// Links, keys, blocks and answers in memory. Everything is lost with it.
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<Tables>);
 
@@ -30,6 +33,8 @@ struct Tables {
     events: HashMap<Code, Vec<LinkEvent>>,
     answers: HashMap<(String, String), Recorded>,
     keys: BTreeMap<KeyId, StoredKey>,
+    blocks: BTreeMap<Uuid, Block>,
+    blocks_revision: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -275,6 +280,64 @@ impl ApiKeyRepository for MemoryStore {
             stored.key.last_used_at = stored.key.last_used_at.max(Some(at));
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl BlockRepository for MemoryStore {
+    async fn block(&self, block: &Block, once: Option<&IdempotentRequest>) -> Result<Blocking, RepositoryError> {
+        let mut tables = self.tables();
+        if let Some(before) = once.and_then(|request| tables.recall(request)) {
+            return Ok(Blocking::Repeated(before));
+        }
+        let in_force = |other: &&Block| other.lifted.is_none() && other.subject == block.subject;
+        let before = tables.blocks.values().find(in_force).cloned();
+        let (block, added) = (before.clone().unwrap_or_else(|| block.clone()), before.is_none());
+        if added {
+            tables.blocks.insert(block.id, block.clone());
+            tables.blocks_revision += 1;
+        }
+        if let Some(request) = once {
+            tables.record(request, RecordedAnswer::Block { block: block.clone(), added });
+        }
+        Ok(if added { Blocking::Added(block) } else { Blocking::InForce(block) })
+    }
+
+    async fn lift(&self, id: &Uuid, lifted: &Lifted) -> Result<Option<Block>, RepositoryError> {
+        let mut tables = self.tables();
+        let Some(block) = tables.blocks.get_mut(id) else {
+            return Ok(None);
+        };
+        let changes = block.lifted.is_none();
+        block.lifted.get_or_insert_with(|| lifted.clone());
+        let block = block.clone();
+        tables.blocks_revision += i64::from(changes);
+        Ok(Some(block))
+    }
+
+    async fn list(
+        &self,
+        lifted_too: bool,
+        after: Option<&BlockPosition>,
+        limit: u32,
+    ) -> Result<Vec<Block>, RepositoryError> {
+        let tables = self.tables();
+        let order = |block: &Block| (block.created_at, block.id);
+        let mut blocks: Vec<_> =
+            tables.blocks.values().filter(|block| lifted_too || block.lifted.is_none()).cloned().collect();
+        blocks.sort_by_key(order);
+        blocks.reverse();
+        blocks.retain(|block| after.is_none_or(|after| order(block) < (after.created_at, after.id)));
+        blocks.truncate(limit as usize);
+        Ok(blocks)
+    }
+
+    async fn in_force(&self, known: Option<i64>) -> Result<Option<Revision>, RepositoryError> {
+        let tables = self.tables();
+        let in_force = tables.blocks.values().filter(|block| block.lifted.is_none());
+        let subjects = in_force.map(|block| block.subject.clone()).collect();
+        let revision = Revision { number: tables.blocks_revision, subjects };
+        Ok(Some(revision).filter(|revision| known != Some(revision.number)))
     }
 }
 

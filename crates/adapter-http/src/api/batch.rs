@@ -95,8 +95,8 @@ pub(crate) async fn claim_batch(
     }
     let asked = caller.repeatable_call(&request, &body.bytes)?;
     let moment = context.within_budget(Effect::Read, state.services.links.moment_of(&asked)).await?;
-    let targets = state.settings.targets.get();
-    let rules = Rules { targets: &targets, now: moment };
+    let (targets, blocked) = (state.settings.targets.get(), state.services.blocks.blocked().in_force());
+    let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: moment };
     let read: Vec<_> = items
         .into_iter()
         .enumerate()

@@ -49,8 +49,8 @@ pub(crate) async fn claim(
         None => anonymous_call(&context, &request, &body.bytes)?,
     };
     let moment = context.within_budget(Effect::Read, state.services.links.moment_of(&call)).await?;
-    let targets = state.settings.targets.get();
-    let rules = Rules { targets: &targets, now: moment };
+    let (targets, blocked) = (state.settings.targets.get(), state.services.blocks.blocked().in_force());
+    let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: moment };
     let wanted = fields::claim(body.json, "", rules).map_err(Problem::invalid)?;
     if anonymous && wanted.alias.is_some() {
         return Err(Problem::new(ProblemKind::Unauthenticated));

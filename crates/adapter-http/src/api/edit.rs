@@ -42,8 +42,8 @@ pub(crate) async fn edit(
     caller.context.note(|notes| notes.code = Some(code.clone()));
     let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;
     let links = &state.services.links;
-    let targets = state.settings.targets.get();
-    let rules = Rules { targets: &targets, now: links.now() };
+    let (targets, blocked) = (state.settings.targets.get(), state.services.blocks.blocked().in_force());
+    let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: links.now() };
     let wanted = fields::edit(body.json, rules).map_err(Problem::invalid)?;
     let (call, expected) = (caller.call(), if_match(request.headers()));
     let link = caller.context.within_budget(Effect::Write, links.edit(&call, &code, &expected, &wanted)).await?;

@@ -2,6 +2,7 @@
 
 use domain::{
     behaviour::{Behaviour, RedirectStatus},
+    block::InForce,
     code::{Code, InvalidCode},
     lifecycle::{BehaviourEdit, Edit},
     link::{InvalidText, Tags, Title},
@@ -84,13 +85,15 @@ pub(crate) struct TagSchema(#[expect(dead_code, reason = "describes a value")] S
 #[derive(Clone, Copy)]
 pub(crate) struct Rules<'a> {
     pub(crate) targets: &'a TargetPolicy,
+    /// What is blocked, if anything is.
+    pub(crate) blocked: Option<&'a InForce>,
     pub(crate) now: Timestamp,
 }
 
 /// Reads one claim; `at` is the JSON Pointer to it.
 pub(crate) fn claim(json: Json, at: &str, rules: Rules<'_>) -> Result<ClaimRequest, Vec<FieldProblem>> {
     let mut fields = Fields::of(json, at);
-    let target = fields.required("url", |json| target(json, rules.targets));
+    let target = fields.required("url", |json| target(json, rules));
     let alias = fields.optional("alias", alias);
     let redirect = fields.optional("redirect", redirect).unwrap_or_default();
     let forward_query = fields.optional("forward_query", boolean).unwrap_or_default();
@@ -115,7 +118,7 @@ pub(crate) fn claim(json: Json, at: &str, rules: Rules<'_>) -> Result<ClaimReque
 /// Reads a merge patch (RFC 7396).
 pub(crate) fn edit(json: Json, rules: Rules<'_>) -> Result<Edit, Vec<FieldProblem>> {
     let mut fields = Fields::of(json, "");
-    let target = fields.patch("url", |json| target(json, rules.targets));
+    let target = fields.patch("url", |json| target(json, rules));
     if target == Some(None) {
         fields.fault("url", "required", "cannot be cleared");
     }
@@ -133,8 +136,12 @@ pub(crate) fn edit(json: Json, rules: Rules<'_>) -> Result<Edit, Vec<FieldProble
     if problems.is_empty() { Ok(edit) } else { Err(problems) }
 }
 
-fn target(json: Json, policy: &TargetPolicy) -> Result<Target, Fault> {
-    Target::parse(&string(json)?, policy).map_err(|error| Fault::new(target_fault(error), error))
+fn target(json: Json, rules: Rules<'_>) -> Result<Target, Fault> {
+    let refused = |error| Fault::new(target_fault(error), error);
+    let target = Target::parse(&string(json)?, rules.targets).map_err(refused)?;
+    // A host that was taken down is refused like one on the operator's list.
+    let blocked = rules.blocked.is_some_and(|blocked| blocked.block_host(&target.host()));
+    if blocked { Err(refused(InvalidTarget::RefusedHost)) } else { Ok(target) }
 }
 
 pub(crate) fn target_fault(error: InvalidTarget) -> &'static str {

@@ -1,6 +1,7 @@
 //! The JSON API, one endpoint a file.
 
 pub(crate) mod batch;
+pub(crate) mod blocks;
 pub(crate) mod claim;
 pub(crate) mod delete;
 pub(crate) mod edit;

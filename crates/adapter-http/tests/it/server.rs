@@ -12,11 +12,11 @@ use adapter_http::{CurrentPolicy, Phase, ServerOptions, Services, Settings, Trus
 use domain::{
     api_key::KeySecret,
     ports::CodeGenerator,
-    service::{KeyService, LinkService, ResolveService},
+    service::{BlockService, Blocked, KeyService, LinkService, ResolveService},
 };
 use serde_json::Value;
 use slog::{Drain, Logger, o};
-use test_support::{ManualClock, SeededEntropy};
+use test_support::{ManualClock, MemoryStore, SeededEntropy};
 
 use crate::troubled_store::TroubledStore;
 
@@ -38,10 +38,13 @@ impl RunningServer {
         let (clock, entropy) = (Arc::new(ManualClock::default()), Arc::new(SeededEntropy::new(1)));
         let keys = KeyService::new(store.clone(), store.clone(), clock.clone(), entropy.clone());
         let links = LinkService::new(store.clone(), store.clone(), clock.clone(), Arc::new(codes), entropy.clone());
+        let blocks =
+            BlockService::new(Arc::new(MemoryStore::default()), Blocked::default(), clock.clone(), entropy.clone());
         let services = Services {
             links,
             keys: keys.clone(),
-            resolver: ResolveService::new(store.clone(), clock),
+            blocks: blocks.clone(),
+            resolver: ResolveService::new(store.clone(), blocks.blocked().clone(), clock),
             store: store.clone(),
             shared: None,
             entropy,

@@ -5,12 +5,14 @@
 //! at any `.await`, after which its change happened completely or not at all.
 
 mod api_keys;
+mod blocks;
 mod effects;
 mod error;
 mod idempotency;
 mod links;
 
 pub use api_keys::{ApiKeyRepository, KeyCreation, KeyPosition, StoredKey};
+pub use blocks::{BlockPosition, BlockRepository, Blocking, Revision};
 pub use effects::{Clock, CodeGenerator, Entropy, Identify, Ping, RandomCodes};
 pub use error::{RepositoryError, RepositoryErrorKind};
 pub use idempotency::{IdempotencyRepository, Repeated};

@@ -288,13 +288,13 @@ impl LinkService {
 fn recorded_claims(answer: RecordedAnswer) -> Option<Vec<Claim>> {
     match answer {
         RecordedAnswer::Claims(claims) => Some(claims),
-        RecordedAnswer::Link(_) | RecordedAnswer::ApiKey { .. } => None,
+        RecordedAnswer::Link(_) | RecordedAnswer::ApiKey { .. } | RecordedAnswer::Block { .. } => None,
     }
 }
 
 fn recorded_link(answer: RecordedAnswer) -> Option<Link> {
     match answer {
         RecordedAnswer::Link(link) => Some(link),
-        RecordedAnswer::Claims(_) | RecordedAnswer::ApiKey { .. } => None,
+        RecordedAnswer::Claims(_) | RecordedAnswer::ApiKey { .. } | RecordedAnswer::Block { .. } => None,
     }
 }

@@ -1,9 +1,11 @@
 //! Services: the verbs of the product, over the ports.
 
+mod blocks;
 mod keys;
 mod links;
 mod resolve;
 
+pub use blocks::{BlockService, Blocked};
 pub use keys::{FirstKey, IssuedKey, KeyService, NewKey, Refused};
 pub use links::{ClaimRequest, ClaimSummary, LinkPage, LinkService, Precondition};
 pub use resolve::{Follow, Followed, ResolveService};

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use super::Blocked;
 use crate::{
     code::Code,
     lifecycle::{Gone, Resolution},
@@ -30,6 +31,8 @@ pub enum Followed {
         /// For how many seconds the answer may be reused; none if it is stale already.
         max_age: u64,
     },
+    /// A link that was taken down.
+    Blocked,
     /// A link that leads nowhere any more.
     Gone(Gone),
     /// No link has that code.
@@ -40,6 +43,7 @@ pub enum Followed {
 #[derive(Clone)]
 pub struct ResolveService {
     resolver: Arc<dyn LinkResolver>,
+    blocked: Blocked,
     clock: Arc<dyn Clock>,
 }
 
@@ -55,22 +59,25 @@ impl ResolveService {
     pub const MAX_AGE_SECONDS: u64 = 10;
 
     /// Over these ports.
-    pub fn new(resolver: Arc<dyn LinkResolver>, clock: Arc<dyn Clock>) -> Self {
-        Self { resolver, clock }
+    pub fn new(resolver: Arc<dyn LinkResolver>, blocked: Blocked, clock: Arc<dyn Clock>) -> Self {
+        Self { resolver, blocked, clock }
     }
 
     /// Follows `code` if that takes no waiting; `query` is that of the request.
     pub fn follow_at_once(&self, code: &Code, query: &str) -> Option<Follow> {
-        self.resolver.resolve_at_once(code).map(|resolved| self.followed(&resolved, query))
+        self.resolver.resolve_at_once(code).map(|resolved| self.followed(code, &resolved, query))
     }
 
     /// Follows `code`; `query` is that of the request.
     pub async fn follow(&self, code: &Code, query: &str) -> Result<Follow, RepositoryError> {
         let resolved = self.resolver.resolve(code).await?;
-        Ok(self.followed(&resolved, query))
+        Ok(self.followed(code, &resolved, query))
     }
 
-    fn followed(&self, Resolved { resolution, source }: &Resolved, query: &str) -> Follow {
+    fn followed(&self, code: &Code, Resolved { resolution, source }: &Resolved, query: &str) -> Follow {
+        if resolution.as_ref().is_some_and(|resolution| self.is_blocked(code, resolution)) {
+            return Follow { followed: Followed::Blocked, source: *source };
+        }
         let most = match source {
             Source::Store | Source::SharedMemory { .. } | Source::Memory => Self::MAX_AGE_SECONDS,
             Source::StaleMemory => 0,
@@ -85,6 +92,11 @@ impl ResolveService {
             },
         };
         Follow { followed, source: *source }
+    }
+
+    /// Whether a link was taken down.
+    pub fn is_blocked(&self, code: &Code, resolution: &Resolution) -> bool {
+        self.blocked.in_force().is_some_and(|blocked| blocked.block(code, resolution))
     }
 
     /// What is known of `code`, without following it, and the moment it was known.

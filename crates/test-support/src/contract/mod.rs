@@ -21,7 +21,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use domain::ports::{ApiKeyRepository, IdempotencyRepository, LinkRepository, LinkResolver, Ping};
+use domain::ports::{ApiKeyRepository, BlockRepository, IdempotencyRepository, LinkRepository, LinkResolver, Ping};
 use tokio::runtime::{Builder, Runtime};
 
 /// That a verb was refused for this very reason.
@@ -35,6 +35,7 @@ macro_rules! assert_refused {
 }
 
 pub mod api_keys;
+pub mod blocks;
 pub mod change;
 pub mod claim;
 pub mod history;
@@ -49,9 +50,12 @@ pub use sequences::random_sequences_agree;
 pub use subject::{LinkDraft, Subject, a_link};
 
 /// Everything a system of record does.
-pub trait Store: LinkRepository + LinkResolver + IdempotencyRepository + ApiKeyRepository + Ping {}
+pub trait Store:
+    LinkRepository + LinkResolver + IdempotencyRepository + ApiKeyRepository + BlockRepository + Ping
+{
+}
 
-impl<T: LinkRepository + LinkResolver + IdempotencyRepository + ApiKeyRepository + Ping> Store for T {}
+impl<T: LinkRepository + LinkResolver + IdempotencyRepository + ApiKeyRepository + BlockRepository + Ping> Store for T {}
 
 /// Runs one case over a fresh store, on a runtime of its own. What was made with the store is kept until
 /// both are gone.
@@ -298,6 +302,18 @@ macro_rules! contract_suite {
                 equal_requests_at_once_get_equal_answers,
                 equal_requests_of_two_callers_are_two_requests,
             }
+            blocks {
+                a_block_is_listed_as_it_was_made,
+                what_is_blocked_is_blocked_once,
+                of_many_blocks_of_one_subject_at_once_one_wins,
+                a_lifted_block_stays_with_its_first_end,
+                an_unknown_block_is_not_lifted,
+                pages_of_blocks_are_walked_newest_first,
+                each_change_of_blocks_leads_to_another_revision,
+                a_repeated_block_is_answered_as_the_first_time,
+                what_is_taken_down_is_not_followed_until_it_is_lifted,
+                pages_of_the_blocks_service_say_whether_there_is_more,
+            }
             api_keys {
                 a_key_is_found_as_it_was_created,
                 the_digest_is_kept_byte_for_byte,
@@ -388,6 +404,7 @@ mod tests {
         let suite = include_str!("mod.rs");
         let themes = [
             include_str!("api_keys.rs"),
+            include_str!("blocks.rs"),
             include_str!("change.rs"),
             include_str!("claim.rs"),
             include_str!("history.rs"),

@@ -28,8 +28,12 @@ pub async fn a_resolution_says_what_the_link_does(subject: Subject) {
         let draft = a_link().redirecting(redirect).expiring(moment("2031-02-03T04:05:06.789012Z"));
         for draft in [draft.clone(), draft.forwarding_queries()] {
             let link = subject.given(&draft.to("https://example.com/a?b=1#c")).await;
-            let expected =
-                Resolution { behaviour: link.behaviour, state: LinkState::Active, generation: Generation::FIRST };
+            let expected = Resolution {
+                owner: link.owner,
+                behaviour: link.behaviour,
+                state: LinkState::Active,
+                generation: Generation::FIRST,
+            };
             assert_eq!(resolve(&subject, &link.code).await, Some(expected));
         }
     }
@@ -208,6 +212,8 @@ async fn follow(subject: &Subject, code: &Code, query: &str) -> Followed {
 async fn location(subject: &Subject, link: &Link, query: &str) -> String {
     match follow(subject, &link.code, query).await {
         Followed::Redirect { location, .. } => location,
-        nowhere @ (Followed::Gone(_) | Followed::Unknown) => panic!("expected a redirect, got {nowhere:?}"),
+        nowhere @ (Followed::Blocked | Followed::Gone(_) | Followed::Unknown) => {
+            panic!("expected a redirect, got {nowhere:?}")
+        }
     }
 }

@@ -11,10 +11,10 @@ use domain::{
     lifecycle::{self, Access, BehaviourEdit, Candidate, Claim, Edit, Naming, Step},
     link::{Generation, Link, LinkState, Owner, Tags, Title},
     ports::{
-        ApiKeyRepository, Applied, Claims, Clock, CodeGenerator, Entropy, IdempotencyRepository, LinkFilter,
-        LinkRepository, LinkResolver, ListQuery, Ping, RandomCodes, Sort, StoredKey,
+        ApiKeyRepository, Applied, BlockRepository, Claims, Clock, CodeGenerator, Entropy, IdempotencyRepository,
+        LinkFilter, LinkRepository, LinkResolver, ListQuery, Ping, RandomCodes, Sort, StoredKey,
     },
-    service::{Call, ClaimRequest, KeyService, LinkService, ResolveService},
+    service::{BlockService, Blocked, Call, ClaimRequest, KeyService, LinkService, ResolveService},
     target::{Target, TargetPolicy},
     time::Timestamp,
 };
@@ -35,6 +35,8 @@ pub struct Subject {
     pub answers: Arc<dyn IdempotencyRepository>,
     /// The store as a repository of API keys.
     pub keys: Arc<dyn ApiKeyRepository>,
+    /// The store as a repository of blocks.
+    pub blocks: Arc<dyn BlockRepository>,
     /// The store as something to ask for life.
     pub health: Arc<dyn Ping>,
     /// The time.
@@ -58,6 +60,7 @@ impl Subject {
             resolver: store.clone(),
             answers: store.clone(),
             keys: store.clone(),
+            blocks: store.clone(),
             health: store,
             clock: Arc::default(),
             entropy: Arc::new(SeededEntropy::new(seed)),
@@ -89,9 +92,14 @@ impl Subject {
         KeyService::new(self.keys.clone(), self.answers.clone(), self.clock.clone(), self.entropy.clone())
     }
 
+    /// The blocks service over the store, as a process of its own.
+    pub fn block_service(&self) -> BlockService {
+        BlockService::new(self.blocks.clone(), Blocked::default(), self.clock.clone(), self.entropy.clone())
+    }
+
     /// The redirect path over the store.
     pub fn resolve_service(&self) -> ResolveService {
-        ResolveService::new(self.resolver.clone(), self.clock.clone())
+        ResolveService::new(self.resolver.clone(), Blocked::default(), self.clock.clone())
     }
 }
 
@@ -119,7 +127,7 @@ impl Subject {
         Candidate { link, naming: draft.naming, provenance }
     }
 
-    fn draw_id(&self) -> Uuid {
+    pub(super) fn draw_id(&self) -> Uuid {
         let mut random = [0; 10];
         self.entropy.fill(&mut random);
         uuid::Builder::from_unix_timestamp_millis(self.now().unix_millis(), &random).into_uuid()

@@ -1,6 +1,7 @@
 //! Every route, as its callers see it.
 
 mod batch;
+mod blocks;
 mod claim;
 mod delete;
 mod docs;

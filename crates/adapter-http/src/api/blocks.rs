@@ -1,0 +1,222 @@
+//! `/api/v1/blocks`: take links down by code, target host or owner, and put them up again.
+
+use actix_web::{HttpRequest, HttpResponse, delete, get, http::StatusCode, post, web};
+use domain::{
+    api_key::Scope,
+    block::{Block, InvalidSubject, Reason, Subject},
+    ports::BlockPosition,
+    time::Timestamp,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    fields::text_fault,
+    query::{Query, next_page},
+};
+use crate::{
+    auth::{authenticate, authenticate_sender},
+    body::{BODY_LIMIT, receive_json},
+    context::Effect,
+    cursor::CursorScope,
+    json::{Fault, Fields, Json, string},
+    problem::{FieldProblem, Problem, ProblemKind},
+    state::State,
+};
+
+/// What is to be taken down.
+#[derive(ToSchema)]
+#[schema(as = NewBlock)]
+#[expect(dead_code, reason = "describes the body; its fields are read one by one, to name everything wrong at once")]
+pub(crate) struct NewBlockBody {
+    /// What `value` is.
+    kind: KindSchema,
+    /// A code; a host, with all names below it; or an owner.
+    #[schema(min_length = 1, max_length = 253)]
+    value: String,
+    /// Why, for whoever asks later. Visitors do not see it.
+    #[schema(min_length = 1, max_length = 500, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
+    reason: String,
+}
+
+/// What can be taken down.
+#[derive(ToSchema)]
+#[schema(as = BlockKind)]
+#[expect(dead_code, reason = "describes a value")]
+pub(crate) enum KindSchema {
+    #[schema(rename = "code")]
+    Code,
+    #[schema(rename = "host")]
+    Host,
+    #[schema(rename = "owner")]
+    Owner,
+}
+
+/// A takedown.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Block)]
+pub(crate) struct BlockBody {
+    /// Its name.
+    id: Uuid,
+    /// `code`, `host` or `owner`.
+    #[schema(value_type = KindSchema)]
+    kind: &'static str,
+    /// A code, a host in lower case and punycode, or an owner.
+    value: String,
+    /// Why.
+    reason: String,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// Who did it: `api_key:<id>` or `system`.
+    created_by: String,
+    /// When it ended.
+    #[schema(required = true, value_type = Option<String>, format = DateTime)]
+    lifted_at: Option<Timestamp>,
+    /// Who ended it.
+    #[schema(required = true)]
+    lifted_by: Option<String>,
+}
+
+impl From<&Block> for BlockBody {
+    fn from(block: &Block) -> Self {
+        Self {
+            id: block.id,
+            kind: block.subject.kind(),
+            value: block.subject.value().to_owned(),
+            reason: block.reason.as_str().to_owned(),
+            created_at: block.created_at,
+            created_by: block.created_by.to_string(),
+            lifted_at: block.lifted.as_ref().map(|lifted| lifted.at),
+            lifted_by: block.lifted.as_ref().map(|lifted| lifted.by.to_string()),
+        }
+    }
+}
+
+/// A page of takedowns.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BlockPage {
+    /// The takedowns.
+    items: Vec<BlockBody>,
+    /// Leads to the next page, if there is one.
+    #[schema(required = true)]
+    next_cursor: Option<String>,
+}
+
+/// Takes a link down, or all that lead to a host, or all of an owner.
+///
+/// From then on they answer 451: here at once, at every other process within two seconds. Nothing is deleted. What is
+/// blocked already stays so, under its first reason. No link to a blocked host can be claimed, and nothing by a blocked owner.
+#[utoipa::path(path = "/blocks", tag = "blocks", operation_id = "block", request_body = NewBlockBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names the request; repeated within 24 hours it has one effect and one answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    security(("bearer" = []), ("header" = [])),
+    responses(
+        (status = 201, description = "It is blocked now", body = BlockBody),
+        (status = 200, description = "It was blocked before", body = BlockBody)))]
+#[post("/blocks")]
+pub(crate) async fn create(
+    state: web::Data<State>,
+    request: HttpRequest,
+    mut payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let caller = authenticate_sender(&state, &request, Scope::Admin, &mut payload).await?;
+    let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;
+    let call = caller.repeatable_call(&request, &body.bytes)?;
+    let (subject, reason) = new_block(body.json).map_err(Problem::invalid)?;
+    let blocking = state.services.blocks.block(&call, subject, reason);
+    let (block, added) = caller.context.within_budget(Effect::Write, blocking).await?;
+    let status = if added { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(HttpResponse::build(status).json(BlockBody::from(&block)))
+}
+
+fn new_block(json: Json) -> Result<(Subject, Reason), Vec<FieldProblem>> {
+    let mut fields = Fields::of(json, "");
+    let kind = fields.required("kind", |json| {
+        let kind = string(json)?;
+        let known = Subject::KINDS.contains(&kind.as_str());
+        if known { Ok(kind) } else { Err(Fault::new("unknown-kind", InvalidSubject::Kind)) }
+    });
+    let value = fields.required("value", |json| {
+        let value = string(json)?;
+        match kind.as_deref().map(|kind| Subject::parse(kind, &value)) {
+            Some(subject) => subject.map(Some).map_err(|error| Fault::new("invalid", error)),
+            None => Ok(None),
+        }
+    });
+    let reason = fields.required("reason", |json| string(json)?.parse::<Reason>().map_err(text_fault));
+    let problems = fields.finish();
+    match (value.flatten(), reason) {
+        (Some(subject), Some(reason)) if problems.is_empty() => Ok((subject, reason)),
+        _ => Err(problems),
+    }
+}
+
+/// Lists takedowns, newest first: those in force, or all.
+#[utoipa::path(path = "/blocks", tag = "blocks", operation_id = "list_blocks",
+    params(("state" = Option<String>, Query, description = "`in_force` or `all`, lifted ones too; `in_force` if not given", pattern = "^(in_force|all)$"),
+        ("limit" = Option<u32>, Query, description = "Takedowns on a page", minimum = 1, maximum = 100),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before")),
+    security(("bearer" = []), ("header" = [])),
+    responses(
+        (status = 200, description = "A page", body = BlockPage, headers(("Link" = String, description = "`rel=\"next\"`, if there is a next page"))),
+        (status = 400, description = "The cursor is invalid", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
+#[get("/blocks")]
+pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let caller = authenticate(&state, &request, Scope::Admin).await?;
+    let mut query = Query::of(&request);
+    let lifted_too = query.take("state", |text| match text {
+        "in_force" => Ok(false),
+        "all" => Ok(true),
+        _ => Err(Fault::new("unknown-state", "must be in_force or all")),
+    });
+    let limit = query.limit();
+    let cursor = query.take("cursor", |text| Ok(text.to_owned()));
+    query.finish()?;
+
+    let lifted_too = lifted_too.unwrap_or(false);
+    let digest = caller.secret.digest();
+    let scope = CursorScope { caller: &digest, question: format!("blocks {lifted_too}") };
+    let after = cursor.map(|cursor| read_place(&scope.open(&cursor)?)).transpose()?;
+    let listing = state.services.blocks.list(lifted_too, after.as_ref(), limit);
+    let (blocks, next) = caller.context.list_within_budget(listing).await?;
+
+    let next_cursor = next.map(|position| scope.seal(&write_place(&position)));
+    let mut response = HttpResponse::Ok();
+    if let Some(cursor) = &next_cursor {
+        response.insert_header(next_page(&request, cursor));
+    }
+    Ok(response.json(BlockPage { items: blocks.iter().map(BlockBody::from).collect(), next_cursor }))
+}
+
+/// Lifts a takedown: links are as they were before, within two seconds everywhere. Lifting it again changes nothing.
+#[utoipa::path(path = "/blocks/{id}", tag = "blocks", operation_id = "lift_block",
+    params(("id" = Uuid, Path, description = "The id of the takedown")),
+    security(("bearer" = []), ("header" = [])),
+    responses((status = 204, description = "Lifted")))]
+#[delete("/blocks/{id}")]
+pub(crate) async fn lift(
+    state: web::Data<State>,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let caller = authenticate(&state, &request, Scope::Admin).await?;
+    let id: Uuid = id.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
+    let call = caller.call();
+    let lifting = state.services.blocks.lift(&call, &id);
+    caller.context.within_budget(Effect::Write, lifting).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn write_place(position: &BlockPosition) -> Vec<u8> {
+    [&position.created_at.unix_micros().to_be_bytes()[..], position.id.as_bytes()].concat()
+}
+
+fn read_place(place: &[u8]) -> Result<BlockPosition, Problem> {
+    let parsed = || {
+        let (micros, id) = place.split_first_chunk::<8>()?;
+        let created_at = Timestamp::from_unix_micros(i64::from_be_bytes(*micros))?;
+        Some(BlockPosition { created_at, id: Uuid::from_slice(id).ok()? })
+    };
+    parsed().ok_or_else(|| Problem::new(ProblemKind::InvalidCursor))
+}

@@ -1,0 +1,157 @@
+//! `/api/v1/blocks`: links that are taken down, and put up again.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Caller, Request, Setup, Signpost, eventually, unique};
+
+/// Within which every process knows of it.
+const KNOWN: Duration = Duration::from_secs(5);
+
+on_both_stores! {
+    a_link_is_taken_down_by_code_host_or_owner_and_put_up_again,
+    what_is_blocked_is_told_in_full_and_stays_when_it_is_lifted,
+    nothing_leads_to_a_blocked_host_any_more,
+    a_blocked_owner_makes_nothing_new,
+    wrong_fields_are_named,
+    only_administrators_take_links_down,
+}
+
+alone_on_both_stores! {
+    another_process_follows_and_so_does_the_command_line,
+}
+
+fn block(server: &Signpost, kind: &str, value: &str) -> Answer {
+    server.admin().post("/api/v1/blocks", &json!({"kind": kind, "value": value, "reason": "phishing, ticket 7"}))
+}
+
+fn lift(server: &Signpost, block: &Value) -> Answer {
+    let id = block["id"].as_str().expect("it has one");
+    let admin = server.admin();
+    admin.ask(&admin.request("DELETE", &format!("/api/v1/blocks/{id}")))
+}
+
+fn follow(server: &Signpost, code: &str) -> Answer {
+    server.get(&format!("/{code}"))
+}
+
+fn a_link_is_taken_down_by_code_host_or_owner_and_put_up_again(server: &Signpost) {
+    let caller = server.caller();
+    let host = format!("{}.example.com", unique("down"));
+    let code = caller.code(&format!("https://www.{host}/page"));
+    for (kind, value) in [("code", code.as_str()), ("host", &host), ("owner", &caller.owner)] {
+        follow(server, &code).with_status(302);
+        let block = block(server, kind, value).with_status(201).json();
+        for path in [format!("/{code}"), format!("/{code}+")] {
+            let answer = server.get(&path);
+            answer.problem(451, "blocked");
+            assert_eq!(answer.header("cache-control"), Some("no-store"));
+            assert!(!answer.text().contains("phishing"), "visitors do not see why");
+        }
+        let page = server.ask(&Request::get(&format!("/{code}")).header("Accept", "text/html"));
+        assert!(page.with_status(451).text().contains("This link was taken down"), "{page:?}");
+        // Its owner sees it as it is.
+        assert_eq!(caller.read(&code).with_status(200).json()["state"], "active");
+        lift(server, &block).with_status(204);
+        lift(server, &block).with_status(204);
+        follow(server, &code).with_status(302);
+    }
+}
+
+fn what_is_blocked_is_told_in_full_and_stays_when_it_is_lifted(server: &Signpost) {
+    let admin = server.admin();
+    let host = format!("{}.EXAMPLE.com.", unique("Told"));
+    let made = block(server, "host", &host).with_status(201).json();
+    assert_eq!((&made["kind"], &made["reason"]), (&json!("host"), &json!("phishing, ticket 7")));
+    assert_eq!(made["value"], host.trim_end_matches('.').to_lowercase());
+    assert_eq!(made["created_by"], format!("api_key:{}", admin.key_id));
+    assert_eq!((&made["lifted_at"], &made["lifted_by"]), (&Value::Null, &Value::Null));
+    assert_eq!(block(server, "host", &host).with_status(200).json(), made);
+
+    let find = |query: &str| admin.walk(query).into_iter().find(|block| block["id"] == made["id"]);
+    assert_eq!(find("/api/v1/blocks?limit=2").as_ref(), Some(&made));
+    lift(server, &made).with_status(204);
+    assert_eq!(find("/api/v1/blocks?limit=100"), None);
+    let lifted = find("/api/v1/blocks?state=all&limit=100").expect("it is history");
+    assert_eq!(lifted["lifted_by"], made["created_by"]);
+    assert!(lifted["lifted_at"].is_string());
+    admin
+        .ask(&admin.request("DELETE", "/api/v1/blocks/00000000-0000-0000-0000-000000000000"))
+        .problem(404, "not-found");
+    admin.ask(&admin.request("DELETE", "/api/v1/blocks/none")).problem(404, "not-found");
+    admin.get("/api/v1/blocks?state=gone").problem(422, "validation-failed");
+    admin.get("/api/v1/blocks?cursor=none").problem(400, "invalid-cursor");
+}
+
+fn nothing_leads_to_a_blocked_host_any_more(server: &Signpost) {
+    let caller = server.caller();
+    let host = format!("{}.example.com", unique("refused"));
+    let made = block(server, "host", &host).with_status(201).json();
+    let url = format!("https://www.{host}:8443/");
+    caller.claim(&json!({"url": url})).refuses(&[("/url", "refused-host")]);
+    let code = caller.code("https://example.com/");
+    caller.edit(&code, &json!({"url": url})).refuses(&[("/url", "refused-host")]);
+    lift(server, &made).with_status(204);
+    caller.claim(&json!({"url": url})).with_status(201);
+}
+
+fn a_blocked_owner_makes_nothing_new(server: &Signpost) {
+    let caller = server.caller();
+    let code = caller.code("https://example.com/");
+    let made = block(server, "owner", &caller.owner).with_status(201).json();
+    caller.claim(&json!({"url": "https://example.com/more"})).problem(403, "forbidden");
+    caller.edit(&code, &json!({"title": "more"})).problem(403, "forbidden");
+    caller.read(&code).with_status(200);
+    lift(server, &made).with_status(204);
+    caller.claim(&json!({"url": "https://example.com/more"})).with_status(201);
+}
+
+fn wrong_fields_are_named(server: &Signpost) {
+    let admin = server.admin();
+    let blocking = |body: Value| admin.post("/api/v1/blocks", &body);
+    blocking(json!({"kind": "link", "value": "abc", "reason": "x"})).refuses(&[("/kind", "unknown-kind")]);
+    blocking(json!({"kind": "host", "value": "https://example.com/", "reason": ""}))
+        .refuses(&[("/value", "invalid"), ("/reason", "empty")]);
+    blocking(json!({"kind": "code", "value": "a b", "reason": "x", "until": "x"}))
+        .refuses(&[("/value", "invalid"), ("/until", "unknown-field")]);
+    blocking(json!({})).refuses(&[("/kind", "required"), ("/value", "required"), ("/reason", "required")]);
+}
+
+fn only_administrators_take_links_down(server: &Signpost) {
+    let caller = server.caller();
+    caller.post("/api/v1/blocks", &json!({})).problem(403, "forbidden");
+    caller.get("/api/v1/blocks").problem(403, "forbidden");
+    server.get("/api/v1/blocks").problem(401, "unauthenticated");
+}
+
+fn another_process_follows_and_so_does_the_command_line(setup: &Setup) {
+    let one = setup.start();
+    let other = if setup.is_on_postgres() { one.another().start() } else { setup.start() };
+    let caller: Caller = one.caller();
+    let code = caller.code("https://www.example.com/page");
+    follow(&other, &code).with_status(302);
+    let made = block(&one, "host", "example.com").with_status(201).json();
+    follow(&one, &code).with_status(451);
+    assert!(eventually(KNOWN, || follow(&other, &code).status == 451), "the other process does not know");
+    // Started when it is blocked already, it never redirects.
+    let third = if setup.is_on_postgres() { one.another().start() } else { setup.start() };
+    follow(&third, &code).with_status(451);
+    lift(&one, &made).with_status(204);
+    assert!(eventually(KNOWN, || follow(&other, &code).status == 302), "the other process does not know");
+
+    let told = setup.run(&["block", "code", &code, "--reason", "court order 12"]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(told.out.starts_with("blocked ") && told.out.contains("court order 12"), "{told:?}");
+    assert!(eventually(KNOWN, || follow(&one, &code).status == 451), "the server does not know");
+    let id = told.out.split_whitespace().nth(1).expect("its id").to_owned();
+    assert!(setup.run(&["block", "list"]).out.contains(&id));
+    assert_eq!(setup.run(&["block", "lift", &id]).code, Some(0));
+    assert!(eventually(KNOWN, || follow(&one, &code).status == 302), "the server does not know");
+    assert!(!setup.run(&["block", "list"]).out.contains(&id));
+    assert!(setup.run(&["block", "list", "--all"]).out.contains("lifted"));
+    for wrong in [&["block", "lift", "none"][..], &["block", "host", "a b", "--reason", "x"], &["block", "owner", "x"]]
+    {
+        assert_ne!(setup.run(wrong).code, Some(0), "{wrong:?}");
+    }
+}

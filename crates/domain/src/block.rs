@@ -1,0 +1,271 @@
+//! Blocks: takedowns of a link, of all that leads to a host, or of an owner. Nothing is deleted by them, and what is lifted is
+//! as it was before.
+
+use std::{collections::HashSet, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    code::Code,
+    history::Actor,
+    hosts::{comparable_name, covering_names},
+    lifecycle::Resolution,
+    link::{InvalidText, Owner, check_text},
+    time::Timestamp,
+};
+
+/// One takedown, in force or lifted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// Its name.
+    pub id: Uuid,
+    /// What is blocked.
+    pub subject: Subject,
+    /// Why, for whoever asks later.
+    pub reason: Reason,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// Who blocked it.
+    pub created_by: Actor,
+    /// When it ended, and who ended it.
+    pub lifted: Option<Lifted>,
+}
+
+/// The end of a block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifted {
+    /// When.
+    pub at: Timestamp,
+    /// Who did it.
+    pub by: Actor,
+}
+
+/// What a block is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// One link.
+    Code(Code),
+    /// All links to a host and to the names below it.
+    Host(Host),
+    /// All links of an owner, who may make no more.
+    Owner(Owner),
+}
+
+impl Subject {
+    /// The names of the kinds.
+    pub const KINDS: [&str; 3] = ["code", "host", "owner"];
+
+    /// The kind as stores and callers know it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Code(_) => "code",
+            Self::Host(_) => "host",
+            Self::Owner(_) => "owner",
+        }
+    }
+
+    /// The value as stores and callers know it.
+    pub fn value(&self) -> &str {
+        match self {
+            Self::Code(code) => code.as_str(),
+            Self::Host(host) => &host.0,
+            Self::Owner(owner) => owner.as_str(),
+        }
+    }
+
+    /// Reads what a caller or a store wrote.
+    pub fn parse(kind: &str, value: &str) -> Result<Self, InvalidSubject> {
+        let subject = match kind {
+            "code" => Code::parse_alias(value).ok().map(Self::Code),
+            "host" => value.parse().ok().map(Self::Host),
+            "owner" => value.parse().ok().map(Self::Owner),
+            _ => return Err(InvalidSubject::Kind),
+        };
+        subject.ok_or(InvalidSubject::Value)
+    }
+}
+
+/// Why something is no subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSubject {
+    /// Of no known kind.
+    #[error("must be code, host or owner")]
+    Kind,
+    /// No value of that kind.
+    #[error("is none of that kind")]
+    Value,
+}
+
+/// A host as targets are compared: in lower case, without a dot at the end, in punycode.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Host(String);
+
+impl FromStr for Host {
+    type Err = InvalidSubject;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = !text.is_empty() && !text.contains([':', '/', '?', '#', '@', '*']) || text.starts_with('[');
+        let name = plain.then(|| comparable_name(text)).flatten().filter(|name| name.len() <= 253 && !name.is_empty());
+        name.map(Self).ok_or(InvalidSubject::Value)
+    }
+}
+
+impl From<Host> for String {
+    fn from(host: Host) -> Self {
+        host.0
+    }
+}
+
+impl TryFrom<String> for Host {
+    type Error = InvalidSubject;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        // An IPv6 address is kept without brackets.
+        if text.parse::<std::net::Ipv6Addr>().is_ok() { Ok(Self(text)) } else { text.parse() }
+    }
+}
+
+/// Why something is blocked: 1 to 500 characters, none of them a control character.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Reason(String);
+
+impl Reason {
+    /// Most characters.
+    pub const MAX_LENGTH: usize = 500;
+
+    /// The reason as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Reason {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        check_text(text, Self::MAX_LENGTH)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl From<Reason> for String {
+    fn from(reason: Reason) -> Self {
+        reason.0
+    }
+}
+
+impl TryFrom<String> for Reason {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// Everything that is blocked at a moment.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct InForce {
+    codes: HashSet<Code>,
+    hosts: HashSet<String>,
+    owners: HashSet<Owner>,
+}
+
+/// Not the subjects: there may be many.
+impl fmt::Debug for InForce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InForce({} codes, {} hosts, {} owners)", self.codes.len(), self.hosts.len(), self.owners.len())
+    }
+}
+
+impl InForce {
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.codes.is_empty() && self.hosts.is_empty() && self.owners.is_empty()
+    }
+
+    /// Whether this link is, by itself, by where it leads, or by whose it is.
+    pub fn block(&self, code: &Code, link: &Resolution) -> bool {
+        self.codes.contains(code) || self.block_owner(&link.owner) || self.block_host(&link.behaviour.target.host())
+    }
+
+    /// Whether links of that owner are.
+    pub fn block_owner(&self, owner: &Owner) -> bool {
+        self.owners.contains(owner)
+    }
+
+    /// Whether links to that host are; `host` is as targets are compared.
+    pub fn block_host(&self, host: &str) -> bool {
+        !self.hosts.is_empty() && covering_names(host).any(|name| self.hosts.contains(name))
+    }
+}
+
+impl FromIterator<Subject> for InForce {
+    fn from_iter<I: IntoIterator<Item = Subject>>(subjects: I) -> Self {
+        let mut blocked = Self::default();
+        for subject in subjects {
+            match subject {
+                Subject::Code(code) => drop(blocked.codes.insert(code)),
+                Subject::Host(host) => drop(blocked.hosts.insert(host.0)),
+                Subject::Owner(owner) => drop(blocked.owners.insert(owner)),
+            }
+        }
+        blocked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_are_read_in_any_spelling_and_written_in_one() {
+        for (kind, given, kept) in [
+            ("code", "abc-1", "abc-1"),
+            ("owner", "acme", "acme"),
+            ("host", "Evil.Example.COM.", "evil.example.com"),
+            ("host", "bücher.example", "xn--bcher-kva.example"),
+            ("host", "0x7f.1", "127.0.0.1"),
+            ("host", "[2001:DB8::1]", "2001:db8::1"),
+        ] {
+            let subject = Subject::parse(kind, given).expect(given);
+            assert_eq!((subject.kind(), subject.value()), (kind, kept));
+            if let Subject::Host(host) = subject {
+                assert_eq!(Host::try_from(String::from(host.clone())), Ok(host));
+            }
+        }
+        assert_eq!(Subject::parse("link", "abc"), Err(InvalidSubject::Kind));
+        for (kind, value) in [
+            ("code", "a b"),
+            ("owner", "A"),
+            ("host", ""),
+            ("host", "https://example.com"),
+            ("host", "example.com:80"),
+            ("host", "*.example.com"),
+            ("host", "exa mple.com"),
+        ] {
+            assert_eq!(Subject::parse(kind, value), Err(InvalidSubject::Value), "{kind} {value}");
+        }
+    }
+
+    #[test]
+    fn reasons_are_short_texts() {
+        assert!("phishing, ticket 7".parse::<Reason>().is_ok());
+        for bad in [String::new(), "a\nb".to_owned(), "x".repeat(501)] {
+            assert!(bad.parse::<Reason>().is_err());
+        }
+    }
+
+    #[test]
+    fn a_blocked_host_takes_the_names_below_it_along() {
+        let subjects = [Subject::parse("host", "example.com"), Subject::parse("host", "203.0.113.7")];
+        let blocked: InForce = subjects.into_iter().map(|subject| subject.expect("valid")).collect();
+        assert!(blocked.block_host("example.com") && blocked.block_host("a.b.example.com"));
+        assert!(blocked.block_host("203.0.113.7"));
+        assert!(!blocked.block_host("notexample.com") && !blocked.block_host("com"));
+        assert!(!InForce::default().block_host("example.com") && InForce::default().is_empty());
+    }
+}

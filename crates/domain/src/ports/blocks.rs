@@ -1,0 +1,70 @@
+//! The port of blocks.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{Repeated, RepositoryError};
+use crate::{
+    block::{Block, Lifted, Subject},
+    idempotency::IdempotentRequest,
+    time::Timestamp,
+};
+
+/// Keeps blocks, lifted ones too.
+#[async_trait]
+pub trait BlockRepository: Send + Sync {
+    /// Adds a block, unless its subject is blocked already: then nothing MUST change. Of many at once for one subject, one
+    /// MUST win. With `once`, the answer MUST be recorded in the same transaction; if one is recorded already, nothing MUST
+    /// change and [`Blocking::Repeated`] be returned.
+    async fn block(&self, block: &Block, once: Option<&IdempotentRequest>) -> Result<Blocking, RepositoryError>;
+
+    /// Lifts a block; if it is lifted already, the first time MUST stay. The block as it is then, `None` if there is none.
+    async fn lift(&self, id: &Uuid, lifted: &Lifted) -> Result<Option<Block>, RepositoryError>;
+
+    /// Up to `limit` blocks, newest first, behind `after`; those in force only, or all.
+    async fn list(
+        &self,
+        lifted_too: bool,
+        after: Option<&BlockPosition>,
+        limit: u32,
+    ) -> Result<Vec<Block>, RepositoryError>;
+
+    /// What is in force, unless that is as it was in the revision `known`. MUST see every change acknowledged before the
+    /// call, and each change MUST lead to another revision.
+    async fn in_force(&self, known: Option<i64>) -> Result<Option<Revision>, RepositoryError>;
+}
+
+/// What became of a call of [`BlockRepository::block`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blocking {
+    /// It is blocked now.
+    Added(Block),
+    /// It was before, by this.
+    InForce(Block),
+    /// The request was answered before; nothing changed.
+    Repeated(Repeated),
+}
+
+/// All that is blocked, as of one change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// Which change.
+    pub number: i64,
+    /// What is blocked.
+    pub subjects: Vec<Subject>,
+}
+
+/// A place in the list of blocks: right behind this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockPosition {
+    /// When the block was made.
+    pub created_at: Timestamp,
+    /// Its id.
+    pub id: Uuid,
+}
+
+impl From<&Block> for BlockPosition {
+    fn from(block: &Block) -> Self {
+        Self { created_at: block.created_at, id: block.id }
+    }
+}
