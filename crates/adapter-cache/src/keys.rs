@@ -12,6 +12,7 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     api_key::{ApiKey, KeyId},
+    history::Actor,
     idempotency::{IdempotentRequest, RecordedAnswer},
     ports::{ApiKeyRepository, KeyCreation, KeyPosition, RepositoryError, StoredKey},
     time::Timestamp,
@@ -96,10 +97,10 @@ impl ApiKeyRepository for RememberedKeys {
         self.keys.list(after, limit).await
     }
 
-    async fn revoke(&self, id: &KeyId, at: Timestamp) -> Result<bool, RepositoryError> {
+    async fn revoke(&self, id: &KeyId, at: Timestamp, by: &Actor) -> Result<bool, RepositoryError> {
         // Also where its outcome is unknown, or nobody waits for it any more.
         let _then = Raise(&self.revocations);
-        self.keys.revoke(id, at).await
+        self.keys.revoke(id, at, by).await
     }
 
     async fn note_use(&self, id: &KeyId, at: Timestamp) -> Result<(), RepositoryError> {

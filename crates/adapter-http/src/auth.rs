@@ -52,7 +52,7 @@ pub(crate) async fn authenticate(
     }
     let blocked =
         || state.services.blocks.blocked().in_force().is_some_and(|blocked| blocked.block_owner(&caller.owner));
-    if scope == Scope::LinksWrite && blocked() {
+    if [Scope::LinksCreate, Scope::LinksWrite].contains(&scope) && blocked() {
         return Err(Problem::new(ProblemKind::Forbidden).detail("The owner of the key is blocked."));
     }
     Ok(Authenticated { caller, secret, context })

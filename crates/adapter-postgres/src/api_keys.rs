@@ -10,6 +10,7 @@ use diesel::{
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use domain::{
     api_key::{ApiKey, KeyDigest, KeyId},
+    history::Actor,
     idempotency::{IdempotentRequest, RecordedAnswer},
     ports::{ApiKeyRepository, KeyCreation, KeyPosition, RepositoryError, StoredKey},
     time::Timestamp,
@@ -104,13 +105,17 @@ impl ApiKeyRepository for PostgresStore {
         rows.into_iter().map(|row| row.into_key(DOING).map(|stored| stored.key)).collect()
     }
 
-    async fn revoke(&self, id: &KeyId, at: Timestamp) -> Result<bool, RepositoryError> {
+    async fn revoke(&self, id: &KeyId, at: Timestamp, by: &Actor) -> Result<bool, RepositoryError> {
         let mut session = self.sessions.open("revoking an API key").await?;
         let deadline = session.deadline();
         let first = sql::<diesel::sql_types::Nullable<Timestamptz>>("coalesce(revoked_at, ")
             .bind::<Timestamptz, _>(at.to_datetime())
             .sql(")");
-        let update = diesel::update(api_keys::table.find(id.as_str())).set(api_keys::revoked_at.eq(first));
+        let actor = sql::<diesel::sql_types::Nullable<Text>>("CASE WHEN revoked_at IS NULL THEN ")
+            .bind::<Text, _>(by.to_string())
+            .sql(" ELSE revoked_by END");
+        let update = diesel::update(api_keys::table.find(id.as_str()))
+            .set((api_keys::revoked_at.eq(first), api_keys::revoked_by.eq(actor)));
         let revoked = until(deadline, update.execute(session.connection())).await;
         Ok(session.close(Effect::Write, revoked)? == 1)
     }
@@ -145,6 +150,8 @@ struct KeyRow {
     expires_at: Option<DateTime<Utc>>,
     last_used_at: Option<DateTime<Utc>>,
     revoked_at: Option<DateTime<Utc>>,
+    created_by: String,
+    revoked_by: Option<String>,
 }
 
 impl From<&StoredKey> for KeyRow {
@@ -159,6 +166,8 @@ impl From<&StoredKey> for KeyRow {
             expires_at: key.expires_at.map(Timestamp::to_datetime),
             last_used_at: key.last_used_at.map(Timestamp::to_datetime),
             revoked_at: key.revoked_at.map(Timestamp::to_datetime),
+            created_by: key.created_by.to_string(),
+            revoked_by: key.revoked_by.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -179,6 +188,8 @@ impl KeyRow {
             expires_at: moment(self.expires_at)?,
             last_used_at: moment(self.last_used_at)?,
             revoked_at: moment(self.revoked_at)?,
+            created_by: self.created_by.parse()?,
+            revoked_by: self.revoked_by.map(|by| by.parse()).transpose()?,
         };
         let digest = <[u8; 32]>::try_from(self.digest).map_err(|_| "a digest has 32 bytes")?;
         Ok(StoredKey { key, digest: KeyDigest::from_stored(digest) })

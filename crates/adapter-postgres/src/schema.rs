@@ -55,6 +55,8 @@ diesel::table! {
         expires_at -> Nullable<Timestamptz>,
         last_used_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
+        created_by -> Text,
+        revoked_by -> Nullable<Text>,
     }
 }
 

@@ -9,6 +9,7 @@ use diesel::{
 };
 use domain::{
     api_key::{ApiKey, KeyDigest, KeyId},
+    history::Actor,
     idempotency::{IdempotentRequest, RecordedAnswer},
     ports::{ApiKeyRepository, KeyCreation, KeyPosition, RepositoryError, StoredKey},
     time::Timestamp,
@@ -85,13 +86,15 @@ impl ApiKeyRepository for SqliteStore {
             .await
     }
 
-    async fn revoke(&self, id: &KeyId, at: Timestamp) -> Result<bool, RepositoryError> {
-        let id = id.clone();
+    async fn revoke(&self, id: &KeyId, at: Timestamp, by: &Actor) -> Result<bool, RepositoryError> {
+        let (id, by) = (id.clone(), by.to_string());
         self.threads
             .write("revoking an API key", move |connection| {
                 let key = api_keys::table.find(id.as_str());
                 let live = key.filter(api_keys::revoked_at.is_null());
-                diesel::update(live).set(api_keys::revoked_at.eq(at.unix_micros())).execute(connection)?;
+                diesel::update(live)
+                    .set((api_keys::revoked_at.eq(at.unix_micros()), api_keys::revoked_by.eq(&by)))
+                    .execute(connection)?;
                 Ok(select(exists(key)).get_result(connection)?)
             })
             .await
@@ -129,6 +132,8 @@ struct KeyRow {
     expires_at: Option<i64>,
     last_used_at: Option<i64>,
     revoked_at: Option<i64>,
+    created_by: String,
+    revoked_by: Option<String>,
 }
 
 impl From<&StoredKey> for KeyRow {
@@ -143,6 +148,8 @@ impl From<&StoredKey> for KeyRow {
             expires_at: key.expires_at.map(Timestamp::unix_micros),
             last_used_at: key.last_used_at.map(Timestamp::unix_micros),
             revoked_at: key.revoked_at.map(Timestamp::unix_micros),
+            created_by: key.created_by.to_string(),
+            revoked_by: key.revoked_by.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -162,6 +169,8 @@ impl KeyRow {
             expires_at: self.expires_at.map(moment).transpose()?,
             last_used_at: self.last_used_at.map(moment).transpose()?,
             revoked_at: self.revoked_at.map(moment).transpose()?,
+            created_by: self.created_by.parse()?,
+            revoked_by: self.revoked_by.map(|by| by.parse()).transpose()?,
         };
         let digest = <[u8; 32]>::try_from(self.digest).map_err(|_| "a digest has 32 bytes")?;
         Ok(StoredKey { key, digest: KeyDigest::from_stored(digest) })

@@ -54,6 +54,8 @@ diesel::table! {
         expires_at -> Nullable<BigInt>,
         last_used_at -> Nullable<BigInt>,
         revoked_at -> Nullable<BigInt>,
+        created_by -> Text,
+        revoked_by -> Nullable<Text>,
     }
 }
 

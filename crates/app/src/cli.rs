@@ -126,7 +126,7 @@ pub(crate) enum KeysAction {
         /// Whose links it sees and claims
         #[arg(long, default_value = "default")]
         owner: String,
-        /// What it may do, one or more of links:read, links:write, stats:read, admin
+        /// What it may do, one or more of links:read, links:create, links:write, stats:read, admin
         #[arg(long = "scope", required = true, value_delimiter = ',')]
         scopes: Vec<String>,
         /// Until when it works, RFC 3339

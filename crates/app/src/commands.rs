@@ -149,7 +149,7 @@ async fn keys(config: &Config, action: KeysAction) -> anyhow::Result<()> {
             // Whoever has to revoke a leaked key may have nothing but the key. It is not repeated here.
             let known = id.parse::<KeySecret>().map(|secret| secret.id()).or_else(|_| id.parse());
             let id: KeyId = known.context("that is neither the id of a key nor a key")?;
-            match keys.revoke(&id).await {
+            match keys.revoke(&operator_call(&Owner::default()), &id).await {
                 Ok(()) => tell(&format!("revoked {id}")),
                 Err(ServiceError::NotFound) => bail!("there is no key {id}"),
                 Err(error) => Err(error.into()),

@@ -29,12 +29,23 @@ pub struct ApiKey {
     pub scopes: Scopes,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Who made it.
+    #[serde(default = "system")]
+    pub created_by: Actor,
     /// From when on it is refused.
     pub expires_at: Option<Timestamp>,
     /// When it was last used, within about a minute.
     pub last_used_at: Option<Timestamp>,
     /// Since when it is revoked.
     pub revoked_at: Option<Timestamp>,
+    /// Who revoked it.
+    #[serde(default)]
+    pub revoked_by: Option<Actor>,
+}
+
+/// Who made the keys of which it was not noted.
+fn system() -> Actor {
+    Actor::System
 }
 
 impl ApiKey {
@@ -85,6 +96,8 @@ impl Caller {
 pub enum Scope {
     /// Read and list links and their history.
     LinksRead,
+    /// Claim links, and nothing else.
+    LinksCreate,
     /// Claim, edit, delete and reactivate links.
     LinksWrite,
     /// Read statistics.
@@ -95,12 +108,13 @@ pub enum Scope {
 
 impl Scope {
     /// Every one of them.
-    pub const ALL: [Self; 4] = [Self::LinksRead, Self::LinksWrite, Self::StatsRead, Self::Admin];
+    pub const ALL: [Self; 5] = [Self::LinksRead, Self::LinksCreate, Self::LinksWrite, Self::StatsRead, Self::Admin];
 
     /// The name stores and callers use.
     pub fn name(self) -> &'static str {
         match self {
             Self::LinksRead => "links:read",
+            Self::LinksCreate => "links:create",
             Self::LinksWrite => "links:write",
             Self::StatsRead => "stats:read",
             Self::Admin => "admin",
@@ -133,9 +147,10 @@ impl Scopes {
         Self(BTreeSet::from([Scope::Admin]))
     }
 
-    /// Whether they include `scope`; `admin` includes every other.
+    /// Whether they include `scope`; `admin` includes every other, and `links:write` includes `links:create`.
     pub fn allow(&self, scope: Scope) -> bool {
-        self.0.contains(&scope) || self.0.contains(&Scope::Admin)
+        let wider = scope == Scope::LinksCreate && self.0.contains(&Scope::LinksWrite);
+        wider || self.0.contains(&scope) || self.0.contains(&Scope::Admin)
     }
 
     /// Their names, sorted.
@@ -163,7 +178,7 @@ impl TryFrom<Vec<String>> for Scopes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidScopes {
     /// A name that is none.
-    #[error("must be links:read, links:write, stats:read or admin")]
+    #[error("must be links:read, links:create, links:write, stats:read or admin")]
     Unknown,
     /// No name at all.
     #[error("must name at least one scope")]
@@ -390,8 +405,10 @@ mod tests {
             scopes: Scopes::new([Scope::LinksRead]).expect("one scope"),
             created_at: at(0),
             expires_at: Some(at(100)),
+            created_by: Actor::System,
             last_used_at: None,
             revoked_at: None,
+            revoked_by: None,
         }
     }
 
@@ -462,7 +479,12 @@ mod tests {
         assert!(Scope::ALL.into_iter().all(|scope| admin.scopes.allow(scope)));
         assert_eq!(admin.access(), Access::All);
         let reader = key().caller();
-        assert!(!reader.scopes.allow(Scope::LinksWrite));
+        assert!(!reader.scopes.allow(Scope::LinksWrite) && !reader.scopes.allow(Scope::LinksCreate));
+        let creator = Scopes::new([Scope::LinksCreate]).expect("one scope");
+        assert!(
+            creator.allow(Scope::LinksCreate) && !creator.allow(Scope::LinksWrite) && !creator.allow(Scope::LinksRead)
+        );
+        assert!(Scopes::new([Scope::LinksWrite]).expect("one scope").allow(Scope::LinksCreate));
         assert_eq!(reader.access(), Access::Owner(Owner::default()));
         assert!(!Scope::ALL.into_iter().any(|scope| Caller::anonymous().scopes.allow(scope)));
     }

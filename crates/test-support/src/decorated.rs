@@ -7,7 +7,7 @@ use domain::{
     api_key::{ApiKey, KeyId},
     block::{Block, Lifted},
     code::Code,
-    history::{LinkEvent, Provenance},
+    history::{Actor, LinkEvent, Provenance},
     idempotency::{IdempotentRequest, RecordedAnswer},
     lifecycle::{Candidate, Change},
     link::{Generation, Link},
@@ -134,8 +134,8 @@ impl ApiKeyRepository for Decorated {
         self.keys.list(after, limit).await
     }
 
-    async fn revoke(&self, id: &KeyId, at: Timestamp) -> Result<bool, RepositoryError> {
-        self.keys.revoke(id, at).await
+    async fn revoke(&self, id: &KeyId, at: Timestamp, by: &Actor) -> Result<bool, RepositoryError> {
+        self.keys.revoke(id, at, by).await
     }
 
     async fn note_use(&self, id: &KeyId, at: Timestamp) -> Result<(), RepositoryError> {

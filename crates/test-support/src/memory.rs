@@ -10,7 +10,7 @@ use domain::{
     api_key::{ApiKey, KeyId},
     block::{Block, Lifted},
     code::Code,
-    history::{LinkEvent, Provenance},
+    history::{Actor, LinkEvent, Provenance},
     idempotency::{Fingerprint, IdempotentRequest, RecordedAnswer},
     lifecycle::{self, Candidate, Change, Claim, Naming, Resolution},
     link::{Generation, Link},
@@ -266,12 +266,14 @@ impl ApiKeyRepository for MemoryStore {
         Ok(keys)
     }
 
-    async fn revoke(&self, id: &KeyId, at: Timestamp) -> Result<bool, RepositoryError> {
+    async fn revoke(&self, id: &KeyId, at: Timestamp, by: &Actor) -> Result<bool, RepositoryError> {
         let mut tables = self.tables();
         let Some(stored) = tables.keys.get_mut(id) else {
             return Ok(false);
         };
-        stored.key.revoked_at.get_or_insert(at);
+        if stored.key.revoked_at.is_none() {
+            (stored.key.revoked_at, stored.key.revoked_by) = (Some(at), Some(by.clone()));
+        }
         Ok(true)
     }
 

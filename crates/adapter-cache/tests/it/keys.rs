@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adapter_cache::RememberedKeys;
-use domain::ports::ApiKeyRepository;
+use domain::{history::Actor, ports::ApiKeyRepository};
 use test_support::{MemoryStore, contract::Subject};
 use tokio::time::advance;
 
@@ -18,7 +18,9 @@ async fn a_revocation_by_another_process_is_seen_within_the_time_to_live() {
     let revoked =
         async || keys.find(&key.key.id).await.expect("memory does not fail").expect("it is there").key.revoked_at;
     assert_eq!(revoked().await, None);
-    ApiKeyRepository::revoke(store.as_ref(), &key.key.id, moment()).await.expect("memory does not fail");
+    ApiKeyRepository::revoke(store.as_ref(), &key.key.id, moment(), &Actor::System)
+        .await
+        .expect("memory does not fail");
     assert_eq!(revoked().await, None, "it is read again at once");
     advance(RememberedKeys::TIME_TO_LIVE).await;
     assert_eq!(revoked().await, Some(moment()));

@@ -84,7 +84,7 @@ pub(crate) async fn claim_batch(
     request: HttpRequest,
     mut payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = authenticate_sender(&state, &request, Scope::LinksWrite, &mut payload).await?;
+    let caller = authenticate_sender(&state, &request, Scope::LinksCreate, &mut payload).await?;
     let context = &caller.context;
     let body = receive_json(&request, payload, BATCH_LIMIT, state.settings.body_timeout).await?;
     let items = items(body.json).map_err(Problem::invalid)?;

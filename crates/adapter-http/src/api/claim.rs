@@ -41,7 +41,7 @@ pub(crate) async fn claim(
     let caller = if anonymous {
         None
     } else {
-        Some(authenticate_sender(&state, &request, Scope::LinksWrite, &mut payload).await?)
+        Some(authenticate_sender(&state, &request, Scope::LinksCreate, &mut payload).await?)
     };
     let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;
     let call = match caller {

@@ -37,7 +37,7 @@ pub(crate) struct NewKeyBody {
     #[schema(pattern = "^[a-z0-9_-]{1,64}$", example = "default")]
     owner: Option<String>,
     /// What it may do.
-    #[schema(min_items = 1, max_items = 4)]
+    #[schema(min_items = 1, max_items = 5)]
     scopes: Vec<ScopeSchema>,
     /// Until when it works, in the future.
     #[schema(format = DateTime)]
@@ -51,6 +51,8 @@ pub(crate) struct NewKeyBody {
 pub(crate) enum ScopeSchema {
     #[schema(rename = "links:read")]
     LinksRead,
+    #[schema(rename = "links:create")]
+    LinksCreate,
     #[schema(rename = "links:write")]
     LinksWrite,
     #[schema(rename = "stats:read")]
@@ -74,6 +76,8 @@ pub(crate) struct KeyBody {
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// Who made it: `api_key:<id>` or `system`.
+    created_by: String,
     /// Until when it works.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
@@ -83,6 +87,9 @@ pub(crate) struct KeyBody {
     /// Since when it is revoked.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     revoked_at: Option<Timestamp>,
+    /// Who revoked it.
+    #[schema(required = true)]
+    revoked_by: Option<String>,
 }
 
 impl From<&ApiKey> for KeyBody {
@@ -93,9 +100,11 @@ impl From<&ApiKey> for KeyBody {
             owner: key.owner.to_string(),
             scopes: key.scopes.names(),
             created_at: key.created_at,
+            created_by: key.created_by.to_string(),
             expires_at: key.expires_at,
             last_used_at: key.last_used_at,
             revoked_at: key.revoked_at,
+            revoked_by: key.revoked_by.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -210,7 +219,9 @@ pub(crate) async fn revoke(
 ) -> Result<HttpResponse, Problem> {
     let caller = authenticate(&state, &request, Scope::Admin).await?;
     let id: KeyId = id.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
-    caller.context.within_budget(Effect::Write, state.services.keys.revoke(&id)).await?;
+    let call = caller.call();
+    let revoking = state.services.keys.revoke(&call, &id);
+    caller.context.within_budget(Effect::Write, revoking).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

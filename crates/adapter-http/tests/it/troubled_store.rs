@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use domain::{
     api_key::{ApiKey, KeyId},
     code::Code,
-    history::{LinkEvent, Provenance},
+    history::{Actor, LinkEvent, Provenance},
     idempotency::{IdempotentRequest, RecordedAnswer},
     lifecycle::{Candidate, Change},
     link::{Generation, Link},
@@ -164,8 +164,8 @@ impl ApiKeyRepository for TroubledStore {
         ApiKeyRepository::list(&self.inner, after, limit).await
     }
 
-    async fn revoke(&self, id: &KeyId, at: Timestamp) -> Result<bool, RepositoryError> {
-        self.inner.revoke(id, at).await
+    async fn revoke(&self, id: &KeyId, at: Timestamp, by: &Actor) -> Result<bool, RepositoryError> {
+        self.inner.revoke(id, at, by).await
     }
 
     async fn note_use(&self, id: &KeyId, at: Timestamp) -> Result<(), RepositoryError> {

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::{Repeated, RepositoryError};
 use crate::{
     api_key::{ApiKey, KeyDigest, KeyId},
+    history::Actor,
     idempotency::{IdempotentRequest, RecordedAnswer},
     time::Timestamp,
 };
@@ -30,8 +31,8 @@ pub trait ApiKeyRepository: Send + Sync {
     /// Up to `limit` keys, newest first, behind `after`.
     async fn list(&self, after: Option<&KeyPosition>, limit: u32) -> Result<Vec<ApiKey>, RepositoryError>;
 
-    /// Revokes a key for good; the first revocation's time MUST stay. Says whether there is such a key.
-    async fn revoke(&self, id: &KeyId, at: Timestamp) -> Result<bool, RepositoryError>;
+    /// Revokes a key for good; time and actor of the first revocation MUST stay. Says whether there is such a key.
+    async fn revoke(&self, id: &KeyId, at: Timestamp, by: &Actor) -> Result<bool, RepositoryError>;
 
     /// Notes a use; MUST never move `last_used_at` back.
     async fn note_use(&self, id: &KeyId, at: Timestamp) -> Result<(), RepositoryError>;

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use super::{Call, ServiceError, repeated};
 use crate::{
     api_key::{ApiKey, Caller, KeyId, KeyName, KeySecret, Scopes},
+    history::Actor,
     idempotency::RecordedAnswer,
     link::Owner,
     ports::{
@@ -107,14 +108,14 @@ impl KeyService {
         }
         let Some((once, parent)) = repeatable else {
             let secret = KeySecret::draw(self.entropy.as_ref());
-            let stored = stored_key(new, &secret, now);
+            let stored = stored_key(new, &secret, now, &call.caller.actor);
             self.keys.create(&stored, None).await?;
             return Ok(IssuedKey { key: stored.key, secret });
         };
         let mut salt = [0; 16];
         self.entropy.fill(&mut salt);
         let secret = KeySecret::derive(parent, &salt);
-        let stored = stored_key(new, &secret, now);
+        let stored = stored_key(new, &secret, now, &call.caller.actor);
         let answer = RecordedAnswer::ApiKey { key: stored.key.clone(), salt };
         match self.keys.create(&stored, Some((&once, &answer))).await? {
             KeyCreation::Done => Ok(IssuedKey { key: stored.key, secret }),
@@ -130,7 +131,7 @@ impl KeyService {
     /// Makes `secret` the first key, with every scope, unless there are keys already.
     pub async fn add_first(&self, name: KeyName, secret: &KeySecret) -> Result<FirstKey, RepositoryError> {
         let new = NewKey { name, owner: Owner::default(), scopes: Scopes::admin(), expires_at: None };
-        let added = self.keys.create_first(&stored_key(&new, secret, self.clock.now())).await?;
+        let added = self.keys.create_first(&stored_key(&new, secret, self.clock.now(), &Actor::System)).await?;
         Ok(if added { FirstKey::Added } else { FirstKey::NotNeeded })
     }
 
@@ -148,8 +149,12 @@ impl KeyService {
     }
 
     /// Revokes a key for good. Other processes may go on with it for the moment that they remember it.
-    pub async fn revoke(&self, id: &KeyId) -> Result<(), ServiceError> {
-        if self.keys.revoke(id, self.clock.now()).await? { Ok(()) } else { Err(ServiceError::NotFound) }
+    pub async fn revoke(&self, call: &Call, id: &KeyId) -> Result<(), ServiceError> {
+        if self.keys.revoke(id, self.clock.now(), &call.caller.actor).await? {
+            Ok(())
+        } else {
+            Err(ServiceError::NotFound)
+        }
     }
 
     /// Who presents this key. The second value asks for [`KeyService::note_use`], off the caller's path.
@@ -169,16 +174,18 @@ impl KeyService {
     }
 }
 
-fn stored_key(new: &NewKey, secret: &KeySecret, now: Timestamp) -> StoredKey {
+fn stored_key(new: &NewKey, secret: &KeySecret, now: Timestamp, by: &Actor) -> StoredKey {
     let key = ApiKey {
         id: secret.id(),
         name: new.name.clone(),
         owner: new.owner.clone(),
         scopes: new.scopes.clone(),
         created_at: now,
+        created_by: by.clone(),
         expires_at: new.expires_at,
         last_used_at: None,
         revoked_at: None,
+        revoked_by: None,
     };
     StoredKey { key, digest: secret.digest() }
 }

@@ -20,10 +20,12 @@ pub async fn a_key_is_found_as_it_was_created(subject: Subject) {
     let every_field = ApiKey {
         name: "ü".repeat(100).parse().expect("a valid name"),
         owner: owner(&"o".repeat(64)),
-        scopes: Scopes::new(Scope::ALL).expect("four scopes"),
+        scopes: Scopes::new(Scope::ALL).expect("five scopes"),
         expires_at: Some(moment("9999-12-31T23:59:59.999999Z")),
         last_used_at: Some(subject.in_seconds(1)),
+        created_by: Actor::ApiKey(plain.key.id.clone()),
         revoked_at: Some(subject.in_seconds(2)),
+        revoked_by: Some(Actor::ApiKey(plain.key.id.clone())),
         ..full.key
     };
     let one_scope = ApiKey { scopes: Scopes::new([Scope::LinksRead]).expect("one scope"), ..slim.key };
@@ -127,7 +129,8 @@ pub async fn revoked_and_expired_keys_are_still_found_and_listed(subject: Subjec
     add(&subject, &stored).await;
     revoke(&subject, &stored.key.id, subject.now()).await;
     subject.clock.advance(60);
-    let expected = ApiKey { revoked_at: Some(subject.in_seconds(-60)), ..stored.key };
+    let revoked_by = Some(Actor::System);
+    let expected = ApiKey { revoked_at: Some(subject.in_seconds(-60)), revoked_by, ..stored.key };
     assert_eq!(find(&subject, &expected.id).await.key, expected);
     assert_eq!(list(&subject, None, 10).await, [expected]);
 }
@@ -226,7 +229,7 @@ pub async fn a_use_is_noted_for_that_key_only(subject: Subject) {
 }
 
 async fn revoke(subject: &Subject, id: &KeyId, at: Timestamp) -> bool {
-    subject.keys.revoke(id, at).await.expect("the store works")
+    subject.keys.revoke(id, at, &Actor::System).await.expect("the store works")
 }
 
 async fn note_use(subject: &Subject, id: &KeyId, at: Timestamp) {
@@ -294,10 +297,10 @@ pub async fn an_unknown_key_opens_nothing(subject: Subject) {
 
 pub async fn a_revoked_key_opens_nothing_from_that_moment(subject: Subject) {
     let (keys, issued) = (subject.key_service(), issue(&subject, &new_key(None)).await);
-    keys.revoke(&issued.key.id).await.expect("the key is there");
+    keys.revoke(&call_of_admin(), &issued.key.id).await.expect("the key is there");
     assert_refused!(keys.authenticate(&issued.secret).await, Refused::Invalid);
-    keys.revoke(&issued.key.id).await.expect("revoking again changes nothing");
-    assert_refused!(keys.revoke(&keys.draw_secret().id()).await, ServiceError::NotFound);
+    keys.revoke(&call_of_admin(), &issued.key.id).await.expect("revoking again changes nothing");
+    assert_refused!(keys.revoke(&call_of_admin(), &keys.draw_secret().id()).await, ServiceError::NotFound);
 }
 
 pub async fn a_key_opens_nothing_from_the_very_moment_it_expires(subject: Subject) {
@@ -311,7 +314,7 @@ pub async fn a_key_opens_nothing_from_the_very_moment_it_expires(subject: Subjec
 pub async fn two_keys_of_one_owner_live_side_by_side(subject: Subject) {
     let (keys, old, new) =
         (subject.key_service(), issue(&subject, &new_key(None)).await, issue(&subject, &new_key(None)).await);
-    keys.revoke(&old.key.id).await.expect("the key is there");
+    keys.revoke(&call_of_admin(), &old.key.id).await.expect("the key is there");
     assert!(keys.authenticate(&new.secret).await.is_ok());
 }
 

@@ -258,8 +258,10 @@ impl Subject {
             scopes: Scopes::admin(),
             created_at: self.now(),
             expires_at: None,
+            created_by: Actor::System,
             last_used_at: None,
             revoked_at: None,
+            revoked_by: None,
         };
         StoredKey { key, digest: secret.digest() }
     }

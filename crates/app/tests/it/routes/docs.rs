@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Request, Signpost, Store, run, signpost, unique};
 
@@ -51,6 +51,11 @@ fn concrete(template: &str, server: &Signpost) -> String {
     }
     let caller = server.caller();
     let code = caller.code("https://example.com/documented");
+    if template.ends_with("/blocks/{id}") {
+        let body = json!({"kind": "code", "value": code, "reason": "documented"});
+        let block = server.admin().post("/api/v1/blocks", &body).with_status(201).json();
+        return template.replace("{id}", block["id"].as_str().expect("it has one"));
+    }
     template.replace("{code}", &code).replace("{id}", &caller.key_id).replace("{file}", "swagger-ui.css")
 }
 

@@ -16,6 +16,7 @@ on_both_stores! {
     an_expired_key_opens_nothing,
     a_repeated_request_makes_one_key_and_shows_it_again,
     two_keys_of_an_owner_work_side_by_side,
+    a_key_may_be_good_for_claims_alone,
     keys_are_listed_newest_first_in_pages,
     a_use_is_noted,
     everything_wrong_with_a_key_is_named_at_once,
@@ -38,8 +39,8 @@ fn a_key_is_shown_whole_this_once(server: &Signpost) {
 
     let mut expected = json!({
         "id": id, "name": "Köy", "owner": owner, "scopes": ["links:read", "links:write"],
-        "created_at": made["created_at"], "expires_at": "2099-01-01T00:00:00.000000Z",
-        "last_used_at": null, "revoked_at": null,
+        "created_at": made["created_at"], "created_by": format!("api_key:{}", server.admin().key_id),
+        "expires_at": "2099-01-01T00:00:00.000000Z", "last_used_at": null, "revoked_at": null, "revoked_by": null,
     });
     assert_eq!(listed(server, id), expected);
     expected["key"] = json!(secret);
@@ -69,6 +70,7 @@ fn a_revoked_key_opens_nothing_from_now_on(server: &Signpost) {
     caller.claim(&json!({"url": "https://example.com/"})).problem(401, "unauthenticated");
     let revoked = listed(server, &caller.key_id);
     assert!(revoked["revoked_at"].is_string(), "{revoked}");
+    assert_eq!(revoked["revoked_by"], format!("api_key:{}", server.admin().key_id));
     revoke(server, &caller.key_id);
     assert_eq!(listed(server, &caller.key_id)["revoked_at"], revoked["revoked_at"]);
 }
@@ -267,4 +269,18 @@ fn listed(server: &Signpost, id: &str) -> Value {
 
 fn everything_listed(server: &Signpost) -> String {
     json!(server.admin().walk("/api/v1/keys?limit=100")).to_string()
+}
+
+fn a_key_may_be_good_for_claims_alone(server: &Signpost) {
+    let caller = server.caller_of(&unique("owner"), &["links:create"]);
+    let code = caller.code("https://example.com/created");
+    assert_eq!(
+        caller.batch(&[json!({"url": "https://example.com/more"})]).with_status(200).json()["summary"]["created"],
+        1
+    );
+    caller.read(&code).problem(403, "forbidden");
+    caller.edit(&code, &json!({"title": "x"})).problem(403, "forbidden");
+    caller.delete(&code).problem(403, "forbidden");
+    caller.reactivate(&code).problem(403, "forbidden");
+    caller.get("/api/v1/links").problem(403, "forbidden");
 }
