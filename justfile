@@ -30,6 +30,28 @@ soak:
     eval "$exports"
     SIGNPOST_TEST_SOAK=1 cargo test --package app --test it --locked -- races crashes failover linearizable memory shared deep_page a_walk
 
+# Fuzz what reads what strangers write, each target for so many seconds: `just fuzz 600`, or one of them: `just fuzz 60 cursor`
+fuzz seconds="60" *targets:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+    cd crates/fuzz
+    # What is found anew stays out of the repository; the seeds in corpus/ are written by hand.
+    for target in ${2:-$(cargo +nightly fuzz list --fuzz-dir .)}; do
+        mkdir -p target/found/"$target"
+        cargo +nightly fuzz run --fuzz-dir . "$target" target/found/"$target" corpus/"$target" -- \
+            -max_total_time="$1" -max_len=4096 -timeout=10 -print_final_stats=1
+    done
+
+# Write a bill of materials of the binary, CycloneDX 1.5 in JSON
+sbom:
+    cargo cyclonedx --version >/dev/null 2>&1 || cargo install --locked cargo-cyclonedx
+    cargo cyclonedx --manifest-path crates/app/Cargo.toml --format json --spec-version 1.5 --override-filename signpost.cdx
+    mkdir -p target/sbom
+    mv crates/app/signpost.cdx.json target/sbom/
+    find crates -name signpost.cdx.json -delete
+    @ls target/sbom/signpost.cdx.json
+
 # Format the code
 fmt:
     cargo fmt --all

@@ -17,6 +17,8 @@ mod client;
 mod context;
 mod cursor;
 mod docs;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gate;
 mod health;
 mod json;

@@ -1,0 +1,41 @@
+//! Ways in for the fuzz targets, and for nothing else: they read what strangers write, and are not public otherwise.
+
+use std::net::{IpAddr, SocketAddr};
+
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use domain::{api_key::KeyDigest, target::TargetPolicy, time::Timestamp};
+
+use crate::{
+    api::fields::{Rules, claim},
+    client::TrustedProxies,
+    cursor::CursorScope,
+    json::Json,
+};
+
+/// Who sent a request that came from `peer`, with these fields, when `10.0.0.0/8` is trusted.
+pub fn client(peer: &str, forwarded_for: &[u8], forwarded: &[u8]) -> String {
+    let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("a network")]);
+    let mut headers = HeaderMap::new();
+    let fields = [(HeaderName::from_static("x-forwarded-for"), forwarded_for), (header::FORWARDED, forwarded)];
+    for (name, value) in fields {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.append(name, value);
+        }
+    }
+    let peer: IpAddr = peer.parse().expect("an address");
+    proxies.client(Some(SocketAddr::new(peer, 1)), &headers).ip().to_string()
+}
+
+/// Whether a text is taken for a cursor.
+pub fn cursor_opens(text: &str) -> bool {
+    let caller = KeyDigest::from_stored([7; 32]);
+    CursorScope { caller: &caller, question: "links".to_owned() }.open(text).is_ok()
+}
+
+/// Reads the body of a claim; how many fields are wrong, if any is.
+pub fn claim_body(body: &[u8]) -> Option<usize> {
+    let json: Json = serde_json::from_slice(body).ok()?;
+    let now = Timestamp::from_unix_micros(1_800_000_000_000_000).expect("in range");
+    let rules = Rules { targets: &TargetPolicy::default(), blocked: None, now };
+    claim(json, "", rules).err().map(|problems| problems.len())
+}
