@@ -97,6 +97,41 @@ async fn what_never_changes_cannot_be_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn blocks_are_whole_lifted_once_and_never_removed() {
+    let (_store, database) = fresh().await;
+    let block = |columns: &str| {
+        let [kind, value, reason, lifted_at, lifted_by] = columns.split('|').collect::<Vec<_>>()[..] else {
+            panic!("five")
+        };
+        format!(
+            "INSERT INTO blocks VALUES (gen_random_uuid(), {kind}, {value}, {reason}, now(), 'system', {lifted_at}, {lifted_by})"
+        )
+    };
+    for broken in [
+        "'link'|'abc'|'why'|NULL|NULL",
+        "'code'|''|'why'|NULL|NULL",
+        "'code'|'abc'|''|NULL|NULL",
+        "'code'|'abc'|'why'|now()|NULL",
+        "'code'|'abc'|'why'|NULL|'system'",
+    ] {
+        database.sql(&block(broken)).expect_err(broken);
+    }
+    database.sql(&block("'code'|'abc'|'why'|NULL|NULL")).expect("a block");
+    for forbidden in [
+        block("'code'|'abc'|'again'|NULL|NULL").as_str(),
+        "UPDATE blocks SET value = 'xyz'",
+        "UPDATE blocks SET reason = 'another'",
+        "DELETE FROM blocks",
+        "INSERT INTO blocks_revision VALUES (true, 7)",
+    ] {
+        database.sql(forbidden).expect_err(forbidden);
+    }
+    database.sql("UPDATE blocks SET lifted_at = now(), lifted_by = 'system'").expect("it is lifted");
+    database.sql("UPDATE blocks SET lifted_at = NULL, lifted_by = NULL").expect_err("it is over");
+    database.sql(&block("'code'|'abc'|'again'|NULL|NULL")).expect("it can be blocked again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_migration_can_be_taken_back_and_applied_again() {
     let database = empty_database();
     let store = store(&options(&database.url()));

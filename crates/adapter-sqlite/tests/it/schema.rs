@@ -104,6 +104,41 @@ fn what_never_changes_cannot_be_changed() {
 }
 
 #[test]
+fn blocks_are_whole_lifted_once_and_never_removed() {
+    let (mut connection, _folder) = database();
+    let block = |columns: &str| {
+        let [kind, value, reason, lifted_at, lifted_by] = columns.split('|').collect::<Vec<_>>()[..] else {
+            panic!("five")
+        };
+        format!(
+            "INSERT INTO blocks VALUES (randomblob(16), {kind}, {value}, {reason}, 1, 'system', {lifted_at}, {lifted_by})"
+        )
+    };
+    for broken in [
+        "'link'|'abc'|'why'|NULL|NULL",
+        "'code'|''|'why'|NULL|NULL",
+        "'code'|'abc'|''|NULL|NULL",
+        "'code'|'abc'|'why'|1|NULL",
+        "'code'|'abc'|'why'|NULL|'system'",
+    ] {
+        connection.batch_execute(&block(broken)).expect_err(broken);
+    }
+    connection.batch_execute(&block("'code'|'abc'|'why'|NULL|NULL")).expect("a block");
+    for forbidden in [
+        block("'code'|'abc'|'again'|NULL|NULL").as_str(),
+        "UPDATE blocks SET value = 'xyz'",
+        "UPDATE blocks SET reason = 'another'",
+        "DELETE FROM blocks",
+        "INSERT INTO blocks_revision VALUES (1, 7)",
+    ] {
+        connection.batch_execute(forbidden).expect_err(forbidden);
+    }
+    connection.batch_execute("UPDATE blocks SET lifted_at = 1, lifted_by = 'system'").expect("it is lifted");
+    connection.batch_execute("UPDATE blocks SET lifted_at = NULL, lifted_by = NULL").expect_err("it is over");
+    connection.batch_execute(&block("'code'|'abc'|'again'|NULL|NULL")).expect("it can be blocked again");
+}
+
+#[test]
 fn every_migration_can_be_taken_back_and_applied_again() {
     let (file, _folder) = migrated_file();
     let names: Vec<_> = file.migrations().expect("readable").into_iter().map(|status| status.name).collect();
