@@ -1,6 +1,6 @@
 //! Who is calling: the API key of a request and what it allows.
 
-use std::{num::NonZeroU32, rc::Rc};
+use std::rc::Rc;
 
 use actix_web::{
     HttpRequest,
@@ -11,6 +11,7 @@ use domain::{
     api_key::{Caller, KeySecret, Scope},
     history::Actor,
     idempotency::{Fingerprint, IdempotencyKey},
+    link::Owner,
     service::Call,
 };
 
@@ -41,7 +42,7 @@ pub(crate) async fn authenticate(
     let (caller, worth_noting) = context.within_budget(Effect::Read, keys.authenticate(&secret)).await?;
     context.note(|notes| notes.key_id = Some(secret.id()));
     if let Some(policy) = context.policy.get() {
-        state.limits.charge_key(&context, policy, &secret.id(), NonZeroU32::MIN)?;
+        state.limits.charge_key(&context, policy, &secret.id())?;
     }
     if worth_noting {
         note_use(state, &secret);
@@ -50,12 +51,20 @@ pub(crate) async fn authenticate(
         let needed = format!("The key lacks the scope {}.", scope.name());
         return Err(Problem::new(ProblemKind::Forbidden).detail(needed));
     }
-    let blocked =
-        || state.services.blocks.blocked().in_force().is_some_and(|blocked| blocked.block_owner(&caller.owner));
-    if [Scope::LinksCreate, Scope::LinksWrite].contains(&scope) && blocked() {
-        return Err(Problem::new(ProblemKind::Forbidden).detail("The owner of the key is blocked."));
+    if [Scope::LinksCreate, Scope::LinksWrite].contains(&scope) {
+        may_make(state, &caller.owner)?;
     }
     Ok(Authenticated { caller, secret, context })
+}
+
+/// Whether links of that owner are made and changed, or are taken down.
+pub(crate) fn may_make(state: &State, owner: &Owner) -> Result<(), Problem> {
+    match state.services.blocks.blocked().in_force() {
+        Some(blocked) if blocked.block_owner(owner) => {
+            Err(Problem::new(ProblemKind::Forbidden).detail("The owner is blocked."))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The same for a request with a body, of which nothing is left on the connection if the caller is refused.

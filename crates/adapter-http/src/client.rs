@@ -6,7 +6,7 @@ use std::{
 };
 
 use actix_web::http::header::{self, HeaderMap, HeaderName};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// The address of whoever is asking. It is counted by, and cut to its network before it goes anywhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +54,15 @@ impl fmt::Display for Network {
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// These networks.
+    /// These networks. Those of IPv4 addresses that are written as IPv6 ones are meant as such.
     pub fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks)
+        let plain = |network: IpNet| match (network.addr().to_canonical(), network.prefix_len().checked_sub(96)) {
+            (IpAddr::V4(address), Some(prefix)) if matches!(network, IpNet::V6(_)) => {
+                Ipv4Net::new(address, prefix).map_or(network, IpNet::V4)
+            }
+            _ => network,
+        };
+        Self(networks.into_iter().map(plain).collect())
     }
 
     fn trust(&self, address: IpAddr) -> bool {
@@ -233,6 +239,14 @@ mod tests {
             let fields: Vec<_> = lines.iter().map(|line| ("forwarded", *line)).collect();
             assert_eq!(client(PROXY, &fields), expected, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn mapped_networks_are_ipv4_networks() {
+        let proxies = TrustedProxies::new(vec!["::ffff:10.0.0.0/104".parse().expect("valid")]);
+        assert!(
+            proxies.trust("10.1.2.3".parse().expect("valid")) && !proxies.trust("11.1.2.3".parse().expect("valid"))
+        );
     }
 
     #[test]

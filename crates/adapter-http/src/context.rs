@@ -102,7 +102,8 @@ impl Context {
             store_time: Cell::new(None),
             gates: Arc::clone(&state.gates),
             client: state.settings.proxies.client(request.peer_addr(), headers),
-            policy: Cell::new(Policy::of(request.method(), request.path())),
+            // By the path as the router reads it, percent-encoded or not.
+            policy: Cell::new(Policy::of(request.method(), request.match_info().as_str())),
             standing: Cell::new(None),
             shows_page: Cell::new(false),
         }

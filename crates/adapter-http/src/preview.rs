@@ -38,8 +38,8 @@ pub(crate) async fn preview(
     let code: Code = code.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
     context.note(|notes| notes.code = Some(code.clone()));
     let trying = Trying::begin(&state, &context)?;
-    let known = context.in_time(Effect::Read, state.services.resolver.preview(&code)).await?;
-    trying.found(known.is_some());
+    let known = context.in_time(Effect::Read, state.services.resolver.preview(&code)).await;
+    let known = trying.ends(known, Option::is_none)?;
     let (resolution, now) = known.ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
     if state.services.resolver.is_blocked(&code, &resolution) {
         return Err(Problem::new(ProblemKind::Blocked));

@@ -83,36 +83,29 @@ pub(crate) async fn ask_and_follow(state: &State, context: &Context, code: &Code
             Err(elapsed) => Err(Problem::new(ProblemKind::Unavailable).caused_by(elapsed)),
         }
     });
-    let told = followed.await?;
-    trying.found(told.followed != Followed::Unknown);
+    let told = trying.ends(followed.await, |told| told.followed == Followed::Unknown)?;
     answer(context, told)
 }
 
-/// Somebody tries a code. It is counted before the store is asked, and not any more if there is a link, or the store does
-/// not say.
+/// Somebody tries a code. It is counted before the store is asked, and not any more once there is a link, or the store
+/// does not say. Who goes away before is counted: the answer is remembered, and others could ask for it.
 pub(crate) struct Trying<'a> {
     state: &'a State,
     context: &'a Context,
-    in_vain: bool,
 }
 
 impl<'a> Trying<'a> {
     pub(crate) fn begin(state: &'a State, context: &'a Context) -> Result<Self, Problem> {
         state.limits.charge_client(context, Policy::Unknown, context.client)?;
-        Ok(Self { state, context, in_vain: false })
+        Ok(Self { state, context })
     }
 
-    /// Whether there is a link.
-    pub(crate) fn found(mut self, found: bool) {
-        self.in_vain = !found;
-    }
-}
-
-impl Drop for Trying<'_> {
-    fn drop(&mut self) {
-        if !self.in_vain {
+    /// What came of it; `is_unknown` tells whether no link has the code.
+    pub(crate) fn ends<T>(self, outcome: Result<T, Problem>, is_unknown: impl Fn(&T) -> bool) -> Result<T, Problem> {
+        if !outcome.as_ref().is_ok_and(is_unknown) {
             self.state.limits.give_back(Policy::Unknown, self.context.client);
         }
+        outcome
     }
 }
 

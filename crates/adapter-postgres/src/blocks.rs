@@ -129,7 +129,7 @@ impl BlockRepository for PostgresStore {
         let Some((number, rows)) = session.close(Effect::Read, found)? else {
             return Ok(None);
         };
-        let subjects: Result<_, _> = rows.iter().map(|(kind, value)| subject(kind, value)).collect();
+        let subjects: Result<_, _> = rows.iter().map(|(kind, value)| Subject::parse(kind, value)).collect();
         Ok(Some(Revision { number, subjects: subjects.map_err(|error| corrupt(DOING, error))? }))
     }
 }
@@ -166,12 +166,6 @@ fn answer(settled: &Blocking) -> Option<RecordedAnswer> {
         Blocking::InForce(block) => Some(RecordedAnswer::Block { block: block.clone(), added: false }),
         Blocking::Repeated(_) => None,
     }
-}
-
-/// An IPv6 address stands there without brackets.
-fn subject(kind: &str, value: &str) -> Result<Subject, Anything> {
-    let bracketed = value.contains(':').then(|| format!("[{value}]"));
-    Ok(Subject::parse(kind, bracketed.as_deref().unwrap_or(value))?)
 }
 
 /// A block as it is stored.
@@ -211,7 +205,7 @@ impl BlockRow {
         };
         Ok(Block {
             id: self.id,
-            subject: subject(&self.kind, &self.value)?,
+            subject: Subject::parse(&self.kind, &self.value)?,
             reason: self.reason.parse()?,
             created_at: self.created_at.try_into()?,
             created_by: self.created_by.parse()?,

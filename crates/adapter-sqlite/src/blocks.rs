@@ -113,17 +113,11 @@ impl BlockRepository for SqliteStore {
                 }
                 let in_force = blocks::table.filter(blocks::lifted_at.is_null()).select((blocks::kind, blocks::value));
                 let rows: Vec<(String, String)> = in_force.load(connection)?;
-                let subjects: Result<_, Anything> = rows.iter().map(|(kind, value)| subject(kind, value)).collect();
+                let subjects: Result<_, _> = rows.iter().map(|(kind, value)| Subject::parse(kind, value)).collect();
                 Ok(Some(Revision { number, subjects: subjects.map_err(corrupt)? }))
             })
             .await
     }
-}
-
-/// An IPv6 address stands there without brackets.
-fn subject(kind: &str, value: &str) -> Result<Subject, Anything> {
-    let bracketed = value.contains(':').then(|| format!("[{value}]"));
-    Ok(Subject::parse(kind, bracketed.as_deref().unwrap_or(value))?)
 }
 
 /// A block as it is stored.
@@ -167,7 +161,7 @@ impl BlockRow {
         };
         Ok(Block {
             id: Uuid::from_slice(&self.id)?,
-            subject: subject(&self.kind, &self.value)?,
+            subject: Subject::parse(&self.kind, &self.value)?,
             reason: self.reason.parse()?,
             created_at: moment(self.created_at)?,
             created_by: self.created_by.parse()?,

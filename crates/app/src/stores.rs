@@ -263,7 +263,7 @@ impl Store {
 
     /// Takedowns, and what is known of them.
     pub(crate) fn block_service(&self) -> BlockService {
-        BlockService::new(self.blocks.clone(), Blocked::default(), Arc::new(SystemClock), Arc::new(SystemEntropy))
+        BlockService::new(self.blocks.clone(), Blocked::unread(), Arc::new(SystemClock), Arc::new(SystemEntropy))
     }
 
     /// API keys alone, for the command line.

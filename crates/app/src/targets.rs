@@ -28,6 +28,8 @@ pub(crate) struct Targets {
     rules: TargetPolicy,
     files: Files,
     read: State,
+    /// What could not be read, so that it is told once.
+    unreadable: Option<State>,
     hangup: Signal,
     log: Logger,
 }
@@ -51,7 +53,7 @@ impl Targets {
         let hangup = signal(SignalKind::hangup())?;
         let read = files.state();
         let policy = CurrentPolicy::new(files.read(&rules, log)?);
-        Ok(Self { policy, rules, files, read, hangup, log: log.new(o!()) })
+        Ok(Self { policy, rules, files, read, unreadable: None, hangup, log: log.new(o!()) })
     }
 
     pub(crate) fn policy(&self) -> CurrentPolicy {
@@ -69,14 +71,22 @@ impl Targets {
                 },
                 _ = self.hangup.recv() => {}
             }
-            self.read = self.files.state();
+            let state = self.files.state();
             let (files, rules, log) = (self.files.clone(), self.rules.clone(), self.log.clone());
             // Millions of lines take a while.
             let reading = tokio::task::spawn_blocking(move || files.read(&rules, &log));
             match reading.await.context("reading the lists of hosts panicked").flatten() {
-                Ok(policy) => self.policy.replace(policy),
-                Err(error) => warn!(self.log, "the lists of hosts cannot be read: what was read last counts";
-                    "event.name" => "targets.not_read", "error.message" => format!("{error:#}")),
+                Ok(policy) => {
+                    self.policy.replace(policy);
+                    (self.read, self.unreadable) = (state, None);
+                }
+                Err(error) if self.unreadable != Some(state) => {
+                    self.unreadable = Some(state);
+                    warn!(self.log, "the lists of hosts cannot be read: what was read last counts";
+                        "event.name" => "targets.not_read", "error.message" => format!("{error:#}"));
+                }
+                // Tried again in a while.
+                Err(_) => {}
             }
         }
     }

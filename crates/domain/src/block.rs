@@ -1,7 +1,12 @@
 //! Blocks: takedowns of a link, of all that leads to a host, or of an owner. Nothing is deleted by them, and what is lifted is
 //! as it was before.
 
-use std::{collections::HashSet, fmt, str::FromStr};
+use std::{
+    collections::HashSet,
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -107,6 +112,9 @@ impl FromStr for Host {
     type Err = InvalidSubject;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(address) = text.parse::<Ipv6Addr>() {
+            return Ok(Self(IpAddr::V6(address).to_canonical().to_string()));
+        }
         let plain = !text.is_empty() && !text.contains([':', '/', '?', '#', '@', '*']) || text.starts_with('[');
         let name = plain.then(|| comparable_name(text)).flatten().filter(|name| name.len() <= 253 && !name.is_empty());
         name.map(Self).ok_or(InvalidSubject::Value)
@@ -123,8 +131,7 @@ impl TryFrom<String> for Host {
     type Error = InvalidSubject;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        // An IPv6 address is kept without brackets.
-        if text.parse::<std::net::Ipv6Addr>().is_ok() { Ok(Self(text)) } else { text.parse() }
+        text.parse()
     }
 }
 
@@ -230,6 +237,7 @@ mod tests {
             ("host", "bücher.example", "xn--bcher-kva.example"),
             ("host", "0x7f.1", "127.0.0.1"),
             ("host", "[2001:DB8::1]", "2001:db8::1"),
+            ("host", "2001:DB8:0::1", "2001:db8::1"),
         ] {
             let subject = Subject::parse(kind, given).expect(given);
             assert_eq!((subject.kind(), subject.value()), (kind, kept));
@@ -246,6 +254,7 @@ mod tests {
             ("host", "example.com:80"),
             ("host", "*.example.com"),
             ("host", "exa mple.com"),
+            ("host", ".example.com"),
         ] {
             assert_eq!(Subject::parse(kind, value), Err(InvalidSubject::Value), "{kind} {value}");
         }

@@ -87,9 +87,9 @@ fn names(line: &str) -> Option<Vec<String>> {
         let (name, options) = rule.split_once('^')?;
         return matches!(options, "" | "$important" | "$all").then(|| Some(vec![name_below(name)?])).flatten();
     }
-    if let Some((_, setting)) = line.split_once("=/") {
-        let (name, _) = setting.split_once('/')?;
-        return Some(vec![name_below(name)?]);
+    if let Some(setting) = ["address=/", "server=/", "local=/"].iter().find_map(|form| line.strip_prefix(form)) {
+        let (names, _) = setting.rsplit_once('/')?;
+        return names.split('/').map(name_below).collect();
     }
     let mut words = line.split_whitespace();
     let first = words.next()?;
@@ -99,7 +99,10 @@ fn names(line: &str) -> Option<Vec<String>> {
         // Names without a dot are those of the machine itself, with which such files begin.
         (Ok(_), names) => names.iter().filter(|name| name.contains('.')).map(|name| comparable_name(name)).collect(),
         (Err(_), []) => first.contains('.').then(|| Some(vec![name_below(first)?])).flatten(),
-        (Err(_), [class @ .., kind, _]) if kind.eq_ignore_ascii_case("CNAME") && class.len() <= 2 => {
+        // Other policies of such a zone are exceptions, or lead elsewhere.
+        (Err(_), [class @ .., kind, "." | "*." | "rpz-drop."])
+            if kind.eq_ignore_ascii_case("CNAME") && class.len() <= 2 =>
+        {
             Some(vec![name_below(first)?])
         }
         (Err(_), _) => None,
@@ -107,15 +110,20 @@ fn names(line: &str) -> Option<Vec<String>> {
 }
 
 fn name_below(name: &str) -> Option<String> {
-    comparable_name(name.strip_prefix("*.").unwrap_or(name))
+    comparable_name(name.strip_prefix("*.").or_else(|| name.strip_prefix('.')).unwrap_or(name))
 }
 
 /// A name as targets are compared.
 pub(crate) fn comparable_name(name: &str) -> Option<String> {
-    let name = name.trim_end_matches('.');
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.split('.').any(str::is_empty) {
+        return None;
+    }
+    let last_is_a_word =
+        name.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_lowercase()));
     let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
     // Nearly all names are like this, and there are millions; a number at the end would be an address.
-    if name.bytes().all(plain) && name.ends_with(|c: char| c.is_ascii_lowercase()) && !name.contains("xn--") {
+    if last_is_a_word && name.bytes().all(plain) && !name.contains("xn--") {
         return Some(name.to_owned());
     }
     match Host::parse(name).ok()? {
@@ -146,6 +154,10 @@ mod tests {
             ("||zip^$important", &["example.zip"]),
             ("address=/example.com/0.0.0.0", &["example.com"]),
             ("local=/example.com/", &["example.com"]),
+            ("address=/one.example/two.example/0.0.0.0", &["one.example", "two.example"]),
+            (".example.com", &["example.com", "a.example.com"]),
+            ("127.0.0.0xa", &["127.0.0.10"]),
+            ("example.com IN CNAME rpz-drop.", &["example.com"]),
             ("example.com CNAME .", &["example.com"]),
             ("*.example.com 300 IN CNAME .", &["a.example.com"]),
         ] {
@@ -168,6 +180,9 @@ mod tests {
             "@@||example.com^",
             "a b c",
             "ex%ample.com",
+            "https://e.example/?a=/app/b",
+            "good.example CNAME rpz-passthru.",
+            "a..example",
         ];
         let (list, unread) = HostList::read(wrong);
         assert_eq!((list.len(), unread), (0, wrong.len()));

@@ -16,7 +16,6 @@ use crate::{
     body::{BATCH_LIMIT, receive_json},
     context::Effect,
     json::{Fault, Fields, Json, MOST_PROBLEMS},
-    limits::Policy,
     problem::{FieldProblem, Problem, ProblemBody, ProblemKind},
     state::State,
 };
@@ -90,8 +89,7 @@ pub(crate) async fn claim_batch(
     let items = items(body.json).map_err(Problem::invalid)?;
     // The first of them was counted when the request came.
     if let Some(others) = u32::try_from(items.len() - 1).ok().and_then(NonZeroU32::new) {
-        state.limits.charge_client_for(context, Policy::Batch, context.client, others)?;
-        state.limits.charge_key(context, Policy::Batch, &caller.secret.id(), others)?;
+        state.limits.charge_batch(context, &caller.secret.id(), others)?;
     }
     let asked = caller.repeatable_call(&request, &body.bytes)?;
     let moment = context.within_budget(Effect::Read, state.services.links.moment_of(&asked)).await?;

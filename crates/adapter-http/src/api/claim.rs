@@ -5,14 +5,14 @@ use actix_web::{
     http::{StatusCode, header},
     post, web,
 };
-use domain::{api_key::Scope, lifecycle::Claim};
+use domain::{api_key::Scope, lifecycle::Claim, link::Owner};
 
 use super::{
     fields::{self, ClaimBody, Rules},
     link::{ClaimedLink, outcome, tagged},
 };
 use crate::{
-    auth::{anonymous_call, authenticate_sender, carries_key},
+    auth::{anonymous_call, authenticate_sender, carries_key, may_make},
     body::{BODY_LIMIT, receive_json},
     context::{Context, Effect},
     problem::{Problem, ProblemKind},
@@ -43,6 +43,9 @@ pub(crate) async fn claim(
     } else {
         Some(authenticate_sender(&state, &request, Scope::LinksCreate, &mut payload).await?)
     };
+    if anonymous {
+        may_make(&state, &Owner::anonymous())?;
+    }
     let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;
     let call = match caller {
         Some(caller) => caller.repeatable_call(&request, &body.bytes)?,

@@ -20,7 +20,7 @@ pub(super) struct Room(AtomicUsize);
 
 impl Room {
     /// At some 34 to 68 bytes each.
-    const MOST: usize = 4_000_000;
+    const MOST: usize = 3_500_000;
 
     fn is_full(&self) -> bool {
         self.0.load(Ordering::Relaxed) >= Self::MOST
@@ -46,13 +46,17 @@ impl Buckets {
         Self { of_clients, of_the_crowd: Arc::default(), room }
     }
 
-    /// Puts back what was taken for one request.
-    pub(super) fn give_back(&self, client: u64, interval: Duration) {
-        let interval = u64::from(Nanos::from(interval));
-        if let Some(bucket) = self.of_clients.get(&client) {
+    /// Puts back what was taken, as so much time.
+    pub(super) fn give_back(&self, client: u64, time: Duration) {
+        let time = u64::from(Nanos::from(time));
+        let give_back = |bucket: &AtomicU64| {
             // It always succeeds: the closure gives something for everything.
             let _before =
-                bucket.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full| Some(full.saturating_sub(interval)));
+                bucket.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full| Some(full.saturating_sub(time)));
+        };
+        match self.of_clients.get(&client) {
+            Some(bucket) => give_back(&bucket),
+            None => give_back(&self.of_the_crowd),
         }
     }
 }

@@ -98,52 +98,55 @@ impl Limits {
         policy: Policy,
         client: ClientAddress,
     ) -> Result<(), Problem> {
-        self.charge_client_for(context, policy, client, NonZeroU32::MIN)
+        self.charge_all(context, &self.of_client(policy, client), NonZeroU32::MIN)
     }
 
-    /// The same for something that counts so many times.
-    pub(crate) fn charge_client_for(
-        &self,
-        context: &Context,
-        policy: Policy,
-        client: ClientAddress,
-        weight: NonZeroU32,
-    ) -> Result<(), Problem> {
-        let Some(limited) = self.policies.get(policy as usize) else {
-            return Ok(());
-        };
-        let (address, network) = buckets_of(client);
-        self.charge(context, &limited.addresses, address, weight)?;
-        match network {
-            Some(network) => self.charge(context, &limited.networks, network, weight),
-            None => Ok(()),
-        }
+    /// Counts a request with a valid key.
+    pub(crate) fn charge_key(&self, context: &Context, policy: Policy, key: &KeyId) -> Result<(), Problem> {
+        self.charge_all(context, &self.of_key(policy, key), NonZeroU32::MIN)
     }
 
-    /// Counts a request with a valid key, so many times.
-    pub(crate) fn charge_key(
-        &self,
-        context: &Context,
-        policy: Policy,
-        key: &KeyId,
-        weight: NonZeroU32,
-    ) -> Result<(), Problem> {
-        match self.policies.get(policy as usize) {
-            Some(limited) => self.charge(context, &limited.keys, self.names.hash_one(key.as_str()), weight),
-            None => Ok(()),
+    /// Counts what else is in a batch, whose first claim was counted when it came. A batch that is refused counts nothing:
+    /// whoever waits as long as they are told can send it whole.
+    pub(crate) fn charge_batch(&self, context: &Context, key: &KeyId, others: NonZeroU32) -> Result<(), Problem> {
+        let mut all = self.of_client(Policy::Batch, context.client);
+        all.extend(self.of_key(Policy::Batch, key));
+        let charged = self.charge_all(context, &all, others);
+        if charged.is_err() {
+            give_back(&all, NonZeroU32::MIN);
         }
+        charged
     }
 
     /// Takes back that `client` was counted once.
     pub(crate) fn give_back(&self, policy: Policy, client: ClientAddress) {
+        give_back(&self.of_client(policy, client), NonZeroU32::MIN);
+    }
+
+    /// Where a client is counted: an IPv6 one twice.
+    fn of_client(&self, policy: Policy, client: ClientAddress) -> Vec<(&Limiter, u64)> {
         let Some(limited) = self.policies.get(policy as usize) else {
-            return;
+            return Vec::new();
         };
         let (address, network) = buckets_of(client);
-        limited.addresses.give_back(address);
-        if let Some(network) = network {
-            limited.networks.give_back(network);
+        let network = network.map(|network| (&limited.networks, network));
+        [(&limited.addresses, address)].into_iter().chain(network).collect()
+    }
+
+    fn of_key(&self, policy: Policy, key: &KeyId) -> Vec<(&Limiter, u64)> {
+        let limited = self.policies.get(policy as usize);
+        limited.map(|limited| (&limited.keys, self.names.hash_one(key.as_str()))).into_iter().collect()
+    }
+
+    /// In all of them or, if one has too little left, in none.
+    fn charge_all(&self, context: &Context, all: &[(&Limiter, u64)], weight: NonZeroU32) -> Result<(), Problem> {
+        for (number, (limiter, bucket)) in all.iter().enumerate() {
+            if let Err(problem) = self.charge(context, limiter, *bucket, weight) {
+                give_back(&all[..number], weight);
+                return Err(problem);
+            }
         }
+        Ok(())
     }
 
     fn charge(&self, context: &Context, limiter: &Limiter, bucket: u64, weight: NonZeroU32) -> Result<(), Problem> {
@@ -210,9 +213,11 @@ impl Limiter {
         let engine = RateLimiter::new(quota.of_the_engine(), buckets.clone(), clock.clone());
         Self { policy, quota, buckets, engine }
     }
+}
 
-    fn give_back(&self, bucket: u64) {
-        self.buckets.give_back(bucket, self.quota.emission_interval());
+fn give_back(charged: &[(&Limiter, u64)], weight: NonZeroU32) {
+    for (limiter, bucket) in charged {
+        limiter.buckets.give_back(*bucket, limiter.quota.emission_interval() * weight.get());
     }
 }
 

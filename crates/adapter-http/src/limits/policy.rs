@@ -86,12 +86,17 @@ impl Policy {
 }
 
 impl Quota {
-    /// So many a second, and `burst` at once. `None` unless there is at least one a day and at most a billion a second.
+    /// So many a second, and `burst` at once. `None` unless there is at least one a day and at most a billion a second,
+    /// and all of it is there again within a year.
     pub fn new(per_second: f64, burst: NonZeroU32) -> Option<Self> {
         const DAY: f64 = 86_400.0;
-        let sensible = (1.0 / DAY..=1e9).contains(&per_second);
-        sensible
-            .then(|| Self { burst, interval: Duration::from_secs_f64(1.0 / per_second).max(Duration::from_nanos(1)) })
+        const YEAR: Duration = Duration::from_hours(8_760);
+        if !(1.0 / DAY..=1e9).contains(&per_second) {
+            return None;
+        }
+        let interval = Duration::from_secs_f64(1.0 / per_second).max(Duration::from_nanos(1));
+        let refill = interval.checked_mul(burst.get())?;
+        (refill <= YEAR).then_some(Self { burst, interval })
     }
 
     /// How often there is one more.
@@ -154,5 +159,6 @@ mod tests {
         for wrong in [0.0, -1.0, 1e-6, 1e10, f64::NAN, f64::INFINITY] {
             assert_eq!(Quota::new(wrong, burst), None, "{wrong}");
         }
+        assert_eq!(Quota::new(0.0001, NonZeroU32::MAX), None);
     }
 }

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -17,34 +17,57 @@ use crate::{
     ports::{BlockPosition, BlockRepository, Blocking, Clock, Entropy, RepositoryError},
 };
 
-/// What is blocked, as this process knows it. Its clones are one.
+/// What is blocked, as this process knows it. Its clones are one. By default nothing is.
 #[derive(Clone, Debug, Default)]
 pub struct Blocked(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    known: RwLock<(Option<i64>, Arc<InForce>)>,
+    known: RwLock<Known>,
     /// So that nobody waits for a lock while nothing is blocked.
     something: AtomicBool,
+    unread: AtomicBool,
+    /// How often it was asked for.
+    asked: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Of which question it is the answer.
+    asked: u64,
+    revision: Option<i64>,
+    in_force: Arc<InForce>,
 }
 
 impl Blocked {
+    /// Of which nothing is known before it was read once: until then nobody is led anywhere.
+    pub fn unread() -> Self {
+        Self(Arc::new(Shared { unread: true.into(), ..Shared::default() }))
+    }
+
     /// What is in force; `None` if nothing is.
     pub fn in_force(&self) -> Option<Arc<InForce>> {
         let something = self.0.something.load(Ordering::Acquire);
-        something.then(|| Arc::clone(&self.0.known.read().unwrap_or_else(PoisonError::into_inner).1))
+        something.then(|| Arc::clone(&self.0.known.read().unwrap_or_else(PoisonError::into_inner).in_force))
+    }
+
+    /// Whether it still has to be read for the first time.
+    pub fn is_unread(&self) -> bool {
+        self.0.unread.load(Ordering::Acquire)
     }
 
     fn revision(&self) -> Option<i64> {
-        self.0.known.read().unwrap_or_else(PoisonError::into_inner).0
+        self.0.known.read().unwrap_or_else(PoisonError::into_inner).revision
     }
 
-    fn learn(&self, revision: i64, in_force: InForce) {
+    /// Whoever asked later has seen all that this one must know. The revision itself may fall: a standby that took over may
+    /// have missed the last ones.
+    fn learn(&self, asked: u64, revision: i64, in_force: InForce) {
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
-        // Whoever asked later may be here first.
-        if known.0.is_none_or(|before| before < revision) {
+        if asked > known.asked {
             self.0.something.store(!in_force.is_empty(), Ordering::Release);
-            *known = (Some(revision), Arc::new(in_force));
+            *known = Known { asked, revision: Some(revision), in_force: Arc::new(in_force) };
+            self.0.unread.store(false, Ordering::Release);
         }
     }
 }
@@ -85,7 +108,7 @@ impl BlockService {
         let created_by = call.caller.actor.clone();
         let block = Block { id, subject, reason, created_at: now, created_by, lifted: None };
         let outcome = self.blocks.block(&block, call.once(now).as_ref()).await?;
-        self.refresh().await?;
+        self.see_it_here().await;
         match outcome {
             Blocking::Added(block) => Ok((block, true)),
             Blocking::InForce(block) => Ok((block, false)),
@@ -100,7 +123,7 @@ impl BlockService {
     pub async fn lift(&self, call: &Call, id: &uuid::Uuid) -> Result<Block, ServiceError> {
         let lifted = Lifted { at: self.clock.now(), by: call.caller.actor.clone() };
         let block = self.blocks.lift(id, &lifted).await?.ok_or(ServiceError::NotFound)?;
-        self.refresh().await?;
+        self.see_it_here().await;
         Ok(block)
     }
 
@@ -120,10 +143,16 @@ impl BlockService {
 
     /// Learns what others blocked and lifted. To be called every second or so; while it fails, what is known stays in force.
     pub async fn refresh(&self) -> Result<(), RepositoryError> {
+        let asked = self.blocked.0.asked.fetch_add(1, Ordering::AcqRel) + 1;
         if let Some(revision) = self.blocks.in_force(self.blocked.revision()).await? {
-            self.blocked.learn(revision.number, revision.subjects.into_iter().collect());
+            self.blocked.learn(asked, revision.number, revision.subjects.into_iter().collect());
         }
         Ok(())
+    }
+
+    /// What is done is done: if it cannot be read again now, it is within a second.
+    async fn see_it_here(&self) {
+        let _later = self.refresh().await;
     }
 
     /// What this process knows of.

@@ -6,7 +6,7 @@ use super::Blocked;
 use crate::{
     code::Code,
     lifecycle::{Gone, Resolution},
-    ports::{Clock, LinkResolver, RepositoryError, Resolved, Source},
+    ports::{Clock, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved, Source},
     time::Timestamp,
 };
 
@@ -65,11 +65,14 @@ impl ResolveService {
 
     /// Follows `code` if that takes no waiting; `query` is that of the request.
     pub fn follow_at_once(&self, code: &Code, query: &str) -> Option<Follow> {
-        self.resolver.resolve_at_once(code).map(|resolved| self.followed(code, &resolved, query))
+        // Not before it is known what is blocked.
+        let known = if self.blocked.is_unread() { None } else { self.resolver.resolve_at_once(code) };
+        known.map(|resolved| self.followed(code, &resolved, query))
     }
 
     /// Follows `code`; `query` is that of the request.
     pub async fn follow(&self, code: &Code, query: &str) -> Result<Follow, RepositoryError> {
+        self.must_know_blocks()?;
         let resolved = self.resolver.resolve(code).await?;
         Ok(self.followed(code, &resolved, query))
     }
@@ -94,6 +97,11 @@ impl ResolveService {
         Follow { followed, source: *source }
     }
 
+    fn must_know_blocks(&self) -> Result<(), RepositoryError> {
+        let unread = || RepositoryError::new(RepositoryErrorKind::Unavailable, "following a link");
+        if self.blocked.is_unread() { Err(unread().caused_by("what is blocked is not known yet")) } else { Ok(()) }
+    }
+
     /// Whether a link was taken down.
     pub fn is_blocked(&self, code: &Code, resolution: &Resolution) -> bool {
         self.blocked.in_force().is_some_and(|blocked| blocked.block(code, resolution))
@@ -101,6 +109,7 @@ impl ResolveService {
 
     /// What is known of `code`, without following it, and the moment it was known.
     pub async fn preview(&self, code: &Code) -> Result<Option<(Arc<Resolution>, Timestamp)>, RepositoryError> {
+        self.must_know_blocks()?;
         let resolution = self.resolver.resolve(code).await?.resolution;
         Ok(resolution.map(|resolution| (resolution, self.clock.now())))
     }

@@ -176,8 +176,12 @@ pub async fn revoking_changes_nothing_else(subject: Subject) {
     note_use(&subject, &stored.key.id, subject.in_seconds(1)).await;
     revoke(&subject, &stored.key.id, subject.in_seconds(2)).await;
     let found = find(&subject, &stored.key.id).await;
-    let expected =
-        ApiKey { last_used_at: Some(subject.in_seconds(1)), revoked_at: Some(subject.in_seconds(2)), ..stored.key };
+    let expected = ApiKey {
+        last_used_at: Some(subject.in_seconds(1)),
+        revoked_at: Some(subject.in_seconds(2)),
+        revoked_by: Some(Actor::System),
+        ..stored.key
+    };
     assert_eq!(found.key, expected);
     assert!(found.digest.matches(&stored.digest));
     assert_eq!(find(&subject, &other.key.id).await.key, other.key);

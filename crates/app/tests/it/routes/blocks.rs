@@ -20,6 +20,7 @@ on_both_stores! {
 
 alone_on_both_stores! {
     another_process_follows_and_so_does_the_command_line,
+    callers_without_a_key_can_be_blocked_too,
 }
 
 fn block(server: &Signpost, kind: &str, value: &str) -> Answer {
@@ -154,4 +155,17 @@ fn another_process_follows_and_so_does_the_command_line(setup: &Setup) {
     {
         assert_ne!(setup.run(wrong).code, Some(0), "{wrong:?}");
     }
+}
+
+fn callers_without_a_key_can_be_blocked_too(setup: &Setup) {
+    let server = setup.clone().set("auth.anonymous", "shorten").start();
+    let claim = || {
+        server
+            .ask(&Request::post("/api/v1/links").json(&json!({"url": format!("https://example.com/{}", unique("a"))})))
+    };
+    claim().with_status(201);
+    let made = block(&server, "owner", "anonymous").with_status(201).json();
+    claim().problem(403, "forbidden");
+    lift(&server, &made).with_status(204);
+    claim().with_status(201);
 }
