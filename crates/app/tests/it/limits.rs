@@ -1,11 +1,14 @@
 //! Limits: how often one client, and one key, may ask, and what they are told.
 
 use std::{
+    net::TcpStream,
     thread,
     time::{Duration, Instant},
 };
 
+use rustix::net::sockopt::set_socket_linger;
 use serde_json::json;
+use test_support::{PostgresServer, ServerOptions};
 
 use crate::support::{Answer, Connection, PATIENCE, Request, Setup, Signpost, eventually, rounds, unique};
 
@@ -177,15 +180,23 @@ fn spelling_a_path_otherwise_is_no_way_around() {
 /// Whoever hangs up is told nothing, but what they asked for is remembered, and could be asked for from elsewhere.
 #[test]
 fn hanging_up_takes_no_try_back() {
-    let server = limited("unknown", "0.001", "20").start();
+    let postgres = PostgresServer::start(ServerOptions::default());
+    let database = postgres.create_database();
+    let limited = Signpost::on_database(&database).patient().set("limits.enabled", "true");
+    let server = limited.set("proxies.trusted", "127.0.0.1").set("limits.unknown.per_second", "0.001").start();
+    let try_one = || from("203.0.113.7", Request::get(&format!("/{}", unique("tried"))));
+    postgres.freeze();
     for _ in 0..20 {
-        let mut connection = Connection::open(server.address()).expect("it listens");
-        let request = from("203.0.113.7", Request::get(&format!("/{}", unique("tried"))));
-        connection.write(&request.to_bytes()).expect("it is sent");
+        let stream = TcpStream::connect(server.address()).expect("it listens");
+        set_socket_linger(&stream, Some(Duration::ZERO)).expect("a socket can be reset");
+        let mut connection = Connection::over(stream).expect("it is open");
+        connection.write(&try_one().to_bytes()).expect("it is sent");
+        thread::sleep(Duration::from_millis(20));
     }
-    let tried = || server.log().iter().filter(|line| line["http.route"] == "/{code}").count() == 20;
-    assert!(eventually(PATIENCE, tried), "they did not come");
-    server.ask(&from("203.0.113.7", Request::get(&format!("/{}", unique("tried"))))).problem(429, "quota-exceeded");
+    let left = || server.log().iter().filter(|line| line["error.type"] == "client-disconnected").count() == 20;
+    assert!(eventually(PATIENCE, left), "they did not come and go");
+    postgres.thaw();
+    server.ask(&try_one()).problem(429, "quota-exceeded");
 }
 
 #[test]
