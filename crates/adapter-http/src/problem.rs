@@ -146,9 +146,12 @@ impl ProblemKind {
                 "No valid API key",
                 "Send a valid key as `Authorization: Bearer sgn_…` or `X-API-Key: sgn_…`. Revoked and expired keys are not valid.",
             ),
-            Self::Forbidden => {
-                entry("forbidden", 403, "Not allowed", "The key is valid but lacks the scope this needs.")
-            }
+            Self::Forbidden => entry(
+                "forbidden",
+                403,
+                "Not allowed",
+                "The key is valid but lacks the scope this needs, or its owner is blocked.",
+            ),
             Self::NotFound => entry(
                 "not-found",
                 404,

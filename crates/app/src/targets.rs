@@ -102,7 +102,11 @@ impl Files {
 
     fn read(&self, rules: &TargetPolicy, log: &Logger) -> anyhow::Result<TargetPolicy> {
         let (refused, excepted) = (read_list(self.deny.as_deref())?, read_list(self.allow.as_deref())?);
-        if self.deny.is_some() || self.allow.is_some() {
+        if self.deny.is_some() && refused.0.is_empty() {
+            warn!(log, "no host is refused although there is a list";
+                "event.name" => "targets.read", "hosts.refused" => 0, "hosts.excepted" => excepted.0.len(),
+                "lines.unread" => refused.1 + excepted.1);
+        } else if self.deny.is_some() || self.allow.is_some() {
             info!(log, "{} hosts are refused, {} excepted", refused.0.len(), excepted.0.len();
                 "event.name" => "targets.read", "hosts.refused" => refused.0.len(), "hosts.excepted" => excepted.0.len(),
                 "lines.unread" => refused.1 + excepted.1);

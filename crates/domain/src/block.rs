@@ -116,7 +116,10 @@ impl FromStr for Host {
             return Ok(Self(IpAddr::V6(address).to_canonical().to_string()));
         }
         let plain = !text.is_empty() && !text.contains([':', '/', '?', '#', '@', '*']) || text.starts_with('[');
-        let name = plain.then(|| comparable_name(text)).flatten().filter(|name| name.len() <= 253 && !name.is_empty());
+        let name = plain
+            .then(|| comparable_name(text))
+            .flatten()
+            .filter(|name| name.len() <= 253 && name.contains(['.', ':']));
         name.map(Self).ok_or(InvalidSubject::Value)
     }
 }
@@ -255,6 +258,8 @@ mod tests {
             ("host", "*.example.com"),
             ("host", "exa mple.com"),
             ("host", ".example.com"),
+            // All of a top-level domain is taken down by nobody.
+            ("host", "com"),
         ] {
             assert_eq!(Subject::parse(kind, value), Err(InvalidSubject::Value), "{kind} {value}");
         }
