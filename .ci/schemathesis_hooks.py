@@ -24,9 +24,11 @@ STATEFUL_PROBLEMS = {
 # Wrong fields that depend on the clock, on the configuration, or on what a URL means once it is parsed.
 SEMANTIC_FAULTS = {
     "internal-name": "only the configuration tells which hosts are private",
+    "not-of-that-kind": "what a value has to be follows from the kind beside it",
     "not-in-future": "an expiry is compared with the clock",
     "own-host": "only the configuration tells which hosts are ours",
     "private-address": "only the configuration tells which addresses are private",
+    "refused-host": "what is blocked stands in the store",
     "reserved": "words that are routes are no aliases",
 }
 

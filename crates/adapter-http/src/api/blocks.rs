@@ -140,7 +140,7 @@ fn new_block(json: Json) -> Result<(Subject, Reason), Vec<FieldProblem>> {
     let value = fields.required("value", |json| {
         let value = string(json)?;
         match kind.as_deref().map(|kind| Subject::parse(kind, &value)) {
-            Some(subject) => subject.map(Some).map_err(|error| Fault::new("invalid", error)),
+            Some(subject) => subject.map(Some).map_err(|error| Fault::new("not-of-that-kind", error)),
             None => Ok(None),
         }
     });

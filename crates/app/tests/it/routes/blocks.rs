@@ -113,9 +113,9 @@ fn wrong_fields_are_named(server: &Signpost) {
     let blocking = |body: Value| admin.post("/api/v1/blocks", &body);
     blocking(json!({"kind": "link", "value": "abc", "reason": "x"})).refuses(&[("/kind", "unknown-kind")]);
     blocking(json!({"kind": "host", "value": "https://example.com/", "reason": ""}))
-        .refuses(&[("/value", "invalid"), ("/reason", "empty")]);
+        .refuses(&[("/value", "not-of-that-kind"), ("/reason", "empty")]);
     blocking(json!({"kind": "code", "value": "a b", "reason": "x", "until": "x"}))
-        .refuses(&[("/value", "invalid"), ("/until", "unknown-field")]);
+        .refuses(&[("/value", "not-of-that-kind"), ("/until", "unknown-field")]);
     blocking(json!({})).refuses(&[("/kind", "required"), ("/value", "required"), ("/reason", "required")]);
 }
 
