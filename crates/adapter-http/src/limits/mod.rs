@@ -98,7 +98,12 @@ impl Limits {
         policy: Policy,
         client: ClientAddress,
     ) -> Result<(), Problem> {
-        self.charge_all(context, &self.of_client(policy, client), NonZeroU32::MIN)
+        // Nearly all clients are counted in one place: no list is made for them, on the way of every redirect.
+        let (address, network) = buckets_of(client);
+        match self.policies.get(policy as usize) {
+            Some(limited) if network.is_none() => self.charge(context, &limited.addresses, address, NonZeroU32::MIN),
+            _ => self.charge_all(context, &self.of_client(policy, client), NonZeroU32::MIN),
+        }
     }
 
     /// Counts a request with a valid key.
