@@ -146,6 +146,10 @@ impl KV for AccessLine {
         if let Some(id) = &notes.key_id {
             out.emit_str("api_key.id", id.as_str())?;
         }
+        if let Some((policy, subject)) = notes.limit {
+            out.emit_str("limit.policy", policy)?;
+            out.emit_str("limit.subject", subject)?;
+        }
         if let Some((kind, cause)) = &self.problem {
             out.emit_str("error.type", kind.entry().code)?;
             if let Some(cause) = cause {

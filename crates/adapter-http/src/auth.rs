@@ -42,7 +42,7 @@ pub(crate) async fn authenticate(
     let (caller, worth_noting) = context.within_budget(Effect::Read, keys.authenticate(&secret)).await?;
     context.note(|notes| notes.key_id = Some(secret.id()));
     if let Some(policy) = context.policy.get() {
-        state.limits.charge_key(&context, policy, &secret.id())?;
+        state.limits.charge_key(&context, policy, &secret.id()).await?;
     }
     if worth_noting {
         note_use(state, &secret);

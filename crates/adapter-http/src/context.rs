@@ -54,6 +54,8 @@ pub(crate) struct Notes {
     pub(crate) code_collisions: u32,
     pub(crate) cache_result: Option<&'static str>,
     pub(crate) key_id: Option<KeyId>,
+    /// Which limit turned it away: the policy, and what was counted.
+    pub(crate) limit: Option<(&'static str, &'static str)>,
 }
 
 /// Whether an unconfirmed call may have changed something.

@@ -79,7 +79,7 @@ where
         if let Some(code) = code_to_follow(&request) {
             context.note(|notes| notes.code = Some(code.clone()));
             line.note_route(Some(redirect::ROUTE.into()));
-            let following = || match state.limits.charge_client(&context, Policy::Redirect, context.client) {
+            let following = || match state.limits.charge_visitor(&context) {
                 Ok(()) => follow_at_once(state, &context, &code, request.query_string()),
                 Err(too_many) => Some(Err(too_many)),
             };
@@ -99,24 +99,18 @@ where
         let rejection = rejection(&request, &state.rejection_nonce);
         // Whatever is no part of the API is for people.
         context.shows_page.set(context.policy.get() == Some(Policy::Redirect) && prefers_page(request.headers()));
-        if rejection.is_none()
-            && let Some(policy) = context.policy.get()
-        {
-            let counted = state.limits.charge_client(&context, policy, context.client);
-            let crowded = policy != Policy::Redirect && !state.gates.all.is_open();
-            if counted.is_err() || crowded {
-                let turned = turn_away(state.clone(), request, line, context, counted);
-                return Either::Right(turned.boxed_local());
-            }
-        }
-
         request.extensions_mut().insert(Rc::clone(&context));
         let instance = rejection.is_none().then(|| request.path().to_owned());
         if rejection.is_some() {
             line.note_rejection();
         }
-        let service = Rc::clone(&self.service);
+        let (service, state) = (Rc::clone(&self.service), state.clone());
         let later = async move {
+            if rejection.is_none()
+                && let Err(turned_away) = let_in(&state, &context).await
+            {
+                return turn_away(turned_away, request, line, &context).await;
+            }
             let outcome = match rejection {
                 Some(problem) => Outcome::Problem(problem),
                 None => match AssertUnwindSafe(service.call(request)).catch_unwind().await {
@@ -146,24 +140,25 @@ fn finish_redirect(outcome: redirect::Outcome, request: ServiceRequest, line: Ac
     }
 }
 
-/// What little comes of a request that is one too many, of its sender or of all. Its body is read, if it is there: then the connection
-/// can stay.
-async fn turn_away(
-    state: web::Data<State>,
-    mut request: ServiceRequest,
-    line: AccessLine,
-    context: Rc<Context>,
-    counted: Result<(), Problem>,
-) -> Answer {
+/// Lets a request in, or says why it is one too many, of its sender or of all.
+async fn let_in(state: &State, context: &Context) -> Result<(), Problem> {
+    match context.policy.get() {
+        None => return Ok(()),
+        Some(Policy::Redirect) => return state.limits.charge_visitor(context),
+        Some(policy) => state.limits.charge_client(context, policy).await?,
+    }
+    if state.gates.all.is_open() {
+        return Ok(());
+    }
+    state.gates.all.hold_off().await;
+    Err(overloaded())
+}
+
+/// What little comes of a request that is one too many. Its body is read, if it is there: then the connection can stay.
+async fn turn_away(problem: Problem, mut request: ServiceRequest, line: AccessLine, context: &Context) -> Answer {
     let payload = request.take_payload();
     drain(request.headers(), payload).await;
-    let problem = if let Err(too_many) = counted {
-        too_many
-    } else {
-        state.gates.all.hold_off().await;
-        overloaded()
-    };
-    finish(Outcome::Problem(problem), line, &context, Some(request.path()))
+    finish(Outcome::Problem(problem), line, context, Some(request.path()))
 }
 
 /// Gives the answer its names, and the log its line.

@@ -1,5 +1,7 @@
 //! Redirects: the only path most visitors ever touch.
 
+use std::num::NonZeroU32;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     dev::ServiceRequest,
@@ -64,10 +66,11 @@ pub(crate) fn code_to_follow(request: &ServiceRequest) -> Option<Code> {
 /// Follows a code without waiting, if that is possible; nearly always it is.
 pub(crate) fn follow_at_once(state: &State, context: &Context, code: &Code, query: &str) -> Option<Outcome> {
     let known = state.services.resolver.follow_at_once(code, query)?;
-    if known.followed == Followed::Unknown
-        && let Err(too_many) = state.limits.charge_client(context, Policy::Unknown, context.client)
-    {
-        return Some(Err(too_many));
+    if known.followed == Followed::Unknown {
+        match Trying::begin(state, context) {
+            Ok(trying) => drop(trying),
+            Err(too_many) => return Some(Err(too_many)),
+        }
     }
     Some(answer(context, known))
 }
@@ -92,20 +95,35 @@ pub(crate) async fn ask_and_follow(state: &State, context: &Context, code: &Code
 pub(crate) struct Trying<'a> {
     state: &'a State,
     context: &'a Context,
+    taken: NonZeroU32,
+    counts: bool,
 }
 
 impl<'a> Trying<'a> {
     pub(crate) fn begin(state: &'a State, context: &'a Context) -> Result<Self, Problem> {
-        state.limits.charge_client(context, Policy::Unknown, context.client)?;
-        Ok(Self { state, context })
+        let taken = state.limits.take(context, Policy::Unknown)?;
+        Ok(Self { state, context, taken, counts: true })
     }
 
     /// What came of it; `is_unknown` tells whether no link has the code.
-    pub(crate) fn ends<T>(self, outcome: Result<T, Problem>, is_unknown: impl Fn(&T) -> bool) -> Result<T, Problem> {
-        if !outcome.as_ref().is_ok_and(is_unknown) {
-            self.state.limits.give_back(Policy::Unknown, self.context.client);
-        }
+    pub(crate) fn ends<T>(
+        mut self,
+        outcome: Result<T, Problem>,
+        is_unknown: impl Fn(&T) -> bool,
+    ) -> Result<T, Problem> {
+        self.counts = outcome.as_ref().is_ok_and(is_unknown);
         outcome
+    }
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        let (limits, client) = (&self.state.limits, self.context.client);
+        if self.counts {
+            limits.settle(Policy::Unknown, client);
+        } else {
+            limits.give_back(Policy::Unknown, client, self.taken);
+        }
     }
 }
 

@@ -103,7 +103,7 @@ pub fn serve(
 fn state(services: Services, settings: Settings, phase: Phase, log: Logger) -> State {
     let mut nonce = [0; 16];
     services.entropy.fill(&mut nonce);
-    let limits = Arc::new(Limits::new(settings.quotas));
+    let limits = Arc::new(Limits::new(settings.quotas, services.meter.clone(), settings.processes));
     limits.keep_swept();
     State {
         routes: RouteTable::of(&mut document(&settings.public_url)),

@@ -1,6 +1,7 @@
 //! What every handler may use: the services, the settings, and where the process is in its life.
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU8, Ordering},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use domain::{
-    ports::{Entropy, Ping},
+    ports::{Entropy, Meter, Ping},
     service::{BlockService, KeyService, LinkService, ResolveService},
     target::TargetPolicy,
 };
@@ -37,6 +38,8 @@ pub struct Services {
     pub store: Arc<dyn Ping>,
     /// The liveness of what processes share, if they share anything.
     pub shared: Option<Arc<dyn Ping>>,
+    /// Counts what all processes let in together, if there are several.
+    pub meter: Option<Arc<dyn Meter>>,
     /// Names for requests and traces.
     pub entropy: Arc<dyn Entropy>,
 }
@@ -62,6 +65,8 @@ pub struct Settings {
     pub proxies: TrustedProxies,
     /// How often one client, and one key, may ask; with `None`, as often as they like.
     pub quotas: Option<Quotas>,
+    /// How many processes there are at least. Without a meter each of them allows its share of a quota.
+    pub processes: NonZeroU32,
     /// How many calls of the API the store serves at a time, its connections. So many are never turned away.
     pub store_connections: usize,
     /// Bound of all calls to the store that one API request makes.

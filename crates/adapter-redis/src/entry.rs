@@ -13,6 +13,7 @@ use domain::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// The form of keys and entries. Processes of another version keep to themselves.
 pub(crate) const FORM: u32 = 2;
@@ -36,6 +37,20 @@ impl Names {
     /// Where changes are told.
     pub(crate) fn channel(&self) -> String {
         format!("signpost:{FORM}:{}:changes", self.store)
+    }
+
+    /// Which processes there are.
+    pub(crate) fn processes(&self) -> String {
+        format!("signpost:{FORM}:{}:processes", self.store)
+    }
+
+    /// What is left of a quota. The account names whoever it is of, and so it is not written there.
+    pub(crate) fn quota(&self, account: &str) -> String {
+        let mut name = Sha256::new_with_prefix(&self.store);
+        name.update(account);
+        let name: [u8; 32] = name.finalize().into();
+        let [name, ..] = name.as_chunks().0 else { unreachable!("it has two halves") };
+        format!("signpost:{FORM}:{}:quota:{:032x}", self.store, u128::from_be_bytes(*name))
     }
 
     /// What is known of a code.

@@ -1,7 +1,11 @@
 //! The keeper: connects, enters the era as soon as it can be trusted, holds it, and begins again when a connection is
 //! lost. Once a second, whatever happens.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use domain::ports::{Identify, LinkWatcher};
 use futures_util::StreamExt;
@@ -37,8 +41,9 @@ pub(crate) async fn keep(shared: &Shared, store: &dyn Identify, watcher: Arc<dyn
         };
         // Told again when it is for another reason.
         if away != reason {
-            warn!(shared.log, "Redis is not used, and tried once a second: redirects come from this process and the store";
-                "event.name" => "redis.disconnected", "error.message" => &reason);
+            warn!(shared.log, "Redis is not used, and tried once a second: redirects come from this process and the store, and each \
+                process allows its share of every limit";
+                "event.name" => "redis.disconnected", "error.message" => &reason, "processes" => shared.processes.load(Ordering::Acquire));
             away = reason;
         }
         sleep(PAUSE).await;
@@ -84,6 +89,9 @@ async fn hold(shared: &Shared, line: &Line, subscription: PubSub, watcher: &dyn 
             reason = line.session.lost() => return reason,
             _ = every.tick() => {
                 while turn(shared, line, &mut membership).await {}
+                if let Some(processes) = line.session.presence(&line.names.processes(), &shared.name).await {
+                    shared.counted(processes);
+                }
                 // A line that was cut without a word tells nothing.
                 if !matches!(timeout(SILENCE, subscription.ping::<Value>()).await, Ok(Ok(_))) {
                     return "the subscription is silent".to_owned();

@@ -45,3 +45,49 @@ elseif ARGV[1] == 'hold' and era == ARGV[2] and tonumber(ARGV[3]) > tonumber(hel
     redis.call('SET', KEYS[1], era .. ' ' .. held_until, 'PXAT', string.format('%.0f', held_until + ARGV[4]))
 end
 return {era or '', held_until or '0', now}";
+
+/// Draws from quotas: from all of them, or from none if one has too little left; the generic cell rate algorithm, each
+/// quota as the moment at which it is whole again.
+///
+/// `KEYS`: the quotas. `ARGV[1]`: `draw`, or `settle` to draw whatever is left. Then for each key: how long until there
+/// is one more, how long until all of it is there, and how much is drawn, negative if it is put back; times in
+/// microseconds. Returns which of them was refused, or 0, and then for each how long until it is whole.
+pub(crate) const METER: &str = "\
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local refused, before, after = 0, {}, {}
+for i, key in ipairs(KEYS) do
+    local interval, refill, amount = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
+    local held = redis.pcall('GET', key)
+    local whole = type(held) == 'string' and tonumber(held) or now
+    -- Nobody has to wait for longer than that: a clock was set back, or too many were let in while nobody counted.
+    before[i] = math.max(now, math.min(whole, now + 10 * refill))
+    after[i] = math.max(now, before[i] + interval * amount)
+    if refused == 0 and ARGV[1] == 'draw' and amount > 0 and after[i] > now + refill then
+        refused = i
+    end
+end
+local told = {refused}
+for i, key in ipairs(KEYS) do
+    local whole = before[i]
+    if refused == 0 then
+        whole = after[i]
+        redis.call('SET', key, string.format('%.0f', whole), 'PX', string.format('%.0f', (whole - now) / 1000 + 1))
+    end
+    told[i + 1] = math.ceil(whole - now)
+end
+return told";
+
+/// Says that a process is there, and how many are.
+///
+/// `KEYS[1]`: the key. `ARGV`: the name of the process, and for how many milliseconds it counts.
+pub(crate) const PRESENCE: &str = "\
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then
+    redis.call('DEL', KEYS[1])
+end
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%.0f', now - ARGV[2]))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return redis.call('ZCARD', KEYS[1])";

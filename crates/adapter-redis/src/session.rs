@@ -3,6 +3,7 @@
 
 use std::{collections::VecDeque, fmt::Display, sync::Mutex, time::Duration};
 
+use domain::ports::{Draw, Drawn};
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, aio::MultiplexedConnection};
 use tokio::{
     sync::watch,
@@ -17,6 +18,8 @@ use crate::{
 /// So many commands without an answer in [`WINDOW`] lose the session.
 const TIMEOUTS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(10);
+/// How long a process that says nothing more counts as one.
+const PRESENT: Duration = Duration::from_secs(30);
 pub(crate) const NO_ANSWER: &str = "no answer in time";
 
 /// A connection, with the scripts loaded.
@@ -24,6 +27,8 @@ pub(crate) struct Session {
     connection: MultiplexedConnection,
     write_script: String,
     era_script: String,
+    meter_script: String,
+    presence_script: String,
     patience: Duration,
     timeouts: Mutex<VecDeque<Instant>>,
     lost: watch::Sender<Option<String>>,
@@ -50,9 +55,16 @@ impl Session {
                 in_time(patience, command.query_async(&mut connection)).await
             }
         };
-        let (write_script, era_script) = (load(scripts::WRITE).await?, load(scripts::ERA).await?);
-        let (timeouts, lost) = (Mutex::default(), watch::Sender::new(None));
-        Ok(Self { connection, write_script, era_script, patience, timeouts, lost })
+        Ok(Self {
+            write_script: load(scripts::WRITE).await?,
+            era_script: load(scripts::ERA).await?,
+            meter_script: load(scripts::METER).await?,
+            presence_script: load(scripts::PRESENCE).await?,
+            connection,
+            patience,
+            timeouts: Mutex::default(),
+            lost: watch::Sender::new(None),
+        })
     }
 
     /// The text under a key, if that is a text and comes in time.
@@ -113,16 +125,33 @@ impl Session {
         };
         let mut command = redis::cmd("EVALSHA");
         command.arg(&self.era_script).arg(1).arg(key).arg(verb).arg(era).arg(until).arg(LEASE_MS);
-        let (era, held_until, now): (String, u64, u64) = match self.ask(&command).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                if let Some(error) = error {
-                    self.lose(error);
-                }
-                return None;
-            }
-        };
+        let (era, held_until, now): (String, u64, u64) = self.ask_or_lose(&command).await?;
         Some(Told { era: (!era.is_empty()).then_some((era, held_until)), now })
+    }
+
+    /// Draws from quotas, each with its key, as the script says.
+    pub(crate) async fn meter(&self, verb: &str, draws: &[(String, &Draw)]) -> Option<Drawn> {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&self.meter_script).arg(draws.len());
+        for (key, _) in draws {
+            command.arg(key);
+        }
+        command.arg(verb);
+        for (_, Draw { interval, burst, amount, account: _ }) in draws {
+            let interval = interval.as_secs_f64() * 1e6;
+            command.arg(interval).arg(interval * f64::from(burst.get())).arg(amount);
+        }
+        let told: Vec<u64> = self.ask_or_lose(&command).await?;
+        let (refused, whole_in) = told.split_first().filter(|(_, whole_in)| whole_in.len() == draws.len())?;
+        let refused = usize::try_from(*refused).ok()?.checked_sub(1);
+        Some(Drawn { refused, whole_in: whole_in.iter().copied().map(Duration::from_micros).collect() })
+    }
+
+    /// Says that the process `name` is there, and learns how many are.
+    pub(crate) async fn presence(&self, key: &str, name: &str) -> Option<u32> {
+        let mut command = redis::cmd("EVALSHA");
+        let lasts = PRESENT.as_millis().to_string();
+        self.ask_or_lose(command.arg(&self.presence_script).arg(1).arg(key).arg(name).arg(lasts)).await
     }
 
     /// Asks for a sign of life.
@@ -149,6 +178,19 @@ impl Session {
         let mut lost = self.lost.subscribe();
         let reason = lost.wait_for(Option::is_some).await;
         reason.ok().and_then(|reason| reason.clone()).unwrap_or_default()
+    }
+
+    /// An answer that is an error ends the session: whatever is wrong, Redis cannot be relied on.
+    async fn ask_or_lose<T: FromRedisValue>(&self, command: &Cmd) -> Option<T> {
+        match self.ask(command).await {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                if let Some(error) = error {
+                    self.lose(error);
+                }
+                None
+            }
+        }
     }
 
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Option<RedisError>> {

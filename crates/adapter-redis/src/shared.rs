@@ -3,7 +3,11 @@
 use std::{
     convert::Infallible,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    num::NonZeroU32,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,9 +16,9 @@ use domain::{
     code::Code,
     lifecycle::Resolution,
     link::{Generation, Link},
-    ports::{Entropy, Identify, LinkWatcher, Ping, RepositoryError, RepositoryErrorKind},
+    ports::{Draw, Drawn, Entropy, Identify, LinkWatcher, Meter, Ping, RepositoryError, RepositoryErrorKind},
 };
-use slog::Logger;
+use slog::{Logger, info};
 use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
 
 use crate::{
@@ -40,6 +44,12 @@ pub(crate) struct Shared {
     fills: Arc<Semaphore>,
     /// Where they are written.
     runtime: Handle,
+    /// What this process is called among all.
+    pub(crate) name: String,
+    /// Whether there is a line, for whoever cannot wait for the state.
+    is_there: AtomicBool,
+    /// How many processes there were when they were counted last.
+    pub(crate) processes: AtomicU32,
 }
 
 #[derive(Default)]
@@ -90,7 +100,18 @@ impl SharedMemory {
     ) -> Result<Self, InvalidUrl> {
         let address = Address::of(&options)?;
         let fills = Arc::new(Semaphore::new(Shared::MOST_FILLS));
-        Ok(Self(Arc::new(Shared { address, options, log, entropy, state: Mutex::default(), fills, runtime })))
+        Ok(Self(Arc::new(Shared {
+            address,
+            options,
+            log,
+            name: draw_name(entropy.as_ref()),
+            entropy,
+            state: Mutex::default(),
+            fills,
+            runtime,
+            is_there: AtomicBool::new(false),
+            processes: AtomicU32::new(1),
+        })))
     }
 
     /// Keeps it connected and in an era of `store`, for ever; `watcher` is told what other processes say on it.
@@ -116,9 +137,13 @@ impl Shared {
 
     /// A name that no era ever had.
     pub(crate) fn draw_name(&self) -> String {
-        let mut bytes = [0; 16];
-        self.entropy.fill(&mut bytes);
-        format!("{:032x}", u128::from_be_bytes(bytes))
+        draw_name(self.entropy.as_ref())
+    }
+
+    async fn meter(&self, verb: &str, draws: &[Draw]) -> Option<Drawn> {
+        let line = self.line()?;
+        let draws: Vec<_> = draws.iter().map(|draw| (line.names.quota(&draw.account), draw)).collect();
+        line.session.meter(verb, &draws).await
     }
 
     /// The connection, if there is one.
@@ -232,9 +257,19 @@ impl Shared {
 
     pub(crate) fn connected(&self, line: Arc<Line>) {
         self.state().line = Some(line);
+        self.is_there.store(true, Ordering::Release);
+    }
+
+    /// So many processes are there, this one among them.
+    pub(crate) fn counted(&self, processes: u32) {
+        if self.processes.swap(processes.max(1), Ordering::AcqRel) != processes {
+            info!(self.log, "{} processes hold every limit together", processes;
+                "event.name" => "redis.processes", "processes" => processes);
+        }
     }
 
     pub(crate) fn disconnected(&self) {
+        self.is_there.store(false, Ordering::Release);
         let mut state = self.state();
         state.line = None;
         state.era = None;
@@ -250,6 +285,25 @@ impl Shared {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Meter for SharedMemory {
+    async fn draw(&self, draws: &[Draw]) -> Option<Drawn> {
+        self.0.meter("draw", draws).await
+    }
+
+    async fn settle(&self, draws: &[Draw]) -> Option<Drawn> {
+        self.0.meter("settle", draws).await
+    }
+
+    fn is_there(&self) -> bool {
+        self.0.is_there.load(Ordering::Acquire)
+    }
+
+    fn processes(&self) -> NonZeroU32 {
+        NonZeroU32::new(self.0.processes.load(Ordering::Acquire)).unwrap_or(NonZeroU32::MIN)
     }
 }
 
@@ -276,6 +330,12 @@ impl Place {
     fn key(&self, code: &Code) -> String {
         self.line.names.link(&self.era, code)
     }
+}
+
+fn draw_name(entropy: &dyn Entropy) -> String {
+    let mut bytes = [0; 16];
+    entropy.fill(&mut bytes);
+    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 #[cfg(test)]

@@ -177,6 +177,7 @@ fn settings(config: &Config, targets: CurrentPolicy) -> Settings {
         },
         proxies: config.proxies.clone(),
         quotas: config.limits.enabled.then_some(config.limits.quotas),
+        processes: config.limits.processes,
         store_connections: config.store.pool_size,
         request_timeout: config.http.request_timeout,
         redirect_timeout: config.http.redirect_timeout,

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use domain::{
     ports::{
         ApiKeyRepository, BlockRepository, ChangeFeed, Clock, Entropy, IdempotencyRepository, Identify, LinkRepository,
-        LinkResolver, Ping, RandomCodes,
+        LinkResolver, Meter, Ping, RandomCodes,
     },
     service::{BlockService, Blocked, KeyService, LinkService, ResolveService},
 };
@@ -250,6 +250,7 @@ impl Store {
             blocks,
             store: self.ping.clone(),
             shared: self.shared.as_ref().map(|(shared, _)| Arc::new(shared.clone()) as Arc<dyn Ping>),
+            meter: self.shared.as_ref().map(|(shared, _)| Arc::new(shared.clone()) as Arc<dyn Meter>),
             entropy,
         }
     }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -30,11 +30,18 @@ impl Room {
 /// The states of one limiter. Its clones are one.
 #[derive(Clone, Debug)]
 pub(super) struct Buckets {
-    /// When each would be full again, in nanoseconds since the engine began.
-    of_clients: Arc<DashMap<u64, AtomicU64>>,
+    of_clients: Arc<DashMap<u64, Bucket>>,
     /// Of everybody for whom there is no room.
-    of_the_crowd: Arc<AtomicU64>,
+    of_the_crowd: Arc<Bucket>,
     room: Arc<Room>,
+}
+
+#[derive(Debug, Default)]
+struct Bucket {
+    /// When it is full again, in nanoseconds since the engine began.
+    full: AtomicU64,
+    /// What was taken, and not yet told to whoever counts for all processes.
+    owed: AtomicU32,
 }
 
 impl Buckets {
@@ -49,14 +56,59 @@ impl Buckets {
     /// Puts back what was taken, as so much time.
     pub(super) fn give_back(&self, client: u64, time: Duration) {
         let time = u64::from(Nanos::from(time));
-        let give_back = |bucket: &AtomicU64| {
-            // It always succeeds: the closure gives something for everything.
-            let _before =
-                bucket.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full| Some(full.saturating_sub(time)));
+        self.with(client, |bucket| bucket.change(|full| full.saturating_sub(time)));
+    }
+
+    /// Takes as much as so much time brings, whether it is there or not.
+    pub(super) fn take_more(&self, client: u64, time: Duration) {
+        let time = u64::from(Nanos::from(time));
+        self.with(client, |bucket| bucket.change(|full| full.saturating_add(time)));
+    }
+
+    /// A client's bucket is full at that moment since the engine began, and not before. What is known of one client does
+    /// not concern the crowd.
+    pub(super) fn learn(&self, client: u64, moment: Duration) {
+        let moment = u64::from(Nanos::from(moment));
+        if let Some(bucket) = self.of_clients.get(&client) {
+            bucket.full.fetch_max(moment, Ordering::AcqRel);
+        }
+    }
+
+    /// Owes one more, and says how many as soon as there are `enough`; then none is owed.
+    pub(super) fn owe(&self, client: u64, enough: u32) -> Option<u32> {
+        let Some(bucket) = self.of_clients.get(&client) else {
+            return Some(1);
         };
+        let owed = bucket.owed.fetch_add(1, Ordering::AcqRel) + 1;
+        (owed >= enough).then(|| bucket.owed.swap(0, Ordering::AcqRel)).filter(|owed| *owed > 0)
+    }
+
+    fn with(&self, client: u64, change: impl FnOnce(&Bucket)) {
         match self.of_clients.get(&client) {
-            Some(bucket) => give_back(&bucket),
-            None => give_back(&self.of_the_crowd),
+            Some(bucket) => change(&bucket),
+            None => change(&self.of_the_crowd),
+        }
+    }
+}
+
+impl Bucket {
+    fn full_at(moment: Nanos) -> Self {
+        Self { full: AtomicU64::new(moment.into()), owed: AtomicU32::new(0) }
+    }
+
+    fn change(&self, full: impl Fn(u64) -> u64) {
+        // It always succeeds: there is something for everything.
+        let _before = self.full.fetch_update(Ordering::AcqRel, Ordering::Acquire, |before| Some(full(before)));
+    }
+
+    fn update<T, E>(&self, decide: impl Fn(Option<Nanos>) -> Result<(T, Nanos), E>) -> Result<T, E> {
+        let mut before = self.full.load(Ordering::Acquire);
+        loop {
+            let (decision, full) = decide(Some(before.into()))?;
+            match self.full.compare_exchange_weak(before, full.into(), Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(decision),
+                Err(now) => before = now,
+            }
         }
     }
 }
@@ -69,30 +121,19 @@ impl StateStore for Buckets {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         if let Some(bucket) = self.of_clients.get(client) {
-            return update(&bucket, decide);
+            return bucket.update(decide);
         }
         if self.room.is_full() {
-            return update(&self.of_the_crowd, decide);
+            return self.of_the_crowd.update(decide);
         }
         match self.of_clients.entry(*client) {
-            Entry::Occupied(bucket) => update(bucket.get(), decide),
+            Entry::Occupied(bucket) => bucket.get().update(decide),
             Entry::Vacant(place) => {
                 let (decision, full) = decide(None)?;
-                place.insert(AtomicU64::new(full.into()));
+                place.insert(Bucket::full_at(full));
                 self.room.0.fetch_add(1, Ordering::Relaxed);
                 Ok(decision)
             }
-        }
-    }
-}
-
-fn update<T, E>(bucket: &AtomicU64, decide: impl Fn(Option<Nanos>) -> Result<(T, Nanos), E>) -> Result<T, E> {
-    let mut before = bucket.load(Ordering::Acquire);
-    loop {
-        let (decision, full) = decide(Some(before.into()))?;
-        match bucket.compare_exchange_weak(before, full.into(), Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => return Ok(decision),
-            Err(now) => before = now,
         }
     }
 }
@@ -101,7 +142,7 @@ impl ShrinkableKeyedStateStore<u64> for Buckets {
     fn retain_recent(&self, full_since: Nanos) {
         let full_since = u64::from(full_since);
         self.of_clients.retain(|_, bucket| {
-            let stays = *bucket.get_mut() > full_since;
+            let stays = *bucket.full.get_mut() > full_since;
             if !stays {
                 self.room.0.fetch_sub(1, Ordering::Relaxed);
             }

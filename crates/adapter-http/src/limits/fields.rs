@@ -1,25 +1,43 @@
 //! What callers are told of limits (draft-ietf-httpapi-ratelimit-headers-10), and their older twins.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::{Policy, Standing};
+use super::{Policy, Quota};
 use crate::problem::{Problem, ProblemKind};
 
-/// Too many: come back after so many seconds.
-pub(super) fn quota_exceeded(policy: Policy, seconds: u64) -> Problem {
-    let retry_after = HeaderValue::from(seconds.max(1));
-    let detail = format!("Too many requests of the policy `{}`; try again in {} s.", policy.name(), seconds.max(1));
+/// How somebody stands to a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    policy: Policy,
+    quota: Quota,
+    remaining: u32,
+    /// Until everything is there again.
+    reset: Duration,
+}
+
+/// Too many: come back later.
+pub(super) fn quota_exceeded(policy: Policy, wait: Duration) -> Problem {
+    let seconds = whole_seconds(wait).max(1);
+    let detail = format!("Too many requests of the policy `{}`; try again in {seconds} s.", policy.name());
+    let retry_after = HeaderValue::from(seconds);
     Problem::new(ProblemKind::QuotaExceeded).detail(detail).header(header::RETRY_AFTER, retry_after)
 }
 
 /// Rounded up: whoever waits so long has waited long enough.
-pub(super) fn whole_seconds(duration: Duration) -> u64 {
+fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 impl Standing {
+    /// To the `share`th part of a quota, all of which is there again after `whole_in`.
+    pub(super) fn new(policy: Policy, quota: Quota, share: NonZeroU32, whole_in: Duration) -> Self {
+        let missing = whole_in.as_nanos().div_ceil(quota.emission_interval().as_nanos().max(1));
+        let remaining = quota.burst.get().saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX));
+        Self { policy, quota: quota.part(share), remaining: remaining / share, reset: whole_in }
+    }
+
     /// The tighter of two.
     pub(crate) fn tighter(self, other: Self) -> Self {
         let left = |standing: Self| f64::from(standing.remaining) / f64::from(standing.quota.burst.get());
@@ -50,10 +68,7 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
-    use crate::limits::Quota;
 
     #[test]
     fn seconds_are_rounded_up() {

@@ -3,18 +3,22 @@
 //! The engine is the generic cell rate algorithm of `governor`, which `actix-governor` brings along. Its middleware is
 //! not used: it cannot charge after the answer is known, nor by weight, and truncates `Retry-After` to zero.
 //!
+//! Several processes that have a [`Meter`] hold each limit together. Calls of the API ask it; redirects never wait for
+//! it, but are told to it, and it says what the others let in. While it is away, each process allows its share.
+//!
 //! | file      | holds                                                            |
 //! |-----------|------------------------------------------------------------------|
 //! | `policy`  | which requests are counted together, and how many there may be   |
+//! | `limiter` | one limit, and how somebody takes of it                          |
 //! | `buckets` | one state for each client, bounded and swept                     |
 //! | `fields`  | what callers are told of it in header fields                     |
 
 mod buckets;
 mod fields;
+mod limiter;
 mod policy;
 
 use std::{
-    hash::{BuildHasher, RandomState},
     net::IpAddr,
     num::NonZeroU32,
     sync::{Arc, Weak},
@@ -22,19 +26,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_governor::governor::{
-    RateLimiter,
-    clock::{Clock, DefaultClock},
-    middleware::{StateInformationMiddleware, StateSnapshot},
-};
-use domain::api_key::KeyId;
+use domain::{api_key::KeyId, ports::Meter};
+use tokio::sync::Semaphore;
 
-pub(crate) use self::policy::Policy;
 pub use self::policy::{Quota, Quotas};
 use self::{
-    buckets::{Buckets, Room},
-    fields::whole_seconds,
+    buckets::Room,
+    limiter::{Limiter, Place, Subject, TooMany},
 };
+pub(crate) use self::{fields::Standing, policy::Policy};
 use crate::{client::ClientAddress, context::Context, problem::Problem};
 
 /// All limits of the process; every worker counts here.
@@ -42,137 +42,170 @@ use crate::{client::ClientAddress, context::Context, problem::Problem};
 pub(crate) struct Limits {
     /// One for each policy, in their order; none if nothing is limited.
     policies: Vec<Limited>,
-    clock: DefaultClock,
-    /// Keys are counted by it: they are validated first, so nobody can choose what collides.
-    names: RandomState,
+    /// Counts for all processes, if there are several.
+    meter: Option<Arc<dyn Meter>>,
+    /// How many processes there are at least.
+    processes: NonZeroU32,
+    /// What may be told to the meter at once, while nobody waits for it.
+    telling: Arc<Semaphore>,
 }
 
 /// The limits of one policy.
 #[derive(Debug)]
 struct Limited {
-    /// By IPv4 address, and by IPv6 network of 64 bits.
-    addresses: Limiter,
-    /// By IPv6 network of 48 bits, which one customer may have whole.
-    networks: Limiter,
-    keys: Limiter,
-}
-
-#[derive(Debug)]
-struct Limiter {
-    policy: Policy,
-    quota: Quota,
-    buckets: Buckets,
-    engine: RateLimiter<u64, Buckets, DefaultClock, StateInformationMiddleware>,
-}
-
-/// How somebody stands to a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
-    policy: Policy,
-    quota: Quota,
-    remaining: u32,
-    /// Until everything is there again.
-    reset: Duration,
+    addresses: Arc<Limiter>,
+    networks: Arc<Limiter>,
+    keys: Arc<Limiter>,
 }
 
 impl Limits {
     /// How many times as much an IPv6 network of 48 bits may ask as one of 64.
     const NETWORK: u32 = 4;
+    const MOST_TOLD_AT_ONCE: usize = 1_024;
 
-    /// These quotas; with `None`, no limits at all.
-    pub(crate) fn new(quotas: Option<Quotas>) -> Self {
-        let (clock, room) = (DefaultClock::default(), Arc::new(Room::default()));
+    /// These quotas, for at least so many processes together; with `None`, no limits at all.
+    pub(crate) fn new(quotas: Option<Quotas>, meter: Option<Arc<dyn Meter>>, processes: NonZeroU32) -> Self {
+        let room = Arc::new(Room::default());
         let limited = |policy: Policy, quotas: &Quotas| {
             let quota = policy.quota(quotas);
-            let limiter = |quota| Limiter::new(policy, quota, &room, &clock);
-            Limited { addresses: limiter(quota), networks: limiter(quota.times(Self::NETWORK)), keys: limiter(quota) }
+            let limiter = |subject, quota| Arc::new(Limiter::new(policy, subject, quota, &room));
+            Limited {
+                addresses: limiter(Subject::Address, quota),
+                networks: limiter(Subject::Network, quota.times(Self::NETWORK)),
+                keys: limiter(Subject::Key, quota),
+            }
         };
         let policies = quotas.iter().flat_map(|quotas| Policy::ALL.map(|policy| limited(policy, quotas))).collect();
-        Self { policies, clock, names: RandomState::new() }
+        Self { policies, meter, processes, telling: Arc::new(Semaphore::new(Self::MOST_TOLD_AT_ONCE)) }
     }
 
-    /// Counts a request of `client`.
-    pub(crate) fn charge_client(
-        &self,
-        context: &Context,
-        policy: Policy,
-        client: ClientAddress,
-    ) -> Result<(), Problem> {
-        // Nearly all clients are counted in one place: no list is made for them, on the way of every redirect.
-        let (address, network) = buckets_of(client);
-        match self.policies.get(policy as usize) {
-            Some(limited) if network.is_none() => self.charge(context, &limited.addresses, address, NonZeroU32::MIN),
-            _ => self.charge_all(context, &self.of_client(policy, client), NonZeroU32::MIN),
-        }
+    /// Counts a call of a client, here and by the meter.
+    pub(crate) async fn charge_client(&self, context: &Context, policy: Policy) -> Result<(), Problem> {
+        self.charge(context, &self.of_client(policy, context.client).collect::<Vec<_>>(), NonZeroU32::MIN).await
     }
 
-    /// Counts a request with a valid key.
-    pub(crate) fn charge_key(&self, context: &Context, policy: Policy, key: &KeyId) -> Result<(), Problem> {
-        self.charge_all(context, &self.of_key(policy, key), NonZeroU32::MIN)
+    /// Counts a call with a valid key.
+    pub(crate) async fn charge_key(&self, context: &Context, policy: Policy, key: &KeyId) -> Result<(), Problem> {
+        self.charge(context, &self.of_key(policy, key).collect::<Vec<_>>(), NonZeroU32::MIN).await
     }
 
     /// Counts what else is in a batch, whose first claim was counted when it came. A batch that is refused counts nothing:
     /// whoever waits as long as they are told can send it whole.
-    pub(crate) fn charge_batch(&self, context: &Context, key: &KeyId, others: NonZeroU32) -> Result<(), Problem> {
-        let mut all = self.of_client(Policy::Batch, context.client);
-        all.extend(self.of_key(Policy::Batch, key));
-        let charged = self.charge_all(context, &all, others);
+    pub(crate) async fn charge_batch(&self, context: &Context, key: &KeyId, others: NonZeroU32) -> Result<(), Problem> {
+        let places: Vec<_> =
+            self.of_client(Policy::Batch, context.client).chain(self.of_key(Policy::Batch, key)).collect();
+        let charged = self.charge(context, &places, others).await;
         if charged.is_err() {
-            give_back(&all, NonZeroU32::MIN);
+            give_back(&places, NonZeroU32::MIN);
+            self.tell(places.iter().map(|place| (*place, -1)));
         }
         charged
     }
 
-    /// Takes back that `client` was counted once.
-    pub(crate) fn give_back(&self, policy: Policy, client: ClientAddress) {
-        give_back(&self.of_client(policy, client), NonZeroU32::MIN);
-    }
-
-    /// Where a client is counted: an IPv6 one twice.
-    fn of_client(&self, policy: Policy, client: ClientAddress) -> Vec<(&Limiter, u64)> {
-        let Some(limited) = self.policies.get(policy as usize) else {
-            return Vec::new();
-        };
-        let (address, network) = buckets_of(client);
-        let network = network.map(|network| (&limited.networks, network));
-        [(&limited.addresses, address)].into_iter().chain(network).collect()
-    }
-
-    fn of_key(&self, policy: Policy, key: &KeyId) -> Vec<(&Limiter, u64)> {
-        let limited = self.policies.get(policy as usize);
-        limited.map(|limited| (&limited.keys, self.names.hash_one(key.as_str()))).into_iter().collect()
-    }
-
-    /// In all of them or, if one has too little left, in none.
-    fn charge_all(&self, context: &Context, all: &[(&Limiter, u64)], weight: NonZeroU32) -> Result<(), Problem> {
-        for (number, (limiter, bucket)) in all.iter().enumerate() {
-            if let Err(problem) = self.charge(context, limiter, *bucket, weight) {
-                give_back(&all[..number], weight);
-                return Err(problem);
-            }
-        }
+    /// Counts a redirect or page, and tells the meter of it.
+    pub(crate) fn charge_visitor(&self, context: &Context) -> Result<(), Problem> {
+        self.take(context, Policy::Redirect)?;
+        self.settle(Policy::Redirect, context.client);
         Ok(())
     }
 
-    fn charge(&self, context: &Context, limiter: &Limiter, bucket: u64, weight: NonZeroU32) -> Result<(), Problem> {
-        let quota = limiter.quota;
-        let standing = |remaining, reset| Standing { policy: limiter.policy, quota, remaining, reset };
-        // Who asks for more at once than there ever is gets as much as there is: the edge admits no such weight.
-        let weight = weight.min(quota.burst);
-        match limiter.engine.check_key_n(&bucket, weight) {
-            Ok(Ok(snapshot)) => {
-                context.stand(standing(snapshot.remaining_burst_capacity(), refilled_in(quota, &snapshot)));
-                Ok(())
-            }
-            Ok(Err(too_early)) => {
-                let wait = too_early.wait_time_from(self.clock.now());
-                let missing = quota.emission_interval() * weight.get();
-                let reset = wait + quota.refill().saturating_sub(missing);
-                let remaining = remaining_at(quota, reset);
-                context.stand(standing(remaining, reset));
-                Err(fields::quota_exceeded(limiter.policy, whole_seconds(wait)))
-            }
-            Err(_never) => Ok(()),
+    /// Takes one from a client's quota, here alone, and says how much that was. It is to be [settled](Self::settle) or
+    /// [given back](Self::give_back) when it is known whether it counts.
+    pub(crate) fn take(&self, context: &Context, policy: Policy) -> Result<NonZeroU32, Problem> {
+        let share = self.share();
+        take(context, self.of_client(policy, context.client), NonZeroU32::MIN, share).map(|()| share)
+    }
+
+    /// What was taken counts: the meter is told of it, soon.
+    pub(crate) fn settle(&self, policy: Policy, client: ClientAddress) {
+        if self.meter().is_some() {
+            self.tell(
+                self.of_client(policy, client).filter_map(|place| place.owe().map(move |owed| (place, owed.into()))),
+            );
+        }
+    }
+
+    /// What was taken does not count.
+    pub(crate) fn give_back(&self, policy: Policy, client: ClientAddress, taken: NonZeroU32) {
+        for place in self.of_client(policy, client) {
+            place.give_back(taken);
+        }
+    }
+
+    /// Where a client is counted: an IPv6 one twice. No list is made of it, on the way of every redirect.
+    fn of_client(&self, policy: Policy, client: ClientAddress) -> impl Iterator<Item = Place<'_>> + Clone {
+        let (address, network) = buckets_of(client);
+        self.policies.get(policy as usize).into_iter().flat_map(move |limited| {
+            let network = network.map(|bucket| Place { limiter: &limited.networks, bucket });
+            [Place { limiter: &limited.addresses, bucket: address }].into_iter().chain(network)
+        })
+    }
+
+    fn of_key(&self, policy: Policy, key: &KeyId) -> impl Iterator<Item = Place<'_>> + Clone {
+        let bucket = bucket_of(key);
+        self.policies.get(policy as usize).into_iter().map(move |limited| Place { limiter: &limited.keys, bucket })
+    }
+
+    /// The meter, while it can be asked.
+    fn meter(&self) -> Option<&Arc<dyn Meter>> {
+        self.meter.as_ref().filter(|meter| meter.is_there())
+    }
+
+    /// How many processes have to share a limit just now.
+    fn share(&self) -> NonZeroU32 {
+        if self.meter().is_some() { NonZeroU32::MIN } else { self.all_processes() }
+    }
+
+    fn all_processes(&self) -> NonZeroU32 {
+        self.meter.as_ref().map_or(self.processes, |meter| meter.processes().max(self.processes))
+    }
+
+    /// In all of them or, if one has too little left, in none.
+    async fn charge(&self, context: &Context, places: &[Place<'_>], weight: NonZeroU32) -> Result<(), Problem> {
+        // Whoever has too little left here has no more elsewhere: nobody else is asked.
+        take(context, places.iter().copied(), weight, self.share())?;
+        let Some(meter) = self.meter().filter(|_| !places.is_empty()) else {
+            return Ok(());
+        };
+        let (asked, amount) = (Instant::now(), weight.get().into());
+        let draws: Vec<_> = places.iter().map(|place| place.draw(amount)).collect();
+        let drawn = meter.draw(&draws).await;
+        if drawn.as_ref().is_none_or(|drawn| drawn.refused.is_some()) {
+            give_back(places, weight);
+        }
+        let Some(drawn) = drawn else {
+            return take(context, places.iter().copied(), weight, self.all_processes());
+        };
+        for (place, whole_in) in places.iter().zip(&drawn.whole_in) {
+            place.learn(*whole_in, asked);
+            context.stand(place.standing(*whole_in));
+        }
+        match drawn.refused.and_then(|number| Some((places.get(number)?, *drawn.whole_in.get(number)?))) {
+            Some((place, whole_in)) => Err(refused(context, *place, place.too_many(weight, whole_in))),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the meter what was let in already, or put back, while nobody waits for it.
+    fn tell<'a>(&self, news: impl Iterator<Item = (Place<'a>, i64)>) {
+        let Some(meter) = self.meter() else {
+            return;
+        };
+        let news: Vec<_> = news.map(|(place, amount)| (Arc::clone(place.limiter), place.bucket, amount)).collect();
+        // If it is told too much already, that is lost: it makes a limit wider for a moment.
+        let permit = Arc::clone(&self.telling).try_acquire_owned();
+        if let (false, Ok(permit)) = (news.is_empty(), permit) {
+            let meter = Arc::clone(meter);
+            actix_web::rt::spawn(async move {
+                let places = || news.iter().map(|(limiter, bucket, _)| Place { limiter, bucket: *bucket });
+                let amounts = news.iter().map(|(_, _, amount)| *amount);
+                let draws: Vec<_> = places().zip(amounts).map(|(place, amount)| place.draw(amount)).collect();
+                let asked = Instant::now();
+                if let Some(drawn) = meter.settle(&draws).await {
+                    places().zip(drawn.whole_in).for_each(|(place, whole_in)| place.learn(whole_in, asked));
+                }
+                drop(permit);
+            });
         }
     }
 
@@ -190,7 +223,9 @@ impl Limits {
                     let due = limited.addresses.quota.refill().max(PAUSE);
                     if swept.elapsed() >= due {
                         *swept = Instant::now();
-                        limited.sweep();
+                        for limiter in [&limited.addresses, &limited.networks, &limited.keys] {
+                            limiter.sweep();
+                        }
                     }
                 }
                 drop(limits);
@@ -202,28 +237,37 @@ impl Limits {
     }
 }
 
-impl Limited {
-    /// Forgets everybody whose quota is whole again.
-    fn sweep(&self) {
-        for limiter in [&self.addresses, &self.networks, &self.keys] {
-            limiter.engine.retain_recent();
-            limiter.engine.shrink_to_fit();
+/// Takes in all of them or, if one has too little left, in none.
+fn take<'a>(
+    context: &Context,
+    places: impl Iterator<Item = Place<'a>> + Clone,
+    weight: NonZeroU32,
+    share: NonZeroU32,
+) -> Result<(), Problem> {
+    for (number, place) in places.clone().enumerate() {
+        match place.take(weight, share) {
+            Ok(standing) => context.stand(standing),
+            Err(too_many) => {
+                let all = weight.saturating_mul(share);
+                places.take(number).for_each(|place| place.give_back(all));
+                context.stand(too_many.standing);
+                return Err(refused(context, place, too_many));
+            }
         }
     }
+    Ok(())
 }
 
-impl Limiter {
-    fn new(policy: Policy, quota: Quota, room: &Arc<Room>, clock: &DefaultClock) -> Self {
-        let buckets = Buckets::new(Arc::clone(room));
-        let engine = RateLimiter::new(quota.of_the_engine(), buckets.clone(), clock.clone());
-        Self { policy, quota, buckets, engine }
+fn give_back(places: &[Place<'_>], weight: NonZeroU32) {
+    for place in places {
+        place.give_back(weight);
     }
 }
 
-fn give_back(charged: &[(&Limiter, u64)], weight: NonZeroU32) {
-    for (limiter, bucket) in charged {
-        limiter.buckets.give_back(*bucket, limiter.quota.emission_interval() * weight.get());
-    }
+fn refused(context: &Context, place: Place<'_>, too_many: TooMany) -> Problem {
+    let (policy, subject) = (place.limiter.policy, place.limiter.subject);
+    context.note(|notes| notes.limit = Some((policy.name(), subject.name())));
+    fields::quota_exceeded(policy, too_many.wait)
 }
 
 /// Where a client is counted: by its IPv4 address or IPv6 network of 64 bits, and by that of 48 bits. The ranges do not
@@ -238,15 +282,11 @@ fn buckets_of(client: ClientAddress) -> (u64, Option<u64>) {
     }
 }
 
-/// Until all of a quota is there again.
-fn refilled_in(quota: Quota, snapshot: &StateSnapshot) -> Duration {
-    quota.emission_interval() * (quota.burst.get() - snapshot.remaining_burst_capacity())
-}
-
-/// How much of a quota is there, so long before it is whole.
-fn remaining_at(quota: Quota, reset: Duration) -> u32 {
-    let missing = reset.as_nanos().div_ceil(quota.emission_interval().as_nanos().max(1));
-    quota.burst.get().saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX))
+/// Where a key is counted, the same on every process (FNV-1a). Ids are drawn by us: nobody can choose what collides.
+fn bucket_of(key: &KeyId) -> u64 {
+    key.as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]

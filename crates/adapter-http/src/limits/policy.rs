@@ -109,6 +109,17 @@ impl Quota {
         self.interval * self.burst.get()
     }
 
+    /// How long it takes until so much of it is there again.
+    pub(super) fn time_of(self, amount: u32) -> Duration {
+        self.interval * amount
+    }
+
+    /// One of so many parts of it.
+    pub(super) fn part(self, parts: NonZeroU32) -> Self {
+        let burst = NonZeroU32::new(self.burst.get() / parts).unwrap_or(NonZeroU32::MIN);
+        Self { burst, interval: self.interval * parts.get() }
+    }
+
     /// So many times as much.
     pub(super) fn times(self, factor: u32) -> Self {
         let interval = (self.interval / factor).max(Duration::from_nanos(1));

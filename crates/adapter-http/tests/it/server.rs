@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    num::NonZeroU32,
     sync::{Arc, Mutex},
     thread,
     time::Duration,
@@ -47,6 +48,7 @@ impl RunningServer {
             resolver: ResolveService::new(store.clone(), blocks.blocked().clone(), clock),
             store: store.clone(),
             shared: None,
+            meter: None,
             entropy,
         };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -109,6 +111,7 @@ fn settings() -> Settings {
         anonymous_may_claim: false,
         proxies: TrustedProxies::default(),
         quotas: None,
+        processes: NonZeroU32::MIN,
         store_connections: 16,
         request_timeout: PATIENCE,
         redirect_timeout: PATIENCE,

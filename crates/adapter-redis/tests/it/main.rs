@@ -3,4 +3,5 @@
 
 mod contract;
 mod laws;
+mod meter;
 mod process;

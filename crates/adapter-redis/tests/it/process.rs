@@ -43,6 +43,7 @@ pub(crate) struct Process {
     pub(crate) subject: Subject,
     pub(crate) links: Arc<SharedLinks>,
     pub(crate) resolver: Arc<SharedResolver>,
+    pub(crate) meter: SharedMemory,
     /// What it hears.
     pub(crate) feed: Arc<Feed>,
     /// What its watcher was told.
@@ -75,7 +76,8 @@ impl Process {
         Self {
             subject: Subject::over(store.clone(), 7),
             links: Arc::new(SharedLinks::new(store.clone(), shared.clone())),
-            resolver: Arc::new(SharedResolver::new(asked.clone(), shared)),
+            resolver: Arc::new(SharedResolver::new(asked.clone(), shared.clone())),
+            meter: shared,
             store,
             feed,
             told,

@@ -67,6 +67,7 @@ pub(super) static KEYS: &[Key] = &[
     key("auth.anonymous", "off", "`off` or `shorten`", "What callers without an API key may do"),
     key("proxies.trusted", "", "a list of networks such as `10.0.0.0/8` or addresses; separated by commas in variables and flags", "Proxies whose `X-Forwarded-For` or `Forwarded` is believed"),
     key("limits.enabled", "true", SWITCH, "Whether requests are limited, for each API key and each client address"),
+    key("limits.processes", "1", "1 to 10000", "How many processes there are at least: without Redis each allows its share of every limit; with it they are counted"),
     key("limits.redirect.per_second", "5000", RATE, "How many there may be in the long run: following and previewing links, and pages"),
     key("limits.redirect.burst", "50000", "1 to 1000000000", "How many of these there may be at once after a pause"),
     key("limits.read.per_second", "200", RATE, "How many there may be in the long run: reading links, lists and histories"),

@@ -209,6 +209,7 @@ pub(crate) enum AnonymousAccess {
 #[derive(Clone, Debug)]
 pub(crate) struct LimitsConfig {
     pub(crate) enabled: bool,
+    pub(crate) processes: NonZeroU32,
     pub(crate) quotas: Quotas,
 }
 
@@ -227,7 +228,12 @@ impl LimitsConfig {
             keys: quota("limits.keys.per_second", "limits.keys.burst", 1),
             unknown: quota("limits.unknown.per_second", "limits.unknown.burst", 1),
         };
-        Self { enabled: reader.value("limits.enabled", from_text), quotas }
+        let processes = |text: &str| whole(1..=10_000)(text).and_then(NonZeroU32::new);
+        Self {
+            enabled: reader.value("limits.enabled", from_text),
+            processes: reader.value("limits.processes", processes),
+            quotas,
+        }
     }
 }
 

@@ -123,6 +123,7 @@ fn every_setting_reaches_its_field() {
         ("auth.anonymous", "shorten", " auth: Shorten"),
         ("proxies.trusted", "10.0.0.0/8, 2001:db8::1", " proxies: TrustedProxies([10.0.0.0/8, 2001:db8::1/128])"),
         ("limits.enabled", "false", " enabled: false"),
+        ("limits.processes", "7", " processes: 7,"),
         ("limits.redirect.per_second", "7", " redirect: Quota { burst: 50000, interval: 142.857143ms }"),
         ("limits.redirect.burst", "7777", " redirect: Quota { burst: 7777,"),
         ("limits.read.per_second", "7", " read: Quota { burst: 2000, interval: 142.857143ms }"),

@@ -22,5 +22,6 @@ mod process;
 mod races;
 mod routes;
 mod shared;
+mod shared_limits;
 mod targets;
 mod wire;

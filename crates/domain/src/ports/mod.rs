@@ -10,6 +10,7 @@ mod effects;
 mod error;
 mod idempotency;
 mod links;
+mod meter;
 
 pub use api_keys::{ApiKeyRepository, KeyCreation, KeyPosition, StoredKey};
 pub use blocks::{BlockPosition, BlockRepository, Blocking, Revision};
@@ -20,3 +21,4 @@ pub use links::{
     Applied, ChangeFeed, Claims, LinkFilter, LinkRepository, LinkResolver, LinkWatcher, ListQuery, Position, Resolved,
     Sort, Source, StateFilter,
 };
+pub use meter::{Draw, Drawn, Meter};

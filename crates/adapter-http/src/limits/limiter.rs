@@ -1,0 +1,151 @@
+//! One limit: a quota, and how everybody stands to it who is counted by it.
+
+use std::{
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_governor::governor::{
+    RateLimiter,
+    clock::{Clock, DefaultClock, Reference},
+    middleware::StateInformationMiddleware,
+};
+use domain::ports::Draw;
+
+use super::{
+    Policy, Quota, Standing,
+    buckets::{Buckets, Room},
+};
+
+/// What is counted by a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// IPv4 addresses, and IPv6 networks of 64 bits.
+    Address,
+    /// IPv6 networks of 48 bits, which one customer may have whole.
+    Network,
+    Key,
+}
+
+#[derive(Debug)]
+pub(super) struct Limiter {
+    pub(super) policy: Policy,
+    pub(super) subject: Subject,
+    pub(super) quota: Quota,
+    buckets: Buckets,
+    engine: RateLimiter<u64, Buckets, DefaultClock, StateInformationMiddleware>,
+    /// When the engine began, as near as can be told.
+    begun: <DefaultClock as Clock>::Instant,
+}
+
+/// Where somebody is counted: one bucket of a limit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) limiter: &'a Arc<Limiter>,
+    pub(super) bucket: u64,
+}
+
+/// Too many.
+#[derive(Debug)]
+pub(super) struct TooMany {
+    pub(super) standing: Standing,
+    /// When it would not be.
+    pub(super) wait: Duration,
+}
+
+impl Subject {
+    /// What operators know it by.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Network => "network",
+            Self::Key => "key",
+        }
+    }
+}
+
+impl Limiter {
+    pub(super) fn new(policy: Policy, subject: Subject, quota: Quota, room: &Arc<Room>) -> Self {
+        let (buckets, clock) = (Buckets::new(Arc::clone(room)), DefaultClock::default());
+        let begun = clock.now();
+        let engine = RateLimiter::new(quota.of_the_engine(), buckets.clone(), clock);
+        Self { policy, subject, quota, buckets, engine, begun }
+    }
+
+    /// Forgets everybody whose quota is whole again.
+    pub(super) fn sweep(&self) {
+        self.engine.retain_recent();
+        self.engine.shrink_to_fit();
+    }
+
+    fn now(&self) -> Duration {
+        self.engine.clock().now().duration_since(self.begun).into()
+    }
+}
+
+impl Place<'_> {
+    /// Takes `weight` of the quota, of which this process has the `share`th part: as if everything weighed so many times
+    /// as much.
+    pub(super) fn take(&self, weight: NonZeroU32, share: NonZeroU32) -> Result<Standing, TooMany> {
+        let Limiter { engine, quota, .. } = &**self.limiter;
+        let all = weight.saturating_mul(share);
+        // Who asks for more at once than there ever is gets as much as there is, and waits the longer for more.
+        let at_once = all.min(quota.burst);
+        let standing = |whole_in| Standing::new(self.limiter.policy, *quota, share, whole_in);
+        match engine.check_key_n(&self.bucket, at_once) {
+            Ok(Ok(snapshot)) => {
+                let rest = quota.time_of(all.get() - at_once.get());
+                if !rest.is_zero() {
+                    self.limiter.buckets.take_more(self.bucket, rest);
+                }
+                Ok(standing(quota.time_of(quota.burst.get() - snapshot.remaining_burst_capacity()) + rest))
+            }
+            Ok(Err(too_early)) => {
+                let wait = too_early.wait_time_from(engine.clock().now());
+                let whole_in = (wait + quota.refill()).saturating_sub(quota.time_of(at_once.get()));
+                Err(TooMany { standing: standing(whole_in), wait })
+            }
+            Err(_never) => Ok(standing(Duration::ZERO)),
+        }
+    }
+
+    /// Puts back what was taken.
+    pub(super) fn give_back(&self, weight: NonZeroU32) {
+        self.limiter.buckets.give_back(self.bucket, self.limiter.quota.time_of(weight.get()));
+    }
+
+    /// What others took of it as well: all of it is there again so long after `asked`, and not before.
+    pub(super) fn learn(&self, whole_in: Duration, asked: Instant) {
+        self.limiter.buckets.learn(self.bucket, self.limiter.now() + whole_in.saturating_sub(asked.elapsed()));
+    }
+
+    /// Owes one more to whoever counts for all processes, and says how many when it is time to tell. A hundredth of a
+    /// quota makes no difference.
+    pub(super) fn owe(&self) -> Option<u32> {
+        self.limiter.buckets.owe(self.bucket, (self.limiter.quota.burst.get() / 100).max(1))
+    }
+
+    /// What to tell whoever counts for all processes.
+    pub(super) fn draw(&self, amount: i64) -> Draw {
+        let Limiter { policy, subject, quota, .. } = &**self.limiter;
+        Draw {
+            account: format!("{}/{}/{:016x}", policy.name(), subject.name(), self.bucket),
+            interval: quota.emission_interval(),
+            burst: quota.burst,
+            amount,
+        }
+    }
+
+    /// How somebody stands to it on all processes together.
+    pub(super) fn standing(&self, whole_in: Duration) -> Standing {
+        Standing::new(self.limiter.policy, self.limiter.quota, NonZeroU32::MIN, whole_in)
+    }
+
+    /// What it means that `weight` is more than what all processes together have left.
+    pub(super) fn too_many(&self, weight: NonZeroU32, whole_in: Duration) -> TooMany {
+        let Limiter { quota, .. } = &**self.limiter;
+        let wait = (whole_in + quota.time_of(weight.get())).saturating_sub(quota.refill());
+        TooMany { standing: self.standing(whole_in), wait }
+    }
+}
