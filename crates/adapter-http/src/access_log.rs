@@ -134,6 +134,12 @@ impl KV for AccessLine {
         if let Some(outcome) = notes.outcome {
             out.emit_str("outcome", outcome)?;
         }
+        if let Some(batch) = notes.batch {
+            out.emit_usize("batch.created", batch.created)?;
+            out.emit_usize("batch.existing", batch.existing)?;
+            out.emit_usize("batch.reactivated", batch.reactivated)?;
+            out.emit_usize("batch.failed", batch.failed)?;
+        }
         if let Some(result) = notes.cache_result {
             out.emit_str("cache.result", result)?;
         }

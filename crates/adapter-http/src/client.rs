@@ -8,6 +8,8 @@ use std::{
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use ipnet::{IpNet, Ipv4Net};
 
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// The address of whoever is asking. It is counted by, and cut to its network before it goes anywhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClientAddress(IpAddr);
@@ -51,37 +53,52 @@ impl fmt::Display for Network {
 
 /// The proxies whose word about their clients is believed.
 #[derive(Clone, Debug, Default)]
-pub struct TrustedProxies(Vec<IpNet>);
+pub struct TrustedProxies {
+    networks: Vec<IpNet>,
+    field: ForwardingField,
+}
+
+/// Where proxies say who their client is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardingField {
+    /// In either. If both are there and do not agree, one of them was not written by a proxy, and neither is believed.
+    #[default]
+    Either,
+    /// In `X-Forwarded-For` alone.
+    XForwardedFor,
+    /// In `Forwarded` (RFC 7239) alone.
+    Forwarded,
+}
 
 impl TrustedProxies {
     /// These networks. Those of IPv4 addresses that are written as IPv6 ones are meant as such.
-    pub fn new(networks: Vec<IpNet>) -> Self {
+    pub fn new(networks: Vec<IpNet>, field: ForwardingField) -> Self {
         let plain = |network: IpNet| match (network.addr().to_canonical(), network.prefix_len().checked_sub(96)) {
             (IpAddr::V4(address), Some(prefix)) if matches!(network, IpNet::V6(_)) => {
                 Ipv4Net::new(address, prefix).map_or(network, IpNet::V4)
             }
             _ => network,
         };
-        Self(networks.into_iter().map(plain).collect())
+        Self { networks: networks.into_iter().map(plain).collect(), field }
     }
 
     fn trust(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+        self.networks.iter().any(|network| network.contains(&address))
     }
 
     /// Who sent a request that came from `peer`.
     ///
     /// A peer that is no trusted proxy is the client itself, whatever it says. Else `X-Forwarded-For` or `Forwarded`
     /// (RFC 7239) is read from the right, each entry being the word of the proxy behind it, as long as those are trusted.
-    /// If both fields are there and do not agree, one of them was not written by a proxy, and neither is believed.
     pub(crate) fn client(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> ClientAddress {
         // There is always one, unless the connection is gone already.
         let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.ip().to_canonical());
         if !self.trust(peer) {
             return ClientAddress(peer);
         }
-        let forwarded_for = lines(headers, &HeaderName::from_static("x-forwarded-for"));
-        let forwarded = lines(headers, &header::FORWARDED);
+        let of = |field, name| lines(headers, name).filter(|_| [ForwardingField::Either, field].contains(&self.field));
+        let forwarded_for = of(ForwardingField::XForwardedFor, &X_FORWARDED_FOR);
+        let forwarded = of(ForwardingField::Forwarded, &header::FORWARDED);
         let client = match (forwarded_for, forwarded) {
             (None, None) => peer,
             (Some(plain), None) => self.walk(peer, plain_entries(&plain)),
@@ -169,13 +186,17 @@ mod tests {
     const PROXY: &str = "10.0.0.1";
 
     fn client(peer: &str, fields: &[(&'static str, &str)]) -> String {
+        client_by(ForwardingField::Either, peer, fields)
+    }
+
+    fn client_by(field: ForwardingField, peer: &str, fields: &[(&'static str, &str)]) -> String {
         let networks = ["10.0.0.0/8", "2001:db8:ff::/48"].map(|network| network.parse().expect("valid"));
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).expect("valid"));
         }
         let peer = SocketAddr::new(peer.parse().expect("an address"), 1234);
-        TrustedProxies::new(networks.to_vec()).client(Some(peer), &headers).ip().to_string()
+        TrustedProxies::new(networks.to_vec(), field).client(Some(peer), &headers).ip().to_string()
     }
 
     #[test]
@@ -243,7 +264,8 @@ mod tests {
 
     #[test]
     fn mapped_networks_are_ipv4_networks() {
-        let proxies = TrustedProxies::new(vec!["::ffff:10.0.0.0/104".parse().expect("valid")]);
+        let networks = vec!["::ffff:10.0.0.0/104".parse().expect("valid")];
+        let proxies = TrustedProxies::new(networks, ForwardingField::Either);
         assert!(
             proxies.trust("10.1.2.3".parse().expect("valid")) && !proxies.trust("11.1.2.3".parse().expect("valid"))
         );
@@ -254,6 +276,16 @@ mod tests {
         let plain = ("x-forwarded-for", "1.1.1.1, 203.0.113.7");
         assert_eq!(client(PROXY, &[plain, ("forwarded", "for=203.0.113.7")]), "203.0.113.7");
         assert_eq!(client(PROXY, &[plain, ("forwarded", "for=1.1.1.1")]), PROXY);
+    }
+
+    #[test]
+    fn only_the_field_that_the_proxies_write_is_read() {
+        use ForwardingField::{Forwarded, XForwardedFor};
+        let both = [("x-forwarded-for", "203.0.113.7"), ("forwarded", "for=198.51.100.9")];
+        assert_eq!(client_by(XForwardedFor, PROXY, &both), "203.0.113.7");
+        assert_eq!(client_by(Forwarded, PROXY, &both), "198.51.100.9");
+        assert_eq!(client_by(Forwarded, PROXY, &both[..1]), PROXY);
+        assert_eq!(client_by(XForwardedFor, PROXY, &both[1..]), PROXY);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use futures_util::future::{Ready, ready};
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
+    api::batch::BatchSummary,
     client::ClientAddress,
     gate::Gate,
     limits::{Policy, Standing},
@@ -51,6 +52,7 @@ pub(crate) struct Context {
 pub(crate) struct Notes {
     pub(crate) code: Option<Code>,
     pub(crate) outcome: Option<&'static str>,
+    pub(crate) batch: Option<BatchSummary>,
     pub(crate) code_collisions: u32,
     pub(crate) cache_result: Option<&'static str>,
     pub(crate) key_id: Option<KeyId>,

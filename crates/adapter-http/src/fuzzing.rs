@@ -7,14 +7,14 @@ use domain::{api_key::KeyDigest, target::TargetPolicy, time::Timestamp};
 
 use crate::{
     api::fields::{Rules, claim},
-    client::TrustedProxies,
+    client::{ForwardingField, TrustedProxies},
     cursor::CursorScope,
     json::Json,
 };
 
 /// Who sent a request that came from `peer`, with these fields, when `10.0.0.0/8` is trusted.
 pub fn client(peer: &str, forwarded_for: &[u8], forwarded: &[u8]) -> String {
-    let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("a network")]);
+    let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("a network")], ForwardingField::Either);
     let mut headers = HeaderMap::new();
     let fields = [(HeaderName::from_static("x-forwarded-for"), forwarded_for), (header::FORWARDED, forwarded)];
     for (name, value) in fields {

@@ -34,7 +34,7 @@ mod server;
 mod state;
 mod wire;
 
-pub use client::TrustedProxies;
+pub use client::{ForwardingField, TrustedProxies};
 pub use limits::{Quota, Quotas};
 pub use openapi::openapi_json;
 pub use server::{ServerOptions, serve};

@@ -43,12 +43,12 @@ pub(crate) struct BatchAnswer {
 }
 
 /// How many of which.
-#[derive(Debug, Default, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub(crate) struct BatchSummary {
-    created: usize,
-    existing: usize,
-    reactivated: usize,
-    failed: usize,
+    pub(crate) created: usize,
+    pub(crate) existing: usize,
+    pub(crate) reactivated: usize,
+    pub(crate) failed: usize,
 }
 
 /// What became of one claim: a link or a problem.
@@ -130,6 +130,7 @@ pub(crate) async fn claim_batch(
         answer.summary.count(&result);
         answer.results.push(result);
     }
+    context.note(|notes| notes.batch = Some(answer.summary));
     Ok(HttpResponse::Ok().json(answer))
 }
 

@@ -116,7 +116,10 @@ impl Config {
                 "auth.anonymous",
                 parse::choice(&[("off", AnonymousAccess::Off), ("shorten", AnonymousAccess::Shorten)]),
             ),
-            proxies: TrustedProxies::new(reader.list("proxies.trusted", parse::network)),
+            proxies: TrustedProxies::new(
+                reader.list("proxies.trusted", parse::network),
+                reader.value("proxies.field", sections::forwarding_field),
+            ),
             limits: LimitsConfig::read(reader),
             log: LogConfig::read(reader),
             effective: Vec::new(),

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use adapter_http::{Quota, Quotas};
+use adapter_http::{ForwardingField, Quota, Quotas};
 use domain::code::CodeLength;
 
 use super::{
@@ -203,6 +203,11 @@ impl TargetsConfig {
 pub(crate) enum AnonymousAccess {
     Off,
     Shorten,
+}
+
+pub(super) fn forwarding_field(text: &str) -> Option<ForwardingField> {
+    use ForwardingField::{Either, Forwarded, XForwardedFor};
+    choice(&[("either", Either), ("x-forwarded-for", XForwardedFor), ("forwarded", Forwarded)])(text)
 }
 
 /// How often one client, and one key, may ask.

@@ -121,7 +121,12 @@ fn every_setting_reaches_its_field() {
         ("targets.deny_file", authority, " deny_file: Some("),
         ("targets.allow_file", authority, " allow_file: Some("),
         ("auth.anonymous", "shorten", " auth: Shorten"),
-        ("proxies.trusted", "10.0.0.0/8, 2001:db8::1", " proxies: TrustedProxies([10.0.0.0/8, 2001:db8::1/128])"),
+        (
+            "proxies.trusted",
+            "10.0.0.0/8, 2001:db8::1",
+            " proxies: TrustedProxies { networks: [10.0.0.0/8, 2001:db8::1/128], field: Either }",
+        ),
+        ("proxies.field", "forwarded", " field: Forwarded }"),
         ("limits.enabled", "false", " enabled: false"),
         ("limits.processes", "7", " processes: 7,"),
         ("limits.redirect.per_second", "7", " redirect: Quota { burst: 50000, interval: 142.857143ms }"),
@@ -248,6 +253,14 @@ fn all_problems_are_told_at_once_with_key_place_and_expectation() {
         "log.lvel (flag): unknown, did you mean log.level?".to_owned(),
     ]);
     assert_eq!(found, expected);
+}
+
+/// They would let everybody pass for anybody else.
+#[test]
+fn proxies_that_are_everybody_or_another_network_than_written_are_refused() {
+    for network in ["0.0.0.0/0", "::/0", "10.0.0.1/8", "2001:db8::1/32", "10.0.0.0/33", "proxy.internal"] {
+        assert_problem(load_env(&[("SIGNPOST_PROXIES__TRUSTED", network)]), "proxies.trusted (variable");
+    }
 }
 
 #[test]

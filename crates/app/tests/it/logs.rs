@@ -11,7 +11,7 @@ use tokio::{net::TcpSocket, runtime};
 use crate::support::{Answer, Connection, PATIENCE, Request, Setup, Signpost, code_of, eventually};
 
 /// Every field a line about a request may have.
-const FIELDS: [&str; 21] = [
+const FIELDS: [&str; 27] = [
     "timestamp",
     "level",
     "message",
@@ -27,10 +27,16 @@ const FIELDS: [&str; 21] = [
     "user_agent.original",
     "link.code",
     "outcome",
+    "batch.created",
+    "batch.existing",
+    "batch.reactivated",
+    "batch.failed",
     "cache.result",
     "code.collisions",
     "db.duration_s",
     "api_key.id",
+    "limit.policy",
+    "limit.subject",
     "error.type",
     "error.message",
 ];

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Signpost, code_of, padded, unique};
+use crate::support::{PATIENCE, Signpost, code_of, eventually, padded, unique};
 
 on_both_stores! {
     each_claim_is_answered_in_its_place,
     a_claim_given_twice_creates_one_link,
     known_and_deleted_links_are_found_among_new_ones,
+    the_log_says_how_many_links_were_made,
     nothing_claimable_is_no_error_of_the_batch,
     a_thousand_claims_fit_and_one_more_does_not,
     a_body_may_have_one_mib,
@@ -84,6 +85,20 @@ fn known_and_deleted_links_are_found_among_new_ones(server: &Signpost) {
     assert_eq!(body["results"][1]["outcome"], "existing");
     assert_eq!(body["results"][1]["link"]["code"], known.as_str());
     assert_eq!(body["results"][2]["outcome"], "created");
+}
+
+/// So that a wave of links shows in the log, whoever makes it.
+fn the_log_says_how_many_links_were_made(server: &Signpost) {
+    let caller = server.caller();
+    let made = json!({"url": format!("https://example.com/{}", unique("counted"))});
+    let answer = caller.batch(&[made.clone(), made, json!({"url": "ftp://example.com/"})]);
+    let id = answer.header("x-request-id").expect("every answer names its request").to_owned();
+    let line = || server.log().into_iter().find(|line| line["request_id"] == id.as_str());
+    assert!(eventually(PATIENCE, || line().is_some()), "there is no line");
+    let line = line().expect("there is one");
+    let count = |name: &str| line[name].as_u64().expect("a number");
+    let counts = ["batch.created", "batch.existing", "batch.reactivated", "batch.failed"].map(count);
+    assert_eq!(counts, [1, 1, 0, 1]);
 }
 
 fn nothing_claimable_is_no_error_of_the_batch(server: &Signpost) {
