@@ -28,7 +28,7 @@ soak:
     set -euo pipefail
     exports=$(.ci/provision)
     eval "$exports"
-    SIGNPOST_TEST_SOAK=1 cargo test --package app --test it --locked -- races crashes failover linearizable limits memory shared deep_page a_walk
+    SIGNPOST_TEST_SOAK=1 cargo test --package app --test it --locked -- races crashes crowds failover linearizable limits memory shared deep_page a_walk
 
 # Fuzz what reads what strangers write, each target for so many seconds: `just fuzz 600`, or one of them: `just fuzz 60 cursor`
 fuzz seconds="60" *targets:

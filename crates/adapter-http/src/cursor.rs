@@ -5,9 +5,15 @@
 //! of the server's.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use domain::api_key::KeyDigest;
+use domain::{
+    api_key::KeyDigest,
+    link::Generation,
+    ports::{BlockPosition, KeyPosition, Position},
+    time::Timestamp,
+};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use uuid::Uuid;
 
 use crate::problem::{Problem, ProblemKind};
 
@@ -24,20 +30,21 @@ pub(crate) struct CursorScope<'a> {
 
 impl CursorScope<'_> {
     /// The text that stands for `place`.
-    pub(crate) fn seal(&self, place: &[u8]) -> String {
-        let mut bytes = place.to_vec();
-        bytes.extend_from_slice(&self.mac(place).finalize().into_bytes()[..MAC_LENGTH]);
+    pub(crate) fn seal(&self, place: &impl Place) -> String {
+        let mut bytes = place.to_bytes();
+        let mac = self.mac(&bytes);
+        bytes.extend_from_slice(&mac.finalize().into_bytes()[..MAC_LENGTH]);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
     /// The place that `text` stands for.
-    pub(crate) fn open(&self, text: &str) -> Result<Vec<u8>, Problem> {
+    pub(crate) fn open<P: Place>(&self, text: &str) -> Result<P, Problem> {
         let invalid = || Problem::new(ProblemKind::InvalidCursor);
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid())?;
         let split = bytes.len().checked_sub(MAC_LENGTH).ok_or_else(invalid)?;
         let (place, mac) = bytes.split_at(split);
         self.mac(place).verify_truncated_left(mac).map_err(|_| invalid())?;
-        Ok(place.to_vec())
+        P::from_bytes(place).ok_or_else(invalid)
     }
 
     fn mac(&self, place: &[u8]) -> Hmac<Sha256> {
@@ -50,6 +57,64 @@ impl CursorScope<'_> {
     }
 }
 
+/// Where a list goes on.
+pub(crate) trait Place: Sized {
+    fn to_bytes(&self) -> Vec<u8>;
+    fn from_bytes(bytes: &[u8]) -> Option<Self>;
+}
+
+impl Place for Position {
+    fn to_bytes(&self) -> Vec<u8> {
+        entry(self.created_at, self.id.as_bytes())
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (created_at, id) = moment_and_id(bytes)?;
+        Some(Self { created_at, id: Uuid::from_slice(id).ok()? })
+    }
+}
+
+impl Place for BlockPosition {
+    fn to_bytes(&self) -> Vec<u8> {
+        entry(self.created_at, self.id.as_bytes())
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (created_at, id) = moment_and_id(bytes)?;
+        Some(Self { created_at, id: Uuid::from_slice(id).ok()? })
+    }
+}
+
+impl Place for KeyPosition {
+    fn to_bytes(&self) -> Vec<u8> {
+        entry(self.created_at, self.id.as_str().as_bytes())
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (created_at, id) = moment_and_id(bytes)?;
+        Some(Self { created_at, id: std::str::from_utf8(id).ok()?.parse().ok()? })
+    }
+}
+
+impl Place for Generation {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.get().to_be_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(i64::from_be_bytes).and_then(Self::new)
+    }
+}
+
+fn entry(created_at: Timestamp, id: &[u8]) -> Vec<u8> {
+    [&created_at.unix_micros().to_be_bytes(), id].concat()
+}
+
+fn moment_and_id(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let (micros, id) = bytes.split_first_chunk::<8>()?;
+    Some((Timestamp::from_unix_micros(i64::from_be_bytes(*micros))?, id))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,18 +123,19 @@ mod tests {
     fn a_cursor_opens_only_unchanged_for_the_same_caller_and_question() {
         let (own, other) = (KeyDigest::from_stored([1; 32]), KeyDigest::from_stored([2; 32]));
         let scope = |caller, question: &str| CursorScope { caller, question: question.to_owned() };
-        let cursor = scope(&own, "links").seal(b"place");
-        assert_eq!(scope(&own, "links").open(&cursor).ok().as_deref(), Some(&b"place"[..]));
-        assert!(scope(&other, "links").open(&cursor).is_err());
-        assert!(scope(&own, "keys").open(&cursor).is_err());
+        let open = |scope: CursorScope<'_>, text: &str| scope.open::<Generation>(text);
+        let cursor = scope(&own, "links").seal(&Generation::FIRST);
+        assert_eq!(open(scope(&own, "links"), &cursor).ok(), Some(Generation::FIRST));
+        assert!(open(scope(&other, "links"), &cursor).is_err());
+        assert!(open(scope(&own, "keys"), &cursor).is_err());
         for position in 0..cursor.len() {
             let mut changed = cursor.clone();
             let replacement = if cursor.as_bytes()[position] == b'A' { "B" } else { "A" };
             changed.replace_range(position..=position, replacement);
-            assert!(scope(&own, "links").open(&changed).is_err(), "{position}");
+            assert!(open(scope(&own, "links"), &changed).is_err(), "{position}");
         }
         for text in ["", "é", "AAAA", "===="] {
-            assert!(scope(&own, "links").open(text).is_err(), "{text}");
+            assert!(open(scope(&own, "links"), text).is_err(), "{text}");
         }
     }
 }

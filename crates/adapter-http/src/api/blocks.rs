@@ -4,7 +4,6 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, http::StatusCode, post, 
 use domain::{
     api_key::Scope,
     block::{Block, InvalidSubject, Reason, Subject},
-    ports::BlockPosition,
     time::Timestamp,
 };
 use serde::Serialize;
@@ -13,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     fields::text_fault,
-    query::{Query, next_page},
+    query::{Query, page},
 };
 use crate::{
     auth::{authenticate, authenticate_sender},
@@ -177,16 +176,15 @@ pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Resul
     let lifted_too = lifted_too.unwrap_or(false);
     let digest = caller.secret.digest();
     let scope = CursorScope { caller: &digest, question: format!("blocks {lifted_too}") };
-    let after = cursor.map(|cursor| read_place(&scope.open(&cursor)?)).transpose()?;
+    let after = cursor.map(|cursor| scope.open(&cursor)).transpose()?;
     let listing = state.services.blocks.list(lifted_too, after.as_ref(), limit);
     let (blocks, next) = caller.context.list_within_budget(listing).await?;
 
-    let next_cursor = next.map(|position| scope.seal(&write_place(&position)));
-    let mut response = HttpResponse::Ok();
-    if let Some(cursor) = &next_cursor {
-        response.insert_header(next_page(&request, cursor));
-    }
-    Ok(response.json(BlockPage { items: blocks.iter().map(BlockBody::from).collect(), next_cursor }))
+    let next_cursor = next.map(|position| scope.seal(&position));
+    Ok(page(&request, next_cursor, |next_cursor| BlockPage {
+        items: blocks.iter().map(BlockBody::from).collect(),
+        next_cursor,
+    }))
 }
 
 /// Lifts a takedown: links are as they were before, within two seconds everywhere. Lifting it again changes nothing.
@@ -206,17 +204,4 @@ pub(crate) async fn lift(
     let lifting = state.services.blocks.lift(&call, &id);
     caller.context.within_budget(Effect::Write, lifting).await?;
     Ok(HttpResponse::NoContent().finish())
-}
-
-fn write_place(position: &BlockPosition) -> Vec<u8> {
-    [&position.created_at.unix_micros().to_be_bytes()[..], position.id.as_bytes()].concat()
-}
-
-fn read_place(place: &[u8]) -> Result<BlockPosition, Problem> {
-    let parsed = || {
-        let (micros, id) = place.split_first_chunk::<8>()?;
-        let created_at = Timestamp::from_unix_micros(i64::from_be_bytes(*micros))?;
-        Some(BlockPosition { created_at, id: Uuid::from_slice(id).ok()? })
-    };
-    parsed().ok_or_else(|| Problem::new(ProblemKind::InvalidCursor))
 }

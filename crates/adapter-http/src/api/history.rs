@@ -1,20 +1,15 @@
 //! `GET /api/v1/links/{code}/history`: what happened to a link.
 
 use actix_web::{HttpRequest, HttpResponse, get, web};
-use domain::{api_key::Scope, history::LinkEvent, link::Generation, time::Timestamp};
+use domain::{api_key::Scope, history::LinkEvent, time::Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     code_in_path,
-    query::{Query, next_page},
+    query::{Query, page},
 };
-use crate::{
-    auth::authenticate,
-    cursor::CursorScope,
-    problem::{Problem, ProblemKind},
-    state::State,
-};
+use crate::{auth::authenticate, cursor::CursorScope, problem::Problem, state::State};
 
 /// A page of history.
 #[derive(Debug, Serialize, ToSchema)]
@@ -81,20 +76,14 @@ pub(crate) async fn history(
 
     let digest = caller.secret.digest();
     let scope = CursorScope { caller: &digest, question: format!("history {code}") };
-    let before = cursor.map(|cursor| read_place(&scope.open(&cursor)?)).transpose()?;
+    let before = cursor.map(|cursor| scope.open(&cursor)).transpose()?;
     let access = caller.caller.access();
     let reading = state.services.links.history(&access, &code, before, limit);
     let (events, next) = caller.context.list_within_budget(reading).await?;
 
-    let next_cursor = next.map(|generation| scope.seal(&generation.get().to_be_bytes()));
-    let mut response = HttpResponse::Ok();
-    if let Some(cursor) = &next_cursor {
-        response.insert_header(next_page(&request, cursor));
-    }
-    Ok(response.json(HistoryPage { items: events.iter().map(EventBody::from).collect(), next_cursor }))
-}
-
-fn read_place(place: &[u8]) -> Result<Generation, Problem> {
-    let number = <[u8; 8]>::try_from(place).ok().map(i64::from_be_bytes);
-    number.and_then(Generation::new).ok_or_else(|| Problem::new(ProblemKind::InvalidCursor))
+    let next_cursor = next.map(|position| scope.seal(&position));
+    Ok(page(&request, next_cursor, |next_cursor| HistoryPage {
+        items: events.iter().map(EventBody::from).collect(),
+        next_cursor,
+    }))
 }

@@ -4,7 +4,6 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, http::header, post, web}
 use domain::{
     api_key::{ApiKey, KeyId, KeyName, Scope, Scopes},
     link::Owner,
-    ports::KeyPosition,
     service::NewKey,
     time::Timestamp,
 };
@@ -13,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{
     fields::{expiry, text_fault},
-    query::{Query, next_page},
+    query::{Query, page},
 };
 use crate::{
     auth::{authenticate, authenticate_sender},
@@ -193,16 +192,15 @@ pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Resul
 
     let digest = caller.secret.digest();
     let scope = CursorScope { caller: &digest, question: "keys".to_owned() };
-    let after = cursor.map(|cursor| read_place(&scope.open(&cursor)?)).transpose()?;
+    let after = cursor.map(|cursor| scope.open(&cursor)).transpose()?;
     let listing = state.services.keys.list(after.as_ref(), limit);
     let (keys, next) = caller.context.list_within_budget(listing).await?;
 
-    let next_cursor = next.map(|position| scope.seal(&write_place(&position)));
-    let mut response = HttpResponse::Ok();
-    if let Some(cursor) = &next_cursor {
-        response.insert_header(next_page(&request, cursor));
-    }
-    Ok(response.json(KeyPage { items: keys.iter().map(KeyBody::from).collect(), next_cursor }))
+    let next_cursor = next.map(|position| scope.seal(&position));
+    Ok(page(&request, next_cursor, |next_cursor| KeyPage {
+        items: keys.iter().map(KeyBody::from).collect(),
+        next_cursor,
+    }))
 }
 
 /// Revokes an API key for good: at once at the process that is asked, within two seconds at every other. Revoking it again
@@ -223,17 +221,4 @@ pub(crate) async fn revoke(
     let revoking = state.services.keys.revoke(&call, &id);
     caller.context.within_budget(Effect::Write, revoking).await?;
     Ok(HttpResponse::NoContent().finish())
-}
-
-fn write_place(position: &KeyPosition) -> Vec<u8> {
-    [&position.created_at.unix_micros().to_be_bytes()[..], position.id.as_str().as_bytes()].concat()
-}
-
-fn read_place(place: &[u8]) -> Result<KeyPosition, Problem> {
-    let parsed = || {
-        let (micros, id) = place.split_first_chunk::<8>()?;
-        let created_at = Timestamp::from_unix_micros(i64::from_be_bytes(*micros))?;
-        Some(KeyPosition { created_at, id: std::str::from_utf8(id).ok()?.parse().ok()? })
-    };
-    parsed().ok_or_else(|| Problem::new(ProblemKind::InvalidCursor))
 }

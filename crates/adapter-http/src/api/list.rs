@@ -4,26 +4,19 @@ use actix_web::{HttpRequest, HttpResponse, get, web};
 use domain::{
     api_key::Scope,
     link::Tags,
-    ports::{LinkFilter, ListQuery, Position, Sort, StateFilter},
+    ports::{LinkFilter, ListQuery, Sort, StateFilter},
     target::{Target, TargetPolicy},
     time::Timestamp,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::{
     fields::{target_fault, text_fault},
     link::LinkBody,
-    query::{Query, next_page},
+    query::{Query, page},
 };
-use crate::{
-    auth::authenticate,
-    cursor::CursorScope,
-    json::Fault,
-    problem::{Problem, ProblemKind},
-    state::State,
-};
+use crate::{auth::authenticate, cursor::CursorScope, json::Fault, problem::Problem, state::State};
 
 /// A page of links.
 #[derive(Debug, Serialize, ToSchema)]
@@ -70,19 +63,15 @@ pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Resul
 
     let digest = caller.secret.digest();
     let scope = CursorScope { caller: &digest, question: format!("links {filter:?} {sort:?}") };
-    let after = cursor.map(|cursor| read_place(&scope.open(&cursor)?)).transpose()?;
+    let after = cursor.map(|cursor| scope.open(&cursor)).transpose()?;
     let links = &state.services.links;
     let asked = ListQuery { access: caller.caller.access(), filter, sort, after, limit };
-    let page = caller.context.list_within_budget(links.list(asked)).await?;
+    let found = caller.context.list_within_budget(links.list(asked)).await?;
 
-    let next_cursor = page.next.map(|position| scope.seal(&write_place(position)));
+    let next_cursor = found.next.map(|position| scope.seal(&position));
     let now = links.now();
-    let items = page.items.iter().map(|link| LinkBody::of(link, &state.settings.public_url, now)).collect();
-    let mut response = HttpResponse::Ok();
-    if let Some(cursor) = &next_cursor {
-        response.insert_header(next_page(&request, cursor));
-    }
-    Ok(response.json(LinkPageBody { items, next_cursor }))
+    let items = found.items.iter().map(|link| LinkBody::of(link, &state.settings.public_url, now)).collect();
+    Ok(page(&request, next_cursor, |next_cursor| LinkPageBody { items, next_cursor }))
 }
 
 /// A state to list.
@@ -139,17 +128,4 @@ fn target(text: &str) -> Result<Target, Fault> {
 
 fn moment(text: &str) -> Result<Timestamp, Fault> {
     text.parse().map_err(|error| Fault::new("not-a-time", error))
-}
-
-fn write_place(position: Position) -> Vec<u8> {
-    [&position.created_at.unix_micros().to_be_bytes()[..], position.id.as_bytes()].concat()
-}
-
-fn read_place(place: &[u8]) -> Result<Position, Problem> {
-    let parsed = || {
-        let (micros, id) = place.split_first_chunk::<8>()?;
-        let created_at = Timestamp::from_unix_micros(i64::from_be_bytes(*micros))?;
-        Some(Position { created_at, id: Uuid::from_slice(id).ok()? })
-    };
-    parsed().ok_or_else(|| Problem::new(ProblemKind::InvalidCursor))
 }

@@ -1,6 +1,7 @@
 //! Query strings of lists: every parameter known, given once and valid, or all faults named at once.
 
-use actix_web::{HttpRequest, http::header, http::header::HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, http::header, http::header::HeaderValue};
+use serde::Serialize;
 
 use crate::{
     json::{Fault, field_problem},
@@ -60,8 +61,21 @@ impl Query {
     }
 }
 
+/// A page of a list, and the way to the next one if there is one.
+pub(crate) fn page<B: Serialize>(
+    request: &HttpRequest,
+    next_cursor: Option<String>,
+    body: impl FnOnce(Option<String>) -> B,
+) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    if let Some(cursor) = &next_cursor {
+        response.insert_header(next_page(request, cursor));
+    }
+    response.json(body(next_cursor))
+}
+
 /// The `Link` field that leads to the next page (RFC 8288): the same request with another cursor.
-pub(crate) fn next_page(request: &HttpRequest, cursor: &str) -> (header::HeaderName, HeaderValue) {
+fn next_page(request: &HttpRequest, cursor: &str) -> (header::HeaderName, HeaderValue) {
     let parameters = url::form_urlencoded::parse(request.query_string().as_bytes());
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(parameters.filter(|(name, _)| name != "cursor")).append_pair("cursor", cursor);

@@ -162,3 +162,70 @@ impl ShrinkableKeyedStateStore<u64> for Buckets {
         self.of_clients.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Takes a second of a client's quota, at the very beginning; how long until it is whole again.
+    fn take(buckets: &Buckets, client: u64) -> Duration {
+        let taken = buckets.measure_and_replace(&client, |full| {
+            let full = full.unwrap_or_default() + Nanos::from(SECOND);
+            Ok::<_, ()>((full, full))
+        });
+        taken.expect("there is no limit").into()
+    }
+
+    #[test]
+    fn each_client_has_a_bucket_as_long_as_there_is_room() {
+        let buckets = Buckets::new(Arc::default());
+        assert_eq!([take(&buckets, 1), take(&buckets, 1), take(&buckets, 2)], [SECOND, SECOND * 2, SECOND]);
+        buckets.give_back(1, SECOND);
+        buckets.take_more(2, SECOND);
+        assert_eq!([take(&buckets, 1), take(&buckets, 2)], [SECOND * 2, SECOND * 3]);
+    }
+
+    #[test]
+    fn whoever_comes_later_shares_one_and_gets_back_from_it() {
+        let room = Room(AtomicUsize::new(Room::MOST - 1));
+        let buckets = Buckets::new(Arc::new(room));
+        assert_eq!([take(&buckets, 1), take(&buckets, 2), take(&buckets, 3)], [SECOND, SECOND, SECOND * 2]);
+        buckets.give_back(3, SECOND);
+        assert_eq!([take(&buckets, 1), take(&buckets, 4)], [SECOND * 2, SECOND * 2]);
+        // What another process says of one of them is nothing to the others.
+        buckets.learn(2, SECOND * 60);
+        assert_eq!(take(&buckets, 5), SECOND * 3);
+    }
+
+    #[test]
+    fn what_is_full_again_is_forgotten_and_makes_room() {
+        let room = Arc::new(Room::default());
+        let buckets = Buckets::new(Arc::clone(&room));
+        for client in 0..100 {
+            take(&buckets, client);
+        }
+        buckets.learn(7, SECOND * 60);
+        buckets.retain_recent(SECOND.into());
+        assert_eq!((buckets.len(), room.0.load(Ordering::Relaxed)), (1, 1));
+    }
+
+    #[test]
+    fn what_others_took_counts_but_never_less_than_what_is_known() {
+        let buckets = Buckets::new(Arc::default());
+        take(&buckets, 1);
+        buckets.learn(1, SECOND * 5);
+        buckets.learn(1, SECOND * 3);
+        assert_eq!(take(&buckets, 1), SECOND * 6);
+    }
+
+    #[test]
+    fn what_is_owed_is_told_when_it_is_enough_and_only_once() {
+        let buckets = Buckets::new(Arc::default());
+        take(&buckets, 1);
+        let owed: Vec<_> = (0..7).map(|_| buckets.owe(1, 3)).collect();
+        assert_eq!(owed, [None, None, Some(3), None, None, Some(3), None]);
+        assert_eq!(buckets.owe(2, 3), Some(1));
+    }
+}

@@ -279,6 +279,34 @@ fn whoever_tries_codes_is_turned_away_without_asking_the_store() {
     follow("203.0.113.8", &unique("tried")).problem(404, "not-found");
 }
 
+/// Whether there is a link cannot be told from how long it takes to say so.
+#[test]
+fn links_and_their_absence_take_the_same_time() {
+    let server = Signpost::on_sqlite().set("cache.capacity", "100").start();
+    let caller = server.caller();
+    let count = rounds(100, 2_000);
+    let codes: Vec<_> = (0..count).map(|n| caller.code(&format!("https://example.com/{n}"))).collect();
+    let mut connection = server.connect();
+    let mut timed = |path: &str, status: u16| {
+        let request = Request::get(path);
+        let begun = Instant::now();
+        connection.send(&request).expect("it is answered").with_status(status);
+        begun.elapsed()
+    };
+    let (mut hits, mut misses) = (Vec::new(), Vec::new());
+    for code in &codes {
+        hits.push(timed(&format!("/{code}"), 302));
+        misses.push(timed(&format!("/{}", unique("missing")), 404));
+    }
+    let [hit, miss] = [&mut hits, &mut misses].map(|times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    });
+    let bound = if rounds(0, 1) == 0 { 3.0 } else { 1.1 };
+    let ratio = hit.as_secs_f64().max(miss.as_secs_f64()) / hit.as_secs_f64().min(miss.as_secs_f64());
+    assert!(ratio < bound, "a hit takes {hit:?} and a miss {miss:?}");
+}
+
 #[test]
 fn the_log_shows_the_network_that_a_proxy_names_and_never_the_address() {
     let server = limited("redirect", "100", "100").start();

@@ -13,6 +13,7 @@ mod support;
 
 mod config;
 mod crashes;
+mod crowds;
 mod failover;
 mod limits;
 mod linearizable;

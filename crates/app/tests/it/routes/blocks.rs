@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Caller, Request, Setup, Signpost, eventually, unique};
+use crate::support::{Answer, Caller, PATIENCE, Request, Setup, Signpost, eventually, unique};
 
 /// Within which every process knows of it.
 const KNOWN: Duration = Duration::from_secs(5);
@@ -155,6 +155,34 @@ fn another_process_follows_and_so_does_the_command_line(setup: &Setup) {
     {
         assert_ne!(setup.run(wrong).code, Some(0), "{wrong:?}");
     }
+}
+
+/// A process that cannot read what is taken down leads nobody there.
+#[test]
+fn nobody_is_led_anywhere_before_takedowns_are_known() {
+    let one = Signpost::on_postgres().start();
+    let code = one.caller().code("https://example.com/");
+    let rename = |from: &str, to: &str| one.database().sql(&format!("ALTER TABLE {from} RENAME TO {to}"));
+    rename("blocks_revision", "away").expect("it is there");
+    let other = one.another().launch();
+    other.event("store.unavailable");
+    assert_eq!(other.get("/readyz").status, 503);
+    follow(&other, &code).problem(503, "unavailable");
+    rename("away", "blocks_revision").expect("it is there");
+    assert!(eventually(PATIENCE, || other.get("/readyz").status == 200), "{}", other.output());
+    follow(&other, &code).with_status(302);
+}
+
+/// As after a failover to a standby that missed the last takedowns.
+#[test]
+fn what_the_store_has_lost_is_in_force_no_more() {
+    let server = Signpost::on_postgres().start();
+    let code = server.caller().code("https://example.com/");
+    block(&server, "code", &unique("another")).with_status(201);
+    block(&server, "code", &code).with_status(201);
+    follow(&server, &code).problem(451, "blocked");
+    server.database().sql("TRUNCATE blocks; UPDATE blocks_revision SET number = 1").expect("it is there");
+    assert!(eventually(KNOWN, || follow(&server, &code).status == 302), "it goes on blocking");
 }
 
 fn callers_without_a_key_can_be_blocked_too(setup: &Setup) {

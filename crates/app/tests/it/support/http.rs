@@ -112,6 +112,11 @@ impl Connection {
         Ok(Self(BufReader::new(stream)))
     }
 
+    /// What is under it. Nothing may have been read ahead.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.0.into_inner()
+    }
+
     pub(crate) fn send(&mut self, request: &Request) -> io::Result<Answer> {
         // A server may refuse a request before it is complete, and close: its answer counts all the same.
         let _told_below = self.write(&request.to_bytes());

@@ -270,6 +270,13 @@ impl Signpost {
         kill_process(pid, signal).expect("it runs, or is a zombie of ours");
     }
 
+    /// How much memory it has just now (`VmRSS`).
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child().id())).expect("it runs");
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        kilobytes.and_then(|number| number.parse::<u64>().ok()).expect("the kernel says so") * 1_024
+    }
+
     /// Whether it has ended by itself, or by a signal.
     pub(crate) fn has_ended(&self) -> bool {
         self.child().try_wait().expect("it is our child").is_some()
