@@ -130,8 +130,8 @@ fn a_list_of_millions_of_hosts_is_read_and_takes_eight_bytes_each() {
     let server = setup.set("targets.deny_file", file.to_str().expect("a plain path")).start();
     let caller = server.caller();
     let before = server.resident_bytes();
-    let list: String = (0..count).map(|number| format!("||host-{number}.bad.example.com^\n")).collect();
-    fs::write(file.with_extension("new"), list).expect("the folder is ours");
+    let list: Vec<_> = (0..count).map(|number| format!("||host-{number}.bad.example.com^")).collect();
+    fs::write(file.with_extension("new"), list.join("\n")).expect("the folder is ours");
     fs::rename(file.with_extension("new"), &file).expect("the folder is ours");
     let read = || server.events("targets.read").iter().any(|event| event["hosts.refused"] == count);
     assert!(eventually(PATIENCE, read), "it is not read: {}", server.output());
