@@ -8,7 +8,8 @@ use std::{
 use slog::{Logger, info, warn};
 use tokio::time::Instant;
 
-/// So many failures in a row open it, where those of one moment are one: they may have shared a connection. So does one question that nobody answered, if no other was answered meanwhile.
+/// So many failures in a row open it, where those of one moment are one: they may have shared a connection. So does one
+/// question that nobody answered, if no other was answered meanwhile.
 const FAILURES: u32 = 5;
 /// A moment.
 const MOMENT: Duration = Duration::from_millis(10);

@@ -191,8 +191,8 @@ impl LinkWatcher for CachedResolver {
         self.0.memory.assure(now.checked_sub(ago).unwrap_or(now));
     }
 
-    /// Whoever tells of a gap has just been answered by the store: from now on it is asked, and not only by whom it takes
-    /// by surprise, lest what changed in the gap be followed once more.
+    /// Whoever tells of a gap has just been answered by the store: from now on it is asked, and not only by whom it
+    /// takes by surprise, lest what changed in the gap be followed once more.
     fn missed_some(&self) {
         self.0.memory.distrust();
         self.0.asking.breaker.succeeded();

@@ -74,7 +74,8 @@ async fn receive(
 #[error("the body broke off: {0}")]
 struct Broken(String);
 
-/// Reads a small body that nobody wants, if it comes at once: behind one that is not read, a connection has to be closed.
+/// Reads a small body that nobody wants, if it comes at once: behind one that is not read, a connection has to be
+/// closed.
 pub(crate) async fn drain<E>(headers: &HeaderMap, mut payload: impl Stream<Item = Result<Bytes, E>> + Unpin) {
     const AT_ONCE: Duration = Duration::from_millis(100);
     if announced_length(headers).is_some_and(|length| length <= BODY_LIMIT) {

@@ -89,7 +89,8 @@ impl TrustedProxies {
     /// Who sent a request that came from `peer`.
     ///
     /// A peer that is no trusted proxy is the client itself, whatever it says. Else `X-Forwarded-For` or `Forwarded`
-    /// (RFC 7239) is read from the right, each entry being the word of the proxy behind it, as long as those are trusted.
+    /// (RFC 7239) is read from the right, each entry being the word of the proxy behind it, as long as those are
+    /// trusted.
     pub(crate) fn client(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> ClientAddress {
         // There is always one, unless the connection is gone already.
         let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.ip().to_canonical());

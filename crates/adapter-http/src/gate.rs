@@ -12,8 +12,8 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 /// Counts calls, learns how fast they are served, and lets in what can be served within [`Gate::SOON`] (Little's law).
-/// The idea of telling a rush from a standing queue is that of `CoDel` (Nichols and Jacobson, 2012; Maurer, "Fail at Scale",
-/// 2015).
+/// The idea of telling a rush from a standing queue is that of `CoDel` (Nichols and Jacobson, 2012; Maurer, "Fail at
+/// Scale", 2015).
 #[derive(Debug)]
 pub(crate) struct Gate {
     inside: AtomicUsize,
@@ -40,8 +40,8 @@ impl Gate {
     const CALM: Duration = Duration::from_secs(2);
     /// Most in a rush.
     const MOST: usize = 1_024;
-    /// Fewest, however slowly they are served: enough to find out that it goes faster again.
-    const FEWEST: usize = 32;
+    /// Fewest, however slowly they are served: a hundred callers at once, again and again, are no overload yet.
+    const FEWEST: usize = 128;
     /// Or so many times what the store serves at a time: while its connections are not busy, nobody waits for others.
     const BEHIND_EACH: usize = 2;
     /// How long somebody is held off.
@@ -82,8 +82,8 @@ impl Gate {
         inside < Self::MOST && crowded_for < milliseconds(Self::RUSH)
     }
 
-    /// Lets somebody who is turned away wait for that. Who asks again at once on the same connection would otherwise cost
-    /// more than those who are served.
+    /// Lets somebody who is turned away wait for that. Who asks again at once on the same connection would otherwise
+    /// cost more than those who are served.
     pub(crate) async fn hold_off(&self) {
         let held = Counted::one_of(&self.held_off);
         if held.before < Self::MOST_HELD_OFF {

@@ -241,7 +241,8 @@ fn problem_in(response: &ServiceResponse<BoxBody>) -> Option<Problem> {
     response.response().error()?.as_error::<Problem>().cloned()
 }
 
-/// Every answer carries the names of its request, that of the API what is left of its sender's quota, and is never taken for anything but what it says it is.
+/// Every answer carries the names of its request, that of the API what is left of its sender's quota, and is never
+/// taken for anything but what it says it is.
 fn name(status: StatusCode, headers: &mut HeaderMap, context: &Context) {
     let value = |text: &str| HeaderValue::from_str(text).expect("ids are plain ASCII");
     headers.insert(HeaderName::from_static("x-request-id"), value(context.request_id.as_str()));

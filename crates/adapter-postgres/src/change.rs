@@ -74,7 +74,8 @@ impl From<diesel::result::Error> for Undone {
     }
 }
 
-/// One statement, prepared once for each connection: the change, guarded by the generation it starts from, and its history entry.
+/// One statement, prepared once for each connection: the change, guarded by the generation it starts from, and its
+/// history entry.
 struct ChangeStatement<'a> {
     code: &'a str,
     from: i64,

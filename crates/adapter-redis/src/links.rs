@@ -1,4 +1,5 @@
-//! The repository as the shared memory has to see it: every change is told there before anybody is told that it is done.
+//! The repository as the shared memory has to see it: every change is told there before anybody is told that it is
+//! done.
 
 use std::{fmt, sync::Arc};
 

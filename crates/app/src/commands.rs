@@ -161,7 +161,8 @@ async fn keys(config: &Config, action: KeysAction) -> anyhow::Result<()> {
 async fn block(config: &Config, action: BlockAction) -> anyhow::Result<()> {
     let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
     backend.must_be_migrated().await?;
-    let blocks = backend.open()?.block_service();
+    let store = backend.open()?;
+    let blocks = store.block_service();
     let (kind, value, why) = match action {
         BlockAction::Code { code, why } => ("code", code, why),
         BlockAction::Host { host, why } => ("host", host, why),
@@ -179,6 +180,10 @@ async fn block(config: &Config, action: BlockAction) -> anyhow::Result<()> {
     let subject = Subject::parse(kind, &value).with_context(|| format!("{kind} {value}"))?;
     let reason = why.reason.parse().context("--reason")?;
     let (block, added) = blocks.block(&operator_call(&Owner::default()), subject, reason).await?;
+    // It may well be meant for later, but a wrong letter must not pass for a takedown.
+    if !store.has_links_of(&block.subject).await? {
+        tell_aside(&format!("note: there is no link of the {kind} {value} yet; upper and lower case differ"));
+    }
     tell(&format!("{} {}", if added { "blocked" } else { "blocked before:" }, block_line(&block)))
 }
 

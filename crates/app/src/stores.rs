@@ -8,9 +8,11 @@ use adapter_redis::{RedisOptions, SharedChanges, SharedLinks, SharedMemory, Shar
 use adapter_sqlite::{OpenError, SqliteFile, SqliteStore};
 use anyhow::{Context, bail};
 use domain::{
+    block::Subject,
+    lifecycle::Access,
     ports::{
-        ApiKeyRepository, BlockRepository, ChangeFeed, Clock, Entropy, IdempotencyRepository, Identify, LinkRepository,
-        LinkResolver, Meter, Ping, RandomCodes,
+        ApiKeyRepository, BlockRepository, ChangeFeed, Clock, Entropy, IdempotencyRepository, Identify, LinkFilter,
+        LinkRepository, LinkResolver, ListQuery, Meter, Ping, RandomCodes, Sort,
     },
     service::{BlockService, Blocked, KeyService, LinkService, ResolveService},
 };
@@ -260,6 +262,20 @@ impl Store {
         if let Some(close) = &self.close {
             close();
         }
+    }
+
+    /// Whether a block concerns any link that is there. Of hosts that is not asked: every link would have to be read.
+    pub(crate) async fn has_links_of(&self, subject: &Subject) -> anyhow::Result<bool> {
+        Ok(match subject {
+            Subject::Code(code) => self.links.find(code).await?.is_some(),
+            Subject::Host(_) => true,
+            Subject::Owner(owner) => {
+                let access = Access::Owner(owner.clone());
+                let (filter, sort) = (LinkFilter::default(), Sort::default());
+                let query = ListQuery { access, filter, sort, after: None, limit: 1 };
+                !self.links.list(&query).await?.is_empty()
+            }
+        })
     }
 
     /// Takedowns, and what is known of them.

@@ -1,5 +1,5 @@
-//! Blocks: takedowns of a link, of all that leads to a host, or of an owner. Nothing is deleted by them, and what is lifted is
-//! as it was before.
+//! Blocks: takedowns of a link, of all that leads to a host, or of an owner. Nothing is deleted by them, and what is
+//! lifted is as it was before.
 
 use std::{
     collections::HashSet,

@@ -62,8 +62,8 @@ impl HostList {
         self.0.is_empty()
     }
 
-    /// Whether it names a host, or a name above it. `host` is as targets are compared: in lower case, without a dot at the
-    /// end, an address in its usual form.
+    /// Whether it names a host, or a name above it. `host` is as targets are compared: in lower case, without a dot at
+    /// the end, an address in its usual form.
     pub fn covers(&self, host: &str) -> bool {
         !self.is_empty() && covering_names(host).any(|name| self.0.binary_search(&hash(name)).is_ok())
     }

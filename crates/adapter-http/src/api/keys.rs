@@ -203,8 +203,8 @@ pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Resul
     }))
 }
 
-/// Revokes an API key for good: at once at the process that is asked, within two seconds at every other. Revoking it again
-/// changes nothing.
+/// Revokes an API key for good: at once at the process that is asked, within two seconds at every other. Revoking it
+/// again changes nothing.
 #[utoipa::path(path = "/keys/{id}", tag = "keys", operation_id = "revoke_key",
     params(("id" = String, Path, description = "The id of the key", pattern = "^[1-9A-HJ-NP-Za-km-z]{12}$")),
     security(("bearer" = []), ("header" = [])),

@@ -85,8 +85,8 @@ impl Limiter {
 }
 
 impl Place<'_> {
-    /// Takes `weight` of the quota, of which this process has the `share`th part: as if everything weighed so many times
-    /// as much.
+    /// Takes `weight` of the quota, of which this process has the `share`th part: as if everything weighed so many
+    /// times as much.
     pub(super) fn take(&self, weight: NonZeroU32, share: NonZeroU32) -> Result<Standing, TooMany> {
         let Limiter { engine, quota, .. } = &**self.limiter;
         let all = weight.saturating_mul(share);

@@ -89,8 +89,8 @@ impl Limits {
         self.charge(context, &self.of_key(policy, key).collect::<Vec<_>>(), NonZeroU32::MIN).await
     }
 
-    /// Counts what else is in a batch, whose first claim was counted when it came. A batch that is refused counts nothing:
-    /// whoever waits as long as they are told can send it whole.
+    /// Counts what else is in a batch, whose first claim was counted when it came. A batch that is refused counts
+    /// nothing: whoever waits as long as they are told can send it whole.
     pub(crate) async fn charge_batch(&self, context: &Context, key: &KeyId, others: NonZeroU32) -> Result<(), Problem> {
         let places: Vec<_> =
             self.of_client(Policy::Batch, context.client).chain(self.of_key(Policy::Batch, key)).collect();

@@ -101,8 +101,8 @@ pub(super) fn readable_file(text: &str) -> Option<PathBuf> {
     path(text).filter(|file| file.is_file() && File::open(file).is_ok())
 }
 
-/// A network that is not everybody, or an address as one of its own. With bits behind the prefix it is a slip of the pen: of another network, or of one
-/// address.
+/// A network that is not everybody, or an address as one of its own. With bits behind the prefix it is a slip of the
+/// pen: of another network, or of one address.
 pub(super) fn network(text: &str) -> Option<IpNet> {
     let network = from_text(text).or_else(|| from_text::<IpAddr>(text).map(IpNet::from))?;
     (network.prefix_len() > 0 && network == network.trunc()).then_some(network)

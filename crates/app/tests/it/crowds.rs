@@ -1,4 +1,5 @@
-//! Crowds: many sockets that say little, many clients, long lists. A few here, and as many as are promised in `just soak`.
+//! Crowds: many sockets that say little, many clients, long lists. A few here, and as many as are promised in `just
+//! soak`.
 
 use std::{
     fs,

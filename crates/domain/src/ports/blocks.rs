@@ -13,12 +13,13 @@ use crate::{
 /// Keeps blocks, lifted ones too.
 #[async_trait]
 pub trait BlockRepository: Send + Sync {
-    /// Adds a block, unless its subject is blocked already: then nothing MUST change. Of many at once for one subject, one
-    /// MUST win. With `once`, the answer MUST be recorded in the same transaction; if one is recorded already, nothing MUST
-    /// change and [`Blocking::Repeated`] be returned.
+    /// Adds a block, unless its subject is blocked already: then nothing MUST change. Of many at once for one subject,
+    /// one MUST win. With `once`, the answer MUST be recorded in the same transaction; if one is recorded already,
+    /// nothing MUST change and [`Blocking::Repeated`] be returned.
     async fn block(&self, block: &Block, once: Option<&IdempotentRequest>) -> Result<Blocking, RepositoryError>;
 
-    /// Lifts a block; if it is lifted already, the first time MUST stay. The block as it is then, `None` if there is none.
+    /// Lifts a block; if it is lifted already, the first time MUST stay. The block as it is then, `None` if there is
+    /// none.
     async fn lift(&self, id: &Uuid, lifted: &Lifted) -> Result<Option<Block>, RepositoryError>;
 
     /// Up to `limit` blocks, newest first, behind `after`; those in force only, or all.
@@ -29,8 +30,8 @@ pub trait BlockRepository: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Block>, RepositoryError>;
 
-    /// What is in force, unless that is as it was in the revision `known`. MUST see every change acknowledged before the
-    /// call, and each change MUST lead to another revision.
+    /// What is in force, unless that is as it was in the revision `known`. MUST see every change acknowledged before
+    /// the call, and each change MUST lead to another revision.
     async fn in_force(&self, known: Option<i64>) -> Result<Option<Revision>, RepositoryError>;
 }
 

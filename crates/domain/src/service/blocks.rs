@@ -60,8 +60,8 @@ impl Blocked {
         self.0.known.read().unwrap_or_else(PoisonError::into_inner).revision
     }
 
-    /// Whoever asked later has seen all that this one must know. The revision itself may fall: a standby that took over may
-    /// have missed the last ones.
+    /// Whoever asked later has seen all that this one must know. The revision itself may fall: a standby that took over
+    /// may have missed the last ones.
     fn learn(&self, asked: u64, revision: i64, in_force: InForce) {
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
         if asked > known.asked {
@@ -141,7 +141,8 @@ impl BlockService {
         Ok((blocks, next))
     }
 
-    /// Learns what others blocked and lifted. To be called every second or so; while it fails, what is known stays in force.
+    /// Learns what others blocked and lifted. To be called every second or so; while it fails, what is known stays in
+    /// force.
     pub async fn refresh(&self) -> Result<(), RepositoryError> {
         let asked = self.blocked.0.asked.fetch_add(1, Ordering::AcqRel) + 1;
         if let Some(revision) = self.blocks.in_force(self.blocked.revision()).await? {

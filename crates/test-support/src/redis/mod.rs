@@ -20,8 +20,8 @@ const STARTUP: Duration = Duration::from_secs(30);
 const SHUTDOWN: Duration = Duration::from_secs(30);
 const PORT_ATTEMPTS: u32 = 5;
 
-/// An empty server without a password that keeps nothing over a restart, or a sentinel that watches none yet. Dropping it, or the death of this process in
-/// whatever way, ends it and removes its files.
+/// An empty server without a password that keeps nothing over a restart, or a sentinel that watches none yet. Dropping
+/// it, or the death of this process in whatever way, ends it and removes its files.
 #[derive(Debug)]
 pub struct RedisServer {
     home: PathBuf,

@@ -144,6 +144,15 @@ fn another_process_follows_and_so_does_the_command_line(setup: &Setup) {
     let told = setup.run(&["block", "code", &code, "--reason", "court order 12"]);
     assert_eq!(told.code, Some(0), "{told:?}");
     assert!(told.out.starts_with("blocked ") && told.out.contains("court order 12"), "{told:?}");
+    assert!(!told.err.contains("note:"), "{told:?}");
+    for (kind, value) in [("code", unique("no-code")), ("owner", unique("nobody"))] {
+        let told = setup.run(&["block", kind, &value, "--reason", "court order 13"]);
+        assert!(told.code == Some(0) && told.err.contains(&format!("no link of the {kind} {value}")), "{told:?}");
+    }
+    let owned = setup.run(&["block", "owner", &caller.owner, "--reason", "court order 14"]);
+    assert!(!owned.err.contains("note:"), "{owned:?}");
+    let lifted = owned.out.split_whitespace().nth(1).expect("its id");
+    assert_eq!(setup.run(&["block", "lift", lifted]).code, Some(0));
     assert!(eventually(KNOWN, || follow(&one, &code).status == 451), "the server does not know");
     let id = told.out.split_whitespace().nth(1).expect("its id").to_owned();
     assert!(setup.run(&["block", "list"]).out.contains(&id));
