@@ -4,7 +4,7 @@ import os
 import time
 import urllib.request
 
-from sides import (Side, alternate, fill, free_port, fresh_script, oha, paths_script, signpost, target, wrk, zipf)
+from sides import (Side, alternate, fill, free_port, fresh_script, oha, paths_script, ready, signpost, target, wrk, zipf)
 
 HOT_LINKS = 100_000  # that are asked for; more than that are only remembered
 ZIPF_SAMPLES = 200_000
@@ -16,6 +16,7 @@ def measure(options, programs, home, sides, log, figures):
     sides.append(own)
     own_log = open(home / "signpost.log", "w")
     own.start(own_log)
+    ready(home / "data/admin.key")
     idle = own.resident()
     figures.add("P-9", "memory of the idle process; size of the binary",
                 f"{idle / 2**20:.1f} MiB; {programs.signpost.stat().st_size / 2**20:.1f} MiB", "≤ 25; ≤ 25")

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import postgres
-from sides import CLIENT_CORE, Side, claims_script, free_port, signpost, wrk
+from sides import CLIENT_CORE, Side, claims_script, free_port, ready, signpost, wrk
 
 FACTOR = 5
 CONNECTIONS = 2_000
@@ -27,7 +27,7 @@ def measure(options, programs, home, sides, log, figures):
         lines = open(folder / f"{port}.log", "w")
         own = Side("signpost", signpost(programs.signpost, data, port, **settings), port).start(lines)
         sides.append(own)
-        postgres.ready(own, data / "admin.key")
+        ready(data / "admin.key")
         overload(options, programs, folder, store, own, (data / "admin.key").read_text().strip(), lines.name, figures)
         own.stop()
     database.side.stop(signal.SIGINT)

@@ -2,7 +2,7 @@
 
 import urllib.parse
 
-from sides import SERVER_CORE, Side, alternate, fill, free_port, paths_script, signpost, wrk
+from sides import SERVER_CORE, Side, alternate, fill, free_port, paths_script, ready, signpost, wrk
 
 
 def measure(options, programs, home, sides, log, figures):
@@ -11,6 +11,7 @@ def measure(options, programs, home, sides, log, figures):
     port = free_port()
     own = Side("signpost", signpost(programs.signpost, home / "peers", port), port).start(log)
     sides.append(own)
+    ready(home / "peers/admin.key")
     key = (home / "peers/admin.key").read_text().strip()
     own.script = paths_script(home, "peer-own", [f"/{fill(port, key, 1)[0]}"])
     asked = {own.name: own}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from sides import (CLIENT_CORE, Side, alternate, claims_script, fill, free_port, own_rate, paths_script, signpost, wrk,
+from sides import (CLIENT_CORE, Side, alternate, claims_script, fill, free_port, own_rate, paths_script, ready, signpost, wrk,
                    zipf)
 
 REDIRECT_CONNECTIONS = 8
@@ -82,7 +82,7 @@ def measure(options, programs, home, sides, log, figures):
     own = Side("signpost", signpost(programs.signpost, home / "pg-data", port, cache__capacity=100, **settings), port)
     sides.append(own)
     own.start(log)
-    ready(own, home / "pg-data/admin.key")
+    ready(home / "pg-data/admin.key")
     key = (home / "pg-data/admin.key").read_text().strip()
     statement = claim_statement(postgres, port, key)
     codes = fill(port, key, LINKS)
@@ -118,7 +118,7 @@ def measure(options, programs, home, sides, log, figures):
                paths_script(home, "hot-pg", [f"/{code}" for code in zipf(codes, 100_000)]))
     sides.append(own)
     own.start(log)
-    ready(own, home / "pg-data/admin.key")
+    ready(home / "pg-data/admin.key")
     wrk(own, 3)
 
     def frozen():
@@ -133,13 +133,6 @@ def measure(options, programs, home, sides, log, figures):
                 f"{rates['frozen'] / rates['as usual']:.2f} ({rates['frozen']:,.0f}/s)", "≥ 0.95")
     own.stop()
     postgres.side.stop(signal.SIGINT)
-
-
-def ready(own, key_file, patience=30):
-    deadline = time.monotonic() + patience
-    while not (key_file.exists() and key_file.read_text().endswith("\n")):
-        assert time.monotonic() < deadline, "no admin key"
-        time.sleep(0.05)
 
 
 def cold_redirects(options, programs, home, postgres, own, codes, name):

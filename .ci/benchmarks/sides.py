@@ -77,6 +77,14 @@ def wait_for_port(port, process, patience=60):
     sys.exit(f"bench: nothing listens on port {port}")
 
 
+def ready(key_file, patience=30):
+    """Waits until a server of ours is ready: the first key is the last thing it makes."""
+    deadline = time.monotonic() + patience
+    while not (key_file.exists() and key_file.read_text().endswith("\n")):
+        assert time.monotonic() < deadline, "no admin key"
+        time.sleep(0.05)
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
