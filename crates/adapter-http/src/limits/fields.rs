@@ -7,14 +7,15 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use super::{Policy, Quota};
 use crate::problem::{Problem, ProblemKind};
 
-/// How somebody stands to a limit.
+/// How somebody stands to a limit. Every redirect makes one and none tells it: what is told is reckoned then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     policy: Policy,
     quota: Quota,
-    remaining: u32,
+    /// Among how many processes it is divided.
+    share: NonZeroU32,
     /// Until everything is there again.
-    reset: Duration,
+    whole_in: Duration,
 }
 
 /// Too many: come back later.
@@ -33,22 +34,25 @@ fn whole_seconds(duration: Duration) -> u64 {
 impl Standing {
     /// To the `share`th part of a quota, all of which is there again after `whole_in`.
     pub(super) fn new(policy: Policy, quota: Quota, share: NonZeroU32, whole_in: Duration) -> Self {
-        let missing = whole_in.as_nanos().div_ceil(quota.emission_interval().as_nanos().max(1));
-        let remaining = quota.burst.get().saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX));
-        Self { policy, quota: quota.part(share), remaining: remaining / share, reset: whole_in }
+        Self { policy, quota, share, whole_in }
     }
 
     /// The tighter of two.
     pub(crate) fn tighter(self, other: Self) -> Self {
-        let left = |standing: Self| f64::from(standing.remaining) / f64::from(standing.quota.burst.get());
-        if left(other) < left(self) { other } else { self }
+        let missing = |standing: Self| standing.whole_in.as_secs_f64() / standing.quota.refill().as_secs_f64();
+        if missing(other) > missing(self) { other } else { self }
+    }
+
+    fn remaining(self) -> u32 {
+        let missing = self.whole_in.as_nanos().div_ceil(self.quota.emission_interval().as_nanos().max(1));
+        self.quota.burst.get().saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX)) / self.share
     }
 
     /// Adds the fields to an answer.
     pub(crate) fn tell(self, headers: &mut HeaderMap) {
-        let Self { policy, quota, remaining, reset } = self;
-        let (name, burst) = (policy.name(), quota.burst);
-        let (window, reset) = (whole_seconds(quota.refill()).max(1), whole_seconds(reset));
+        let (quota, remaining) = (self.quota.part(self.share), self.remaining());
+        let (name, burst) = (self.policy.name(), quota.burst);
+        let (window, reset) = (whole_seconds(quota.refill()).max(1), whole_seconds(self.whole_in));
         let mut add = |name: &'static str, value: String| {
             let value = HeaderValue::try_from(value).expect("numbers and names are ASCII");
             headers.insert(HeaderName::from_static(name), value);
@@ -60,9 +64,9 @@ impl Standing {
     /// Adds their older twins, for programs that know no others.
     pub(crate) fn tell_programs(self, headers: &mut HeaderMap) {
         let mut add = |name, value: u64| headers.insert(HeaderName::from_static(name), value.into());
-        add("x-ratelimit-limit", self.quota.burst.get().into());
-        add("x-ratelimit-remaining", self.remaining.into());
-        add("x-ratelimit-reset", whole_seconds(self.reset));
+        add("x-ratelimit-limit", self.quota.part(self.share).burst.get().into());
+        add("x-ratelimit-remaining", self.remaining().into());
+        add("x-ratelimit-reset", whole_seconds(self.whole_in));
     }
 }
 
@@ -80,21 +84,26 @@ mod tests {
     #[test]
     fn the_fields_say_what_is_left_of_which_quota() {
         let quota = Quota::new(10.0, NonZeroU32::new(25).expect("not zero")).expect("sensible");
-        let standing = Standing { policy: Policy::Claim, quota, remaining: 7, reset: Duration::from_millis(1_800) };
-        let mut headers = HeaderMap::new();
-        standing.tell(&mut headers);
-        standing.tell_programs(&mut headers);
-        assert_eq!(headers.get("ratelimit-policy").expect("told"), "\"claim\";q=25;w=3");
-        assert_eq!(headers.get("ratelimit").expect("told"), "\"claim\";r=7;t=2");
-        assert_eq!(headers.get("x-ratelimit-reset").expect("told"), "2");
+        let standing = |share| Standing::new(Policy::Claim, quota, share, Duration::from_millis(1_800));
+        let tell = |standing: Standing| {
+            let mut headers = HeaderMap::new();
+            standing.tell(&mut headers);
+            standing.tell_programs(&mut headers);
+            let told = |name: &str| headers.get(name).expect("told").to_str().expect("ASCII").to_owned();
+            ["ratelimit-policy", "ratelimit", "x-ratelimit-remaining", "x-ratelimit-reset"].map(told)
+        };
+        assert_eq!(tell(standing(NonZeroU32::MIN)), ["\"claim\";q=25;w=3", "\"claim\";r=7;t=2", "7", "2"]);
+        // A third of it is what one of three processes allows by itself.
+        let third = NonZeroU32::new(3).expect("not zero");
+        assert_eq!(tell(standing(third)), ["\"claim\";q=8;w=3", "\"claim\";r=2;t=2", "2", "2"]);
     }
 
     #[test]
     fn the_tighter_limit_is_told() {
         let quota = |burst| Quota::new(1.0, NonZeroU32::new(burst).expect("not zero")).expect("sensible");
         let standing =
-            |burst, remaining| Standing { policy: Policy::Read, quota: quota(burst), remaining, reset: Duration::ZERO };
-        let (narrow, wide) = (standing(10, 4), standing(40, 12));
+            |burst, missing| Standing::new(Policy::Read, quota(burst), NonZeroU32::MIN, Duration::from_secs(missing));
+        let (narrow, wide) = (standing(10, 6), standing(40, 28));
         assert_eq!(narrow.tighter(wide), wide);
         assert_eq!(wide.tighter(narrow), wide);
     }

@@ -137,8 +137,11 @@ impl Place<'_> {
         }
     }
 
-    /// How somebody stands to it on all processes together.
+    /// How somebody stands to it on all processes together. A meter tells whole microseconds, rounded up: that must not
+    /// look like one more request.
     pub(super) fn standing(&self, whole_in: Duration) -> Standing {
+        const ROUNDED: Duration = Duration::from_micros(2);
+        let whole_in = whole_in.saturating_sub(ROUNDED);
         Standing::new(self.limiter.policy, self.limiter.quota, NonZeroU32::MIN, whole_in)
     }
 
