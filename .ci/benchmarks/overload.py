@@ -27,7 +27,7 @@ def measure(options, programs, home, sides, log, figures):
         lines = open(folder / f"{port}.log", "w")
         own = Side("signpost", signpost(programs.signpost, data, port, **settings), port).start(lines)
         sides.append(own)
-        ready(data / "admin.key")
+        ready(own.port)
         overload(options, programs, folder, store, own, (data / "admin.key").read_text().strip(), lines.name, figures)
         own.stop()
     database.side.stop(signal.SIGINT)

@@ -11,7 +11,7 @@ def measure(options, programs, home, sides, log, figures):
     port = free_port()
     own = Side("signpost", signpost(programs.signpost, home / "peers", port), port).start(log)
     sides.append(own)
-    ready(home / "peers/admin.key")
+    ready(own.port)
     key = (home / "peers/admin.key").read_text().strip()
     own.script = paths_script(home, "peer-own", [f"/{fill(port, key, 1)[0]}"])
     asked = {own.name: own}

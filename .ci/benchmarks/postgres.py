@@ -82,7 +82,7 @@ def measure(options, programs, home, sides, log, figures):
     own = Side("signpost", signpost(programs.signpost, home / "pg-data", port, cache__capacity=100, **settings), port)
     sides.append(own)
     own.start(log)
-    ready(home / "pg-data/admin.key")
+    ready(own.port)
     key = (home / "pg-data/admin.key").read_text().strip()
     statement = claim_statement(postgres, port, key)
     codes = fill(port, key, LINKS)
@@ -118,7 +118,7 @@ def measure(options, programs, home, sides, log, figures):
                paths_script(home, "hot-pg", [f"/{code}" for code in zipf(codes, 100_000)]))
     sides.append(own)
     own.start(log)
-    ready(home / "pg-data/admin.key")
+    ready(own.port)
     wrk(own, 3)
 
     def frozen():

@@ -77,12 +77,16 @@ def wait_for_port(port, process, patience=60):
     sys.exit(f"bench: nothing listens on port {port}")
 
 
-def ready(key_file, patience=30):
-    """Waits until a server of ours is ready: the first key is the last thing it makes."""
+def ready(port, patience=30):
+    """Waits until a server of ours is ready; its first key is there then."""
     deadline = time.monotonic() + patience
-    while not (key_file.exists() and key_file.read_text().endswith("\n")):
-        assert time.monotonic() < deadline, "no admin key"
-        time.sleep(0.05)
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, f"the server on port {port} is not ready"
+            time.sleep(0.05)
 
 
 def free_port():
