@@ -96,7 +96,7 @@ impl Limits {
             self.of_client(Policy::Batch, context.client).chain(self.of_key(Policy::Batch, key)).collect();
         let charged = self.charge(context, &places, others).await;
         if charged.is_err() {
-            give_back(&places, NonZeroU32::MIN);
+            give_back(&places, self.share());
             self.tell(places.iter().map(|place| (*place, -1)));
         }
         charged
@@ -162,11 +162,11 @@ impl Limits {
 
     /// In all of them or, if one has too little left, in none.
     async fn charge(&self, context: &Context, places: &[Place<'_>], weight: NonZeroU32) -> Result<(), Problem> {
-        // Whoever has too little left here has no more elsewhere: nobody else is asked.
-        take(context, places.iter().copied(), weight, self.share())?;
         let Some(meter) = self.meter().filter(|_| !places.is_empty()) else {
-            return Ok(());
+            return take(context, places.iter().copied(), weight, self.all_processes());
         };
+        // Whoever has too little left here has no more elsewhere: nobody else is asked.
+        take(context, places.iter().copied(), weight, NonZeroU32::MIN)?;
         let (asked, amount) = (Instant::now(), weight.get().into());
         let draws: Vec<_> = places.iter().map(|place| place.draw(amount)).collect();
         let drawn = meter.draw(&draws).await;

@@ -96,7 +96,7 @@ impl RunningServer {
 fn options() -> ServerOptions {
     ServerOptions {
         workers: 1,
-        max_connections: 100,
+        max_connections: 400,
         keep_alive: Duration::from_secs(5),
         head_timeout: Duration::from_secs(5),
         shutdown_timeout: Duration::from_secs(1),
