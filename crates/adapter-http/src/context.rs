@@ -20,7 +20,7 @@ use crate::{
     api::batch::BatchSummary,
     client::ClientAddress,
     gate::Gate,
-    limits::{Policy, Standing},
+    limits::{Charged, Policy, Standing},
     problem::{Problem, ProblemKind},
     state::State,
 };
@@ -43,6 +43,8 @@ pub(crate) struct Context {
     /// What the request is counted as, and how its sender stands to the tightest limit.
     pub(crate) policy: Cell<Option<Policy>>,
     standing: Cell<Option<Standing>>,
+    /// What was counted of it.
+    pub(crate) charged: Cell<Charged>,
     /// Whether a failure is shown as a page.
     pub(crate) shows_page: Cell<bool>,
 }
@@ -109,6 +111,7 @@ impl Context {
             // By the path as the router reads it, percent-encoded or not.
             policy: Cell::new(Policy::of(request.method(), request.match_info().as_str())),
             standing: Cell::new(None),
+            charged: Cell::default(),
             shows_page: Cell::new(false),
         }
     }

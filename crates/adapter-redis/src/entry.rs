@@ -165,7 +165,17 @@ mod tests {
     fn stores_and_eras_keep_to_themselves() {
         let code: Code = "h7RkQ2mX".parse().expect("a code");
         let (one, other) = (Names::new("1/2/3"), Names::new("1/2/4"));
-        let keys = [one.link("a", &code), one.link("b", &code), other.link("a", &code), one.era(), one.channel()];
+        let keys = [
+            one.link("a", &code),
+            one.link("b", &code),
+            other.link("a", &code),
+            one.era(),
+            one.channel(),
+            one.processes(),
+            one.quota("a"),
+            one.quota("b"),
+            other.quota("a"),
+        ];
         assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>().len(), keys.len());
     }
 }

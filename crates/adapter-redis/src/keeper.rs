@@ -65,7 +65,7 @@ async fn names(shared: &Shared, store: &dyn Identify) -> Names {
 async fn connect(shared: &Shared, names: &Names) -> Result<(Arc<Line>, PubSub), String> {
     let patience = shared.options.timeout;
     let client = shared.address.client().await?;
-    let session = Session::open(&client, patience).await?;
+    let session = Session::open(&client, patience, Arc::clone(&shared.is_there)).await?;
     let subscribing = async {
         let mut subscription = client.get_async_pubsub().await?;
         subscription.subscribe(names.channel()).await?;
@@ -89,6 +89,9 @@ async fn hold(shared: &Shared, line: &Line, subscription: PubSub, watcher: &dyn 
             reason = line.session.lost() => return reason,
             _ = every.tick() => {
                 while turn(shared, line, &mut membership).await {}
+                if line.session.is_lost() {
+                    continue;
+                }
                 if let Some(processes) = line.session.presence(&line.names.processes(), &shared.name).await {
                     shared.counted(processes);
                 }

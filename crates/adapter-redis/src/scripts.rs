@@ -87,6 +87,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then
     redis.call('DEL', KEYS[1])
 end
+-- Nobody is there from later on: a clock was set back.
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now), '+inf')
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%.0f', now - ARGV[2]))
 redis.call('PEXPIRE', KEYS[1], ARGV[2])

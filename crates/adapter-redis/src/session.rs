@@ -1,7 +1,15 @@
 //! Sessions: one connection to Redis. Every command is answered in time, or not at all; when too many are not, the
 //! session is lost, and with it everything that relied on it.
 
-use std::{collections::VecDeque, fmt::Display, sync::Mutex, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt::Display,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use domain::ports::{Draw, Drawn};
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, aio::MultiplexedConnection};
@@ -19,7 +27,7 @@ use crate::{
 const TIMEOUTS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(10);
 /// How long a process that says nothing more counts as one.
-const PRESENT: Duration = Duration::from_secs(30);
+pub(crate) const PRESENT: Duration = Duration::from_secs(30);
 pub(crate) const NO_ANSWER: &str = "no answer in time";
 
 /// A connection, with the scripts loaded.
@@ -32,6 +40,8 @@ pub(crate) struct Session {
     patience: Duration,
     timeouts: Mutex<VecDeque<Instant>>,
     lost: watch::Sender<Option<String>>,
+    /// False as soon as it is lost, for whoever cannot wait to be told.
+    alive: Arc<AtomicBool>,
 }
 
 /// An entry to be written.
@@ -42,8 +52,8 @@ pub(crate) struct Write {
 }
 
 impl Session {
-    /// Connects and loads the scripts, each within `patience`.
-    pub(crate) async fn open(client: &Client, patience: Duration) -> Result<Self, String> {
+    /// Connects and loads the scripts, each within `patience`; when it is lost it is no more `alive`.
+    pub(crate) async fn open(client: &Client, patience: Duration, alive: Arc<AtomicBool>) -> Result<Self, String> {
         // Bounds are ours, and the same for everything.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
@@ -64,6 +74,7 @@ impl Session {
             patience,
             timeouts: Mutex::default(),
             lost: watch::Sender::new(None),
+            alive,
         })
     }
 
@@ -144,6 +155,9 @@ impl Session {
         let told: Vec<u64> = self.ask_or_lose(&command).await?;
         let (refused, whole_in) = told.split_first().filter(|(_, whole_in)| whole_in.len() == draws.len())?;
         let refused = usize::try_from(*refused).ok()?.checked_sub(1);
+        if refused.is_some_and(|number| number >= draws.len()) {
+            return None;
+        }
         Some(Drawn { refused, whole_in: whole_in.iter().copied().map(Duration::from_micros).collect() })
     }
 
@@ -162,6 +176,7 @@ impl Session {
 
     /// Ends it, for a reason.
     pub(crate) fn lose(&self, reason: impl Display) {
+        self.alive.store(false, Ordering::Release);
         self.lost.send_if_modified(|lost| {
             let first = lost.is_none();
             lost.get_or_insert_with(|| reason.to_string());
@@ -216,7 +231,10 @@ impl Session {
         let now = Instant::now();
         let mut timeouts = self.timeouts.lock().expect("nothing panics while it is held");
         timeouts.retain(|timeout| now.duration_since(*timeout) < WINDOW);
-        timeouts.push_back(now);
+        // Many at a moment are one: whatever the reason, it was the same.
+        if timeouts.back().is_none_or(|last| now.duration_since(*last) >= self.patience) {
+            timeouts.push_back(now);
+        }
         if timeouts.len() >= TIMEOUTS {
             self.lose(format_args!("{TIMEOUTS} commands were not answered in time"));
         }

@@ -27,7 +27,7 @@ use crate::{
     entry::{self, Entry, Names},
     era::{Heard, RedisTime},
     keeper,
-    session::{Session, Write},
+    session::{PRESENT, Session, Write},
 };
 
 /// The shared memory of all processes on one store. Its clones are one.
@@ -46,10 +46,12 @@ pub(crate) struct Shared {
     runtime: Handle,
     /// What this process is called among all.
     pub(crate) name: String,
-    /// Whether there is a line, for whoever cannot wait for the state.
-    is_there: AtomicBool,
-    /// How many processes there were when they were counted last.
+    /// Whether there is a line that is not lost, for whoever cannot wait for the state.
+    pub(crate) is_there: Arc<AtomicBool>,
+    /// How many processes there were lately at most.
     pub(crate) processes: AtomicU32,
+    /// When there were so many.
+    most_seen: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -109,8 +111,9 @@ impl SharedMemory {
             state: Mutex::default(),
             fills,
             runtime,
-            is_there: AtomicBool::new(false),
+            is_there: Arc::default(),
             processes: AtomicU32::new(1),
+            most_seen: Mutex::default(),
         })))
     }
 
@@ -256,12 +259,22 @@ impl Shared {
     }
 
     pub(crate) fn connected(&self, line: Arc<Line>) {
-        self.state().line = Some(line);
         self.is_there.store(true, Ordering::Release);
+        if line.session.is_lost() {
+            self.is_there.store(false, Ordering::Release);
+        }
+        self.state().line = Some(line);
     }
 
-    /// So many processes are there, this one among them.
+    /// So many processes are there, this one among them. Fewer than before only count when they have been so few for a
+    /// while: a Redis that has just come back empty knows of the first one alone.
     pub(crate) fn counted(&self, processes: u32) {
+        let mut most_seen = self.most_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = most_seen.is_some_and(|seen| seen.elapsed() < PRESENT);
+        if processes < self.processes.load(Ordering::Acquire) && lately {
+            return;
+        }
+        *most_seen = Some(Instant::now());
         if self.processes.swap(processes.max(1), Ordering::AcqRel) != processes {
             info!(self.log, "{} processes hold every limit together", processes;
                 "event.name" => "redis.processes", "processes" => processes);

@@ -180,11 +180,12 @@ async fn block(config: &Config, action: BlockAction) -> anyhow::Result<()> {
     let subject = Subject::parse(kind, &value).with_context(|| format!("{kind} {value}"))?;
     let reason = why.reason.parse().context("--reason")?;
     let (block, added) = blocks.block(&operator_call(&Owner::default()), subject, reason).await?;
-    // It may well be meant for later, but a wrong letter must not pass for a takedown.
-    if !store.has_links_of(&block.subject).await? {
+    tell(&format!("{} {}", if added { "blocked" } else { "blocked before:" }, block_line(&block)))?;
+    // It may well be meant for later, but a wrong letter must not pass for a takedown. If nobody can say, it is in force.
+    if let Ok(false) = store.has_links_of(&block.subject).await {
         tell_aside(&format!("note: there is no link of the {kind} {value} yet; upper and lower case differ"));
     }
-    tell(&format!("{} {}", if added { "blocked" } else { "blocked before:" }, block_line(&block)))
+    Ok(())
 }
 
 async fn list_blocks(blocks: &BlockService, lifted_too: bool) -> anyhow::Result<()> {

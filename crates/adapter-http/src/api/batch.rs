@@ -87,9 +87,8 @@ pub(crate) async fn claim_batch(
     let context = &caller.context;
     let body = receive_json(&request, payload, BATCH_LIMIT, state.settings.body_timeout).await?;
     let items = items(body.json).map_err(Problem::invalid)?;
-    // The first of them was counted when the request came.
-    if let Some(others) = u32::try_from(items.len() - 1).ok().and_then(NonZeroU32::new) {
-        state.limits.charge_batch(context, &caller.secret.id(), others).await?;
+    if let Some(size) = u32::try_from(items.len()).ok().and_then(NonZeroU32::new) {
+        state.limits.charge_batch(context, &caller.secret.id(), size).await?;
     }
     let asked = caller.repeatable_call(&request, &body.bytes)?;
     let moment = context.within_budget(Effect::Read, state.services.links.moment_of(&asked)).await?;

@@ -83,10 +83,19 @@ impl Buckets {
         (owed >= enough).then(|| bucket.owed.swap(0, Ordering::AcqRel)).filter(|owed| *owed > 0)
     }
 
+    /// Owes what was said to be owed, and could not be told.
+    pub(super) fn owe_more(&self, client: u64, amount: u32) {
+        if let Some(bucket) = self.of_clients.get(&client) {
+            bucket.owed.fetch_add(amount, Ordering::AcqRel);
+        }
+    }
+
     fn with(&self, client: u64, change: impl FnOnce(&Bucket)) {
         match self.of_clients.get(&client) {
             Some(bucket) => change(&bucket),
-            None => change(&self.of_the_crowd),
+            None if self.room.is_full() => change(&self.of_the_crowd),
+            // Full again, and swept away meanwhile.
+            None => {}
         }
     }
 }

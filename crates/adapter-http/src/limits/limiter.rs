@@ -126,6 +126,11 @@ impl Place<'_> {
         self.limiter.buckets.owe(self.bucket, (self.limiter.quota.burst.get() / 100).max(1))
     }
 
+    /// Owes what could not be told.
+    pub(super) fn owe_more(&self, amount: i64) {
+        self.limiter.buckets.owe_more(self.bucket, u32::try_from(amount).unwrap_or(0));
+    }
+
     /// What to tell whoever counts for all processes.
     pub(super) fn draw(&self, amount: i64) -> Draw {
         let Limiter { policy, subject, quota, .. } = &**self.limiter;

@@ -58,6 +58,23 @@ struct Limited {
     keys: Arc<Limiter>,
 }
 
+/// What was counted of a call so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Charged {
+    client: Option<Taken>,
+    key: Option<Taken>,
+    /// The meter was asked, and did not answer.
+    unanswered: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    /// Here.
+    weight: NonZeroU32,
+    /// By the meter as well, where each weighs one.
+    by_the_meter: bool,
+}
+
 impl Limits {
     /// How many times as much an IPv6 network of 48 bits may ask as one of 64.
     const NETWORK: u32 = 4;
@@ -81,25 +98,54 @@ impl Limits {
 
     /// Counts a call of a client, here and by the meter.
     pub(crate) async fn charge_client(&self, context: &Context, policy: Policy) -> Result<(), Problem> {
-        self.charge(context, &self.of_client(policy, context.client).collect::<Vec<_>>(), NonZeroU32::MIN).await
+        let places: Vec<_> = self.of_client(policy, context.client).collect();
+        let taken = self.charge(context, &places).await?;
+        context.charged.set(Charged { client: Some(taken), ..context.charged.get() });
+        Ok(())
     }
 
     /// Counts a call with a valid key.
     pub(crate) async fn charge_key(&self, context: &Context, policy: Policy, key: &KeyId) -> Result<(), Problem> {
-        self.charge(context, &self.of_key(policy, key).collect::<Vec<_>>(), NonZeroU32::MIN).await
+        let places: Vec<_> = self.of_key(policy, key).collect();
+        let taken = self.charge(context, &places).await?;
+        context.charged.set(Charged { key: Some(taken), ..context.charged.get() });
+        Ok(())
     }
 
-    /// Counts what else is in a batch, whose first claim was counted when it came. A batch that is refused counts
-    /// nothing: whoever waits as long as they are told can send it whole.
-    pub(crate) async fn charge_batch(&self, context: &Context, key: &KeyId, others: NonZeroU32) -> Result<(), Problem> {
-        let places: Vec<_> =
-            self.of_client(Policy::Batch, context.client).chain(self.of_key(Policy::Batch, key)).collect();
-        let charged = self.charge(context, &places, others).await;
-        if charged.is_err() {
-            give_back(&places, self.share());
-            self.tell(places.iter().map(|place| (*place, -1)));
+    /// Counts all of a batch, whose first claim was counted when it came. A batch that is refused counts nothing:
+    /// whoever waits as long as they are told can send it whole.
+    pub(crate) async fn charge_batch(&self, context: &Context, key: &KeyId, size: NonZeroU32) -> Result<(), Problem> {
+        let Some(others) = NonZeroU32::new(size.get() - 1) else {
+            return Ok(());
+        };
+        let (client, key) = (self.of_client(Policy::Batch, context.client), self.of_key(Policy::Batch, key));
+        let places: Vec<_> = client.chain(key).collect();
+        // The meter would hear too late of what is put back, so it is asked for the others alone.
+        if let Some(meter) = self.meter_of(context)
+            && let Some(outcome) = ask(context, meter, &places, others).await
+        {
+            if outcome.is_err() {
+                self.put_back(context, &places);
+            }
+            return outcome;
         }
-        charged
+        self.put_back(context, &places);
+        take(context, places.into_iter(), size, self.all_processes())
+    }
+
+    /// Puts back what was counted when a call came.
+    fn put_back(&self, context: &Context, places: &[Place<'_>]) {
+        let Charged { client, key, .. } = context.charged.get();
+        for place in places {
+            let taken = if place.limiter.subject == Subject::Key { key } else { client };
+            let Some(Taken { weight, by_the_meter }) = taken else {
+                continue;
+            };
+            place.give_back(weight);
+            if by_the_meter {
+                self.tell([(*place, -1)].into_iter());
+            }
+        }
     }
 
     /// Counts a redirect or page, and tells the meter of it.
@@ -160,53 +206,47 @@ impl Limits {
         self.meter.as_ref().map_or(self.processes, |meter| meter.processes().max(self.processes))
     }
 
-    /// In all of them or, if one has too little left, in none.
-    async fn charge(&self, context: &Context, places: &[Place<'_>], weight: NonZeroU32) -> Result<(), Problem> {
-        let Some(meter) = self.meter().filter(|_| !places.is_empty()) else {
-            return take(context, places.iter().copied(), weight, self.all_processes());
-        };
-        // Whoever has too little left here has no more elsewhere: nobody else is asked.
-        take(context, places.iter().copied(), weight, NonZeroU32::MIN)?;
-        let (asked, amount) = (Instant::now(), weight.get().into());
-        let draws: Vec<_> = places.iter().map(|place| place.draw(amount)).collect();
-        let drawn = meter.draw(&draws).await;
-        if drawn.as_ref().is_none_or(|drawn| drawn.refused.is_some()) {
-            give_back(places, weight);
+    /// The meter, unless it has left this call without an answer before: one wait is enough.
+    fn meter_of(&self, context: &Context) -> Option<&Arc<dyn Meter>> {
+        self.meter().filter(|_| !context.charged.get().unanswered)
+    }
+
+    /// Takes one, here and by the meter.
+    async fn charge(&self, context: &Context, places: &[Place<'_>]) -> Result<Taken, Problem> {
+        if let Some(meter) = self.meter_of(context)
+            && let Some(outcome) = ask(context, meter, places, NonZeroU32::MIN).await
+        {
+            return outcome.map(|()| Taken { weight: NonZeroU32::MIN, by_the_meter: true });
         }
-        let Some(drawn) = drawn else {
-            return take(context, places.iter().copied(), weight, self.all_processes());
-        };
-        for (place, whole_in) in places.iter().zip(&drawn.whole_in) {
-            place.learn(*whole_in, asked);
-            context.stand(place.standing(*whole_in));
-        }
-        match drawn.refused.and_then(|number| Some((places.get(number)?, *drawn.whole_in.get(number)?))) {
-            Some((place, whole_in)) => Err(refused(context, *place, place.too_many(weight, whole_in))),
-            None => Ok(()),
-        }
+        let share = self.all_processes();
+        take(context, places.iter().copied(), NonZeroU32::MIN, share)?;
+        Ok(Taken { weight: share, by_the_meter: false })
     }
 
     /// Tells the meter what was let in already, or put back, while nobody waits for it.
     fn tell<'a>(&self, news: impl Iterator<Item = (Place<'a>, i64)>) {
-        let Some(meter) = self.meter() else {
+        let news: Vec<_> = news.map(|(place, amount)| (Arc::clone(place.limiter), place.bucket, amount)).collect();
+        let (false, Some(meter)) = (news.is_empty(), self.meter()) else {
             return;
         };
-        let news: Vec<_> = news.map(|(place, amount)| (Arc::clone(place.limiter), place.bucket, amount)).collect();
-        // If it is told too much already, that is lost: it makes a limit wider for a moment.
-        let permit = Arc::clone(&self.telling).try_acquire_owned();
-        if let (false, Ok(permit)) = (news.is_empty(), permit) {
-            let meter = Arc::clone(meter);
-            actix_web::rt::spawn(async move {
-                let places = || news.iter().map(|(limiter, bucket, _)| Place { limiter, bucket: *bucket });
-                let amounts = news.iter().map(|(_, _, amount)| *amount);
-                let draws: Vec<_> = places().zip(amounts).map(|(place, amount)| place.draw(amount)).collect();
-                let asked = Instant::now();
-                if let Some(drawn) = meter.settle(&draws).await {
-                    places().zip(drawn.whole_in).for_each(|(place, whole_in)| place.learn(whole_in, asked));
-                }
-                drop(permit);
-            });
-        }
+        let Ok(permit) = Arc::clone(&self.telling).try_acquire_owned() else {
+            // It is told with the next ones.
+            for (limiter, bucket, amount) in &news {
+                Place { limiter, bucket: *bucket }.owe_more(*amount);
+            }
+            return;
+        };
+        let meter = Arc::clone(meter);
+        actix_web::rt::spawn(async move {
+            let places = || news.iter().map(|(limiter, bucket, _)| Place { limiter, bucket: *bucket });
+            let amounts = news.iter().map(|(_, _, amount)| *amount);
+            let draws: Vec<_> = places().zip(amounts).map(|(place, amount)| place.draw(amount)).collect();
+            let asked = Instant::now();
+            if let Some(drawn) = meter.settle(&draws).await {
+                places().zip(drawn.whole_in).for_each(|(place, whole_in)| place.learn(whole_in, asked));
+            }
+            drop(permit);
+        });
     }
 
     /// Sweeps on a thread of its own, until nobody uses the limits any more.
@@ -235,6 +275,42 @@ impl Limits {
         let spawned = thread::Builder::new().name("limits".to_owned()).spawn(sweeping);
         spawned.expect("the process may start threads");
     }
+}
+
+/// Takes in all of them, here and by the meter, or in none; `None` if the meter does not answer.
+async fn ask(
+    context: &Context,
+    meter: &Arc<dyn Meter>,
+    places: &[Place<'_>],
+    weight: NonZeroU32,
+) -> Option<Result<(), Problem>> {
+    // Whoever has too little left here is refused without asking: nobody else knows of more. What weighed more while
+    // the meter was away, and what others have put back, is made up for by time alone.
+    if let Err(too_many) = take(context, places.iter().copied(), weight, NonZeroU32::MIN) {
+        return Some(Err(too_many));
+    }
+    if places.is_empty() {
+        return Some(Ok(()));
+    }
+    let (asked, amount) = (Instant::now(), weight.get().into());
+    let draws: Vec<_> = places.iter().map(|place| place.draw(amount)).collect();
+    let drawn = meter.draw(&draws).await;
+    if drawn.as_ref().is_none_or(|drawn| drawn.refused.is_some()) {
+        give_back(places, weight);
+    }
+    let Some(drawn) = drawn else {
+        context.charged.set(Charged { unanswered: true, ..context.charged.get() });
+        return None;
+    };
+    for (place, whole_in) in places.iter().zip(&drawn.whole_in) {
+        place.learn(*whole_in, asked);
+        context.stand(place.standing(*whole_in));
+    }
+    let refused_at = drawn.refused.and_then(|number| Some((places.get(number)?, *drawn.whole_in.get(number)?)));
+    Some(match refused_at {
+        Some((place, whole_in)) => Err(refused(context, *place, place.too_many(weight, whole_in))),
+        None => Ok(()),
+    })
 }
 
 /// Takes in all of them or, if one has too little left, in none.

@@ -105,7 +105,9 @@ pub(super) fn readable_file(text: &str) -> Option<PathBuf> {
 /// pen: of another network, or of one address.
 pub(super) fn network(text: &str) -> Option<IpNet> {
     let network = from_text(text).or_else(|| from_text::<IpAddr>(text).map(IpNet::from))?;
-    (network.prefix_len() > 0 && network == network.trunc()).then_some(network)
+    // All of IPv4 has a second spelling.
+    let everybody = ["0.0.0.0/0", "::/0", "::ffff:0:0/96"].iter().any(|all| from_text(all) == Some(network));
+    (network == network.trunc() && !everybody).then_some(network)
 }
 
 /// A file of certificates to trust.

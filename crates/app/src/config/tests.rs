@@ -258,7 +258,9 @@ fn all_problems_are_told_at_once_with_key_place_and_expectation() {
 /// They would let everybody pass for anybody else.
 #[test]
 fn proxies_that_are_everybody_or_another_network_than_written_are_refused() {
-    for network in ["0.0.0.0/0", "::/0", "10.0.0.1/8", "2001:db8::1/32", "10.0.0.0/33", "proxy.internal"] {
+    for network in
+        ["0.0.0.0/0", "::/0", "::ffff:0:0/96", "10.0.0.1/8", "2001:db8::1/32", "10.0.0.0/33", "proxy.internal"]
+    {
         assert_problem(load_env(&[("SIGNPOST_PROXIES__TRUSTED", network)]), "proxies.trusted (variable");
     }
 }

@@ -39,7 +39,7 @@ fn slow_clients_are_sent_away_and_nobody_else_waits() {
     let count = rounds(200, 5_000);
     // Ten seconds are what it is by default.
     let (timeout, lasts) = (rounds(1, 10), Duration::from_secs(rounds(1, 8) as u64));
-    let timeout = format!("{timeout}s");
+    let (bound, timeout) = (Duration::from_secs(timeout as u64 + 5), format!("{timeout}s"));
     let server = Signpost::on_sqlite().set("http.head_timeout", &timeout).set("http.body_timeout", &timeout).start();
     let caller = server.caller();
     let known = [Request::get(&format!("/{}", caller.code("https://example.com/")))];
@@ -62,9 +62,9 @@ fn slow_clients_are_sent_away_and_nobody_else_waits() {
         assert!(opened < Duration::from_secs(10), "{name}: opening takes {opened:?}");
         let waiting = meanwhile(|| trickle(&mut sockets), || ask_steadily(&server, &known, lasts).p99());
         // A redirect that waits for a worker is not told from one that waits for the test.
-        let bound = usual * 2 + Duration::from_millis(20);
-        assert!(waiting < bound, "{name}: others wait {waiting:?} instead of {usual:?}");
-        while !sockets.is_empty() && begun.elapsed() < opened + Duration::from_secs(15) {
+        let soon = usual * 2 + Duration::from_millis(20);
+        assert!(waiting < soon, "{name}: others wait {waiting:?} instead of {usual:?}");
+        while !sockets.is_empty() && begun.elapsed() < opened + bound {
             trickle(&mut sockets);
         }
         assert!(sockets.is_empty(), "{name}: {} of {count} are still open", sockets.len());
@@ -94,13 +94,13 @@ fn trickle(sockets: &mut Vec<TcpStream>) {
     });
 }
 
-/// Each of them is counted, in bounded memory, and forgotten when its quota is whole again.
+/// Each of them is counted for as long as its quota is not whole again, in bounded memory.
 #[test]
 fn many_clients_take_bounded_memory() {
     const TOGETHER: usize = 100;
     let count = rounds(20_000, 2_000_000);
     let setup = Signpost::on_sqlite().set("limits.enabled", "true").set("proxies.trusted", "127.0.0.1");
-    let server = setup.set("limits.redirect.per_second", "1").set("limits.redirect.burst", "20").start();
+    let server = setup.set("limits.redirect.per_second", "0.001").set("limits.redirect.burst", "20").start();
     let code = server.caller().code("https://example.com/");
     let asking = |client: usize| {
         let address = Ipv4Addr::from_bits(u32::try_from(client).expect("not that many") + 0x0100_0000);
@@ -117,7 +117,7 @@ fn many_clients_take_bounded_memory() {
         }
     }
     let grown = server.resident_bytes().saturating_sub(before);
-    assert!(grown < 256 << 20, "{count} clients take {grown} bytes");
+    assert!(grown < (count as u64) * 120 + (16 << 20), "{count} clients take {grown} bytes");
     // And none of it shuts anybody out.
     server.get(&format!("/{code}")).with_status(302);
 }

@@ -218,6 +218,24 @@ fn every_claim_of_a_batch_counts() {
     assert_eq!(parameter(&answer, "ratelimit", "r"), 0);
 }
 
+/// Of four processes that share nothing, each allows a quarter; a whole batch gets through all the same, later.
+#[test]
+fn a_batch_that_is_larger_than_a_share_gets_through_when_it_is_told() {
+    let server = limited("batch", "1000", "1000").set("limits.processes", "4").start();
+    let caller = server.caller();
+    let links: Vec<_> = (0..700).map(|n| json!({"url": format!("https://example.com/{n}")})).collect();
+    let request = Request::post("/api/v1/links/batch").key(&caller.key).json(&json!({"links": links}));
+    let batch = || server.ask(&from("203.0.113.7", request.clone()));
+    batch().with_status(200);
+    // When it comes nobody knows how large it is: refused then, it may be told again when it has been read.
+    for _ in 0..2 {
+        let refused = batch();
+        refused.problem(429, "quota-exceeded");
+        thread::sleep(Duration::from_secs(number(&refused, "retry-after")));
+    }
+    batch().with_status(200);
+}
+
 #[test]
 fn nobody_escapes_by_forging_where_they_come_from() {
     let server = limited("redirect", "0.001", "5").set("proxies.trusted", "192.0.2.1").start();
@@ -282,9 +300,10 @@ fn whoever_tries_codes_is_turned_away_without_asking_the_store() {
 /// Whether there is a link cannot be told from how long it takes to say so.
 #[test]
 fn links_and_their_absence_take_the_same_time() {
+    // So few links are remembered that those asked for first are forgotten.
     let server = Signpost::on_sqlite().set("cache.capacity", "100").start();
     let caller = server.caller();
-    let count = rounds(100, 2_000);
+    let count = rounds(400, 2_000);
     let codes: Vec<_> = (0..count).map(|n| caller.code(&format!("https://example.com/{n}"))).collect();
     let mut connection = server.connect();
     let mut timed = |path: &str, status: u16| {
