@@ -39,6 +39,8 @@ pub struct ServerOptions {
     pub keep_alive: Duration,
     /// Bound of receiving the head of a request.
     pub head_timeout: Duration,
+    /// How long a client may take for each 16 KiB of an answer.
+    pub answer_timeout: Duration,
     /// Bound of finishing open requests when the server stops.
     pub shutdown_timeout: Duration,
 }
@@ -63,6 +65,7 @@ pub fn serve(
         head_timeout: options.head_timeout,
         // Later than the handler that reads the body, which can say what was late; for bodies nobody reads.
         body_timeout: settings.body_timeout + Duration::from_secs(1),
+        answer_timeout: options.answer_timeout,
     };
     let state = web::Data::new(state(services, settings, phase, log));
     let keep_alive = options.keep_alive;

@@ -162,6 +162,7 @@ fn server_options(config: &Config) -> ServerOptions {
         max_connections: config.http.max_connections,
         keep_alive: config.http.keep_alive,
         head_timeout: config.http.head_timeout,
+        answer_timeout: config.http.answer_timeout,
         shutdown_timeout: config.http.shutdown_timeout,
     }
 }

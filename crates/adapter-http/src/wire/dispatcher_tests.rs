@@ -16,6 +16,7 @@ const LIMITS: WireLimits = WireLimits {
     headers: 64,
     head_timeout: Duration::from_secs(10),
     body_timeout: Duration::from_secs(10),
+    answer_timeout: Duration::from_secs(10),
 };
 
 /// All that the server answers on a connection over which `sent` arrives at once and nothing after it.

@@ -13,6 +13,7 @@ const LIMITS: WireLimits = WireLimits {
     headers: 8,
     head_timeout: Duration::from_secs(10),
     body_timeout: Duration::from_secs(10),
+    answer_timeout: Duration::from_secs(10),
 };
 
 /// What became of the bytes of a connection.

@@ -30,6 +30,9 @@ const UNWANTED_BYTES: usize = 64 * 1024;
 /// the connection, and the peer may lose the answer that tells it what was wrong.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// So much of an answer has to be taken in its time, or the rest of it.
+const TAKEN_IN_TIME: usize = 16 * 1024;
+
 /// An answer that only asks for the body.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -56,6 +59,10 @@ pub(crate) struct GuardedStream<S> {
     unwanted_left: usize,
     /// Runs from the first wait of a head or of a body to its end.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Runs while the peer does not take what it asked for.
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// What it has taken since then.
+    taken: usize,
     /// Runs once our half of the connection is closed.
     linger: Option<Pin<Box<Sleep>>>,
 }
@@ -83,6 +90,8 @@ impl<S> GuardedStream<S> {
             answer_due: false,
             unwanted_left: UNWANTED_BYTES,
             deadline: None,
+            stalled: None,
+            taken: 0,
             linger: None,
         }
     }
@@ -165,6 +174,28 @@ impl<S> GuardedStream<S> {
             Stage::Unopened | Stage::Idle | Stage::Body => self.input = Input::Refused,
         }
         Poll::Ready(())
+    }
+
+    /// What came of writing `offered` bytes. A peer that asks and asks and takes nothing would hold its connection, and
+    /// our memory, for ever: it is given up.
+    fn note_taken(
+        &mut self,
+        cx: &mut Context<'_>,
+        offered: usize,
+        outcome: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let Poll::Ready(taken) = outcome else {
+            let limit = self.limits.answer_timeout;
+            let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
+            ready!(stalled.as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        };
+        let taken = taken?;
+        self.taken += taken;
+        if taken == offered || self.taken >= TAKEN_IN_TIME {
+            (self.stalled, self.taken) = (None, 0);
+        }
+        Poll::Ready(Ok(taken))
     }
 
     /// Lets the next request through once an answer begins.
@@ -261,7 +292,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.inner).poll_write(cx, buf))?;
+        let outcome = Pin::new(&mut this.inner).poll_write(cx, buf);
+        let written = ready!(this.note_taken(cx, buf.len(), outcome))?;
         if buf != CONTINUE {
             this.note_answer(cx);
         }
@@ -274,7 +306,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.inner).poll_write_vectored(cx, bufs))?;
+        let outcome = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        let written = ready!(this.note_taken(cx, bufs.iter().map(|buf| buf.len()).sum(), outcome))?;
         this.note_answer(cx);
         Poll::Ready(Ok(written))
     }

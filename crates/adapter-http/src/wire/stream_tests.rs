@@ -16,7 +16,13 @@ const SHORT: Duration = Duration::from_millis(20);
 
 fn patient() -> WireLimits {
     let patience = Duration::from_hours(1);
-    WireLimits { head_bytes: 16 * 1024, headers: 64, head_timeout: patience, body_timeout: patience }
+    WireLimits {
+        head_bytes: 16 * 1024,
+        headers: 64,
+        head_timeout: patience,
+        body_timeout: patience,
+        answer_timeout: patience,
+    }
 }
 
 /// A peer, and the server's guarded end of the connection to it.
@@ -273,4 +279,54 @@ async fn stream_is_ready_while_it_holds_bytes_that_may_pass() {
     let readiness = poll_fn(|cx| stream.poll_read_ready(cx)).now_or_never();
 
     assert!(readiness.is_some_and(|outcome| outcome.expect("ready").is_readable()));
+}
+
+/// The server's guarded end of a connection whose pipe takes a kilobyte.
+fn narrow_connection(limits: WireLimits) -> (DuplexStream, GuardedStream<DuplexStream>) {
+    let (peer, server) = duplex(1024);
+    (peer, GuardedStream::new(server, limits, Arc::from(NONCE)))
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_take_its_answer_is_given_up() {
+    let (_peer, mut stream) = narrow_connection(WireLimits { answer_timeout: SHORT, ..patient() });
+    let given_up = stream.write_all(&[b'x'; 10_000]).await.expect_err("nobody reads it");
+    assert_eq!(given_up.kind(), io::ErrorKind::TimedOut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_a_little_now_and_then_is_given_up_too() {
+    let (mut peer, mut stream) = narrow_connection(WireLimits { answer_timeout: Duration::from_secs(10), ..patient() });
+    let taking = async {
+        let mut piece = [0; 100];
+        while peer.read(&mut piece).await.is_ok_and(|count| count > 0) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let answer = vec![b'x'; 1_000_000];
+    let written = async {
+        let written = stream.write_all(&answer).await;
+        drop(stream);
+        written
+    };
+    let (written, ()) = tokio::join!(written, taking);
+    assert_eq!(written.expect_err("it is too slow").kind(), io::ErrorKind::TimedOut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_peer_that_takes_enough_gets_all_of_it() {
+    let (mut peer, mut stream) = narrow_connection(WireLimits { answer_timeout: Duration::from_secs(10), ..patient() });
+    let taking = async {
+        let (mut piece, mut taken) = ([0; 1_000], 0);
+        while taken < 300_000 {
+            taken += peer.read(&mut piece).await.expect("it comes");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let answer = vec![b'x'; 300_000];
+    let (written, ()) = tokio::join!(stream.write_all(&answer), taking);
+    written.expect("it is fast enough");
+    // And a pause between two answers is none in the middle of one.
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    stream.write_all(ANSWER).await.expect("there is room");
 }

@@ -99,6 +99,7 @@ fn options() -> ServerOptions {
         max_connections: 400,
         keep_alive: Duration::from_secs(5),
         head_timeout: Duration::from_secs(5),
+        answer_timeout: Duration::from_secs(5),
         shutdown_timeout: Duration::from_secs(1),
     }
 }

@@ -32,6 +32,7 @@ pub(super) static KEYS: &[Key] = &[
     key("http.max_connections", "10000", "1 to 1000000", "Open connections of the process"),
     key("http.head_timeout", "10s", TIMEOUT, "How long a request head may take to arrive"),
     key("http.body_timeout", "10s", TIMEOUT, "How long a request body may take to arrive"),
+    key("http.answer_timeout", "10s", TIMEOUT, "How long a client may take for each 16 KiB of an answer; then its connection is closed"),
     key("http.request_timeout", "2300ms", "a duration from 100ms to 60s", "How long an API request may take once its body is there"),
     key("http.redirect_timeout", "1s", TIMEOUT, "How long a redirect may take"),
     key("http.keep_alive", "15s", TIMEOUT, "How long an idle connection stays open"),

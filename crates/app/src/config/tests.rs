@@ -92,6 +92,7 @@ fn every_setting_reaches_its_field() {
         ("http.max_connections", "7", " max_connections: 7"),
         ("http.head_timeout", "3s", " head_timeout: 3s"),
         ("http.body_timeout", "3s", " body_timeout: 3s"),
+        ("http.answer_timeout", "3s", " answer_timeout: 3s"),
         ("http.request_timeout", "3s", " request_timeout: 3s"),
         ("http.redirect_timeout", "3s", " redirect_timeout: 3s"),
         ("http.keep_alive", "3s", " keep_alive: 3s"),

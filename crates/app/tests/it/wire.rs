@@ -17,6 +17,7 @@ const TIMEOUT: Duration = Duration::from_millis(300);
 fn hasty() -> &'static Signpost {
     static SERVER: OnceLock<Signpost> = OnceLock::new();
     let setup = || Signpost::on_sqlite().set("http.head_timeout", "300ms").set("http.body_timeout", "300ms");
+    let setup = || setup().set("http.answer_timeout", "300ms");
     SERVER.get_or_init(|| setup().start())
 }
 
@@ -262,6 +263,19 @@ fn a_body_nobody_asked_for_is_not_read_for_ever() {
     connection.write(format!("{GET}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).expect("it listens");
     let sent = send_until_refused(&mut connection, chunk().as_bytes());
     assert!(sent < MOST_BUFFERED, "{sent} bytes were taken");
+}
+
+/// Asking for much and taking nothing of it would hold the connection, and memory.
+#[test]
+fn whoever_takes_no_answer_is_not_waited_for() {
+    let mut connection = hasty().connect();
+    let asked = Request::get("/docs/assets/swagger-ui-bundle.js").to_bytes().repeat(20);
+    connection.write(&asked).expect("it is sent");
+    let begun = Instant::now();
+    let is_closed = || connection.write(b"\r\n").is_err();
+    assert!(eventually(PATIENCE, is_closed), "it is waited for");
+    is_in_time(begun);
+    assert_eq!(hasty().get("/livez").status, 200);
 }
 
 #[test]
