@@ -255,4 +255,9 @@ fn name(status: StatusCode, headers: &mut HeaderMap, context: &Context) {
         }
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // What the API tells one caller is for no cache, whichever field the key came in.
+    let told_to_one = context.policy.get().is_some_and(|policy| policy != Policy::Redirect);
+    if told_to_one && !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
 }

@@ -101,7 +101,10 @@ impl Preview {
     fn to_html(&self) -> String {
         let url = escaped(&self.url);
         let spelled = if url.contains("://xn--") || url.contains(".xn--") {
-            format!("<p>Its host is read <strong>{}</strong>.</p>\n", escaped(&self.host))
+            format!(
+                "<p>Its host is read <strong>{}</strong>, and has letters beyond a to z, which may look like others.</p>\n",
+                escaped(&self.host)
+            )
         } else {
             String::new()
         };

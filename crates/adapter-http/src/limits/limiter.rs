@@ -135,7 +135,8 @@ impl Place<'_> {
     pub(super) fn draw(&self, amount: i64) -> Draw {
         let Limiter { policy, subject, quota, .. } = &**self.limiter;
         Draw {
-            account: format!("{}/{}/{:016x}", policy.name(), subject.name(), self.bucket),
+            // Under another quota everybody begins anew: whoever was turned away by one that was too narrow is let in.
+            account: format!("{}/{}/{:016x}/{quota:?}", policy.name(), subject.name(), self.bucket),
             interval: quota.emission_interval(),
             burst: quota.burst,
             amount,
