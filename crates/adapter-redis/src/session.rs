@@ -44,6 +44,15 @@ pub(crate) struct Session {
     alive: Arc<AtomicBool>,
 }
 
+/// How quotas are drawn from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Verb {
+    /// From all or, if one has too little left, from none.
+    Draw,
+    /// From all, whatever is left.
+    Settle,
+}
+
 /// An entry to be written.
 pub(crate) struct Write {
     pub(crate) key: String,
@@ -141,18 +150,28 @@ impl Session {
     }
 
     /// Draws from quotas, each with its key, as the script says.
-    pub(crate) async fn meter(&self, verb: &str, draws: &[(String, &Draw)]) -> Option<Drawn> {
+    pub(crate) async fn meter(&self, verb: Verb, draws: &[(String, &Draw)]) -> Option<Drawn> {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&self.meter_script).arg(draws.len());
         for (key, _) in draws {
             command.arg(key);
         }
-        command.arg(verb);
+        command.arg(match verb {
+            Verb::Draw => "draw",
+            Verb::Settle => "settle",
+        });
         for (_, Draw { interval, burst, amount, account: _ }) in draws {
             let interval = interval.as_secs_f64() * 1e6;
             command.arg(interval).arg(interval * f64::from(burst.get())).arg(amount);
         }
-        let told: Vec<u64> = self.ask_or_lose(&command).await?;
+        let told: Vec<u64> = match verb {
+            // Nobody waits for it, and there may be a thousand: that these are late ends no session.
+            Verb::Settle => {
+                let mut connection = self.connection.clone();
+                timeout(self.patience, command.query_async(&mut connection)).await.ok()?.ok()?
+            }
+            Verb::Draw => self.ask_or_lose(&command).await?,
+        };
         let (refused, whole_in) = told.split_first().filter(|(_, whole_in)| whole_in.len() == draws.len())?;
         let refused = usize::try_from(*refused).ok()?.checked_sub(1);
         if refused.is_some_and(|number| number >= draws.len()) {
@@ -231,10 +250,7 @@ impl Session {
         let now = Instant::now();
         let mut timeouts = self.timeouts.lock().expect("nothing panics while it is held");
         timeouts.retain(|timeout| now.duration_since(*timeout) < WINDOW);
-        // Many at a moment are one: whatever the reason, it was the same.
-        if timeouts.back().is_none_or(|last| now.duration_since(*last) >= self.patience) {
-            timeouts.push_back(now);
-        }
+        timeouts.push_back(now);
         if timeouts.len() >= TIMEOUTS {
             self.lose(format_args!("{TIMEOUTS} commands were not answered in time"));
         }

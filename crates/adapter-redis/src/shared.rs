@@ -27,7 +27,7 @@ use crate::{
     entry::{self, Entry, Names},
     era::{Heard, RedisTime},
     keeper,
-    session::{PRESENT, Session, Write},
+    session::{PRESENT, Session, Verb, Write},
 };
 
 /// The shared memory of all processes on one store. Its clones are one.
@@ -143,7 +143,7 @@ impl Shared {
         draw_name(self.entropy.as_ref())
     }
 
-    async fn meter(&self, verb: &str, draws: &[Draw]) -> Option<Drawn> {
+    async fn meter(&self, verb: Verb, draws: &[Draw]) -> Option<Drawn> {
         let line = self.line()?;
         let draws: Vec<_> = draws.iter().map(|draw| (line.names.quota(&draw.account), draw)).collect();
         line.session.meter(verb, &draws).await
@@ -304,11 +304,11 @@ impl Shared {
 #[async_trait]
 impl Meter for SharedMemory {
     async fn draw(&self, draws: &[Draw]) -> Option<Drawn> {
-        self.0.meter("draw", draws).await
+        self.0.meter(Verb::Draw, draws).await
     }
 
     async fn settle(&self, draws: &[Draw]) -> Option<Drawn> {
-        self.0.meter("settle", draws).await
+        self.0.meter(Verb::Settle, draws).await
     }
 
     fn is_there(&self) -> bool {
