@@ -34,6 +34,8 @@ pub(crate) async fn keep(shared: &Shared, store: &dyn Identify, watcher: Arc<dyn
                 away.clear();
                 shared.connected(Arc::clone(&line));
                 let reason = hold(shared, &line, subscription, watcher.as_ref()).await;
+                // Whatever still waits for an answer on it must not end the next one.
+                line.session.lose(&reason);
                 shared.disconnected();
                 reason
             }

@@ -195,9 +195,12 @@ impl Session {
 
     /// Ends it, for a reason.
     pub(crate) fn lose(&self, reason: impl Display) {
-        self.alive.store(false, Ordering::Release);
         self.lost.send_if_modified(|lost| {
             let first = lost.is_none();
+            // Only once: the next session may be alive by then.
+            if first {
+                self.alive.store(false, Ordering::Release);
+            }
             lost.get_or_insert_with(|| reason.to_string());
             first
         });

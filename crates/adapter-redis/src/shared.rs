@@ -394,6 +394,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn fewer_processes_count_only_when_they_have_been_so_few_for_a_while() {
+        let SharedMemory(shared) = shared();
+        let processes = || shared.processes.load(Ordering::Acquire);
+        shared.counted(3);
+        advance(PRESENT / 2).await;
+        shared.counted(1);
+        assert_eq!(processes(), 3);
+        shared.counted(4);
+        advance(PRESENT).await;
+        shared.counted(1);
+        assert_eq!(processes(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_was_found_out_before_a_gap_does_not_count_after_it() {
         let SharedMemory(shared) = shared();
         shared.hears();
