@@ -158,3 +158,28 @@ impl Place<'_> {
         TooMany { standing: self.standing(whole_in), wait }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Or whoever was turned away by a quota that was too narrow would still owe under a wider one.
+    #[test]
+    fn every_quota_of_everybody_has_an_account_of_its_own() {
+        let account = |policy, subject, per_second, bucket| {
+            let quota = Quota::new(per_second, NonZeroU32::MIN).expect("sensible");
+            let limiter = Arc::new(Limiter::new(policy, subject, quota, &Arc::default()));
+            Place { limiter: &limiter, bucket }.draw(1).account
+        };
+        let usual = account(Policy::Read, Subject::Address, 1.0, 7);
+        assert_eq!(account(Policy::Read, Subject::Address, 1.0, 7), usual);
+        for other in [
+            account(Policy::Claim, Subject::Address, 1.0, 7),
+            account(Policy::Read, Subject::Network, 1.0, 7),
+            account(Policy::Read, Subject::Address, 2.0, 7),
+            account(Policy::Read, Subject::Address, 1.0, 8),
+        ] {
+            assert_ne!(other, usual);
+        }
+    }
+}

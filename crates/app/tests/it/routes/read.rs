@@ -6,6 +6,7 @@ use crate::support::{Answer, Signpost, unique};
 
 on_both_stores! {
     a_link_is_read_with_its_generation_as_tag,
+    what_the_api_tells_one_caller_is_for_no_cache,
     a_known_tag_is_answered_without_a_body,
     a_deleted_link_is_still_read,
     a_foreign_link_answers_exactly_like_a_missing_one,
@@ -25,6 +26,16 @@ fn a_link_is_read_with_its_generation_as_tag(server: &Signpost) {
     assert_eq!(link.get("outcome"), None);
     caller.edit(&code, &json!({"title": "changed"})).with_status(200);
     assert_eq!(caller.read(&code).header("etag"), Some("\"2\""));
+}
+
+/// Whichever field the key came in: caches know of one of them only.
+fn what_the_api_tells_one_caller_is_for_no_cache(server: &Signpost) {
+    let caller = server.admin();
+    let code = caller.code("https://example.com/told");
+    for path in ["links".to_owned(), format!("links/{code}/history"), "keys".to_owned(), "blocks".to_owned()] {
+        let answer = caller.get(&format!("/api/v1/{path}"));
+        assert_eq!(answer.with_status(200).header("cache-control"), Some("no-store"), "{path}");
+    }
 }
 
 fn a_known_tag_is_answered_without_a_body(server: &Signpost) {
