@@ -22,13 +22,13 @@ test *arguments:
     eval "$exports"
     cargo test --workspace --locked "$@"
 
-# The races, crashes and long lists of the tests as often and as long as they were promised: many minutes
+# The races, crashes, crowds and long lists of the tests as often and as large as they were promised: many minutes
 soak:
     #!/usr/bin/env bash
     set -euo pipefail
     exports=$(.ci/provision)
     eval "$exports"
-    SIGNPOST_TEST_SOAK=1 cargo test --package app --test it --locked -- races crashes crowds failover linearizable limits memory shared deep_page a_walk
+    SIGNPOST_TEST_SOAK=1 cargo test --profile ci --package app --test it --locked -- races crashes crowds failover linearizable limits memory shared deep_page a_walk
 
 # Fuzz what reads what strangers write, each target for so many seconds: `just fuzz 600`, or one of them: `just fuzz 60 cursor`
 fuzz seconds="60" *targets:
