@@ -27,6 +27,8 @@ pub(crate) struct Gate {
     last_crowded: AtomicU64,
     /// When that began, after a calm time.
     crowded_since: AtomicU64,
+    /// When somebody left last.
+    last_left: AtomicU64,
     /// When it was learnt, and how many had been served by then.
     learnt: Mutex<(Instant, u64)>,
 }
@@ -38,10 +40,12 @@ impl Gate {
     const RUSH: Duration = Duration::from_millis(500);
     /// A calm time. After it there may be a rush again.
     const CALM: Duration = Duration::from_secs(2);
+    /// So is a moment in which nobody is inside: those who came before are served, all of them.
+    const IDLE: Duration = Duration::from_millis(10);
     /// Most in a rush.
     const MOST: usize = 1_024;
-    /// Fewest, however slowly they are served: two hundred callers at once, again and again, are no overload yet.
-    const FEWEST: usize = 256;
+    /// Fewest, however slowly they are served: a hundred callers who ask on and on are no overload yet.
+    const FEWEST: usize = 128;
     /// Or so many times what the store serves at a time: while its connections are not busy, nobody waits for others.
     const BEHIND_EACH: usize = 2;
     /// How long somebody is held off.
@@ -63,6 +67,7 @@ impl Gate {
             born: now,
             last_crowded: AtomicU64::new(0),
             crowded_since: AtomicU64::new(0),
+            last_left: AtomicU64::new(0),
             learnt: Mutex::new((now, 0)),
         }
     }
@@ -93,7 +98,12 @@ impl Gate {
 
     /// Somebody inside, until dropped.
     pub(crate) fn enter(&self) -> Inside<'_> {
-        self.inside.fetch_add(1, Ordering::Relaxed);
+        if self.inside.fetch_add(1, Ordering::Acquire) == 0 {
+            let idle_for = self.milliseconds().saturating_sub(self.last_left.load(Ordering::Relaxed));
+            if idle_for >= milliseconds(Self::IDLE) {
+                self.last_crowded.store(0, Ordering::Relaxed);
+            }
+        }
         Inside(self)
     }
 
@@ -147,7 +157,9 @@ impl Inside<'_> {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        self.0.inside.fetch_sub(1, Ordering::Relaxed);
+        // Before it is gone: who finds nobody inside finds the time as well.
+        self.0.last_left.store(self.0.milliseconds(), Ordering::Relaxed);
+        self.0.inside.fetch_sub(1, Ordering::Release);
         self.0.learn();
     }
 }
@@ -196,10 +208,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_rush_is_let_in_and_a_standing_queue_is_not() {
         let gate = Gate::new(16);
-        let inside = a_while(&gate, 500, 80).await;
+        let inside = a_while(&gate, 500, 40).await;
         assert_eq!(inside[0], Gate::MOST);
         // What can be served soon, once the rush is served.
-        assert!(inside[200..].iter().all(|inside| (300..=500).contains(inside)), "{inside:?}");
+        assert!(inside[200..].iter().all(|inside| (150..=250).contains(inside)), "{inside:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -232,9 +244,23 @@ mod tests {
     async fn after_a_calm_time_there_may_be_a_rush_again() {
         let gate = Gate::new(16);
         a_while(&gate, 500, 40).await;
+        let _busy = gate.enter();
         advance(Gate::CALM + Duration::from_millis(1)).await;
         let calls: Vec<_> = std::iter::from_fn(|| gate.is_open().then(|| gate.enter())).collect();
-        assert_eq!(calls.len(), Gate::MOST);
+        assert_eq!(calls.len() + 1, Gate::MOST);
+    }
+
+    /// Many at once, and many more when those are served: each of them is a rush, and all together no standing queue.
+    #[tokio::test(start_paused = true)]
+    async fn after_an_idle_moment_there_may_be_a_rush_again() {
+        let gate = Gate::new(16);
+        a_while(&gate, 500, 40).await;
+        let let_in = || -> Vec<_> { std::iter::from_fn(|| gate.is_open().then(|| gate.enter())).collect() };
+        let still_crowded = let_in();
+        assert!(still_crowded.len() < Gate::MOST / 2, "{}", still_crowded.len());
+        drop(still_crowded);
+        advance(Gate::IDLE).await;
+        assert_eq!(let_in().len(), Gate::MOST);
     }
 
     #[tokio::test(start_paused = true)]
