@@ -27,7 +27,7 @@ pub(crate) struct Gate {
     last_crowded: AtomicU64,
     /// When that began, after a calm time.
     crowded_since: AtomicU64,
-    /// When somebody left last.
+    /// When somebody left last; far ahead, if that one was not served.
     last_left: AtomicU64,
     /// When it was learnt, and how many had been served by then.
     learnt: Mutex<(Instant, u64)>,
@@ -104,7 +104,7 @@ impl Gate {
                 self.last_crowded.store(0, Ordering::Relaxed);
             }
         }
-        Inside(self)
+        Inside { gate: self, is_served: false }
     }
 
     /// Takes into account how many were served lately.
@@ -146,21 +146,27 @@ fn milliseconds(duration: Duration) -> u64 {
 
 /// A call that is under way.
 #[derive(Debug)]
-pub(crate) struct Inside<'a>(&'a Gate);
+pub(crate) struct Inside<'a> {
+    gate: &'a Gate,
+    is_served: bool,
+}
 
 impl Inside<'_> {
     /// It was served. Only these count: that others fail quickly does not mean that there is room.
-    pub(crate) fn served(self) {
-        self.0.served.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn served(mut self) {
+        self.is_served = true;
+        self.gate.served.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
+        let gate = self.gate;
         // Before it is gone: who finds nobody inside finds the time as well.
-        self.0.last_left.store(self.0.milliseconds(), Ordering::Relaxed);
-        self.0.inside.fetch_sub(1, Ordering::Release);
-        self.0.learn();
+        let left = if self.is_served { gate.milliseconds() } else { u64::MAX };
+        gate.last_left.store(left, Ordering::Relaxed);
+        gate.inside.fetch_sub(1, Ordering::Release);
+        gate.learn();
     }
 }
 
@@ -258,9 +264,21 @@ mod tests {
         let let_in = || -> Vec<_> { std::iter::from_fn(|| gate.is_open().then(|| gate.enter())).collect() };
         let still_crowded = let_in();
         assert!(still_crowded.len() < Gate::MOST / 2, "{}", still_crowded.len());
-        drop(still_crowded);
+        still_crowded.into_iter().for_each(Inside::served);
         advance(Gate::IDLE).await;
         assert_eq!(let_in().len(), Gate::MOST);
+    }
+
+    /// That everybody has given up is no idle moment.
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_serves_nobody_is_left_alone_when_nobody_waits_any_more() {
+        let gate = Gate::new(16);
+        let let_in = || -> Vec<_> { std::iter::from_fn(|| gate.is_open().then(|| gate.enter())).collect() };
+        let calls = let_in();
+        advance(Gate::RUSH).await;
+        drop(calls);
+        advance(Gate::IDLE).await;
+        assert_eq!(let_in().len(), Gate::FEWEST);
     }
 
     #[tokio::test(start_paused = true)]
