@@ -10,7 +10,7 @@ use rustix::net::sockopt::set_socket_linger;
 use serde_json::json;
 use test_support::{PostgresServer, ServerOptions};
 
-use crate::support::{Answer, Connection, PATIENCE, Request, Setup, Signpost, eventually, rounds, unique};
+use crate::support::{Answer, Connection, PATIENCE, Request, Setup, Signpost, eventually, in_soak, rounds, unique};
 
 /// Behind a proxy that says who is asking: the test.
 fn limited(policy: &str, per_second: &str, burst: &str) -> Setup {
@@ -321,7 +321,7 @@ fn links_and_their_absence_take_the_same_time() {
         times.sort_unstable();
         times[times.len() / 2]
     });
-    let bound = if rounds(0, 1) == 0 { 3.0 } else { 1.1 };
+    let bound = if in_soak() { 1.1 } else { 3.0 };
     let ratio = hit.as_secs_f64().max(miss.as_secs_f64()) / hit.as_secs_f64().min(miss.as_secs_f64());
     assert!(ratio < bound, "a hit takes {hit:?} and a miss {miss:?}");
 }

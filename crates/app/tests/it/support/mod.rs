@@ -40,7 +40,12 @@ pub(crate) fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -
 
 /// How often to try what only goes wrong now and then: a few times, or as often as `just soak` wants.
 pub(crate) fn rounds(usual: usize, soak: usize) -> usize {
-    if std::env::var_os("SIGNPOST_TEST_SOAK").is_some() { soak } else { usual }
+    if in_soak() { soak } else { usual }
+}
+
+/// Whether this is `just soak`, where few tests run together and waiting can be told by the clock.
+pub(crate) fn in_soak() -> bool {
+    std::env::var_os("SIGNPOST_TEST_SOAK").is_some()
 }
 
 /// A name that nothing else in this test process has.
