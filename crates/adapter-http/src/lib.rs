@@ -6,7 +6,7 @@
 //!
 //! To add an endpoint: 1. one file under `api/` with its types and its handler, described by
 //! `utoipa::path`; 2. one line in `openapi::routes`; 3. if it can fail in a new way, one entry in the table of
-//! `problem.rs`.
+//! `problem/kind.rs`.
 
 mod accept;
 mod access_log;

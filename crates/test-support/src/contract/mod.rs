@@ -38,6 +38,7 @@ pub mod api_keys;
 pub mod blocks;
 pub mod change;
 pub mod claim;
+pub mod crowds;
 pub mod history;
 pub mod idempotency;
 pub mod list;
@@ -146,6 +147,8 @@ macro_rules! contract_suite {
                 a_new_title_or_tag_keeps_a_link_in_deduplication,
                 an_edited_alias_is_claimed_by_what_it_does_now,
                 a_generated_code_edited_elsewhere_is_claimed_as_alias_by_what_it_does_now,
+            }
+            crowds {
                 of_many_claims_of_one_url_at_once_one_creates,
                 of_many_claims_of_a_deleted_link_at_once_one_brings_it_back,
                 of_two_owners_who_race_for_an_alias_one_wins,

@@ -1,0 +1,293 @@
+//! Problems: every way a request can fail, as RFC 9457 tells it.
+//!
+//! | file   | holds                                          |
+//! |--------|------------------------------------------------|
+//! | `mod`  | one failed request, and how it is answered     |
+//! | `kind` | the table of everything that can be wrong      |
+
+mod kind;
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    body::BoxBody,
+    http::{
+        ConnectionType, StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
+};
+use domain::{
+    ports::{RepositoryError, RepositoryErrorKind},
+    service::{Refused, ServiceError},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+pub use self::kind::{ProblemEntry, ProblemKind, errors_reference};
+use crate::{
+    json::MOST_PROBLEMS,
+    pages::{escaped, html},
+};
+
+/// The media type of problems.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// What is wrong with one field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldProblem {
+    /// A JSON Pointer (RFC 6901) into the body, or `query/<name>` or `header/<name>`.
+    pub pointer: String,
+    /// A stable name for what is wrong.
+    pub code: &'static str,
+    /// The same in words.
+    pub detail: String,
+}
+
+/// One failed request: what failed and what more there is to say.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    kind: ProblemKind,
+    detail: Option<String>,
+    fields: Vec<FieldProblem>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+/// After how many seconds an unavailable service is worth another try.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+
+impl Problem {
+    /// A problem of that kind, with the headers that belong to every such answer.
+    pub fn new(kind: ProblemKind) -> Self {
+        use ProblemKind as Kind;
+        let headers = match kind {
+            Kind::Unauthenticated => vec![(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))],
+            Kind::Unavailable | Kind::OutcomeUnknown => vec![(header::RETRY_AFTER, RETRY_AFTER)],
+            Kind::MalformedRequest | Kind::RequestTimeout | Kind::PayloadTooLarge | Kind::HeadersTooLarge => {
+                vec![(header::CONNECTION, HeaderValue::from_static("close"))]
+            }
+            _ => Vec::new(),
+        };
+        Self { kind, detail: None, fields: Vec::new(), headers, cause: None }
+    }
+
+    /// One or more wrong fields, of which the first hundred are named.
+    pub fn invalid(fields: Vec<FieldProblem>) -> Self {
+        Self::invalid_within(fields, MOST_PROBLEMS)
+    }
+
+    /// The same with room for so many names, and says whether there was too little.
+    pub(crate) fn invalid_within(mut fields: Vec<FieldProblem>, room: usize) -> Self {
+        let detail = (fields.len() > room)
+            .then(|| format!("More is wrong here than can be told; `errors` names the first {room}."));
+        fields.truncate(room);
+        Self { detail, fields, ..Self::new(ProblemKind::ValidationFailed) }
+    }
+
+    /// Which kind it is.
+    pub fn kind(&self) -> ProblemKind {
+        self.kind
+    }
+
+    /// What happened this time, in words for the caller.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// One more header field for the answer.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The cause, for the log only.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.cause = Some(Arc::new(cause));
+        self
+    }
+
+    /// The cause with everything below it, for the log only.
+    pub(crate) fn cause_chain(&self) -> Option<String> {
+        let mut next: Option<&dyn std::error::Error> = Some(self.cause.as_deref()?);
+        let mut chain = Vec::new();
+        while let Some(error) = next {
+            chain.push(error.to_string());
+            next = error.source();
+        }
+        Some(chain.join(": "))
+    }
+
+    /// The body, as it is sent.
+    pub(crate) fn to_body(&self, request_id: &str, instance: Option<&str>) -> ProblemBody {
+        let entry = self.kind.entry();
+        ProblemBody {
+            r#type: format!("/docs/errors#{}", entry.code),
+            title: entry.title,
+            status: entry.status,
+            detail: self.detail.clone().map_or(Cow::Borrowed(entry.meaning), Cow::Owned),
+            instance: instance.map(str::to_owned),
+            code: entry.code,
+            request_id: request_id.to_owned(),
+            errors: self.fields.clone(),
+        }
+    }
+
+    /// The whole answer.
+    pub(crate) fn to_response(&self, request_id: &str, instance: Option<&str>) -> HttpResponse<BoxBody> {
+        let mut response = HttpResponse::build(self.kind.status());
+        response.content_type(PROBLEM_JSON).insert_header((header::CACHE_CONTROL, "no-store"));
+        let body = serde_json::to_string(&self.to_body(request_id, instance)).expect("strings and numbers are JSON");
+        self.with_headers(response.body(body))
+    }
+
+    /// The same as a page for people.
+    pub(crate) fn to_page(&self, request_id: &str) -> HttpResponse<BoxBody> {
+        let ProblemEntry { title, meaning, .. } = self.kind.entry();
+        let (title, text) = match self.kind {
+            ProblemKind::NotFound => {
+                ("There is no such link", "Look at the address again: capital and small letters differ.")
+            }
+            ProblemKind::Gone => ("This link is over", "Whoever made it has deleted it, or it has expired."),
+            ProblemKind::Blocked => {
+                ("This link was taken down", "It is not followed for legal reasons or to protect you.")
+            }
+            ProblemKind::QuotaExceeded => {
+                ("Too many requests", "Too many came from where you are. Please try again in a moment.")
+            }
+            ProblemKind::Unavailable => ("We cannot look this up just now", "Please try again in a moment."),
+            _ => (title, meaning),
+        };
+        let body = format!(
+            "<h1>{}</h1>\n<p>{}</p>\n<p><small>Request <code>{}</code></small></p>\n",
+            escaped(title),
+            escaped(text),
+            escaped(request_id)
+        );
+        let mut page = html(title, &body);
+        *page.status_mut() = self.kind.status();
+        self.with_headers(page)
+    }
+
+    fn with_headers(&self, mut response: HttpResponse<BoxBody>) -> HttpResponse<BoxBody> {
+        for (name, value) in &self.headers {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+        if self.headers.iter().any(|(name, _)| name == header::CONNECTION) {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        response
+    }
+}
+
+/// A problem as it is sent (RFC 9457 §3).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody {
+    /// A reference to the explanation of this kind of problem.
+    #[schema(format = "uri-reference", example = "/docs/errors#alias-taken")]
+    r#type: String,
+    /// The kind of problem in a few words.
+    title: &'static str,
+    /// The HTTP status, as in the status line.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What is wrong in words.
+    detail: Cow<'static, str>,
+    /// The path of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    instance: Option<String>,
+    /// The stable name of this kind of problem.
+    #[schema(example = "alias-taken")]
+    code: &'static str,
+    /// The name of the request, as in `X-Request-Id` and in the log.
+    request_id: String,
+    /// Every wrong field, where fields are wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(nullable = false, required = false)]
+    errors: Vec<FieldProblem>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.entry().code)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// The answer proper is written by the outermost middleware, which knows the request id.
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.kind.status()
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        HttpResponse::new(self.kind.status())
+    }
+}
+
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Self {
+        let kind = match &error {
+            ServiceError::NotFound => ProblemKind::NotFound,
+            ServiceError::LinkDeleted => ProblemKind::LinkDeleted,
+            ServiceError::Stale => ProblemKind::Stale,
+            ServiceError::ExpiryNotInFuture => {
+                return Self::invalid(vec![FieldProblem {
+                    pointer: "/expires_at".to_owned(),
+                    code: "not-in-future",
+                    detail: "must be in the future".to_owned(),
+                }]);
+            }
+            ServiceError::IdempotencyKeyReused => ProblemKind::IdempotencyKeyReused,
+            ServiceError::CodesExhausted { .. } | ServiceError::Contended { .. } => ProblemKind::Unavailable,
+            ServiceError::Repository(error) => of_repository(error.kind()),
+        };
+        Self::new(kind).caused_by(error)
+    }
+}
+
+impl From<RepositoryError> for Problem {
+    fn from(error: RepositoryError) -> Self {
+        Self::new(of_repository(error.kind())).caused_by(error)
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Invalid => Self::new(ProblemKind::Unauthenticated),
+            Refused::Repository(error) => error.into(),
+        }
+    }
+}
+
+fn of_repository(kind: RepositoryErrorKind) -> ProblemKind {
+    match kind {
+        RepositoryErrorKind::Unavailable => ProblemKind::Unavailable,
+        RepositoryErrorKind::Indeterminate => ProblemKind::OutcomeUnknown,
+        RepositoryErrorKind::StorageFull => ProblemKind::StorageFull,
+        RepositoryErrorKind::Corrupt | RepositoryErrorKind::Internal => ProblemKind::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_to_the_log_and_never_to_the_caller() {
+        let cause =
+            RepositoryError::new(RepositoryErrorKind::Unavailable, "finding a link").caused_by("10.0.0.7 refused");
+        let problem = Problem::from(cause);
+        assert!(problem.cause_chain().is_some_and(|chain| chain.contains("10.0.0.7")));
+        let body = serde_json::to_string(&problem.to_body("r", None)).expect("JSON");
+        assert!(!body.contains("10.0.0.7"), "{body}");
+    }
+}

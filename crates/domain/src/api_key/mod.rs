@@ -1,0 +1,193 @@
+//! API keys: who may call, for which owner, to do what.
+//!
+//! | file     | holds                                                  |
+//! |----------|--------------------------------------------------------|
+//! | `mod`    | what is known of a key, and who presents it            |
+//! | `scope`  | what a key may do                                      |
+//! | `secret` | the key itself, its public part, and what is kept of it |
+
+mod scope;
+mod secret;
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    scope::{InvalidScopes, Scope, Scopes},
+    secret::{KeyDigest, KeyId, KeySecret, MalformedKey},
+};
+use crate::{
+    history::Actor,
+    lifecycle::Access,
+    link::{InvalidText, Owner, check_text},
+    time::Timestamp,
+};
+
+/// What is known of an API key; its secret is not among it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// The public part, safe to log.
+    pub id: KeyId,
+    /// What people call it.
+    pub name: KeyName,
+    /// Whose links it sees and claims.
+    pub owner: Owner,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Who made it.
+    #[serde(default = "system")]
+    pub created_by: Actor,
+    /// From when on it is refused.
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used, within about a minute.
+    pub last_used_at: Option<Timestamp>,
+    /// Since when it is revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// Who revoked it.
+    #[serde(default)]
+    pub revoked_by: Option<Actor>,
+}
+
+/// Who made the keys of which it was not noted.
+fn system() -> Actor {
+    Actor::System
+}
+
+impl ApiKey {
+    /// How stale `last_used_at` may become before a use is written down, in seconds.
+    const LAST_USED_PRECISION_SECONDS: u64 = 60;
+
+    /// Whether it opens anything at `now`.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|expiry| expiry > now)
+    }
+
+    /// Whether a use at `now` should be written down.
+    pub fn use_is_worth_noting(&self, now: Timestamp) -> bool {
+        self.last_used_at.is_none_or(|last| now.seconds_since(last) >= Self::LAST_USED_PRECISION_SECONDS)
+    }
+
+    /// Whoever presents it.
+    pub fn caller(&self) -> Caller {
+        Caller { actor: Actor::ApiKey(self.id.clone()), owner: self.owner.clone(), scopes: self.scopes.clone() }
+    }
+}
+
+/// Who is calling and what they may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Who, for the history.
+    pub actor: Actor,
+    /// Whose links they claim.
+    pub owner: Owner,
+    /// What they may do.
+    pub scopes: Scopes,
+}
+
+impl Caller {
+    /// A caller without a key, where the operator lets those shorten.
+    pub fn anonymous() -> Self {
+        Self { actor: Actor::Anonymous, owner: Owner::anonymous(), scopes: Scopes::default() }
+    }
+
+    /// Whose links they may see and change.
+    pub fn access(&self) -> Access {
+        if self.scopes.allow(Scope::Admin) { Access::All } else { Access::Owner(self.owner.clone()) }
+    }
+}
+
+/// What people call a key: 1 to 100 characters, none of them a control character.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct KeyName(String);
+
+impl KeyName {
+    /// Most characters of a name.
+    pub const MAX_LENGTH: usize = 100;
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for KeyName {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        check_text(text, Self::MAX_LENGTH)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl From<KeyName> for String {
+    fn from(name: KeyName) -> Self {
+        name.0
+    }
+}
+
+impl TryFrom<String> for KeyName {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> ApiKey {
+        ApiKey {
+            id: "abcdefghijkm".parse().expect("valid"),
+            name: "test".parse().expect("valid"),
+            owner: Owner::default(),
+            scopes: Scopes::new([Scope::LinksRead]).expect("one scope"),
+            created_at: at(0),
+            expires_at: Some(at(100)),
+            created_by: Actor::System,
+            last_used_at: None,
+            revoked_at: None,
+            revoked_by: None,
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_unix_micros(second * 1_000_000).expect("in range")
+    }
+
+    #[test]
+    fn revoked_and_expired_keys_open_nothing() {
+        assert!(key().is_live(at(99)));
+        assert!(!key().is_live(at(100)));
+        assert!(!ApiKey { revoked_at: Some(at(1)), ..key() }.is_live(at(2)));
+    }
+
+    #[test]
+    fn uses_are_noted_once_a_minute() {
+        assert!(key().use_is_worth_noting(at(0)));
+        let used = ApiKey { last_used_at: Some(at(10)), ..key() };
+        assert!(!used.use_is_worth_noting(at(69)));
+        assert!(used.use_is_worth_noting(at(70)));
+    }
+
+    #[test]
+    fn admin_includes_every_scope_and_every_owner() {
+        let admin = ApiKey { scopes: Scopes::admin(), ..key() }.caller();
+        assert!(Scope::ALL.into_iter().all(|scope| admin.scopes.allow(scope)));
+        assert_eq!(admin.access(), Access::All);
+        let reader = key().caller();
+        assert!(!reader.scopes.allow(Scope::LinksWrite) && !reader.scopes.allow(Scope::LinksCreate));
+        let creator = Scopes::new([Scope::LinksCreate]).expect("one scope");
+        assert!(
+            creator.allow(Scope::LinksCreate) && !creator.allow(Scope::LinksWrite) && !creator.allow(Scope::LinksRead)
+        );
+        assert!(Scopes::new([Scope::LinksWrite]).expect("one scope").allow(Scope::LinksCreate));
+        assert_eq!(reader.access(), Access::Owner(Owner::default()));
+        assert!(!Scope::ALL.into_iter().any(|scope| Caller::anonymous().scopes.allow(scope)));
+    }
+}

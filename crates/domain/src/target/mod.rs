@@ -1,0 +1,286 @@
+//! Targets: the URL a link leads to, and which URLs may be one.
+//!
+//! | file     | holds                                        |
+//! |----------|----------------------------------------------|
+//! | `mod`    | what a target is, whoever may link to it     |
+//! | `policy` | which hosts links may lead to                |
+
+mod policy;
+
+use std::{
+    borrow::Cow,
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+pub use self::policy::TargetPolicy;
+
+/// The URL a link leads to, exactly as the [WHATWG parser](https://url.spec.whatwg.org/) serialises
+/// the caller's input.
+///
+/// Always `http` or `https` with a host and without user information, 2,048 bytes at most, every byte
+/// a visible ASCII character: it can go into a `Location` header as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Target(Box<str>);
+
+impl Target {
+    /// Most bytes of a target.
+    pub const MAX_LENGTH: usize = 2_048;
+
+    /// Reads what a caller sent. White space and control characters are refused, not repaired.
+    pub fn parse(input: &str, policy: &TargetPolicy) -> Result<Self, InvalidTarget> {
+        let (target, url) = parse_syntax(input)?;
+        policy.check(&url)?;
+        Ok(target)
+    }
+
+    /// Reads what a store kept: the syntax is checked again, the policy of today is not applied to
+    /// links of yesterday.
+    pub fn from_stored(text: String) -> Result<Self, InvalidTarget> {
+        let visible = text.bytes().all(|byte| matches!(byte, 0x21..=0x7e));
+        let web = text.starts_with("http://") || text.starts_with("https://");
+        if text.len() > Self::MAX_LENGTH {
+            Err(InvalidTarget::TooLong)
+        } else if visible && web {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidTarget::NotAUrl)
+        }
+    }
+
+    /// The target as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The host, as hosts are compared: without a dot at the end; an address in its usual form, without brackets.
+    pub fn host(&self) -> Cow<'_, str> {
+        let authority = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = &authority[..authority.find(['/', '?', '#']).unwrap_or(authority.len())];
+        if let Some((address, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            let address = address.parse::<Ipv6Addr>();
+            return address.map_or("".into(), |address| IpAddr::V6(address).to_canonical().to_string().into());
+        }
+        let host = authority.split_once(':').map_or(authority, |(host, _)| host);
+        host.trim_end_matches('.').into()
+    }
+
+    /// The target with `query` added behind its own query, before its fragment.
+    ///
+    /// Characters that may not stand in a query are percent-encoded.
+    pub fn with_query(&self, query: &str) -> String {
+        if query.is_empty() {
+            return self.0.to_string();
+        }
+        // A target that no parser made, such as a row written by hand, leads where it says and takes no query.
+        let Ok(mut url) = Url::parse(&self.0) else {
+            return self.0.to_string();
+        };
+        let joined = match url.query() {
+            Some(own) if !own.is_empty() => format!("{own}&{query}"),
+            Some(_) | None => query.to_owned(),
+        };
+        url.set_query(Some(&joined));
+        url.into()
+    }
+}
+
+fn parse_syntax(input: &str) -> Result<(Target, Url), InvalidTarget> {
+    if input.is_empty() {
+        return Err(InvalidTarget::Empty);
+    }
+    if input.chars().count() > Target::MAX_LENGTH {
+        return Err(InvalidTarget::TooLong);
+    }
+    if input.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(InvalidTarget::Whitespace);
+    }
+    let url = Url::parse(input).map_err(|_| InvalidTarget::NotAUrl)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(InvalidTarget::Scheme);
+    }
+    if !url.username().is_empty() || url.password().is_some() || has_userinfo_mark(input) {
+        return Err(InvalidTarget::UserInfo);
+    }
+    let target = Target::from_stored(url.as_str().to_owned())?;
+    Ok((target, url))
+}
+
+/// An empty user name (`https://@example.com`) leaves no trace in the parsed URL.
+fn has_userinfo_mark(input: &str) -> bool {
+    let after_scheme = input.split_once(':').map_or(input, |(_, rest)| rest);
+    let authority = after_scheme.trim_start_matches(['/', '\\']);
+    let end = authority.find(['/', '\\', '?', '#']);
+    authority[..end.unwrap_or(authority.len())].contains('@')
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Target> for String {
+    fn from(target: Target) -> Self {
+        target.0.into()
+    }
+}
+
+impl TryFrom<String> for Target {
+    type Error = InvalidTarget;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::from_stored(text)
+    }
+}
+
+/// Why a text may not be a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTarget {
+    /// Nothing was given.
+    #[error("must not be empty")]
+    Empty,
+    /// Over [`Target::MAX_LENGTH`], as given or as serialised.
+    #[error("must have at most 2048 characters")]
+    TooLong,
+    /// White space or a control character, anywhere.
+    #[error("must not contain white space or control characters")]
+    Whitespace,
+    /// The WHATWG parser finds no URL in it.
+    #[error("must be an absolute URL")]
+    NotAUrl,
+    /// Neither `http` nor `https`.
+    #[error("must begin with http:// or https://")]
+    Scheme,
+    /// `user:password@`, a favourite of phishing.
+    #[error("must not contain a user name or password")]
+    UserInfo,
+    /// It leads back to this service: a loop.
+    #[error("must not lead back to this service")]
+    OwnHost,
+    /// A private, loopback, link-local or otherwise special address.
+    #[error("must not lead to a private or special-purpose address")]
+    PrivateAddress,
+    /// A name that only means something inside a network.
+    #[error("must not lead to an internal host name")]
+    InternalName,
+    /// A host that the operator refuses.
+    #[error("must not lead to a host that is refused here")]
+    RefusedHost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hosts are the policy's affair.
+    fn any_host() -> TargetPolicy {
+        TargetPolicy::new(true, &[])
+    }
+
+    fn parse(input: &str) -> Result<String, InvalidTarget> {
+        Target::parse(input, &any_host()).map(String::from)
+    }
+
+    #[test]
+    fn a_target_is_what_the_whatwg_parser_serialises() {
+        for (input, expected) in [
+            ("https://example.com", "https://example.com/"),
+            ("HTTPS://EXAMPLE.com:443/A?b#c", "https://example.com/A?b#c"),
+            ("http://example.com/a/../b", "http://example.com/b"),
+            ("https://bücher.example/ü?ü#ü", "https://xn--bcher-kva.example/%C3%BC?%C3%BC#%C3%BC"),
+            ("http:\\\\example.com\\x", "http://example.com/x"),
+            ("https://8.8.8.8/", "https://8.8.8.8/"),
+            ("https://[2606:4700::1111]/", "https://[2606:4700::1111]/"),
+            ("https://example.com/a@b", "https://example.com/a@b"),
+        ] {
+            assert_eq!(parse(input).as_deref(), Ok(expected), "{input}");
+        }
+    }
+
+    #[test]
+    fn the_host_of_a_target_is_in_the_form_that_is_compared() {
+        for (url, host) in [
+            ("https://EXAMPLE.com./a?b#c", "example.com"),
+            ("http://example.com:8080?x=//other.example/", "example.com"),
+            ("http://example.com#@other.example", "example.com"),
+            ("https://bücher.com", "xn--bcher-kva.com"),
+            ("http://0x08.8.8.8/", "8.8.8.8"),
+            ("http://[2606:4700:0::1111]:81/", "2606:4700::1111"),
+            ("http://[::ffff:8.8.8.8]/", "8.8.8.8"),
+        ] {
+            assert_eq!(Target::parse(url, &any_host()).expect(url).host(), host, "{url}");
+        }
+        let by_hand = Target::from_stored("http://[x".to_owned()).expect("it is kept");
+        assert_eq!(by_hand.host(), "[x");
+    }
+
+    #[test]
+    fn syntax_that_is_no_web_address_is_refused() {
+        use InvalidTarget as E;
+        let long = format!("https://example.com/{}", "a".repeat(2_029));
+        let grows = format!("https://example.com/{}", "ü".repeat(500));
+        for (input, expected) in [
+            ("", E::Empty),
+            (long.as_str(), E::TooLong),
+            (grows.as_str(), E::TooLong),
+            (" https://example.com", E::Whitespace),
+            ("https://exa\nmple.com", E::Whitespace),
+            ("https://example.com/a b", E::Whitespace),
+            ("https://example.com/\u{a0}", E::Whitespace),
+            ("https://example.com/\0", E::Whitespace),
+            ("https://example.com/\r\nSet-Cookie:x", E::Whitespace),
+            ("example.com", E::NotAUrl),
+            ("//example.com", E::NotAUrl),
+            ("https://", E::NotAUrl),
+            ("https://exa%00mple.com/", E::NotAUrl),
+            ("https://example.com:99999/", E::NotAUrl),
+            ("javascript:alert(1)", E::Scheme),
+            ("ftp://example.com/", E::Scheme),
+            ("data:text/html,x", E::Scheme),
+            ("https://user@example.com/", E::UserInfo),
+            ("https://user:pass@example.com/", E::UserInfo),
+            ("https://:pass@example.com/", E::UserInfo),
+            ("https://@example.com/", E::UserInfo),
+            ("https:\\\\google.com@example.com\\", E::UserInfo),
+        ] {
+            assert_eq!(parse(input), Err(expected), "{input:?}");
+        }
+        let longest = format!("https://example.com/{}", "a".repeat(2_028));
+        assert!(parse(&longest).is_ok());
+    }
+
+    #[test]
+    fn a_forwarded_query_goes_behind_the_own_one_and_before_the_fragment() {
+        for (target, query, expected) in [
+            ("https://example.com/", "a=1", "https://example.com/?a=1"),
+            ("https://example.com/?x=0#f", "a=1&b", "https://example.com/?x=0&a=1&b#f"),
+            ("https://example.com/?", "a", "https://example.com/?a"),
+            ("https://example.com/?x", "", "https://example.com/?x"),
+            ("https://example.com/", "a=\"<\u{fc}#\r\n", "https://example.com/?a=%22%3C%C3%BC%23"),
+        ] {
+            let target = Target::parse(target, &any_host()).expect("valid");
+            assert_eq!(target.with_query(query), expected);
+        }
+    }
+
+    #[test]
+    fn a_target_that_no_parser_made_takes_no_query() {
+        let target = Target::from_stored("http://[".to_owned()).expect("visible ASCII");
+        assert_eq!(target.with_query("a=1"), "http://[");
+    }
+
+    #[test]
+    fn stored_text_that_no_header_could_carry_is_refused() {
+        for text in ["https://exa mple.com/", "https://example.com/ü", "ftp://example.com/", "https://example.com/\n"]
+        {
+            assert_eq!(Target::from_stored(text.to_owned()), Err(InvalidTarget::NotAUrl));
+        }
+        let long = format!("https://example.com/{}", "a".repeat(2_048));
+        assert_eq!(Target::from_stored(long), Err(InvalidTarget::TooLong));
+    }
+}
