@@ -137,16 +137,11 @@ fn is_special_v4(address: Ipv4Addr) -> bool {
     )
 }
 
-/// Only `2000::/3` is global unicast; inside it the special-purpose blocks, and every IPv4 address that
-/// is carried along (mapped, compatible, NAT64, 6to4, Teredo), decide.
+/// Only `2000::/3` is global unicast; inside it there are special-purpose blocks. Addresses that carry an IPv4 one along
+/// (mapped, compatible, NAT64, 6to4, Teredo) lead where that leads, which a link can say itself.
 fn is_special_v6(address: Ipv6Addr) -> bool {
-    let embeds_special =
-        |high: u16, low: u16| is_special_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
     match address.segments() {
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-            embeds_special(high, low)
-        }
-        [0x2001, 0x0db8 | 0x0000..=0x01ff, ..] | [0x3fff, 0x0000..=0x0fff, ..] => true,
+        [0x2001, 0x0db8 | 0x0000..=0x01ff, ..] | [0x2002, ..] | [0x3fff, 0x0000..=0x0fff, ..] => true,
         [first, ..] => !(0x2000..=0x3fff).contains(&first),
     }
 }
@@ -247,6 +242,9 @@ mod tests {
             "http://[64:ff9b::7f00:1]/",
             "http://[64:ff9b:1::1]/",
             "http://[2002:7f00:1::]/",
+            "http://[::ffff:8.8.8.8]/",
+            "http://[64:ff9b::808:808]/",
+            "http://[2002:808:808::]/",
             "http://[fc00::1]/",
             "http://[fe80::1]/",
             "http://[fec0::1]/",
