@@ -11,6 +11,11 @@ use super::{Connection, Request, Signpost};
 pub(crate) struct Late(Vec<Duration>);
 
 impl Late {
+    /// Of which a stall of the machine, or another test, makes little.
+    pub(crate) fn median(&self) -> Duration {
+        self.0[self.0.len() / 2]
+    }
+
     pub(crate) fn p99(&self) -> Duration {
         self.0[self.0.len() * 99 / 100]
     }
