@@ -267,7 +267,7 @@ fn written(server: &Signpost) -> String {
 
 #[test]
 fn a_request_has_one_effect_although_a_process_is_killed_in_the_middle() {
-    let survivor = Signpost::on_postgres().start();
+    let survivor = Signpost::on_postgres().patient().start();
     let caller = survivor.caller();
     for round in 0..5 {
         let victim = survivor.another().start();
@@ -293,7 +293,7 @@ fn a_request_has_one_effect_although_a_process_is_killed_in_the_middle() {
 
 #[test]
 fn what_one_process_acknowledged_every_process_knows() {
-    let one = Signpost::on_postgres().start();
+    let one = Signpost::on_postgres().patient().start();
     let other = one.another().start();
     let caller = one.caller();
     for number in 0..100 {
