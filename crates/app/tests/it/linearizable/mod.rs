@@ -62,9 +62,11 @@ fn every_history_over_a_broken_line_has_an_order_that_explains_it() {
     let url = format!("postgres://signpost@{}/{}", proxy.address(), database.name());
     let second = first.another().set("store.url", &url).start();
     let caller = first.caller();
+    // On a slow machine nothing but an attempt to connect is there to be cut after a short pause.
+    let mut pauses = [5, 15, 45, 135].into_iter().cycle().map(Duration::from_millis);
     let cut = || {
+        thread::sleep(pauses.next().expect("there is no last one"));
         proxy.cut();
-        thread::sleep(Duration::from_millis(15));
     };
     let mut lost = 0;
     meanwhile(cut, || {
