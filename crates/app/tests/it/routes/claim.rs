@@ -362,6 +362,7 @@ const HOSTILE: &[(&str, &[&str])] = &[
             "https:\\\\google.com@example.com\\",
         ],
     ),
+    ("host-name", &["https://example..com/", "https://.example.com/", "http://10.0.0.1../", "https://example.com../"]),
     (
         "own-host",
         &[
