@@ -152,7 +152,6 @@ pub(crate) fn target_fault(error: InvalidTarget) -> &'static str {
         InvalidTarget::NotAUrl => "not-a-url",
         InvalidTarget::Scheme => "scheme",
         InvalidTarget::UserInfo => "user-info",
-        InvalidTarget::HostName => "host-name",
         InvalidTarget::OwnHost => "own-host",
         InvalidTarget::PrivateAddress => "private-address",
         InvalidTarget::InternalName => "internal-name",

@@ -182,7 +182,7 @@ fn a_frozen_database_does_not_slow_down_known_redirects() {
     let redirects: Vec<_> = codes.iter().map(|code| Request::get(&format!("/{code}"))).collect();
     let frozen_for = Duration::from_secs(u64::try_from(rounds(3, 60)).expect("a minute at most"));
     let late = thread::scope(|scope| {
-        let asking = scope.spawn(|| ask_steadily(&server, &redirects, frozen_for + Duration::from_secs(2)));
+        let asking = scope.spawn(|| ask_steadily(&server, 500, &redirects, frozen_for + Duration::from_secs(2)));
         thread::sleep(Duration::from_secs(1));
         postgres.freeze();
         let begun = Instant::now();

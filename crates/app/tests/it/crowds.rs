@@ -11,9 +11,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::{
-    Caller, Connection, PATIENCE, Request, Signpost, ask_steadily, eventually, in_soak, meanwhile, rounds,
-};
+use crate::support::{Caller, Connection, PATIENCE, Request, Signpost, ask_steadily, eventually, meanwhile, rounds};
 
 /// What slow clients send: first this, whose answer they wait for; then that; then a byte each second.
 struct Slow {
@@ -44,10 +42,11 @@ fn slow_clients_are_sent_away_and_nobody_else_waits() {
     let (bound, timeout) = (Duration::from_secs(timeout as u64 + 5), format!("{timeout}s"));
     let server = Signpost::on_sqlite().set("http.head_timeout", &timeout).set("http.body_timeout", &timeout).start();
     let caller = server.caller();
+    let per_second = u32::try_from(rounds(100, 500)).expect("a few hundred");
     let known = [Request::get(&format!("/{}", caller.code("https://example.com/")))];
     // The test's own sockets cost time too, on the same cores: as many that trickle elsewhere are what is compared with.
     let (mut elsewhere, theirs) = sockets_to_nobody(count);
-    let usual = meanwhile(|| trickle(&mut elsewhere), || ask_steadily(&server, &known, lasts));
+    let usual = meanwhile(|| trickle(&mut elsewhere), || ask_steadily(&server, per_second, &known, lasts));
     drop((elsewhere, theirs));
     for Slow { name, first, then } in slow_clients(&caller) {
         let begun = Instant::now();
@@ -65,14 +64,9 @@ fn slow_clients_are_sent_away_and_nobody_else_waits() {
         }
         let opened = begun.elapsed();
         assert!(opened < Duration::from_secs(10), "{name}: opening takes {opened:?}");
-        let waiting = meanwhile(|| trickle(&mut sockets), || ask_steadily(&server, &known, lasts));
+        let waiting = meanwhile(|| trickle(&mut sockets), || ask_steadily(&server, per_second, &known, lasts));
         // A redirect that waits for a worker is not told from one that waits for the test.
-        let soon = |usual: Duration| usual * 2 + Duration::from_millis(20);
-        for (what, is_told, waiting, usual) in
-            [("median", true, waiting.median(), usual.median()), ("p99", in_soak(), waiting.p99(), usual.p99())]
-        {
-            assert!(!is_told || waiting < soon(usual), "{name}: {what} of others {waiting:?}, usually {usual:?}");
-        }
+        waiting.assert_as_usual(&usual, Duration::from_millis(20), name);
         while !sockets.is_empty() && begun.elapsed() < opened + bound {
             trickle(&mut sockets);
         }

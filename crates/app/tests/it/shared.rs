@@ -8,9 +8,7 @@ use std::{
 
 use test_support::{FaultProxy, PostgresServer, RedisServer, ServerOptions};
 
-use crate::support::{
-    PATIENCE, Request, Setup, Signpost, ask_steadily, eventually, in_soak, meanwhile, rounds, unique,
-};
+use crate::support::{PATIENCE, Request, Setup, Signpost, ask_steadily, eventually, meanwhile, rounds, unique};
 
 /// Within which a change by one process is seen by all others.
 const HEARD: Duration = Duration::from_secs(1);
@@ -88,7 +86,7 @@ fn a_redis_in_trouble_fails_nobody() {
     let cold = |number| Request::get(&format!("/{}", caller.code(&format!("https://example.com/cold/{number}"))));
     let cold: Vec<_> = (0..1_000).map(cold).collect();
     let lasts = Duration::from_secs(u64::try_from(rounds(1, 15)).expect("a few seconds"));
-    let usual = ask_steadily(&server, &cold, lasts);
+    let usual = ask_steadily(&server, 500, &cold, lasts);
     let wrong_type = || {
         for key in redis.command(&["KEYS", "signpost:*"]).lines() {
             redis.command(&["DEL", key]);
@@ -113,13 +111,8 @@ fn a_redis_in_trouble_fails_nobody() {
     ];
     for (name, begins, ends) in troubles {
         begins();
-        let late = ask_steadily(&server, &cold, lasts);
-        let soon = |usual: Duration| 2 * usual + Duration::from_millis(50);
-        for (what, is_told, late, usual) in
-            [("median", true, late.median(), usual.median()), ("p99", in_soak(), late.p99(), usual.p99())]
-        {
-            assert!(!is_told || late < soon(usual), "{name}: {what} {late:?}, usually {usual:?}");
-        }
+        let late = ask_steadily(&server, 500, &cold, lasts);
+        late.assert_as_usual(&usual, Duration::from_millis(50), name);
         let code = caller.code(&format!("https://example.com/{}", unique("troubled")));
         caller.delete(&code).with_status(200);
         server.get(&format!("/{code}")).problem(410, "gone");

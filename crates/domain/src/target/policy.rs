@@ -95,7 +95,8 @@ fn comparable<S: AsRef<str>>(host: &Host<S>) -> String {
     }
 }
 
-/// RFC 6761 and RFC 9476 names, common internal suffixes, and names of a single label.
+/// RFC 6761 and RFC 9476 names, common internal suffixes, names of a single label, and of an empty one: the public DNS
+/// knows none of them.
 fn is_internal_name(name: &str) -> bool {
     const SUFFIXES: &[&str] = &[
         "localhost",
@@ -113,10 +114,10 @@ fn is_internal_name(name: &str) -> bool {
         "test",
         "onion",
     ];
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     let internal =
         |suffix: &&str| name.strip_suffix(*suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    !name.contains('.') || SUFFIXES.iter().any(internal)
+    !name.contains('.') || name.split('.').any(str::is_empty) || SUFFIXES.iter().any(internal)
 }
 
 /// The IANA IPv4 special-purpose registry, less what is globally reachable; multicast too.
@@ -137,8 +138,8 @@ fn is_special_v4(address: Ipv4Addr) -> bool {
     )
 }
 
-/// Only `2000::/3` is global unicast; inside it there are special-purpose blocks. Addresses that carry an IPv4 one along
-/// (mapped, compatible, NAT64, 6to4, Teredo) lead where that leads, which a link can say itself.
+/// Only `2000::/3` is global unicast; inside it there are special-purpose blocks. The well-known forms that carry an IPv4
+/// address along (mapped, compatible, NAT64, 6to4, Teredo) are refused too: a link can name that address itself.
 fn is_special_v6(address: Ipv6Addr) -> bool {
     match address.segments() {
         [0x2001, 0x0db8 | 0x0000..=0x01ff, ..] | [0x2002, ..] | [0x3fff, 0x0000..=0x0fff, ..] => true,
@@ -274,10 +275,14 @@ mod tests {
             "http://x.lan/",
             "http://ⓛocalhost/",
             "http://com./",
+            "http://10.0.0.1../",
+            "http://example..com/",
+            "http://.example.com/",
+            "http://./",
         ] {
             assert_eq!(parse(input), Err(InvalidTarget::InternalName), "{input}");
         }
-        assert!(parse("http://localhost.example.com/").is_ok());
+        assert!(parse("http://localhost.example.com./").is_ok());
         assert!(parse("http://notlocal.example/").is_ok());
     }
 

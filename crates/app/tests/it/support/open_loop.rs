@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Connection, Request, Signpost, rounds};
+use super::{Connection, Request, Signpost, in_soak};
 
 /// How late the answers came, in ascending order.
 pub(crate) struct Late(Vec<Duration>);
 
 impl Late {
-    /// Of which a stall of the machine, or another test, makes little.
+    /// Whoever fell behind for a moment, as a machine does that stalls, hardly changes it.
     pub(crate) fn median(&self) -> Duration {
         self.0[self.0.len() / 2]
     }
@@ -19,13 +19,21 @@ impl Late {
     pub(crate) fn p99(&self) -> Duration {
         self.0[self.0.len() * 99 / 100]
     }
+
+    /// That they came less than twice as late as usual, or `slack` later than that: by the median; in the soak, where few
+    /// tests run together, by the p99 too.
+    pub(crate) fn assert_as_usual(&self, usual: &Self, slack: Duration, whence: &str) {
+        let bound = |usual: Duration| usual * 2 + slack;
+        let (median, p99) = ((self.median(), usual.median()), (self.p99(), usual.p99()));
+        assert!(median.0 < bound(median.1), "{whence}: median {median:?}, of which the second is usual");
+        assert!(!in_soak() || p99.0 < bound(p99.1), "{whence}: p99 {p99:?}, of which the second is usual");
+    }
 }
 
-/// Asks for `redirects` in turn, over 16 connections for a while; all of them have to be answered. In the soak 500 a
-/// second; elsewhere as many as a slow machine manages beside other tests, or what is late would only be ever later.
-pub(crate) fn ask_steadily(server: &Signpost, redirects: &[Request], lasts: Duration) -> Late {
+/// Asks for `redirects` in turn over 16 connections, for a while; all of them have to be answered. A machine that does not
+/// manage as many a second answers later and later.
+pub(crate) fn ask_steadily(server: &Signpost, per_second: u32, redirects: &[Request], lasts: Duration) -> Late {
     const CONNECTIONS: u32 = 16;
-    let per_second = u32::try_from(rounds(100, 500)).expect("a few hundred");
     let every = Duration::from_secs(1) * CONNECTIONS / per_second;
     let begun = Instant::now();
     let ask = |number: u32| {
