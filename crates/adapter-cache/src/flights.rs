@@ -1,8 +1,8 @@
-//! Flights: questions to the store that are under way. Many who ask for one code share one, and one that a change
-//! has overtaken is worth nothing.
+//! What is under way: questions to the store, one for each code, whoever else asks; and changes made by this process.
+//! And floors: the generations that were heard of, below which nothing is remembered any more.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard,
@@ -15,7 +15,9 @@ use domain::{
     link::Generation,
     ports::{RepositoryError, Resolved},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
+
+use crate::memory::Asked;
 
 /// What came of a flight.
 #[derive(Clone, Debug)]
@@ -28,21 +30,62 @@ pub(crate) enum Landing {
     Failed(Arc<RepositoryError>),
 }
 
-/// Questions under way, and the lock under which everything about one code is ordered.
+/// Questions under way, floors, and the lock under which everything about one code is ordered.
 pub(crate) struct Flights {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     count: AtomicUsize,
+    floors: Arc<AtomicUsize>,
+    writes: Mutex<Writes>,
 }
 
-/// The questions about some codes. While it is locked, nothing about them changes.
-#[derive(Default)]
-pub(crate) struct Shard(HashMap<Code, Flight>);
+/// The questions about some codes, and their floors. While it is locked, nothing about them changes.
+pub(crate) struct Shard {
+    flights: HashMap<Code, Flight>,
+    floors: HashMap<Code, Floor>,
+    /// In all shards.
+    count: Arc<AtomicUsize>,
+}
 
 struct Flight {
     landing: watch::Receiver<Option<Landing>>,
-    /// The change that was heard of while it was under way.
-    overtaken_by: Option<Generation>,
+    overtaken: Overtaken,
+}
+
+/// What happened to a link while it was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Overtaken {
+    /// The change that was heard of.
+    by: Option<Generation>,
+    /// A change was begun of which nobody knows how it ended.
+    doubted: bool,
+}
+
+impl Overtaken {
+    /// Whether an answer of that generation, or that there is no link, may be older than what happened.
+    pub(crate) fn outdates(self, generation: Option<Generation>) -> bool {
+        self.doubted || self.by > generation
+    }
+}
+
+/// The highest generation of a link that was heard of. An answer below it comes from behind.
+#[derive(Clone, Copy, Debug)]
+struct Floor {
+    generation: Generation,
+    raised: Instant,
+    /// The number of the next write then: those before it may tell of older generations.
+    write: u64,
+    /// The gap before it. What is asked after a later gap may be another server's word, and is not held against it.
+    epoch: u32,
+    /// Writes before this one say nothing of how the link is: a later one ended without an answer.
+    doubted: u64,
+}
+
+/// Changes by this process that are under way. Each may tell of its generation later than others tell of a newer one.
+#[derive(Default)]
+struct Writes {
+    next: u64,
+    under_way: BTreeSet<u64>,
 }
 
 /// A place in a flight: the one that flies it, or one that waits for it.
@@ -51,26 +94,38 @@ pub(crate) enum Seat {
     Passenger(watch::Receiver<Option<Landing>>),
 }
 
+/// There are too many floors.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FloorsOverflow;
+
 impl Flights {
     /// Enough that workers seldom meet.
     const SHARDS: usize = 64;
     /// Most questions under way. More could not be answered in time, and would only wait.
     pub(crate) const MOST: usize = 4_096;
+    /// Most floors. More are raised only while nothing is heard from the history.
+    pub(crate) const MAX_FLOORS: usize = 100_000;
 
     pub(crate) fn new() -> Self {
-        let shards = (0..Self::SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new(), count: AtomicUsize::new(0) }
+        let floors = Arc::new(AtomicUsize::new(0));
+        let shard = |_| {
+            let count = Arc::clone(&floors);
+            Mutex::new(Shard { flights: HashMap::new(), floors: HashMap::new(), count })
+        };
+        let shards = (0..Self::SHARDS).map(shard).collect();
+        let (count, writes) = (AtomicUsize::new(0), Mutex::default());
+        Self { shards, hasher: RandomState::new(), count, floors, writes }
     }
 
     pub(crate) fn shard(&self, code: &Code) -> MutexGuard<'_, Shard> {
         let index = usize::try_from(self.hasher.hash_one(code) % Self::SHARDS as u64).expect("below 64");
-        self.shards[index].lock().expect("nothing panics while it is held")
+        lock(&self.shards[index])
     }
 
     /// A seat in the flight for `code`; none if there are too many flights.
     pub(crate) fn board(&self, code: &Code) -> Option<Seat> {
         let mut shard = self.shard(code);
-        if let Some(flight) = shard.0.get(code) {
+        if let Some(flight) = shard.flights.get(code) {
             return Some(Seat::Passenger(flight.landing.clone()));
         }
         if self.count.fetch_add(1, Ordering::AcqRel) >= Self::MOST {
@@ -78,25 +133,132 @@ impl Flights {
             return None;
         }
         let (tell, landing) = watch::channel(None);
-        shard.0.insert(code.clone(), Flight { landing: landing.clone(), overtaken_by: None });
+        shard.flights.insert(code.clone(), Flight { landing: landing.clone(), overtaken: Overtaken::default() });
         Some(Seat::Pilot(tell, landing))
     }
 
-    /// Ends the flight for `code`, with the shard still locked for whatever follows from it. Says which change has
-    /// overtaken it.
-    pub(crate) fn land(&self, code: &Code) -> (MutexGuard<'_, Shard>, Option<Generation>) {
+    /// Ends the flight for `code`, with the shard still locked for whatever follows from it. Says what has overtaken it.
+    pub(crate) fn land(&self, code: &Code) -> (MutexGuard<'_, Shard>, Overtaken) {
         let mut shard = self.shard(code);
-        let flight = shard.0.remove(code);
+        let flight = shard.flights.remove(code);
         self.count.fetch_sub(1, Ordering::AcqRel);
-        (shard, flight.and_then(|flight| flight.overtaken_by))
+        (shard, flight.map(|flight| flight.overtaken).unwrap_or_default())
     }
+
+    /// A write begins; its number.
+    pub(crate) fn begin_write(&self) -> u64 {
+        let mut writes = lock(&self.writes);
+        let number = writes.next;
+        writes.next += 1;
+        writes.under_way.insert(number);
+        number
+    }
+
+    /// That write has told all it has to tell.
+    pub(crate) fn end_write(&self, number: u64) {
+        lock(&self.writes).under_way.remove(&number);
+    }
+
+    /// The number of the next write, and whether another one is under way.
+    pub(crate) fn next_write(&self) -> (u64, bool) {
+        let writes = lock(&self.writes);
+        (writes.next, !writes.under_way.is_empty())
+    }
+
+    /// Every change until `moment` has been heard of: floors of before end when every write that began before them has
+    /// ended. The others stay.
+    pub(crate) fn end_floors(&self, moment: Instant) {
+        let oldest = {
+            let writes = lock(&self.writes);
+            writes.under_way.first().copied().unwrap_or(writes.next)
+        };
+        if self.floors.load(Ordering::Acquire) > 0 {
+            self.retain_floors(|floor| floor.raised > moment || floor.write > oldest);
+        }
+    }
+
+    /// Ends all floors.
+    pub(crate) fn drop_floors(&self) {
+        self.retain_floors(|_| false);
+    }
+
+    fn retain_floors(&self, stays: impl Fn(&Floor) -> bool) {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            let before = shard.floors.len();
+            shard.floors.retain(|_, floor| stays(floor));
+            self.floors.fetch_sub(before - shard.floors.len(), Ordering::AcqRel);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it is held")
 }
 
 impl Shard {
     /// A change of `code` is known that a flight under way may not have seen.
     pub(crate) fn overtake(&mut self, code: &Code, generation: Generation) {
-        if let Some(flight) = self.0.get_mut(code) {
-            flight.overtaken_by = flight.overtaken_by.max(Some(generation));
+        if let Some(flight) = self.flights.get_mut(code) {
+            flight.overtaken.by = flight.overtaken.by.max(Some(generation));
         }
     }
+
+    /// A change of `code` may have been made that neither a flight under way nor a write before `write` may have seen.
+    pub(crate) fn doubt(&mut self, code: &Code, write: u64, epoch: u32) -> Result<(), FloorsOverflow> {
+        if let Some(flight) = self.flights.get_mut(code) {
+            flight.overtaken.doubted = true;
+        }
+        let floor = Floor { generation: Generation::FIRST, raised: Instant::now(), write, epoch, doubted: write };
+        match self.floors.get_mut(code) {
+            Some(known) => *known = Floor { generation: known.generation, epoch: known.epoch, ..floor },
+            None => self.add_floor(code, floor)?,
+        }
+        Ok(())
+    }
+
+    /// Whether what the write of that number did may be over, by a change that ended without an answer.
+    pub(crate) fn is_doubted(&self, code: &Code, write: u64) -> bool {
+        self.floors.get(code).is_some_and(|floor| write < floor.doubted)
+    }
+
+    /// From now on nothing older is remembered of `code`; `write` is the number of the next write, and `epoch` the last
+    /// gap. A first generation needs no floor: there is nothing older.
+    pub(crate) fn raise_floor(
+        &mut self,
+        code: &Code,
+        generation: Generation,
+        write: u64,
+        epoch: u32,
+    ) -> Result<(), FloorsOverflow> {
+        let floor = Floor { generation, raised: Instant::now(), write, epoch, doubted: 0 };
+        if let Some(known) = self.floors.get_mut(code) {
+            if known.generation <= generation || known.epoch != epoch {
+                *known = Floor { doubted: known.doubted, ..floor };
+            }
+        } else if generation > Generation::FIRST {
+            self.add_floor(code, floor)?;
+        }
+        Ok(())
+    }
+
+    fn add_floor(&mut self, code: &Code, floor: Floor) -> Result<(), FloorsOverflow> {
+        if self.count.fetch_add(1, Ordering::AcqRel) >= Flights::MAX_FLOORS {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+            return Err(FloorsOverflow);
+        }
+        self.floors.insert(code.clone(), floor);
+        Ok(())
+    }
+
+    /// Whether what was asked then, and has that generation, comes from behind.
+    pub(crate) fn is_below_floor(&self, code: &Code, generation: Option<Generation>, asked: Asked) -> bool {
+        let floor = self.floors.get(code).filter(|floor| !is_later(asked, floor));
+        floor.is_some_and(|floor| generation < Some(floor.generation))
+    }
+}
+
+/// Whether a gap lies between the floor and what was asked after it.
+fn is_later(asked: Asked, floor: &Floor) -> bool {
+    asked.epoch().wrapping_sub(floor.epoch).cast_signed() > 0
 }

@@ -1,24 +1,28 @@
 //! Signpost's memory: redirects from the process itself, around any store, and for a while without it.
 //!
-//! [`CachedResolver`] is a [`LinkResolver`](domain::ports::LinkResolver) around another one. [`WatchedLinks`] is a
-//! [`LinkRepository`](domain::ports::LinkRepository) around another one that tells it of every change made here;
-//! changes made elsewhere reach it as a [`LinkWatcher`](domain::ports::LinkWatcher).
+//! [`CachedResolver`] is a [`LinkResolver`](domain::ports::LinkResolver) around another one. [`WriteThroughLinks`] is a
+//! [`LinkRepository`](domain::ports::LinkRepository) around another one that tells it of every change made here, also
+//! when the caller has left; all changes reach it as a [`ChangeSubscriber`](domain::ports::ChangeSubscriber).
 //!
-//! | file       | holds                                                                              |
-//! |------------|------------------------------------------------------------------------------------|
-//! | `memory`   | what is known, how old it may be, and that nothing older replaces what is newer    |
-//! | `flights`  | questions under way: one for each code, whoever else asks                          |
-//! | `asking`   | how the store is asked: bounded, retried within a budget, left alone when it fails |
-//! | `breaker`  | when it is left alone                                                              |
-//! | `resolver` | the decorator that joins them                                                      |
-//! | `watched`  | the decorator of the repository                                                    |
-//! | `keys`     | API keys, for a moment                                                             |
+//! | file            | holds                                                                              |
+//! |-----------------|------------------------------------------------------------------------------------|
+//! | `memory`        | what is known, how old it may be, and that nothing older replaces what is newer    |
+//! | `flights`       | questions and changes under way, one question for each code; floors                |
+//! | `asking`        | how the store is asked: bounded, retried within a budget, left alone when it fails |
+//! | `breaker`       | when it is left alone                                                              |
+//! | `resolver`      | the decorator that joins them                                                      |
+//! | `write_through` | the decorator of the repository                                                    |
+//! | `run_to_end`    | changes that go on when their callers leave                                        |
+//! | `keys`          | API keys, for a moment                                                             |
 //!
 //! What it promises, for a time to live of ten seconds:
 //!
-//! - A change made by this process is seen at once. One made by another process is seen when it is heard of, and
-//!   within the time to live if it is not. While all changes are heard of, links are not asked for again.
-//! - An answer that was under way while a link changed is thrown away: a deleted link does not come back.
+//! - A change made by this process is seen at once, whatever became of its caller. One made by another process is seen
+//!   when it is heard of, and within the time to live if it is not. While all changes are heard of, links are not asked
+//!   for again.
+//! - Nothing older than what was heard of is remembered, in whatever order it comes (floors): a deleted link does not
+//!   come back.
+//! - A change that ended without an answer outdates what is remembered: the next answer that is asked for decides.
 //! - When the store does not answer, links known as active redirect on, for `stale_for` more; those known as deleted
 //!   never do. Everything else fails as the store fails, or at once while it is left alone.
 //! - Many who ask for one code ask the store once.
@@ -29,13 +33,14 @@ mod flights;
 mod keys;
 mod memory;
 mod resolver;
-mod watched;
+mod run_to_end;
+mod write_through;
 
 use std::time::Duration;
 
 pub use keys::RememberedKeys;
 pub use resolver::CachedResolver;
-pub use watched::WatchedLinks;
+pub use write_through::WriteThroughLinks;
 
 /// How much is remembered, and for how long.
 #[derive(Clone, Copy, Debug)]

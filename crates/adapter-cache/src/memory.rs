@@ -46,16 +46,23 @@ struct Known {
     /// Until when it is good without asking again, in milliseconds since the memory was made.
     until: u64,
     epoch: u32,
+    /// Whether a change was begun since of which nobody knows how it ended.
+    doubted: bool,
 }
 
 /// When something was asked: what comes of it is as old as that.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     at: Instant,
     epoch: u32,
 }
 
 impl Asked {
+    /// The last gap before it.
+    pub(crate) fn epoch(self) -> u32 {
+        self.epoch
+    }
+
     /// As if it had been asked so much earlier.
     pub(crate) fn ago(self, ago: Duration) -> Self {
         Self { at: self.at.checked_sub(ago).unwrap_or(self.at), ..self }
@@ -108,13 +115,13 @@ impl Memory {
     fn recall_link(&self, known: &Known, now: Instant) -> Recall {
         let resolved = |source| Resolved { resolution: Some(Arc::clone(&known.resolution)), source };
         let gaps = self.epoch.load(Ordering::Acquire).wrapping_sub(known.epoch);
-        let current = gaps == 0;
+        let current = gaps == 0 && !known.doubted;
         let assured_until = match gaps {
             0 => self.assured_until.load(Ordering::Acquire),
             1 => self.assured_before.load(Ordering::Acquire),
             _ => 0,
         };
-        let good_until = known.until.max(assured_until);
+        let good_until = if known.doubted { known.until } else { known.until.max(assured_until) };
         let time = self.milliseconds(now);
         if current && time + milliseconds(self.options.ttl / 5) < good_until {
             Recall::Good(resolved(Source::Memory))
@@ -145,25 +152,35 @@ impl Memory {
         self.options.ttl * (2_560 - share) / 2_560
     }
 
-    /// Which generation is known.
-    pub(crate) fn generation(&self, code: &Code) -> Option<Generation> {
-        self.links.peek(code).map(|known| known.resolution.generation)
-    }
-
-    /// Remembers a link as it was when that was asked. The caller holds what orders the changes of this code.
+    /// Remembers a link as it was when that was asked, unless changes may have gone untold since. The caller holds what
+    /// orders the changes of this code.
     pub(crate) fn keep(&self, code: &Code, resolution: Arc<Resolution>, asked: Asked) {
         self.unknown.remove(code);
-        if self.generation(code).is_some_and(|known| known > resolution.generation) {
+        if asked.epoch != self.epoch.load(Ordering::Acquire) {
+            return;
+        }
+        // What was known before a gap may have been another server's: it may be newer than all there is now.
+        let newer = |known: &Known| known.epoch == asked.epoch && known.resolution.generation > resolution.generation;
+        if self.links.peek(code).is_some_and(|known| newer(&known)) {
             return;
         }
         let until = self.milliseconds(asked.at + self.time_to_live(code));
-        self.links.insert(code.clone(), Known { resolution, until, epoch: asked.epoch });
+        self.links.insert(code.clone(), Known { resolution, until, epoch: asked.epoch, doubted: false });
     }
 
     /// Remembers that no link had that code when that was asked.
     pub(crate) fn keep_unknown(&self, code: &Code, asked: Asked) {
         if asked.epoch == self.epoch.load(Ordering::Acquire) {
             self.unknown.insert(code.clone(), asked.at + self.options.negative_ttl);
+        }
+    }
+
+    /// Asks again for what is known, if there is a store to ask. The caller holds what orders the changes of this code.
+    pub(crate) fn doubt(&self, code: &Code) {
+        self.unknown.remove(code);
+        if let Some(known) = self.links.peek(code) {
+            let until = known.until.min(self.milliseconds(Instant::now()));
+            self.links.insert(code.clone(), Known { until, doubted: true, ..known });
         }
     }
 

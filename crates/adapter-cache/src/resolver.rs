@@ -7,15 +7,15 @@ use domain::{
     code::Code,
     lifecycle::Resolution,
     link::{Generation, Link},
-    ports::{LinkResolver, LinkWatcher, RepositoryError, RepositoryErrorKind, Resolved, Source},
+    ports::{ChangeSubscriber, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved, Source},
 };
-use slog::Logger;
+use slog::{Logger, warn};
 use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use crate::{
     CacheOptions,
     asking::{Asking, DOING},
-    flights::{Flights, Landing, Seat},
+    flights::{Flights, FloorsOverflow, Landing, Seat},
     memory::{Asked, Memory, Recall},
 };
 
@@ -31,6 +31,7 @@ struct Inner {
     asking: Asking,
     /// Where questions live: longer than whoever asks them first.
     runtime: Handle,
+    log: Logger,
 }
 
 impl fmt::Debug for CachedResolver {
@@ -45,8 +46,8 @@ impl CachedResolver {
 
     /// A memory of `store`, which is asked on `runtime`.
     pub fn new(store: Arc<dyn LinkResolver>, options: CacheOptions, runtime: Handle, log: Logger) -> Self {
-        let asking = Asking::new(store, options.patience, log);
-        Self(Arc::new(Inner { memory: Memory::new(options), flights: Flights::new(), asking, runtime }))
+        let asking = Asking::new(store, options.patience, log.clone());
+        Self(Arc::new(Inner { memory: Memory::new(options), flights: Flights::new(), asking, runtime, log }))
     }
 
     /// Asks the store, or joins who asks already; none if it must not be asked now.
@@ -92,12 +93,13 @@ impl Landed<'_> {
     fn keep(self, answer: Result<Resolved, RepositoryError>, asked: Asked) -> Landing {
         let Self(inner, code) = self;
         std::mem::forget(self);
-        let (_shard, overtaken_by) = inner.flights.land(code);
+        let (shard, overtaken) = inner.flights.land(code);
         let found = match answer {
             Ok(found) => found,
             Err(error) => return Landing::Failed(Arc::new(error)),
         };
-        if overtaken_by > found.resolution.as_ref().map(|resolution| resolution.generation) {
+        let generation = found.resolution.as_ref().map(|resolution| resolution.generation);
+        if overtaken.outdates(generation) || shard.is_below_floor(code, generation, asked) {
             return Landing::Overtaken;
         }
         let asked = match found.source {
@@ -171,30 +173,125 @@ fn unavailable(cause: &'static str) -> RepositoryError {
     RepositoryError::new(RepositoryErrorKind::Unavailable, DOING).caused_by(cause)
 }
 
-impl LinkWatcher for CachedResolver {
-    fn saw(&self, link: &Link) {
-        let (resolution, asked) = (Arc::new(Resolution::from(link)), self.0.memory.asked());
-        let mut shard = self.0.flights.shard(&link.code);
-        shard.overtake(&link.code, link.generation);
-        self.0.memory.keep(&link.code, resolution, asked);
+impl ChangeSubscriber for CachedResolver {
+    fn changed(&self, code: &Code, generation: Generation) {
+        self.0.heard_of(code, generation, Heard::FromHistory);
     }
 
-    fn heard_of(&self, code: &Code, generation: Generation) {
-        let mut shard = self.0.flights.shard(code);
-        shard.overtake(code, generation);
-        self.0.memory.forget_before(code, generation);
-    }
-
-    fn heard_all(&self, ago: Duration) {
+    fn synced_until(&self, ago: Duration) {
         self.0.asking.breaker.succeeded();
         let now = Instant::now();
-        self.0.memory.assure(now.checked_sub(ago).unwrap_or(now));
+        let moment = now.checked_sub(ago).unwrap_or(now);
+        self.0.memory.assure(moment);
+        self.0.flights.end_floors(moment);
     }
 
-    /// Whoever tells of a gap has just been answered by the store: from now on it is asked, and not only by whom it
-    /// takes by surprise, lest what changed in the gap be followed once more.
-    fn missed_some(&self) {
+    /// What tells of a gap has just been answered by the store: from now on the store is asked, also for what is stale,
+    /// lest what changed in the gap be followed once more.
+    fn gap(&self) {
         self.0.memory.distrust();
         self.0.asking.breaker.succeeded();
+    }
+}
+
+/// How a generation was heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    /// Somewhere in the history.
+    FromHistory,
+    /// In what a call of this process returned, changed by it or not.
+    FromAnswer,
+}
+
+impl Inner {
+    /// Raises the floor, outdates the question under way, and forgets what is older.
+    fn heard_of(&self, code: &Code, generation: Generation, heard: Heard) {
+        let (next_write, writes_are_under_way) = self.flights.next_write();
+        let epoch = self.memory.asked().epoch();
+        let mut shard = self.flights.shard(code);
+        shard.overtake(code, generation);
+        self.memory.forget_before(code, generation);
+        // An answer that is read only matters to those that are on their way.
+        if heard == Heard::FromHistory || writes_are_under_way {
+            let raised = shard.raise_floor(code, generation, next_write, epoch);
+            drop(shard);
+            self.check(raised);
+        }
+    }
+
+    /// Without room for a floor anything may be remembered that is over: as if changes had gone untold.
+    fn check(&self, raised: Result<(), FloorsOverflow>) {
+        if raised.is_err() {
+            self.memory.distrust();
+            self.flights.drop_floors();
+            warn!(self.log, "more than {} links changed since the history was last read: everything is asked for again",
+                Flights::MAX_FLOORS; "event.name" => "cache.floors_overflow");
+        }
+    }
+}
+
+/// A change by this process, from before the store is asked for it until everything is told that came of it. If it is
+/// dropped earlier, nobody knows what came of it.
+pub(crate) struct WriteInFlight {
+    memory: Arc<Inner>,
+    number: u64,
+    begun: Asked,
+    /// Links that it may have changed, as long as that is not known.
+    unsettled: Vec<Code>,
+}
+
+impl CachedResolver {
+    /// A change of the links with these codes begins, as far as they are known.
+    pub(crate) fn begin_write(&self, codes: Vec<Code>) -> WriteInFlight {
+        let memory = Arc::clone(&self.0);
+        let (begun, number) = (memory.memory.asked(), memory.flights.begin_write());
+        WriteInFlight { memory, number, begun, unsettled: codes }
+    }
+
+    /// A link was read that has this generation.
+    pub(crate) fn read(&self, code: &Code, generation: Generation) {
+        self.0.heard_of(code, generation, Heard::FromAnswer);
+    }
+}
+
+impl WriteInFlight {
+    /// This came of it.
+    pub(crate) fn written(&self, link: &Link) {
+        let inner = self.memory.as_ref();
+        let (code, generation) = (&link.code, link.generation);
+        let (next_write, _) = inner.flights.next_write();
+        let mut shard = inner.flights.shard(code);
+        // Others may have gone on from there before this process came to tell of it.
+        if shard.is_below_floor(code, Some(generation), self.begun) {
+            return;
+        }
+        shard.overtake(code, generation);
+        inner.memory.forget_before(code, generation);
+        if !shard.is_doubted(code, self.number) {
+            inner.memory.keep(code, Arc::new(Resolution::from(link)), self.begun);
+        }
+        let raised = shard.raise_floor(code, generation, next_write, self.begun.epoch());
+        drop(shard);
+        inner.check(raised);
+    }
+
+    /// Everything is told that came of it.
+    pub(crate) fn settle(mut self) {
+        self.unsettled.clear();
+    }
+}
+
+impl Drop for WriteInFlight {
+    fn drop(&mut self) {
+        let inner = self.memory.as_ref();
+        let (next_write, _) = inner.flights.next_write();
+        for code in &self.unsettled {
+            let mut shard = inner.flights.shard(code);
+            let doubted = shard.doubt(code, next_write, self.begun.epoch());
+            inner.memory.doubt(code);
+            drop(shard);
+            inner.check(doubted);
+        }
+        inner.flights.end_write(self.number);
     }
 }

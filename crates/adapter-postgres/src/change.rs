@@ -167,9 +167,9 @@ impl QueryFragment<Pg> for ChangeStatement<'_> {
         out.push_sql(" FROM input i WHERE l.code = i.code AND l.generation = ");
         out.push_bind_param::<BigInt, _>(&self.from)?;
         out.push_sql(
-            " RETURNING l.id, l.generation), event AS (
-                INSERT INTO link_events (link_id, generation, kind, actor, request_id, at)
-                SELECT c.id, c.generation, ",
+            " RETURNING l.id, l.code, l.generation), event AS (
+                INSERT INTO link_events (link_id, code, generation, kind, actor, request_id, at)
+                SELECT c.id, c.code, c.generation, ",
         );
         out.push_bind_param::<Text, _>(self.kind)?;
         out.push_sql(", ");

@@ -80,8 +80,8 @@ macro_rules! claim_sql {
             $($conflict,)*
             "   RETURNING l.*
             ), event AS (
-                INSERT INTO link_events (link_id, generation, kind, actor, request_id, at)
-                SELECT c.id, c.generation, CASE WHEN c.id = i.id THEN 'created' ELSE 'reactivated' END,
+                INSERT INTO link_events (link_id, code, generation, kind, actor, request_id, at)
+                SELECT c.id, c.code, c.generation, CASE WHEN c.id = i.id THEN 'created' ELSE 'reactivated' END,
                     i.actor, i.request_id, i.at
                 FROM claimed c, input i WHERE c.activation_id = i.id
             )

@@ -1,6 +1,14 @@
 //! Connections: how they are made, secured, bounded and ended.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use diesel_async::AsyncPgConnection;
@@ -9,12 +17,11 @@ use tokio::{
     task::{AbortHandle, JoinSet},
     time::timeout,
 };
-use tokio_postgres::{Client, Config, NoTls, Socket, config::SslMode, tls::MakeTlsConnect};
+use tokio_postgres::{Config, NoTls, Socket, config::SslMode, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{
     hosts::{self, Hosts},
-    listener::{self, Ear},
     options::{InvalidOptions, PostgresOptions, TlsPolicy, tls_config},
 };
 
@@ -22,6 +29,8 @@ use crate::{
 pub(crate) struct Connection {
     pub(crate) diesel: AsyncPgConnection,
     line: Line,
+    /// Which of the servers that the history was read from came before it.
+    server: u64,
 }
 
 impl Connection {
@@ -53,9 +62,18 @@ pub(crate) struct Connector {
     hosts: Arc<Hosts>,
     tls: Option<MakeRustlsConnect>,
     connect_timeout: Duration,
+    server: Arc<Server>,
     /// Connection tasks live here: on a worker's own runtime they would stall with that worker and end
     /// with it.
     runtime: Handle,
+}
+
+/// The server that the history is read from.
+#[derive(Default)]
+struct Server {
+    name: Mutex<Option<String>>,
+    /// Rises whenever it is another one.
+    number: AtomicU64,
 }
 
 impl Connector {
@@ -83,7 +101,23 @@ impl Connector {
                 .options(session);
         });
         let tls = if tls { Some(MakeRustlsConnect::new(tls_config(options)?)) } else { None };
-        Ok(Self { hosts: Arc::new(hosts), tls, connect_timeout: options.connect_timeout, runtime })
+        Ok(Self {
+            hosts: Arc::new(hosts),
+            tls,
+            connect_timeout: options.connect_timeout,
+            server: Arc::default(),
+            runtime,
+        })
+    }
+
+    /// From now on the history is read from there. Connections to another server are not used any more, for what they
+    /// answer that history says nothing about.
+    pub(crate) fn reads_from(&self, server: String) {
+        let mut name = self.server.name.lock().expect("nothing panics while it is held");
+        if name.as_ref().is_some_and(|name| *name != server) {
+            self.server.number.fetch_add(1, Ordering::AcqRel);
+        }
+        *name = Some(server);
     }
 
     /// Where connections live.
@@ -102,18 +136,15 @@ impl Connector {
         self.connect(hosts).await
     }
 
-    /// A connection of its own that listens for changes.
-    pub(crate) async fn connect_listener(&self, ear: &Ear) -> Result<(Client, Line), ConnectError> {
-        let ear = ear.clone();
-        let attempt = move |host, tls| {
-            let ear = ear.clone();
-            async move {
-                match tls {
-                    Some(tls) => listener::establish(host, tls, ear).await,
-                    None => listener::establish(host, NoTls, ear).await,
-                }
-            }
-        };
+    /// What `attempt` makes of a connection of its own, outside any pool.
+    pub(crate) async fn connect_with<C, A>(
+        &self,
+        attempt: impl Fn(Config, Option<MakeRustlsConnect>) -> A + Send + 'static,
+    ) -> Result<C, ConnectError>
+    where
+        C: Send + 'static,
+        A: Future<Output = Result<C, AttemptError>> + Send,
+    {
         self.first_of(self.hosts.in_order(), attempt).await
     }
 
@@ -124,7 +155,9 @@ impl Connector {
                 None => establish(host, NoTls).await,
             }
         };
-        self.first_of(hosts, attempt).await
+        let server = self.server.number.load(Ordering::Acquire);
+        let (diesel, line) = self.first_of(hosts, attempt).await?;
+        Ok(Connection { diesel, line, server })
     }
 
     /// What the first host gives that answers in time. Whoever stops waiting ends the attempt.
@@ -159,7 +192,7 @@ impl Connector {
     }
 }
 
-async fn establish<T>(config: Config, tls: T) -> Result<Connection, AttemptError>
+async fn establish<T>(config: Config, tls: T) -> Result<(AsyncPgConnection, Line), AttemptError>
 where
     T: MakeTlsConnect<Socket, TlsConnect: Send, Stream: Send + 'static> + Send,
     <T::TlsConnect as tokio_postgres::tls::TlsConnect<Socket>>::Future: Send,
@@ -168,7 +201,7 @@ where
     // Whoever waits for an answer is told of a failure; here it only ends the connection.
     let line = Line::spawn(async move { drop(connection.await) });
     let diesel = AsyncPgConnection::try_from(client).await.map_err(AttemptError::Setup)?;
-    Ok(Connection { diesel, line })
+    Ok((diesel, line))
 }
 
 /// Bounds every statement on the server's side too, a little below ours, so that its refusal still reaches us
@@ -197,6 +230,9 @@ impl Manager for Connector {
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<ConnectError> {
         if connection.line.0.is_finished() {
             return Err(RecycleError::message("the connection was closed"));
+        }
+        if connection.server != self.server.number.load(Ordering::Acquire) {
+            return Err(RecycleError::message("the history is read from another server by now"));
         }
         Ok(())
     }

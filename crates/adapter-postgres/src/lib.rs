@@ -11,6 +11,7 @@ mod answers;
 mod api_keys;
 mod blocks;
 mod change;
+mod change_feed;
 mod claim;
 mod connection;
 mod error;
@@ -40,6 +41,7 @@ pub use migrate::MigrationStatus;
 pub use options::{InvalidOptions, PostgresOptions, TlsPolicy, check_authorities, check_url};
 
 use crate::{
+    change_feed::Creations,
     connection::Connector,
     error::Effect,
     lookups::Lookups,
@@ -55,6 +57,7 @@ pub struct PostgresStore {
     redirects: Lookups,
     /// For lists, which may take long.
     lists: Sessions,
+    creations: Creations,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -81,6 +84,7 @@ impl PostgresStore {
                 connector.runtime(),
             ),
             lists: sessions(options.list_pool_size)?,
+            creations: Creations::default(),
             connector,
         })
     }
@@ -107,11 +111,13 @@ impl Ping for PostgresStore {
 
 #[async_trait]
 impl Identify for PostgresStore {
-    /// The cluster's own number, which a promoted standby keeps, with the database and the schema in it.
+    /// The cluster's own number, which a promoted standby keeps, its timeline, which it does not, and the database and
+    /// the schema in it.
     async fn identity(&self) -> Result<String, RepositoryError> {
         let mut session = self.sessions.open("identifying the store").await?;
         let deadline = session.deadline();
         let name = "(SELECT system_identifier::text FROM pg_control_system()) || '/' || \
+                    substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/' || \
                     (SELECT oid::text FROM pg_database WHERE datname = current_database()) || '/' || \
                     'links'::regclass::oid::text";
         let answer = until(deadline, select(sql::<Text>(name)).get_result(session.connection())).await;

@@ -55,7 +55,13 @@ impl LinkRepository for PostgresStore {
             Err(ClaimError::Corrupt(error)) => Ok(Err(error)),
             Ok(claims) => Ok(Ok(claims)),
         });
-        session.close(progress.effect(), outcome)?
+        let claims = session.close(progress.effect(), outcome)??;
+        if let Claims::Settled(settled) = &claims
+            && settled.iter().any(|claim| matches!(claim, Claim::Created(_)))
+        {
+            self.creations.committed();
+        }
+        Ok(claims)
     }
 
     async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {

@@ -26,6 +26,7 @@ diesel::table! {
 diesel::table! {
     link_events (link_id, generation) {
         link_id -> Uuid,
+        code -> Text,
         generation -> BigInt,
         kind -> Text,
         actor -> Text,

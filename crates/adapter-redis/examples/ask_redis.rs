@@ -11,8 +11,8 @@ use domain::{
     behaviour::Behaviour,
     code::Code,
     lifecycle::Resolution,
-    link::{Generation, Link, LinkState, Owner},
-    ports::{ChangeFeed, Identify, LinkResolver, LinkWatcher, RepositoryError, Resolved, Source},
+    link::{Generation, LinkState, Owner},
+    ports::{ChangeFeed, ChangeSubscriber, Identify, LinkResolver, RepositoryError, Resolved, Source},
     target::Target,
 };
 use slog::{Discard, Logger, o};
@@ -44,7 +44,7 @@ async fn shared(url: &str, tasks: usize, seconds: u64) -> u64 {
     let (entropy, log) = (Arc::new(SeededEntropy::new(1)), Logger::root(Discard, o!()));
     let shared = SharedMemory::new(options, entropy, Handle::current(), log).expect("an address of Redis");
     let (changes, keeping) = (SharedChanges::new(Arc::new(Quiet), shared.clone()), shared.clone());
-    tokio::spawn(async move { changes.tell(Arc::new(Nobody)).await });
+    tokio::spawn(async move { changes.subscribe(Arc::new(Nobody)).await });
     tokio::spawn(async move { keeping.keep(&Quiet, Arc::new(Nobody)).await });
     let resolver = Arc::new(SharedResolver::new(Arc::new(Quiet), shared));
     for code in codes() {
@@ -133,10 +133,10 @@ impl LinkResolver for Quiet {
 
 #[async_trait]
 impl ChangeFeed for Quiet {
-    async fn tell(&self, watcher: Arc<dyn LinkWatcher>) -> RepositoryError {
-        watcher.missed_some();
+    async fn subscribe(&self, subscriber: Arc<dyn ChangeSubscriber>) -> RepositoryError {
+        subscriber.gap();
         loop {
-            watcher.heard_all(Duration::ZERO);
+            subscriber.synced_until(Duration::ZERO);
             sleep(Duration::from_millis(100)).await;
         }
     }
@@ -151,9 +151,8 @@ impl Identify for Quiet {
 
 struct Nobody;
 
-impl LinkWatcher for Nobody {
-    fn saw(&self, _: &Link) {}
-    fn heard_of(&self, _: &Code, _: Generation) {}
-    fn heard_all(&self, _: Duration) {}
-    fn missed_some(&self) {}
+impl ChangeSubscriber for Nobody {
+    fn changed(&self, _: &Code, _: Generation) {}
+    fn synced_until(&self, _: Duration) {}
+    fn gap(&self) {}
 }

@@ -1,13 +1,13 @@
-//! Changes by others: taken to Redis first, then told to whoever watches. In this order, for whoever forgets a link
-//! asks Redis next.
+//! Changes: taken to Redis first, then told to the subscriber. In this order, for a memory that forgets a link asks
+//! Redis next.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::{
     code::Code,
-    link::{Generation, Link},
-    ports::{ChangeFeed, LinkWatcher, RepositoryError},
+    link::Generation,
+    ports::{ChangeFeed, ChangeSubscriber, RepositoryError},
 };
 use futures_util::future::join;
 use tokio::{sync::mpsc, time::Instant};
@@ -40,11 +40,11 @@ impl SharedChanges {
 
 #[async_trait]
 impl ChangeFeed for SharedChanges {
-    async fn tell(&self, watcher: Arc<dyn LinkWatcher>) -> RepositoryError {
+    async fn subscribe(&self, subscriber: Arc<dyn ChangeSubscriber>) -> RepositoryError {
         let (news, mut waiting) = mpsc::channel(Self::MOST_WAITING);
-        let relay = Relay { news, watcher: Arc::clone(&watcher), shared: self.shared.clone() };
+        let relay = Relay { news, subscriber: Arc::clone(&subscriber), shared: self.shared.clone() };
         let hearing = async {
-            let error = self.feed.tell(Arc::new(relay)).await;
+            let error = self.feed.subscribe(Arc::new(relay)).await;
             self.shared.0.hears_no_more();
             error
         };
@@ -52,7 +52,7 @@ impl ChangeFeed for SharedChanges {
         let carrying = async {
             let mut some = Vec::with_capacity(Self::AT_ONCE);
             while waiting.recv_many(&mut some, Self::AT_ONCE).await > 0 {
-                carry(&mut some, &self.shared, watcher.as_ref()).await;
+                carry(&mut some, &self.shared, subscriber.as_ref()).await;
             }
         };
         join(hearing, carrying).await.0
@@ -61,13 +61,14 @@ impl ChangeFeed for SharedChanges {
 
 enum News {
     Changed(Code, Generation),
-    HeardAll(Instant),
+    SyncedUntil(Instant),
 }
 
-async fn carry(some: &mut Vec<News>, shared: &SharedMemory, watcher: &dyn LinkWatcher) {
+async fn carry(some: &mut Vec<News>, shared: &SharedMemory, subscriber: &dyn ChangeSubscriber) {
     let changed = |news: &News| match news {
-        News::Changed(code, generation) => Some((code.clone(), *generation)),
-        News::HeardAll(_) => None,
+        // Nothing older than a creation can lie there.
+        News::Changed(code, generation) if *generation > Generation::FIRST => Some((code.clone(), *generation)),
+        News::Changed(..) | News::SyncedUntil(_) => None,
     };
     let changes: Vec<_> = some.iter().filter_map(changed).collect();
     if !changes.is_empty() {
@@ -75,10 +76,10 @@ async fn carry(some: &mut Vec<News>, shared: &SharedMemory, watcher: &dyn LinkWa
     }
     for news in some.drain(..) {
         match news {
-            News::Changed(code, generation) => watcher.heard_of(&code, generation),
-            News::HeardAll(moment) => {
+            News::Changed(code, generation) => subscriber.changed(&code, generation),
+            News::SyncedUntil(moment) => {
                 shared.0.heard_until(moment);
-                watcher.heard_all(moment.elapsed());
+                subscriber.synced_until(moment.elapsed());
             }
         }
     }
@@ -87,34 +88,30 @@ async fn carry(some: &mut Vec<News>, shared: &SharedMemory, watcher: &dyn LinkWa
 /// Takes down what is told, without waiting.
 struct Relay {
     news: mpsc::Sender<News>,
-    watcher: Arc<dyn LinkWatcher>,
+    subscriber: Arc<dyn ChangeSubscriber>,
     shared: SharedMemory,
 }
 
 impl Relay {
     fn take(&self, news: News) {
         if self.news.try_send(news).is_err() {
-            self.missed_some();
+            self.gap();
         }
     }
 }
 
-impl LinkWatcher for Relay {
-    fn saw(&self, link: &Link) {
-        self.watcher.saw(link);
-    }
-
-    fn heard_of(&self, code: &Code, generation: Generation) {
+impl ChangeSubscriber for Relay {
+    fn changed(&self, code: &Code, generation: Generation) {
         self.take(News::Changed(code.clone(), generation));
     }
 
-    fn heard_all(&self, ago: Duration) {
+    fn synced_until(&self, ago: Duration) {
         let now = Instant::now();
-        self.take(News::HeardAll(now.checked_sub(ago).unwrap_or(now)));
+        self.take(News::SyncedUntil(now.checked_sub(ago).unwrap_or(now)));
     }
 
-    fn missed_some(&self) {
+    fn gap(&self) {
         self.shared.0.hears();
-        self.watcher.missed_some();
+        self.subscriber.gap();
     }
 }

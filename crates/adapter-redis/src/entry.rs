@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 pub(crate) const FORM: u32 = 2;
 
 /// The names of everything about one store.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
     store: String,
 }

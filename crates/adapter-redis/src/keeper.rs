@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use domain::ports::{Identify, LinkWatcher};
+use domain::ports::{ChangeSubscriber, Identify};
 use futures_util::StreamExt;
 use redis::{Value, aio::PubSub};
 use slog::{debug, info, warn};
@@ -24,16 +24,20 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long a subscription may say nothing when it is asked for a sign of life. It only makes changes known sooner.
 const SILENCE: Duration = Duration::from_secs(1);
 
-pub(crate) async fn keep(shared: &Shared, store: &dyn Identify, watcher: Arc<dyn LinkWatcher>) -> Infallible {
-    let names = names(shared, store).await;
+pub(crate) async fn keep(shared: &Shared, store: &dyn Identify, subscriber: Arc<dyn ChangeSubscriber>) -> Infallible {
+    let mut names = names(shared, store).await;
     let mut away = String::new();
     loop {
+        // Another store may have taken its place; without an answer nothing is trusted before there is one.
+        if let Ok(identity) = store.identity().await {
+            names = Names::new(identity);
+        }
         let reason = match connect(shared, &names).await {
             Ok((line, subscription)) => {
                 info!(shared.log, "connected to Redis"; "event.name" => "redis.connected");
                 away.clear();
                 shared.connected(Arc::clone(&line));
-                let reason = hold(shared, &line, subscription, watcher.as_ref()).await;
+                let reason = hold(shared, &line, store, subscription, subscriber.as_ref()).await;
                 // Whatever still waits for an answer on it must not end the next one.
                 line.session.lose(&reason);
                 shared.disconnected();
@@ -80,8 +84,16 @@ async fn connect(shared: &Shared, names: &Names) -> Result<(Arc<Line>, PubSub), 
 }
 
 /// Stays in the era until the connection is lost, and says why it is.
-async fn hold(shared: &Shared, line: &Line, subscription: PubSub, watcher: &dyn LinkWatcher) -> String {
+async fn hold(
+    shared: &Shared,
+    line: &Line,
+    store: &dyn Identify,
+    subscription: PubSub,
+    subscriber: &dyn ChangeSubscriber,
+) -> String {
     let (mut subscription, mut changes) = subscription.split();
+    // Since when the changes are those of the store that everything here is named after.
+    let mut identified = None;
     let mut membership = Membership::new();
     let mut every = interval(PAUSE);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -90,7 +102,16 @@ async fn hold(shared: &Shared, line: &Line, subscription: PubSub, watcher: &dyn 
             biased;
             reason = line.session.lost() => return reason,
             _ = every.tick() => {
-                while turn(shared, line, &mut membership).await {}
+                let since = shared.heard().map(|heard| heard.since);
+                if since.is_some() && since != identified && let Ok(identity) = store.identity().await {
+                    if Names::new(identity) != line.names {
+                        return "another store, or another timeline of it, has taken the place of the last".to_owned();
+                    }
+                    identified = since;
+                }
+                if since.is_none() || since == identified {
+                    while turn(shared, line, &mut membership).await {}
+                }
                 if line.session.is_lost() {
                     continue;
                 }
@@ -109,7 +130,7 @@ async fn hold(shared: &Shared, line: &Line, subscription: PubSub, watcher: &dyn 
                 {
                     // First there, for whoever forgets it asks Redis next.
                     shared.outdate(&[(code.clone(), generation)]).await;
-                    watcher.heard_of(&code, generation);
+                    subscriber.changed(&code, generation);
                 },
                 None => return "the subscription ended".to_owned(),
             },

@@ -16,7 +16,7 @@ use domain::{
     code::Code,
     lifecycle::Resolution,
     link::{Generation, Link},
-    ports::{Draw, Drawn, Entropy, Identify, LinkWatcher, Meter, Ping, RepositoryError, RepositoryErrorKind},
+    ports::{ChangeSubscriber, Draw, Drawn, Entropy, Identify, Meter, Ping, RepositoryError, RepositoryErrorKind},
 };
 use slog::{Logger, info};
 use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
@@ -117,9 +117,9 @@ impl SharedMemory {
         })))
     }
 
-    /// Keeps it connected and in an era of `store`, for ever; `watcher` is told what other processes say on it.
-    pub async fn keep(&self, store: &dyn Identify, watcher: Arc<dyn LinkWatcher>) -> Infallible {
-        keeper::keep(&self.0, store, watcher).await
+    /// Keeps it connected and in an era of `store`, for ever; `subscriber` is told what other processes say on it.
+    pub async fn keep(&self, store: &dyn Identify, subscriber: Arc<dyn ChangeSubscriber>) -> Infallible {
+        keeper::keep(&self.0, store, subscriber).await
     }
 }
 

@@ -9,7 +9,7 @@
 mod answers;
 mod api_keys;
 mod blocks;
-mod changes;
+mod change_feed;
 mod claim;
 mod error;
 mod links;

@@ -116,7 +116,11 @@ pub(crate) fn update(connection: &mut SqliteConnection, link: &Link) -> QueryRes
 }
 
 pub(crate) fn add_event(connection: &mut SqliteConnection, link: &Link, event: &LinkEvent) -> QueryResult<()> {
-    let row = (link_events::link_id.eq(link.id.as_bytes().to_vec()), EventRow::from(event));
+    let row = (
+        link_events::link_id.eq(link.id.as_bytes().to_vec()),
+        link_events::code.eq(link.code.as_str()),
+        EventRow::from(event),
+    );
     diesel::insert_into(link_events::table).values(row).execute(connection)?;
     Ok(())
 }

@@ -23,8 +23,10 @@ diesel::table! {
 }
 
 diesel::table! {
-    link_events (link_id, generation) {
+    link_events (seq) {
+        seq -> BigInt,
         link_id -> Binary,
+        code -> Text,
         generation -> BigInt,
         kind -> Text,
         actor -> Text,

@@ -7,7 +7,7 @@ use adapter_redis::SharedMemory;
 use anyhow::{Context, bail};
 use domain::{
     idempotency::IDEMPOTENCY_WINDOW_SECONDS,
-    ports::{ChangeFeed, Clock, IdempotencyRepository, Identify, LinkWatcher},
+    ports::{ChangeFeed, ChangeSubscriber, Clock, IdempotencyRepository, Identify},
     service::BlockService,
 };
 use slog::{Logger, debug, info, o, warn};
@@ -74,9 +74,9 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         "event.name" => "server.listening", "server.address" => %address, "public_url" => &config.public_url,
         "store" => %config.store.location);
 
-    let watcher: Arc<dyn LinkWatcher> = Arc::new(memory);
-    let listening = tokio::spawn(hear_of_changes(store.changes.clone(), watcher.clone(), log.clone()));
-    let sharing = tokio::spawn(share(store.shared.clone(), watcher));
+    let subscriber: Arc<dyn ChangeSubscriber> = Arc::new(memory);
+    let listening = tokio::spawn(hear_of_changes(store.changes.clone(), subscriber.clone(), log.clone()));
+    let sharing = tokio::spawn(share(store.shared.clone(), subscriber));
     let preparing = {
         let (store, blocks) = (Arc::clone(&store), blocks.clone());
         tokio::spawn(prepare(backend, store, blocks, config.clone(), phase.clone(), log.clone()))
@@ -248,10 +248,10 @@ async fn announce_admin_key(store: &Store, config: &Config, log: &Logger) -> any
 }
 
 /// Hears of what other processes change, and begins again whenever that breaks off.
-async fn hear_of_changes(changes: Arc<dyn ChangeFeed>, watcher: Arc<dyn LinkWatcher>, log: Logger) {
+async fn hear_of_changes(changes: Arc<dyn ChangeFeed>, subscriber: Arc<dyn ChangeSubscriber>, log: Logger) {
     const PAUSE: Duration = Duration::from_millis(500);
     loop {
-        let error = changes.tell(watcher.clone()).await;
+        let error = changes.subscribe(subscriber.clone()).await;
         debug!(log, "changes by other processes are not heard of"; "event.name" => "store.not_listening",
             "error.message" => format!("{:#}", anyhow::Error::from(error)));
         sleep(PAUSE).await;
@@ -259,9 +259,9 @@ async fn hear_of_changes(changes: Arc<dyn ChangeFeed>, watcher: Arc<dyn LinkWatc
 }
 
 /// Keeps what processes share, if they share anything.
-async fn share(shared: Option<(SharedMemory, Arc<dyn Identify>)>, watcher: Arc<dyn LinkWatcher>) {
+async fn share(shared: Option<(SharedMemory, Arc<dyn Identify>)>, subscriber: Arc<dyn ChangeSubscriber>) {
     if let Some((shared, store)) = shared {
-        shared.keep(store.as_ref(), watcher).await;
+        shared.keep(store.as_ref(), subscriber).await;
     }
 }
 

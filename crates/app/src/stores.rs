@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use adapter_cache::{CacheOptions, CachedResolver, RememberedKeys, WatchedLinks};
+use adapter_cache::{CacheOptions, CachedResolver, RememberedKeys, WriteThroughLinks};
 use adapter_postgres::{PostgresOptions, PostgresStore};
 use adapter_redis::{RedisOptions, SharedChanges, SharedLinks, SharedMemory, SharedResolver};
 use adapter_sqlite::{OpenError, SqliteFile, SqliteStore};
@@ -241,8 +241,8 @@ impl Store {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let codes = Arc::new(RandomCodes::new(config.codes.length, entropy.clone()));
+        let links = Arc::new(WriteThroughLinks::new(self.links.clone(), memory.clone()));
         let memory = Arc::new(memory);
-        let links = Arc::new(WatchedLinks::new(self.links.clone(), memory.clone()));
         let answers = self.answers.clone();
         let blocks = self.block_service();
         adapter_http::Services {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use adapter_cache::{CacheOptions, CachedResolver, RememberedKeys, WatchedLinks};
+use adapter_cache::{CacheOptions, CachedResolver, RememberedKeys, WriteThroughLinks};
 use adapter_postgres::{PostgresOptions, PostgresStore, TlsPolicy};
 use adapter_sqlite::SqliteFile;
 use slog::{Discard, Logger, o};
@@ -22,7 +22,7 @@ fn remembered<S: Store + 'static>(store: Arc<S>) -> Arc<Decorated> {
         patience: PATIENCE,
     };
     let resolver = CachedResolver::new(store.clone(), options, Handle::current(), Logger::root(Discard, o!()));
-    let links = WatchedLinks::new(store.clone(), Arc::new(resolver.clone()));
+    let links = WriteThroughLinks::new(store.clone(), resolver.clone());
     let keys = Arc::new(RememberedKeys::new(store.clone()));
     Arc::new(Decorated { store, links: Arc::new(links), resolver: Arc::new(resolver), keys })
 }

@@ -17,6 +17,7 @@ mod postgres;
 mod processes;
 mod proxy;
 mod redis;
+mod subscriber;
 
 pub use decorated::Decorated;
 pub use effects::{ManualClock, ScriptedCodes, SeededEntropy};
@@ -27,3 +28,4 @@ pub use postgres::{
 };
 pub use proxy::{Direction, FaultProxy};
 pub use redis::RedisServer;
+pub use subscriber::{Recorder, Told};

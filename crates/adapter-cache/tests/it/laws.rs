@@ -2,19 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use adapter_cache::{CacheOptions, CachedResolver, WatchedLinks};
+use adapter_cache::{CacheOptions, CachedResolver, WriteThroughLinks};
 use domain::{
+    history::EventKind,
     lifecycle::{Change, Resolution},
     link::{Generation, Link, LinkState},
     ports::{
-        Applied, LinkRepository, LinkResolver, LinkWatcher, RepositoryError, RepositoryErrorKind, Resolved, Source,
+        Applied, ChangeSubscriber, LinkRepository, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved, Source,
     },
 };
 use tokio::{sync::mpsc, task::yield_now, time::advance};
 
 use crate::{
     OPTIONS, cached,
-    store::{AskedStore, Mood, code, deleted, link, moment, reactivated, somebody},
+    store::{AskedStore, Mood, Willing, code, deleted, link, moment, reactivated, somebody},
 };
 
 type Questions = mpsc::UnboundedReceiver<domain::code::Code>;
@@ -34,6 +35,14 @@ const UNKNOWN: Resolved = Resolved { resolution: None, source: Source::Memory };
 
 async fn resolve(resolver: &CachedResolver, text: &str) -> Result<Resolved, RepositoryErrorKind> {
     resolver.resolve(&code(text)).await.map_err(|error| error.kind())
+}
+
+/// This process changes a link, and it becomes that.
+async fn written(resolver: &CachedResolver, after: &Link) {
+    let links = WriteThroughLinks::new(Arc::new(Willing), resolver.clone());
+    let change = Change { from: Generation::FIRST, after: after.clone(), kind: EventKind::Edited };
+    let applied = links.apply(&change, &somebody(), None).await.expect("the store works");
+    assert_eq!(applied, Applied::Done);
 }
 
 /// Lets what was spawned go on until it waits.
@@ -84,7 +93,7 @@ async fn while_all_changes_are_heard_of_nothing_is_asked_for_again() {
     resolve(&resolver, "known").await.expect("the store answers");
     for _ in 0..20 {
         advance(OPTIONS.ttl / 2).await;
-        resolver.heard_all(Duration::from_secs(1));
+        resolver.synced_until(Duration::from_secs(1));
         assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&link("known"), Source::Memory)));
         settle().await;
     }
@@ -100,8 +109,8 @@ async fn while_all_changes_are_heard_of_nothing_is_asked_for_again() {
 async fn no_assurance_outlives_a_gap() {
     let (resolver, _, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
-    resolver.heard_all(Duration::ZERO);
-    resolver.missed_some();
+    resolver.synced_until(Duration::ZERO);
+    resolver.gap();
     assert_eq!(resolver.resolve_at_once(&code("known")), None);
 }
 
@@ -111,17 +120,17 @@ async fn the_stale_time_of_a_link_ends_although_later_changes_are_heard_of() {
     let (resolver, store, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     advance(OPTIONS.ttl * 10).await;
-    resolver.heard_all(Duration::ZERO);
-    resolver.missed_some();
+    resolver.synced_until(Duration::ZERO);
+    resolver.gap();
     store.be(Mood::Failing(RepositoryErrorKind::Unavailable));
     for _ in 0..10 {
         // Assured until just before the gap, it may be redirected to for its stale time.
         assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::StaleMemory)));
         advance(OPTIONS.stale_for / 10).await;
-        resolver.heard_all(Duration::ZERO);
+        resolver.synced_until(Duration::ZERO);
     }
     advance(OPTIONS.ttl).await;
-    resolver.heard_all(Duration::ZERO);
+    resolver.synced_until(Duration::ZERO);
     assert_eq!(resolve(&resolver, "known").await, Err(RepositoryErrorKind::Unavailable));
 }
 
@@ -220,7 +229,7 @@ async fn an_answer_held_back_during_a_deletion_resurrects_nothing() {
     // The store has read the link, still active, and its answer is on the way.
     questions.recv().await.expect("it is asked");
     store.put(&gone);
-    resolver.saw(&gone);
+    written(&resolver, &gone).await;
     store.release(1);
     assert_eq!(asking.await.expect("no panic"), Ok(known(&gone, Source::Memory)));
     assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&gone, Source::Memory)));
@@ -237,7 +246,7 @@ async fn an_answer_held_back_while_another_process_deletes_resurrects_nothing() 
     });
     questions.recv().await.expect("it is asked");
     store.put(&gone);
-    resolver.heard_of(&gone.code, gone.generation);
+    resolver.changed(&gone.code, gone.generation);
     store.release(2);
     assert_eq!(asking.await.expect("no panic"), Ok(known(&gone, Source::Store)));
     assert_eq!(store.times_asked(), 2, "the overtaken answer was thrown away");
@@ -253,7 +262,7 @@ async fn an_unknown_code_that_is_claimed_while_it_is_asked_for_is_known() {
     });
     questions.recv().await.expect("it is asked");
     store.put(&link("new"));
-    resolver.saw(&link("new"));
+    written(&resolver, &link("new")).await;
     store.release(1);
     assert_eq!(asking.await.expect("no panic"), Ok(known(&link("new"), Source::Memory)));
 }
@@ -263,15 +272,15 @@ async fn an_older_generation_never_replaces_a_newer_one() {
     let (resolver, store, _) = around_one_link();
     let gone = deleted(&link("known"));
     let back = reactivated(&gone);
-    resolver.saw(&back);
+    written(&resolver, &back).await;
     for older in [&gone, &link("known")] {
-        resolver.saw(older);
-        resolver.heard_of(&older.code, older.generation);
+        written(&resolver, older).await;
+        resolver.changed(&older.code, older.generation);
         assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&back, Source::Memory)));
     }
     assert_eq!(store.times_asked(), 0);
     let newer = deleted(&back);
-    resolver.heard_of(&newer.code, newer.generation);
+    resolver.changed(&newer.code, newer.generation);
     assert_eq!(resolver.resolve_at_once(&code("known")), None, "it is asked for again");
 }
 
@@ -280,7 +289,7 @@ async fn after_a_gap_in_what_is_heard_nothing_is_trusted_unasked() {
     let (resolver, store, mut questions) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     resolve(&resolver, "new").await.expect("the store answers");
-    resolver.missed_some();
+    resolver.gap();
     assert_eq!(resolver.resolve_at_once(&code("known")), None);
     assert_eq!(resolver.resolve_at_once(&code("new")), None);
     assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::Store)));
@@ -289,13 +298,13 @@ async fn after_a_gap_in_what_is_heard_nothing_is_trusted_unasked() {
     // An answer that was on its way during the gap is as doubtful.
     store.hold();
     while questions.try_recv().is_ok() {}
-    resolver.missed_some();
+    resolver.gap();
     let asking = tokio::spawn({
         let resolver = resolver.clone();
         async move { resolve(&resolver, "known").await }
     });
     questions.recv().await.expect("it is asked");
-    resolver.missed_some();
+    resolver.gap();
     store.release(1);
     asking.await.expect("no panic").expect("the store answers");
     assert_eq!(resolver.resolve_at_once(&code("known")), None);
@@ -324,7 +333,7 @@ async fn nobody_waits_for_a_frozen_store_who_wants_a_link_in_use() {
     let (resolver, store, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     advance(OPTIONS.ttl * 10).await;
-    resolver.heard_all(Duration::ZERO);
+    resolver.synced_until(Duration::ZERO);
     store.be(Mood::Frozen);
     for tick in 0..600 {
         assert!(resolver.resolve_at_once(&code("known")).is_some(), "at {tick}");
@@ -338,7 +347,7 @@ async fn nobody_waits_for_a_frozen_store_who_wants_a_link_in_use() {
 async fn a_link_known_as_deleted_is_never_redirected_to_from_stale_memory() {
     let (resolver, store, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
-    resolver.saw(&deleted(&link("known")));
+    written(&resolver, &deleted(&link("known"))).await;
     store.be(Mood::Frozen);
     let at_once = resolver.resolve_at_once(&code("known")).expect("it is known");
     assert!(matches!(at_once.resolution.expect("it is known").state, LinkState::Deleted { .. }));
@@ -351,7 +360,7 @@ async fn a_link_heard_of_as_changed_is_not_redirected_to_when_the_store_is_away(
     let (resolver, store, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     store.be(Mood::Failing(RepositoryErrorKind::Unavailable));
-    resolver.heard_of(&code("known"), Generation::FIRST.next());
+    resolver.changed(&code("known"), Generation::FIRST.next());
     assert_eq!(resolve(&resolver, "known").await, Err(RepositoryErrorKind::Unavailable));
 }
 
@@ -465,7 +474,7 @@ async fn when_changes_are_heard_of_again_what_is_stale_is_asked_for_before_it_is
     // Deleted elsewhere, while nothing was heard of it; nobody asked for it since.
     store.put(&deleted(&link("known")));
     store.be(Mood::Well);
-    resolver.missed_some();
+    resolver.gap();
     assert_eq!(resolver.resolve_at_once(&code("known")), None);
     assert_eq!(resolve(&resolver, "known").await, Ok(known(&deleted(&link("known")), Source::Store)));
 }
@@ -476,12 +485,12 @@ async fn when_changes_are_heard_of_again_what_is_stale_is_asked_for_before_it_is
 async fn a_change_made_here_is_seen_here_at_once() {
     let memory = Arc::new(test_support::MemoryStore::default());
     let resolver = cached(memory.clone(), OPTIONS);
-    let links = WatchedLinks::new(memory.clone(), Arc::new(resolver.clone()));
+    let links = WriteThroughLinks::new(memory.clone(), resolver.clone());
     let subject = test_support::contract::Subject::over(memory, 7);
     let link = subject.given(&test_support::contract::a_link()).await;
     resolver.resolve(&link.code).await.expect("the store answers");
     let gone = deleted(&link);
-    let change = Change { from: link.generation, after: gone.clone(), kind: domain::history::EventKind::Deleted };
+    let change = Change { from: link.generation, after: gone.clone(), kind: EventKind::Deleted };
     let applied = links.apply(&change, &somebody(), None).await.expect("the store works");
     assert_eq!(applied, Applied::Done);
     assert_eq!(resolver.resolve_at_once(&link.code), Some(known(&gone, Source::Memory)));

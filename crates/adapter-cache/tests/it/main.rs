@@ -3,11 +3,12 @@
 mod contract;
 mod keys;
 mod laws;
+mod orders;
 mod store;
 
 use std::{sync::Arc, time::Duration};
 
-use adapter_cache::{CacheOptions, CachedResolver, RememberedKeys, WatchedLinks};
+use adapter_cache::{CacheOptions, CachedResolver, RememberedKeys, WriteThroughLinks};
 use domain::ports::LinkResolver;
 use slog::{Discard, Logger, o};
 use test_support::{Decorated, MemoryStore};
@@ -29,7 +30,7 @@ fn cached(store: Arc<dyn LinkResolver>, options: CacheOptions) -> CachedResolver
 async fn fresh() -> (Arc<Decorated>, ()) {
     let store = Arc::new(MemoryStore::default());
     let resolver = cached(store.clone(), OPTIONS);
-    let links = WatchedLinks::new(store.clone(), Arc::new(resolver.clone()));
+    let links = WriteThroughLinks::new(store.clone(), resolver.clone());
     let keys = Arc::new(RememberedKeys::new(store.clone()));
     (Arc::new(Decorated { store, links: Arc::new(links), resolver: Arc::new(resolver), keys }), ())
 }

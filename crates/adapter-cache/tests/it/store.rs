@@ -12,10 +12,11 @@ use async_trait::async_trait;
 use domain::{
     behaviour::Behaviour,
     code::Code,
-    history::{Actor, Provenance},
-    lifecycle::{self, Resolution, Step},
+    history::{Actor, LinkEvent, Provenance},
+    idempotency::IdempotentRequest,
+    lifecycle::{self, Candidate, Change, Resolution, Step},
     link::{Generation, Link, LinkState, Owner, Tags},
-    ports::{LinkResolver, RepositoryError, RepositoryErrorKind, Resolved},
+    ports::{Applied, Claims, LinkRepository, LinkResolver, ListQuery, RepositoryError, RepositoryErrorKind, Resolved},
     target::{Target, TargetPolicy},
     time::Timestamp,
 };
@@ -95,6 +96,37 @@ impl LinkResolver for AskedStore {
         }
         self.permits.acquire().await.expect("it is never closed").forget();
         Ok(Resolved::by_store(answer))
+    }
+}
+
+/// A repository that makes every change, and can nothing else.
+pub(crate) struct Willing;
+
+#[async_trait]
+impl LinkRepository for Willing {
+    async fn claim(&self, _: &[Candidate], _: Option<&IdempotentRequest>) -> Result<Claims, RepositoryError> {
+        unreachable!("nothing is claimed")
+    }
+
+    async fn find(&self, _: &Code) -> Result<Option<Link>, RepositoryError> {
+        unreachable!("nothing is found")
+    }
+
+    async fn apply(
+        &self,
+        _: &Change,
+        _: &Provenance,
+        _: Option<&IdempotentRequest>,
+    ) -> Result<Applied, RepositoryError> {
+        Ok(Applied::Done)
+    }
+
+    async fn list(&self, _: &ListQuery) -> Result<Vec<Link>, RepositoryError> {
+        unreachable!("nothing is listed")
+    }
+
+    async fn history(&self, _: &Code, _: Option<Generation>, _: u32) -> Result<Vec<LinkEvent>, RepositoryError> {
+        unreachable!("no history is read")
     }
 }
 

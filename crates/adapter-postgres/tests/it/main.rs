@@ -1,5 +1,6 @@
 //! The PostgreSQL store: its contract, its schema, and how it behaves when the server does not.
 
+mod change_feed;
 mod contract;
 mod failures;
 mod schema;

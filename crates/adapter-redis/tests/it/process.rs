@@ -13,7 +13,9 @@ use async_trait::async_trait;
 use domain::{
     code::Code,
     link::{Generation, Link},
-    ports::{ChangeFeed, Identify, LinkResolver, LinkWatcher, RepositoryError, RepositoryErrorKind, Resolved, Source},
+    ports::{
+        ChangeFeed, ChangeSubscriber, Identify, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved, Source,
+    },
 };
 use slog::{Discard, Logger, o};
 use test_support::{
@@ -64,7 +66,7 @@ impl Process {
         let (changes, watcher) = (SharedChanges::new(feed.clone(), shared.clone()), told.clone());
         tasks.spawn(async move {
             loop {
-                changes.tell(watcher.clone()).await;
+                changes.subscribe(watcher.clone()).await;
                 sleep(Duration::from_millis(10)).await;
             }
         });
@@ -203,16 +205,16 @@ impl Feed {
 
 #[async_trait]
 impl ChangeFeed for Feed {
-    async fn tell(&self, watcher: Arc<dyn LinkWatcher>) -> RepositoryError {
+    async fn subscribe(&self, subscriber: Arc<dyn ChangeSubscriber>) -> RepositoryError {
         let mut hears = self.hears.subscribe();
         drop(hears.wait_for(|hears| *hears).await);
         let mut changes = self.changes.subscribe();
-        watcher.missed_some();
+        subscriber.gap();
         while *self.hears.borrow() {
             match timeout(Duration::from_millis(20), changes.recv()).await {
-                Ok(Ok((code, generation))) => watcher.heard_of(&code, generation),
+                Ok(Ok((code, generation))) => subscriber.changed(&code, generation),
                 Ok(Err(_)) => break,
-                Err(_) => watcher.heard_all(Duration::ZERO),
+                Err(_) => subscriber.synced_until(Duration::ZERO),
             }
         }
         RepositoryError::new(RepositoryErrorKind::Unavailable, "listening for changes")
@@ -229,14 +231,12 @@ impl Told {
     }
 }
 
-impl LinkWatcher for Told {
-    fn saw(&self, _: &Link) {}
-
-    fn heard_of(&self, code: &Code, generation: Generation) {
+impl ChangeSubscriber for Told {
+    fn changed(&self, code: &Code, generation: Generation) {
         self.0.lock().expect("no panic").push((code.clone(), generation));
     }
 
-    fn heard_all(&self, _: Duration) {}
+    fn synced_until(&self, _: Duration) {}
 
-    fn missed_some(&self) {}
+    fn gap(&self) {}
 }

@@ -1,5 +1,6 @@
 //! The SQLite store: its contract, its schema, and what it survives.
 
+mod change_feed;
 mod contract;
 mod durability;
 mod schema;

@@ -15,6 +15,8 @@ mod config;
 mod crashes;
 mod crowds;
 mod failover;
+mod freshness;
+mod hangups;
 mod limits;
 mod linearizable;
 mod logs;

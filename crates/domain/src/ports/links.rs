@@ -232,25 +232,29 @@ pub enum Source {
     StaleMemory,
 }
 
-/// Tells of links that were changed elsewhere.
+/// The tail of the history: every change of every link, whichever process made it, as soon as it is known here.
 #[async_trait]
 pub trait ChangeFeed: Send + Sync {
-    /// Tells `watcher` of every change of a link that is made from now on, whoever makes it, and first that it may have
-    /// missed some. Returns when it cannot go on.
-    async fn tell(&self, watcher: Arc<dyn LinkWatcher>) -> RepositoryError;
+    /// Tells `subscriber` of every change that is committed from now on, creations included. Returns when it cannot go
+    /// on; the subscriber is then told nothing more, and whatever happens until the next subscription is a gap.
+    ///
+    /// - The first thing told MUST be a [gap](ChangeSubscriber::gap). Every change committed after it MUST be told, in any
+    ///   order, once or more often.
+    /// - Before [`synced_until`](ChangeSubscriber::synced_until) every change that was acknowledged before that moment
+    ///   MUST have been told.
+    /// - What cannot be told (too many changes at once, another server, a history that was rewound) MUST be told as a
+    ///   gap.
+    async fn subscribe(&self, subscriber: Arc<dyn ChangeSubscriber>) -> RepositoryError;
 }
 
-/// Hears of changes of links, so as not to remember what is over.
-pub trait LinkWatcher: Send + Sync {
-    /// This process changed a link: this is how it is now.
-    fn saw(&self, link: &Link);
+/// Hears of changes of links, so as not to remember what is over. Its methods do not block.
+pub trait ChangeSubscriber: Send + Sync {
+    /// The link of that code had this generation at some time until now; the first one says that it was created.
+    fn changed(&self, code: &Code, generation: Generation);
 
-    /// The link of that code has this generation by now, as somebody else says.
-    fn heard_of(&self, code: &Code, generation: Generation);
+    /// Every change that was acknowledged until so long ago has been told, back to the last gap.
+    fn synced_until(&self, ago: Duration);
 
-    /// Every change that was made until so long ago has been told, back to the last time that some were missed.
-    fn heard_all(&self, ago: Duration);
-
-    /// Changes by others may have gone unheard until now.
-    fn missed_some(&self);
+    /// Changes may have gone untold until now.
+    fn gap(&self);
 }

@@ -1,0 +1,96 @@
+//! Work that goes on when its caller leaves. Any await of a caller may be its last: the client hung up, its time is
+//! over. What was begun by then may be committed a moment later, and has to be told to the memory all the same.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::runtime::Handle;
+
+/// A future that is driven to its end on the runtime of its caller, also if the caller drops it, once it was begun. The
+/// caller pays for nothing else: until it leaves, the work is part of its own task.
+pub(crate) struct RunToEnd<T: Send + 'static> {
+    work: Option<Work<T>>,
+    begun: bool,
+}
+
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl<T: Send + 'static> RunToEnd<T> {
+    pub(crate) fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self { work: Some(Box::pin(work)), begun: false }
+    }
+}
+
+impl<T: Send + 'static> Future for RunToEnd<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        // Out of its place, for work that panics must not be polled again.
+        let mut work = self.work.take().expect("it is not polled after its end");
+        self.begun = true;
+        let outcome = work.as_mut().poll(context);
+        if outcome.is_pending() {
+            self.work = Some(work);
+        }
+        outcome
+    }
+}
+
+impl<T: Send + 'static> Drop for RunToEnd<T> {
+    fn drop(&mut self) {
+        // Without a runtime the process ends, and its memory with it.
+        if let (true, Some(work), Ok(runtime)) = (self.begun, self.work.take(), Handle::try_current()) {
+            runtime.spawn(async move { drop(work.await) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, sync::Arc, time::Duration};
+
+    use tokio::{
+        sync::{Notify, oneshot},
+        time::timeout,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_begun_ends_without_its_caller() {
+        let go_on = Arc::new(Notify::new());
+        let (end, ended) = oneshot::channel();
+        let work = RunToEnd::new({
+            let go_on = Arc::clone(&go_on);
+            async move {
+                go_on.notified().await;
+                end.send(()).expect("the test waits");
+            }
+        });
+        timeout(Duration::from_millis(1), work).await.expect_err("it waits");
+        go_on.notify_one();
+        ended.await.expect("it was driven to its end");
+    }
+
+    #[tokio::test]
+    async fn what_was_not_begun_never_is() {
+        let (end, ended) = oneshot::channel::<()>();
+        drop(RunToEnd::new(async move {
+            end.send(()).expect("the test waits");
+        }));
+        ended.await.expect_err("it was dropped");
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_not_polled_again() {
+        let work = tokio::spawn(RunToEnd::new(async {
+            tokio::task::yield_now().await;
+            panic!("on purpose");
+        }));
+        work.await.map(|()| ()).expect_err("it panicked");
+        // A second poll would panic in a task of its own, and leave this one waiting for ever.
+        timeout(Duration::from_millis(1), RunToEnd::new(pending::<()>())).await.expect_err("it waits");
+    }
+}

@@ -1,0 +1,310 @@
+//! The law of the memory, in every order: whatever of {a change by this process, told late; a change by another; a
+//! question; its answer; news from the history; a gap; an assurance; a change without an answer} happens to one link, up
+//! to five of them, nothing older than what was heard of is remembered, and nothing is assured that may be old.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use adapter_cache::{CachedResolver, WriteThroughLinks};
+use async_trait::async_trait;
+use domain::{
+    code::Code,
+    history::{EventKind, LinkEvent, Provenance},
+    idempotency::IdempotentRequest,
+    lifecycle::{Candidate, Change},
+    link::{Generation, Link, LinkState},
+    ports::{
+        Applied, ChangeSubscriber, Claims, LinkRepository, LinkResolver, ListQuery, RepositoryError,
+        RepositoryErrorKind, Resolved,
+    },
+};
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, yield_now},
+    time::advance,
+};
+
+use crate::{
+    OPTIONS, cached,
+    store::{AskedStore, code, deleted, link, reactivated, somebody},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    /// A visitor asks; the store reads at once, and its answer is on the way.
+    Ask,
+    /// The oldest answer that is on the way arrives.
+    Answer,
+    /// This process changes the link; that it did is on the way.
+    Write,
+    /// The oldest change by this process is told.
+    Written,
+    /// The caller of the oldest change by this process leaves; that it was done is still on the way.
+    Leave,
+    /// This process changes the link, and the store gives no answer.
+    Lose,
+    /// Another process changes the link.
+    Change,
+    /// The history tells of everything, the latest first and everything twice.
+    Tell,
+    /// The history tells of everything, and that it did.
+    Sync,
+    /// The history loses its place: what was not told never is.
+    Gap,
+}
+
+const EVENTS: [Event; 10] = [
+    Event::Ask,
+    Event::Answer,
+    Event::Write,
+    Event::Written,
+    Event::Leave,
+    Event::Lose,
+    Event::Change,
+    Event::Tell,
+    Event::Sync,
+    Event::Gap,
+];
+
+/// Writes that are committed at once and told later.
+#[derive(Default)]
+struct LateLinks(Mutex<VecDeque<(Told, oneshot::Receiver<()>)>>);
+
+#[derive(Clone, Copy)]
+enum Told {
+    Done,
+    Lost,
+}
+
+#[async_trait]
+impl LinkRepository for LateLinks {
+    async fn claim(&self, _: &[Candidate], _: Option<&IdempotentRequest>) -> Result<Claims, RepositoryError> {
+        unreachable!("nothing is claimed")
+    }
+
+    async fn find(&self, _: &Code) -> Result<Option<Link>, RepositoryError> {
+        unreachable!("nothing is found")
+    }
+
+    async fn apply(
+        &self,
+        _: &Change,
+        _: &Provenance,
+        _: Option<&IdempotentRequest>,
+    ) -> Result<Applied, RepositoryError> {
+        let (told, late) = self.0.lock().expect("no panic").pop_back().expect("it was prepared");
+        late.await.expect("the test ends it");
+        match told {
+            Told::Done => Ok(Applied::Done),
+            Told::Lost => Err(RepositoryError::new(RepositoryErrorKind::Indeterminate, "changing a link")),
+        }
+    }
+
+    async fn list(&self, _: &ListQuery) -> Result<Vec<Link>, RepositoryError> {
+        unreachable!("nothing is listed")
+    }
+
+    async fn history(&self, _: &Code, _: Option<Generation>, _: u32) -> Result<Vec<LinkEvent>, RepositoryError> {
+        unreachable!("no history is read")
+    }
+}
+
+/// One process with one link, and all that is on the way to it.
+struct World {
+    resolver: CachedResolver,
+    store: Arc<AskedStore>,
+    late: Arc<LateLinks>,
+    links: Arc<WriteThroughLinks>,
+    truth: Link,
+    /// Up to where the history told.
+    told: i64,
+    /// Nothing below was to be remembered any more.
+    floor: i64,
+    writes: VecDeque<PendingWrite>,
+    asks: Vec<(i64, JoinHandle<Result<Resolved, RepositoryError>>)>,
+}
+
+struct PendingWrite {
+    link: Link,
+    caller: Option<JoinHandle<()>>,
+    release: oneshot::Sender<()>,
+}
+
+impl World {
+    /// With the link remembered, and assured as of now.
+    async fn new() -> Self {
+        let (store, _questions) = AskedStore::new();
+        let truth = link("known");
+        store.put(&truth);
+        let resolver = cached(store.clone(), OPTIONS);
+        let late = Arc::new(LateLinks::default());
+        let links = Arc::new(WriteThroughLinks::new(late.clone(), resolver.clone()));
+        resolver.gap();
+        resolver.resolve(&truth.code).await.expect("the store answers");
+        resolver.synced_until(Duration::ZERO);
+        store.hold();
+        let (writes, asks) = (VecDeque::new(), Vec::new());
+        Self { resolver, store, late, links, truth, told: 1, floor: 1, writes, asks }
+    }
+
+    /// The next generation is committed.
+    fn commit(&mut self) -> Change {
+        let from = self.truth.generation;
+        let (after, kind) = match self.truth.state {
+            LinkState::Active => (deleted(&self.truth), EventKind::Deleted),
+            LinkState::Deleted { .. } => (reactivated(&self.truth), EventKind::Reactivated),
+        };
+        self.store.put(&after);
+        self.truth = after.clone();
+        Change { from, after, kind }
+    }
+
+    fn begin(&mut self, told: Told) -> (Link, JoinHandle<()>, oneshot::Sender<()>) {
+        let change = self.commit();
+        let (release, late) = oneshot::channel();
+        self.late.0.lock().expect("no panic").push_back((told, late));
+        let (links, link) = (self.links.clone(), change.after.clone());
+        let caller = tokio::spawn(async move {
+            // How it ends is what the memory is told.
+            let _outcome = links.apply(&change, &somebody(), None).await;
+        });
+        (link, caller, release)
+    }
+
+    fn tell(&mut self) {
+        let (from, to) = (self.told, self.truth.generation.get());
+        for generation in (from + 1..=to).rev().chain(from + 1..=to) {
+            self.resolver.changed(&code("known"), Generation::new(generation).expect("positive"));
+        }
+        self.told = to;
+        self.floor = self.floor.max(to);
+    }
+
+    /// Whether the event could happen.
+    async fn happen(&mut self, event: Event) -> bool {
+        match event {
+            // What is remembered is no question.
+            Event::Ask if self.remembered().is_some() => return false,
+            Event::Ask => {
+                let resolver = self.resolver.clone();
+                self.asks.push((self.floor, tokio::spawn(async move { resolver.resolve(&code("known")).await })));
+            }
+            Event::Answer if self.asks.iter().all(|(_, ask)| ask.is_finished()) => return false,
+            Event::Answer => self.store.release(1),
+            Event::Write => {
+                let (link, caller, release) = self.begin(Told::Done);
+                self.writes.push_back(PendingWrite { link, caller: Some(caller), release });
+            }
+            Event::Written => {
+                let Some(write) = self.writes.pop_front() else { return false };
+                write.release.send(()).expect("it waits");
+                self.floor = self.floor.max(write.link.generation.get());
+                if let Some(caller) = write.caller {
+                    caller.await.expect("no panic");
+                }
+            }
+            Event::Leave => {
+                let Some(caller) = self.writes.front_mut().and_then(|write| write.caller.take()) else { return false };
+                caller.abort();
+            }
+            Event::Lose => {
+                let (link, caller, release) = self.begin(Told::Lost);
+                yield_now().await;
+                release.send(()).expect("it waits");
+                caller.await.expect("no panic");
+                // It is doubted: only what is asked from now on counts.
+                self.floor = self.floor.max(link.generation.get());
+            }
+            Event::Change => drop(self.commit()),
+            Event::Tell if self.told == self.truth.generation.get() => return false,
+            Event::Tell => self.tell(),
+            Event::Sync => {
+                self.tell();
+                self.resolver.synced_until(Duration::ZERO);
+            }
+            Event::Gap => {
+                self.told = self.truth.generation.get();
+                self.resolver.gap();
+            }
+        }
+        settle().await;
+        true
+    }
+
+    /// The generation that redirects would be answered from without asking.
+    fn remembered(&self) -> Option<i64> {
+        let known = self.resolver.resolve_at_once(&code("known"))?;
+        Some(known.resolution.expect("the link exists").generation.get())
+    }
+
+    fn check(&self, events: &[Event]) {
+        if let Some(generation) = self.remembered() {
+            assert!(generation >= self.floor, "{events:?}: {generation} is remembered, below {}", self.floor);
+        }
+    }
+
+    /// All that is on the way arrives; then the history is alive, or it is not.
+    async fn end(mut self, events: &[Event], history_lives: bool) {
+        self.store.release(1_000);
+        for (floor, ask) in std::mem::take(&mut self.asks) {
+            if let Ok(answer) = ask.await.expect("no panic") {
+                let generation = answer.resolution.expect("the link exists").generation.get();
+                assert!(generation >= floor, "{events:?}: an answer of {generation}, asked for above {floor}");
+            }
+        }
+        while self.happen(Event::Written).await {}
+        self.check(events);
+        if history_lives {
+            for _ in 0..4 {
+                self.happen(Event::Sync).await;
+                advance(OPTIONS.ttl / 2).await;
+            }
+        } else {
+            advance(OPTIONS.ttl).await;
+        }
+        if let Some(generation) = self.remembered() {
+            let truth = self.truth.generation.get();
+            assert_eq!(generation, truth, "{events:?}, with the history alive: {history_lives}");
+        }
+    }
+}
+
+/// Lets what was spawned go on until it waits.
+async fn settle() {
+    for _ in 0..8 {
+        yield_now().await;
+    }
+}
+
+/// Whether all of it can happen.
+async fn try_out(events: &[Event]) -> bool {
+    for history_lives in [true, false] {
+        let mut world = World::new().await;
+        for event in events {
+            if !world.happen(*event).await {
+                return false;
+            }
+            world.check(events);
+        }
+        world.end(events, history_lives).await;
+    }
+    true
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_order_of_five_leaves_anything_old() {
+    let mut tried = 0;
+    let mut orders = vec![Vec::new()];
+    while let Some(order) = orders.pop() {
+        if try_out(&order).await {
+            tried += 1;
+            if order.len() < 5 {
+                orders.extend(EVENTS.map(|next| [order.as_slice(), &[next]].concat()));
+            }
+        }
+    }
+    assert!(tried > 10_000, "{tried} orders were tried");
+}

@@ -1,0 +1,155 @@
+//! The change feed: the tail of the history, as snapshots tell it. Each entry carries the transaction that wrote it.
+//! Transactions end in another order than they begin in, so nothing can be read by a growing number: what is new since
+//! a snapshot is what that snapshot could not see.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use deadpool::managed::Manager;
+use diesel::{
+    QueryableByName, sql_query,
+    sql_types::{Array, BigInt, Text},
+};
+use diesel_async::RunQueryDsl;
+use domain::{
+    code::Code,
+    link::Generation,
+    ports::{ChangeFeed, ChangeSubscriber, RepositoryError, RepositoryErrorKind},
+};
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use crate::{
+    PostgresStore,
+    connection::Connection,
+    listener::{self, CHANNEL},
+};
+
+/// How often the history is read when nothing wakes the reader: where a pooler shares sessions, no notification comes.
+const INTERVAL: Duration = Duration::from_millis(900);
+/// The least time between two readings, and between two notifications by one process. Ten processes that read as often
+/// as that while 5,000 links a second are claimed cost the server some 5 % of them.
+const SPACING: Duration = Duration::from_millis(250);
+/// Bound of one reading.
+const READING: Duration = Duration::from_secs(2);
+/// Most entries of one reading. More are a gap.
+const MAX_ENTRIES: usize = 100_000;
+
+/// The present snapshot, and what it sees that `$1` does not: what began later, or had not ended then. Entries of other
+/// servers, as a restored dump has them, may carry any number, and are none of them.
+const TAIL: &str = "\
+SELECT pg_current_snapshot()::text AS snapshot, ARRAY(
+    SELECT code || ' ' || generation FROM link_events
+    WHERE xact >= pg_snapshot_xmax($1::pg_snapshot) AND xact < pg_snapshot_xmax(pg_current_snapshot())
+    UNION ALL
+    SELECT e.code || ' ' || e.generation
+    FROM pg_snapshot_xip($1::pg_snapshot) AS in_progress JOIN link_events e ON e.xact = in_progress
+    LIMIT $2
+) AS entries";
+/// The present snapshot, and which server has it: one that was started anew is another one.
+const PLACE: &str = "\
+SELECT pg_current_snapshot()::text AS snapshot,
+    concat_ws(' ', inet_server_addr(), inet_server_port(), pg_postmaster_start_time()) AS server";
+
+#[derive(QueryableByName)]
+struct Place {
+    #[diesel(sql_type = Text)]
+    snapshot: String,
+    #[diesel(sql_type = Text)]
+    server: String,
+}
+
+#[derive(QueryableByName)]
+struct Tail {
+    #[diesel(sql_type = Text)]
+    snapshot: String,
+    #[diesel(sql_type = Array<Text>)]
+    entries: Vec<String>,
+}
+
+/// Links that this process made, of which others are told together.
+#[derive(Default)]
+pub(crate) struct Creations(Notify);
+
+impl Creations {
+    /// Some were committed.
+    pub(crate) fn committed(&self) {
+        self.0.notify_one();
+    }
+}
+
+type Anything = Box<dyn std::error::Error + Send + Sync>;
+
+#[async_trait]
+impl ChangeFeed for PostgresStore {
+    async fn subscribe(&self, subscriber: Arc<dyn ChangeSubscriber>) -> RepositoryError {
+        let Err(reason) = self.follow(subscriber.as_ref()).await;
+        RepositoryError::new(RepositoryErrorKind::Unavailable, "reading the tail of the history").caused_by(reason)
+    }
+}
+
+impl PostgresStore {
+    async fn follow(&self, subscriber: &dyn ChangeSubscriber) -> Result<Infallible, Anything> {
+        let mut session = self.connector.create().await?;
+        let woken = Arc::new(Notify::new());
+        let mut listening = JoinSet::new();
+        listening.spawn_on(listener::listen(self.connector.clone(), Arc::clone(&woken)), self.connector.runtime());
+        let Place { mut snapshot, server } =
+            timeout(READING, sql_query(PLACE).get_result(&mut session.diesel)).await??;
+        // Before the gap: what is asked after it must not be answered by the server before.
+        self.connector.reads_from(server);
+        subscriber.gap();
+        loop {
+            let asked = Instant::now();
+            let tail = timeout(READING, read(&mut session, &snapshot)).await??;
+            if tail.entries.len() > MAX_ENTRIES {
+                subscriber.gap();
+            }
+            // A code that cannot be one is in no memory.
+            for (code, generation) in tail.entries.iter().filter_map(|entry| parse(entry)) {
+                subscriber.changed(&code, generation);
+            }
+            subscriber.synced_until(asked.elapsed());
+            snapshot = tail.snapshot;
+            sleep(SPACING).await;
+            tokio::select! {
+                () = woken.notified() => {}
+                () = self.creations.0.notified() => timeout(READING, notify(&mut session)).await??,
+                () = sleep_until(asked + INTERVAL) => {}
+            }
+        }
+    }
+}
+
+async fn read(session: &mut Connection, snapshot: &str) -> Result<Tail, Anything> {
+    let limit = i64::try_from(MAX_ENTRIES + 1).expect("it is small");
+    Ok(sql_query(TAIL).bind::<Text, _>(snapshot).bind::<BigInt, _>(limit).get_result(&mut session.diesel).await?)
+}
+
+/// Wakes the readers of all processes, this one among them.
+async fn notify(session: &mut Connection) -> Result<(), Anything> {
+    sql_query("SELECT pg_notify($1, '')").bind::<Text, _>(CHANNEL).execute(&mut session.diesel).await?;
+    Ok(())
+}
+
+fn parse(entry: &str) -> Option<(Code, Generation)> {
+    let (code, generation) = entry.split_once(' ')?;
+    Some((code.parse().ok()?, Generation::new(generation.parse().ok()?)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_a_code_and_a_generation() {
+        let (code, generation) = parse("h7RkQ2mX 12").expect("valid");
+        assert_eq!((code.as_str(), generation.get()), ("h7RkQ2mX", 12));
+        for bad in ["", "h7RkQ2mX", "h7RkQ2mX 0", "h7RkQ2mX x", "? 1"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The tail of the history: whatever is committed is told, in whatever order transactions end.
+
+use std::sync::Arc;
+
+use domain::{code::Code, link::Generation};
+use test_support::{
+    Recorder, TestDatabase, Told,
+    contract::{Subject, a_link},
+};
+use tokio_postgres::{Client, NoTls};
+
+use crate::{fresh, options, store};
+
+fn changed(code: &str, generation: i64) -> Told {
+    Told::Changed(code.parse().expect("valid"), Generation::new(generation).expect("positive"))
+}
+
+async fn session(database: &TestDatabase) -> Client {
+    let (client, connection) = tokio_postgres::connect(&database.url(), NoTls).await.expect("the server answers");
+    tokio::spawn(async move { connection.await.expect("it ends with its client") });
+    client
+}
+
+fn deletion(code: &str) -> String {
+    format!(
+        "UPDATE links SET generation = 2, state = 'deleted', deleted_at = now() WHERE code = '{code}';
+         INSERT INTO link_events (link_id, code, generation, kind, actor, request_id, at)
+         SELECT id, code, 2, 'deleted', 'system', 'test', now() FROM links WHERE code = '{code}'"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_creates_and_changes_is_told_after_a_gap() {
+    let (one, database) = fresh().await;
+    let before = Subject::over(one.clone(), 7);
+    before.given(&a_link().alias("before")).await;
+    let recorder = Recorder::of(one).await;
+    assert_eq!(recorder.told(), [Told::Gap, Told::Synced], "nothing of before is told");
+
+    let other = Subject::over(Arc::new(store(&options(&database.socket_url()))), 8);
+    let link = other.given(&a_link().alias("after")).await;
+    recorder.until(&changed("after", 1)).await;
+    let link = other.delete(&link).await;
+    recorder.until(&changed("after", 2)).await;
+    other.reactivate(&link).await;
+    recorder.until(&changed("after", 3)).await;
+    assert_eq!(recorder.told().iter().filter(|told| **told == Told::Gap).count(), 1);
+}
+
+/// Its number is lower than that of others that were read long before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_began_before_others_and_ends_after_them_is_told() {
+    let (store, database) = fresh().await;
+    let subject = Subject::over(store.clone(), 7);
+    subject.given(&a_link().alias("slow")).await;
+    let recorder = Recorder::of(store).await;
+
+    let slow = session(&database).await;
+    slow.batch_execute(&format!("BEGIN; {}", deletion("slow"))).await.expect("it waits for nothing");
+    for round in 0..3 {
+        let alias = format!("fast-{round}");
+        subject.given(&a_link().alias(&alias)).await;
+        recorder.until(&changed(&alias, 1)).await;
+        recorder.forget();
+        recorder.until(&Told::Synced).await;
+    }
+    let code: Code = "slow".parse().expect("valid");
+    assert!(!recorder.told().iter().any(|told| matches!(told, Told::Changed(of, _) if *of == code)), "it is open");
+    slow.batch_execute("COMMIT").await.expect("it commits");
+    recorder.until(&changed("slow", 2)).await;
+}
+
+/// A restored dump brings the numbers of another server along.
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_of_another_server_are_not_told_again_and_again() {
+    let (store, database) = fresh().await;
+    let subject = Subject::over(store.clone(), 7);
+    subject.given(&a_link().alias("restored")).await;
+    database
+        .sql("ALTER TABLE link_events DISABLE TRIGGER ALL; UPDATE link_events SET xact = '1000000000'")
+        .expect("a superuser may");
+    let recorder = Recorder::of(store).await;
+    subject.given(&a_link().alias("new")).await;
+    recorder.until(&changed("new", 1)).await;
+    assert!(!recorder.told().contains(&changed("restored", 1)), "{:?}", recorder.told());
+}
+
+/// Nobody can listen through a pooler that shares sessions: without notifications the history is read all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_notifications_the_history_is_read_every_second() {
+    let (store, database) = fresh().await;
+    let subject = Subject::over(store.clone(), 7);
+    let link = subject.given(&a_link().alias("silent")).await;
+    database.sql("DROP TRIGGER links_notify ON links").expect("a superuser may");
+    let recorder = Recorder::of(store).await;
+    subject.delete(&link).await;
+    recorder.until(&changed("silent", 2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_can_be_told_is_a_gap() {
+    let (store, database) = fresh().await;
+    Subject::over(store.clone(), 7).given(&a_link().alias("many")).await;
+    let recorder = Recorder::of(store).await;
+    recorder.forget();
+    let many = "INSERT INTO link_events (link_id, code, generation, kind, actor, request_id, at)
+                SELECT id, code, n, 'edited', 'system', 'test', now() FROM links, generate_series(2, 100002) n";
+    database.sql(many).expect("the history takes it");
+    recorder.until(&Told::Gap).await;
+}

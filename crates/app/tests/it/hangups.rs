@@ -1,0 +1,118 @@
+//! Callers that leave: whatever they had begun, every process goes on to answer what the store says.
+
+use std::{net::TcpStream, thread, time::Duration};
+
+use rustix::net::sockopt::set_socket_linger;
+use serde_json::json;
+
+use crate::support::{Answer, Caller, Connection, PATIENCE, Request, Setup, Signpost, code_of, eventually, rounds};
+
+alone_on_both_stores! {
+    whoever_hung_up_every_process_redirects_as_the_store_says,
+    a_request_that_ran_out_of_time_leaves_nothing_that_is_over,
+}
+
+/// How long a memory may hold what is over, and a moment for a busy machine.
+const BOUND: Duration = Duration::from_secs(10);
+
+fn processes(setup: &Setup) -> Vec<Signpost> {
+    let first = setup.start();
+    let second = setup.is_on_postgres().then(|| first.another().start());
+    [Some(first), second].into_iter().flatten().collect()
+}
+
+/// The same number for the same number, without a pattern that the eye can see.
+fn scrambled(number: usize) -> usize {
+    let mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33
+}
+
+/// Sends all of it, and resets the connection so much later.
+fn hang_up(caller: &Caller, request: &Request, later: Duration) {
+    let stream = TcpStream::connect(caller.address()).expect("it listens");
+    let mut connection = Connection::over(stream).expect("it is open");
+    connection.write(&request.to_bytes()).expect("the server reads");
+    thread::sleep(later);
+    let stream = connection.into_stream();
+    set_socket_linger(&stream, Some(Duration::ZERO)).expect("the kernel lets us");
+}
+
+/// What a visitor gets from a process, and what the store says that it should be.
+fn differs(caller: &Caller, process: &Signpost, code: &str) -> Option<String> {
+    let link = patiently(caller, &caller.request("GET", &format!("/api/v1/links/{code}"))).with_status(200).json();
+    let visitor = process.get(&format!("/{code}"));
+    let right = match link["state"].as_str() {
+        Some("deleted") => visitor.status == 410,
+        _ => visitor.status == 302 && visitor.header("location") == link["url"].as_str(),
+    };
+    (!right).then(|| format!("{code} is {link}, but a visitor gets {visitor:?}"))
+}
+
+fn whoever_hung_up_every_process_redirects_as_the_store_says(setup: &Setup) {
+    let processes = processes(setup);
+    let caller = processes[0].caller();
+    let mut codes = Vec::new();
+    for round in 0..rounds(120, 1_000) {
+        let dice = scrambled(round);
+        let url = format!("https://example.com/{round}");
+        let code = caller.code(&url);
+        let deleted = dice % 4 >= 2;
+        if deleted {
+            caller.delete(&code).with_status(200);
+        }
+        for process in &processes {
+            let followed = process.get(&format!("/{code}"));
+            assert!(matches!(followed.status, 302 | 410), "{followed:?}");
+        }
+        let request = match dice % 4 {
+            0 => caller.deleting(&code),
+            1 => caller.editing(&code, &json!({"url": format!("{url}/edited")})),
+            2 => caller.reactivating(&code),
+            _ => caller.claiming(&json!({"url": url})),
+        };
+        hang_up(&caller, &request, Duration::from_micros(u64::try_from(dice / 4 % 3_000).expect("small")));
+        codes.push(code);
+    }
+    assert_every_process_is_right(&caller, &processes, &codes);
+}
+
+fn assert_every_process_is_right(caller: &Caller, processes: &[Signpost], codes: &[String]) {
+    let wrong = || -> Vec<String> {
+        let all = processes.iter().flat_map(|process| codes.iter().map(move |code| (process, code)));
+        all.filter_map(|(process, code)| differs(caller, process, code)).collect()
+    };
+    let right = eventually(BOUND, || wrong().is_empty());
+    assert!(right, "{:#?}", wrong());
+}
+
+/// Asks until it has an answer in time.
+fn patiently(caller: &Caller, request: &Request) -> Answer {
+    let mut answer = caller.ask(request);
+    let answered = eventually(PATIENCE, || {
+        if answer.status == 503 {
+            answer = caller.ask(request);
+        }
+        answer.status != 503
+    });
+    assert!(answered, "{answer:?}");
+    answer
+}
+
+/// Its caller was told that the outcome is unknown.
+fn a_request_that_ran_out_of_time_leaves_nothing_that_is_over(setup: &Setup) {
+    let setup = setup.clone().set("http.request_timeout", "1ms");
+    let processes = processes(&setup);
+    let caller = processes[0].admin();
+    let (mut codes, mut unknown) = (Vec::new(), 0);
+    for round in 0..rounds(60, 500) {
+        let claim = caller.claiming(&json!({"url": format!("https://example.com/{round}")}));
+        let code = code_of(&patiently(&caller, &claim).json());
+        assert_eq!(processes[0].get(&format!("/{code}")).status, 302);
+        let answer = caller.delete(&code);
+        assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+        unknown += usize::from(answer.status == 503);
+        codes.push(code);
+    }
+    assert!(unknown > 0, "no request ran out of time");
+    assert_every_process_is_right(&caller, &processes, &codes);
+}
