@@ -38,6 +38,7 @@ fn resolving(criterion: &mut Criterion) {
         ttl: Duration::from_hours(1),
         stale_for: Duration::from_hours(1),
         negative_ttl: Duration::from_hours(1),
+        known_codes: 1_000_000,
         patience: Duration::from_secs(1),
     };
     let log = Logger::root(Discard, o!());

@@ -13,6 +13,7 @@
 //! | `resolver`      | the decorator that joins them                                                      |
 //! | `write_through` | the decorator of the repository                                                    |
 //! | `run_to_end`    | changes that go on when their callers leave                                        |
+//! | `known_codes`   | which codes may be those of links, for those that are not remembered               |
 //! | `keys`          | API keys, for a moment                                                             |
 //!
 //! What it promises, for a time to live of ten seconds:
@@ -31,6 +32,7 @@ mod asking;
 mod breaker;
 mod flights;
 mod keys;
+mod known_codes;
 mod memory;
 mod resolver;
 mod run_to_end;
@@ -54,6 +56,9 @@ pub struct CacheOptions {
     pub stale_for: Duration,
     /// How long an unknown code is known to be unknown.
     pub negative_ttl: Duration,
+    /// Most codes of links that are known, so that those of others can be told from them; some 1.4 bytes each. With more
+    /// links nothing is known; 0: never.
+    pub known_codes: usize,
     /// Bound of one question to the store, with everything that is tried again.
     pub patience: Duration,
 }

@@ -7,7 +7,9 @@ use domain::{
     code::Code,
     lifecycle::Resolution,
     link::{Generation, Link},
-    ports::{ChangeSubscriber, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved, Source},
+    ports::{
+        ChangeSubscriber, CodeCatalog, Existence, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved, Source,
+    },
 };
 use slog::{Logger, warn};
 use tokio::{runtime::Handle, sync::watch, time::Instant};
@@ -16,6 +18,7 @@ use crate::{
     CacheOptions,
     asking::{Asking, DOING},
     flights::{Flights, FloorsOverflow, Landing, Seat},
+    known_codes::KnownCodes,
     memory::{Asked, Memory, Recall},
 };
 
@@ -28,6 +31,7 @@ pub struct CachedResolver(Arc<Inner>);
 struct Inner {
     memory: Memory,
     flights: Flights,
+    known_codes: KnownCodes,
     asking: Asking,
     /// Where questions live: longer than whoever asks them first.
     runtime: Handle,
@@ -47,7 +51,13 @@ impl CachedResolver {
     /// A memory of `store`, which is asked on `runtime`.
     pub fn new(store: Arc<dyn LinkResolver>, options: CacheOptions, runtime: Handle, log: Logger) -> Self {
         let asking = Asking::new(store, options.patience, log.clone());
-        Self(Arc::new(Inner { memory: Memory::new(options), flights: Flights::new(), asking, runtime, log }))
+        let (memory, known_codes) = (Memory::new(options), KnownCodes::new(options.known_codes));
+        Self(Arc::new(Inner { memory, flights: Flights::new(), known_codes, asking, runtime, log }))
+    }
+
+    /// Knows the codes of `catalog`, for ever: reads all of them after every gap, and hears of new ones as a subscriber.
+    pub async fn keep_codes_known(&self, catalog: &dyn CodeCatalog) {
+        self.0.known_codes.keep(catalog, &self.0.log).await;
     }
 
     /// Asks the store, or joins who asks already; none if it must not be asked now.
@@ -139,6 +149,10 @@ impl LinkResolver for CachedResolver {
         }
     }
 
+    fn existence(&self, code: &Code) -> Existence {
+        self.0.known_codes.existence(code)
+    }
+
     async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
         for _ in 0..Self::ATTEMPTS {
             if let Some(resolved) = self.resolve_at_once(code) {
@@ -175,6 +189,7 @@ fn unavailable(cause: &'static str) -> RepositoryError {
 
 impl ChangeSubscriber for CachedResolver {
     fn changed(&self, code: &Code, generation: Generation) {
+        self.0.known_codes.add(code);
         self.0.heard_of(code, generation, Heard::FromHistory);
     }
 
@@ -189,6 +204,7 @@ impl ChangeSubscriber for CachedResolver {
     /// What tells of a gap has just been answered by the store: from now on the store is asked, also for what is stale,
     /// lest what changed in the gap be followed once more.
     fn gap(&self) {
+        self.0.known_codes.gap();
         self.0.memory.distrust();
         self.0.asking.breaker.succeeded();
     }
@@ -259,6 +275,7 @@ impl WriteInFlight {
     pub(crate) fn written(&self, link: &Link) {
         let inner = self.memory.as_ref();
         let (code, generation) = (&link.code, link.generation);
+        inner.known_codes.add(code);
         let (next_write, _) = inner.flights.next_write();
         let mut shard = inner.flights.shard(code);
         // Others may have gone on from there before this process came to tell of it.

@@ -37,7 +37,7 @@ pub(crate) async fn preview(
     let format = preferred_format(request.headers())?;
     let code: Code = code.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
     context.note(|notes| notes.code = Some(code.clone()));
-    let trying = Trying::begin(&state, &context)?;
+    let trying = Trying::begin_unless_known(&state, &context, &code)?;
     let known = context.in_time(Effect::Read, state.services.resolver.preview(&code)).await;
     let known = trying.ends(known, Option::is_none)?;
     let (resolution, now) = known.ok_or_else(|| Problem::new(ProblemKind::NotFound))?;

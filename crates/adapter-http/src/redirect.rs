@@ -13,7 +13,7 @@ use actix_web::{
 };
 use domain::{
     code::Code,
-    ports::Source,
+    ports::{Existence, Source},
     service::{Follow, Followed, ResolveService},
 };
 use tokio::time::timeout;
@@ -77,7 +77,7 @@ pub(crate) fn follow_at_once(state: &State, context: &Context, code: &Code, quer
 
 /// Follows a code that the store has to be asked for, if its sender may try one that nobody has.
 pub(crate) async fn ask_and_follow(state: &State, context: &Context, code: &Code, query: &str) -> Outcome {
-    let trying = Trying::begin(state, context)?;
+    let trying = Trying::begin_unless_known(state, context, code)?;
     let patience = state.settings.redirect_timeout;
     let following = state.services.resolver.follow(code, query);
     let followed = context.in_time(Effect::Read, async {
@@ -95,14 +95,22 @@ pub(crate) async fn ask_and_follow(state: &State, context: &Context, code: &Code
 pub(crate) struct Trying<'a> {
     state: &'a State,
     context: &'a Context,
-    taken: NonZeroU32,
+    /// None of a code that most likely is a link's: that must not depend on what others tried from the same address.
+    taken: Option<NonZeroU32>,
     counts: bool,
 }
 
 impl<'a> Trying<'a> {
-    pub(crate) fn begin(state: &'a State, context: &'a Context) -> Result<Self, Problem> {
+    fn begin(state: &'a State, context: &'a Context) -> Result<Self, Problem> {
         let taken = state.limits.take(context, Policy::Unknown)?;
-        Ok(Self { state, context, taken, counts: true })
+        Ok(Self { state, context, taken: Some(taken), counts: true })
+    }
+
+    pub(crate) fn begin_unless_known(state: &'a State, context: &'a Context, code: &Code) -> Result<Self, Problem> {
+        match state.services.resolver.existence(code) {
+            Existence::Possible => Ok(Self { state, context, taken: None, counts: false }),
+            Existence::Absent | Existence::Unsure => Self::begin(state, context),
+        }
     }
 
     /// What came of it; `is_unknown` tells whether no link has the code.
@@ -119,10 +127,13 @@ impl<'a> Trying<'a> {
 impl Drop for Trying<'_> {
     fn drop(&mut self) {
         let (limits, client) = (&self.state.limits, self.context.client);
+        let Some(taken) = self.taken else {
+            return;
+        };
         if self.counts {
             limits.settle(Policy::Unknown, client);
         } else {
-            limits.give_back(Policy::Unknown, client, self.taken);
+            limits.give_back(Policy::Unknown, client, taken);
         }
     }
 }

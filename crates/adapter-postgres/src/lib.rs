@@ -13,6 +13,7 @@ mod blocks;
 mod change;
 mod change_feed;
 mod claim;
+mod codes;
 mod connection;
 mod error;
 mod hosts;

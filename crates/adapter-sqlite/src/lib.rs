@@ -11,6 +11,7 @@ mod api_keys;
 mod blocks;
 mod change_feed;
 mod claim;
+mod codes;
 mod error;
 mod links;
 mod list;

@@ -74,6 +74,10 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         "event.name" => "server.listening", "server.address" => %address, "public_url" => &config.public_url,
         "store" => %config.store.location);
 
+    let knowing = {
+        let (memory, codes) = (memory.clone(), store.codes.clone());
+        tokio::spawn(async move { memory.keep_codes_known(codes.as_ref()).await })
+    };
     let subscriber: Arc<dyn ChangeSubscriber> = Arc::new(memory);
     let listening = tokio::spawn(hear_of_changes(store.changes.clone(), subscriber.clone(), log.clone()));
     let sharing = tokio::spawn(share(store.shared.clone(), subscriber));
@@ -108,7 +112,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
             true
         }
     };
-    for task in [listening, sharing, preparing, refreshing, watching, housekeeping] {
+    for task in [knowing, listening, sharing, preparing, refreshing, watching, housekeeping] {
         task.abort();
     }
     if !cut {

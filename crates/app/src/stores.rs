@@ -11,8 +11,8 @@ use domain::{
     block::Subject,
     lifecycle::Access,
     ports::{
-        ApiKeyRepository, BlockRepository, ChangeFeed, Clock, Entropy, IdempotencyRepository, Identify, LinkFilter,
-        LinkRepository, LinkResolver, ListQuery, Meter, Ping, RandomCodes, Sort,
+        ApiKeyRepository, BlockRepository, ChangeFeed, Clock, CodeCatalog, Entropy, IdempotencyRepository, Identify,
+        LinkFilter, LinkRepository, LinkResolver, ListQuery, Meter, Ping, RandomCodes, Sort,
     },
     service::{BlockService, Blocked, KeyService, LinkService, ResolveService},
 };
@@ -169,6 +169,7 @@ pub(crate) struct Store {
     blocks: Arc<dyn BlockRepository>,
     pub(crate) ping: Arc<dyn Ping>,
     pub(crate) changes: Arc<dyn ChangeFeed>,
+    pub(crate) codes: Arc<dyn CodeCatalog>,
     /// There is one if several processes may share it.
     identity: Option<Arc<dyn Identify>>,
     /// What they share then.
@@ -187,6 +188,7 @@ impl Store {
             + BlockRepository
             + Ping
             + ChangeFeed
+            + CodeCatalog
             + 'static,
     {
         Self {
@@ -196,7 +198,8 @@ impl Store {
             keys: store.clone(),
             blocks: store.clone(),
             ping: store.clone(),
-            changes: store,
+            changes: store.clone(),
+            codes: store,
             identity: None,
             shared: None,
             close: None,
@@ -230,6 +233,7 @@ impl Store {
             ttl: config.cache.ttl,
             stale_for: config.cache.stale_for,
             negative_ttl: config.cache.negative_ttl,
+            known_codes: config.cache.known_codes,
             // A tenth is left for whoever waits for the answer.
             patience: config.http.redirect_timeout * 9 / 10,
         };

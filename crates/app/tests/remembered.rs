@@ -19,6 +19,7 @@ fn remembered<S: Store + 'static>(store: Arc<S>) -> Arc<Decorated> {
         ttl: Duration::from_secs(10),
         stale_for: Duration::from_mins(10),
         negative_ttl: Duration::from_secs(5),
+        known_codes: 1_000_000,
         patience: PATIENCE,
     };
     let resolver = CachedResolver::new(store.clone(), options, Handle::current(), Logger::root(Discard, o!()));

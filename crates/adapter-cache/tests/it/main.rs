@@ -19,6 +19,7 @@ const OPTIONS: CacheOptions = CacheOptions {
     ttl: Duration::from_secs(10),
     stale_for: Duration::from_mins(10),
     negative_ttl: Duration::from_secs(5),
+    known_codes: 1_000_000,
     patience: Duration::from_millis(900),
 };
 

@@ -79,7 +79,7 @@ async fn a_code_and_a_behaviour_are_given_once_deleted_or_not() {
 async fn what_never_changes_cannot_be_changed() {
     let (_store, database) = fresh().await;
     insert(&database, &[("generation", "2"), ("deduplicated", "false")]).expect("a link");
-    let event = "INSERT INTO link_events SELECT id, 2, 'edited', 'system', 'r', now() FROM links";
+    let event = "INSERT INTO link_events SELECT id, 2, 'edited', 'system', 'r', now(), code FROM links";
     database.sql(event).expect("an event");
     for forbidden in [
         "UPDATE links SET code = 'another'",
@@ -89,8 +89,8 @@ async fn what_never_changes_cannot_be_changed() {
         "DELETE FROM links",
         "UPDATE link_events SET actor = 'anonymous'",
         "DELETE FROM link_events",
-        "INSERT INTO link_events SELECT id, 2, 'edited', 'system', 'r', now() FROM links",
-        "INSERT INTO link_events SELECT id, 1, 'edited', 'system', 'r', now() FROM links",
+        "INSERT INTO link_events SELECT id, 2, 'edited', 'system', 'r', now(), code FROM links",
+        "INSERT INTO link_events SELECT id, 1, 'edited', 'system', 'r', now(), code FROM links",
     ] {
         database.sql(forbidden).expect_err(forbidden);
     }

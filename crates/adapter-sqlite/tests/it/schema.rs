@@ -86,7 +86,7 @@ fn a_code_and_a_behaviour_are_given_once_deleted_or_not() {
 fn what_never_changes_cannot_be_changed() {
     let (mut connection, _folder) = database();
     insert(&mut connection, &[("generation", "2"), ("deduplicated", "0")]).expect("a link");
-    let event = "INSERT INTO link_events SELECT id, 2, 'edited', 'system', 'r', 1 FROM links";
+    let event = "INSERT INTO link_events SELECT NULL, id, code, 2, 'edited', 'system', 'r', 1 FROM links";
     connection.batch_execute(event).expect("an event");
     for forbidden in [
         "UPDATE links SET code = 'another'",
@@ -96,8 +96,8 @@ fn what_never_changes_cannot_be_changed() {
         "DELETE FROM links",
         "UPDATE link_events SET actor = 'anonymous'",
         "DELETE FROM link_events",
-        "INSERT INTO link_events SELECT id, 2, 'edited', 'system', 'r', 1 FROM links",
-        "INSERT INTO link_events SELECT id, 1, 'edited', 'system', 'r', 1 FROM links",
+        "INSERT INTO link_events SELECT NULL, id, code, 2, 'edited', 'system', 'r', 1 FROM links",
+        "INSERT INTO link_events SELECT NULL, id, code, 1, 'edited', 'system', 'r', 1 FROM links",
     ] {
         connection.batch_execute(forbidden).expect_err(forbidden);
     }

@@ -53,6 +53,8 @@ pub(super) static KEYS: &[Key] = &[
     key("cache.capacity", "1000000", "100 to 100000000", "Links that are remembered, for redirects without the store"),
     key("cache.ttl", "10s", TIMEOUT, "How long a link is remembered without asking again, or hearing that nothing changed; how long a change by another process may go unseen"),
     key("cache.stale_for", "10m", PERIOD, "How much longer an active link is redirected to while the store does not answer"),
+    key("cache.known_codes", "50000000", "0 to 1000000000",
+        "Codes of links that are known to exist, some 1.4 bytes each, so that they need no quota of unknown ones; with more links than that all codes do"),
     key("cache.negative_ttl", "5s", PERIOD, "How long an unknown code is remembered as unknown"),
 
     Key { secret: true, ..key("redis.url", "", "`redis://…`, `rediss://…` (TLS), `unix://…`, `redis+sentinel://…` or `rediss+sentinel://…`", "A Redis in which the processes on one PostgreSQL share what they know of links; unused with SQLite") },

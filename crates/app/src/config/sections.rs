@@ -136,6 +136,7 @@ pub(crate) struct CacheConfig {
     pub(crate) capacity: usize,
     pub(crate) ttl: Duration,
     pub(crate) stale_for: Duration,
+    pub(crate) known_codes: usize,
     pub(crate) negative_ttl: Duration,
 }
 
@@ -145,6 +146,7 @@ impl CacheConfig {
             capacity: reader.value("cache.capacity", whole(100..=100_000_000)),
             ttl: reader.value("cache.ttl", timeout),
             stale_for: reader.value("cache.stale_for", parse::duration),
+            known_codes: reader.value("cache.known_codes", whole(0..=1_000_000_000)),
             negative_ttl: reader.value("cache.negative_ttl", parse::duration),
         }
     }

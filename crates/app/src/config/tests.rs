@@ -111,6 +111,7 @@ fn every_setting_reaches_its_field() {
         ("cache.capacity", "777", " capacity: 777"),
         ("cache.ttl", "7s", " ttl: 7s"),
         ("cache.stale_for", "0s", " stale_for: 0ns"),
+        ("cache.known_codes", "0", " known_codes: 0"),
         ("cache.negative_ttl", "0s", " negative_ttl: 0ns"),
         ("redis.url", "redis://:pw@cache:6379/1", " url: Some([redacted])"),
         ("redis.sentinel_password", "pw", " sentinel_password: Some([redacted])"),

@@ -4,12 +4,12 @@ use std::{net::TcpStream, thread, time::Duration};
 
 use rustix::net::sockopt::set_socket_linger;
 use serde_json::json;
+use test_support::FaultProxy;
 
-use crate::support::{Answer, Caller, Connection, PATIENCE, Request, Setup, Signpost, code_of, eventually, rounds};
+use crate::support::{Caller, Connection, Request, Setup, Signpost, eventually, rounds};
 
 alone_on_both_stores! {
-    whoever_hung_up_every_process_redirects_as_the_store_says,
-    a_request_that_ran_out_of_time_leaves_nothing_that_is_over,
+    after_a_hang_up_every_process_redirects_as_the_store_says,
 }
 
 /// How long a memory may hold what is over, and a moment for a busy machine.
@@ -39,7 +39,7 @@ fn hang_up(caller: &Caller, request: &Request, later: Duration) {
 
 /// What a visitor gets from a process, and what the store says that it should be.
 fn differs(caller: &Caller, process: &Signpost, code: &str) -> Option<String> {
-    let link = patiently(caller, &caller.request("GET", &format!("/api/v1/links/{code}"))).with_status(200).json();
+    let link = caller.read(code).with_status(200).json();
     let visitor = process.get(&format!("/{code}"));
     let right = match link["state"].as_str() {
         Some("deleted") => visitor.status == 410,
@@ -48,7 +48,7 @@ fn differs(caller: &Caller, process: &Signpost, code: &str) -> Option<String> {
     (!right).then(|| format!("{code} is {link}, but a visitor gets {visitor:?}"))
 }
 
-fn whoever_hung_up_every_process_redirects_as_the_store_says(setup: &Setup) {
+fn after_a_hang_up_every_process_redirects_as_the_store_says(setup: &Setup) {
     let processes = processes(setup);
     let caller = processes[0].caller();
     let mut codes = Vec::new();
@@ -85,34 +85,36 @@ fn assert_every_process_is_right(caller: &Caller, processes: &[Signpost], codes:
     assert!(right, "{:#?}", wrong());
 }
 
-/// Asks until it has an answer in time.
-fn patiently(caller: &Caller, request: &Request) -> Answer {
-    let mut answer = caller.ask(request);
-    let answered = eventually(PATIENCE, || {
-        if answer.status == 503 {
-            answer = caller.ask(request);
-        }
-        answer.status != 503
-    });
-    assert!(answered, "{answer:?}");
-    answer
-}
-
-/// Its caller was told that the outcome is unknown.
-fn a_request_that_ran_out_of_time_leaves_nothing_that_is_over(setup: &Setup) {
-    let setup = setup.clone().set("http.request_timeout", "1ms");
-    let processes = processes(&setup);
-    let caller = processes[0].admin();
+/// Its caller was told that the outcome is unknown; it was done a moment later.
+#[test]
+fn a_request_that_ran_out_of_time_leaves_nothing_that_is_over() {
+    let direct = Signpost::on_postgres().patient().start();
+    let (proxy, url) = proxied(&direct);
+    let slow = direct.another().set("store.url", &url).set("store.statement_timeout", "150ms");
+    let slow = slow.set("http.request_timeout", "300ms").start();
+    let caller = direct.caller();
     let (mut codes, mut unknown) = (Vec::new(), 0);
-    for round in 0..rounds(60, 500) {
-        let claim = caller.claiming(&json!({"url": format!("https://example.com/{round}")}));
-        let code = code_of(&patiently(&caller, &claim).json());
-        assert_eq!(processes[0].get(&format!("/{code}")).status, 302);
-        let answer = caller.delete(&code);
+    for round in 0..rounds(20, 200) {
+        let code = caller.code(&format!("https://example.com/{round}"));
+        assert_eq!(slow.get(&format!("/{code}")).status, 302);
+        // Each statement of a deletion comes back a little later, until its time is up at one of them.
+        proxy.delay(Duration::from_millis(u64::try_from(20 + 5 * (round % 20)).expect("small")));
+        let answer = caller.at(&slow).delete(&code);
+        proxy.delay(Duration::ZERO);
         assert!(matches!(answer.status, 200 | 503), "{answer:?}");
         unknown += usize::from(answer.status == 503);
         codes.push(code);
     }
     assert!(unknown > 0, "no request ran out of time");
-    assert_every_process_is_right(&caller, &processes, &codes);
+    assert_every_process_is_right(&caller, &[direct, slow], &codes);
+}
+
+/// A line to its database that a test can disturb, and the URL that leads over it.
+fn proxied(server: &Signpost) -> (FaultProxy, String) {
+    let database = server.database();
+    let url = database.url();
+    let port = url.rsplit_once(':').and_then(|(_, rest)| rest.split_once('/')?.0.parse().ok());
+    let proxy = FaultProxy::before(([127, 0, 0, 1], port.expect("the URL has a port")).into());
+    let url = format!("postgres://signpost@{}/{}", proxy.address(), database.name());
+    (proxy, url)
 }

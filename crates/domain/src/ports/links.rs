@@ -198,6 +198,33 @@ pub trait LinkResolver: Send + Sync {
     fn resolve_at_once(&self, _code: &Code) -> Option<Resolved> {
         None
     }
+
+    /// Whether a link may have that code, without asking anybody.
+    fn existence(&self, _code: &Code) -> Existence {
+        Existence::Unsure
+    }
+}
+
+/// Whether a link has a code, as far as that can be said without asking the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existence {
+    /// Nothing is known.
+    Unsure,
+    /// No link that was acknowledged more than two seconds ago has it, unless changes could not be heard of.
+    Absent,
+    /// A link has it; of the codes that none has, one in a hundred at most is told as this.
+    Possible,
+}
+
+/// Every code there is, deleted or not.
+#[async_trait]
+pub trait CodeCatalog: Send + Sync {
+    /// About how many there are.
+    async fn estimate(&self) -> Result<u64, RepositoryError>;
+
+    /// Up to `limit` codes in the order of their bytes, behind `after`. MUST show each code that exists during a whole
+    /// walk.
+    async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, RepositoryError>;
 }
 
 /// What a resolver knows of a code.

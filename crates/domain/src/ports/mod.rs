@@ -18,7 +18,7 @@ pub use effects::{Clock, CodeGenerator, Entropy, Identify, Ping, RandomCodes};
 pub use error::{RepositoryError, RepositoryErrorKind};
 pub use idempotency::{IdempotencyRepository, Repeated};
 pub use links::{
-    Applied, ChangeFeed, ChangeSubscriber, Claims, LinkFilter, LinkRepository, LinkResolver, ListQuery, Position,
-    Resolved, Sort, Source, StateFilter,
+    Applied, ChangeFeed, ChangeSubscriber, Claims, CodeCatalog, Existence, LinkFilter, LinkRepository, LinkResolver,
+    ListQuery, Position, Resolved, Sort, Source, StateFilter,
 };
 pub use meter::{Draw, Drawn, Meter};

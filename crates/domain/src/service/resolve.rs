@@ -6,7 +6,7 @@ use super::Blocked;
 use crate::{
     code::Code,
     lifecycle::{Gone, Resolution},
-    ports::{Clock, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved, Source},
+    ports::{Clock, Existence, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved, Source},
     time::Timestamp,
 };
 
@@ -68,6 +68,11 @@ impl ResolveService {
         // Not before it is known what is blocked.
         let known = if self.blocked.is_unread() { None } else { self.resolver.resolve_at_once(code) };
         known.map(|resolved| self.followed(code, &resolved, query))
+    }
+
+    /// Whether a link may have that code, without asking the store.
+    pub fn existence(&self, code: &Code) -> Existence {
+        self.resolver.existence(code)
     }
 
     /// Follows `code`; `query` is that of the request.

@@ -1,0 +1,184 @@
+//! The codes that links have, as a Bloom filter: whether a code may be one, without asking the store. Links are never
+//! removed, so nothing is ever taken out of it. It is filled in the background and grows with the history.
+
+use std::{
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use domain::{
+    code::Code,
+    ports::{CodeCatalog, Existence, RepositoryError},
+};
+use fastbloom::AtomicBloomFilter;
+use slog::{Logger, debug, info, warn};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+
+/// What is known of all codes.
+pub(crate) struct KnownCodes {
+    filters: RwLock<Filters>,
+    /// The filter has to be filled: for the first time, after a gap, or because it is full.
+    outdated: Notify,
+    /// Most codes that are known. With more, nothing is.
+    limit: usize,
+}
+
+#[derive(Default)]
+struct Filters {
+    /// Of every code that was there when it was filled, and of all since.
+    complete: Option<Arc<Filter>>,
+    /// The one that is being filled.
+    filling: Option<Arc<Filter>>,
+}
+
+struct Filter {
+    bits: AtomicBloomFilter,
+    count: AtomicUsize,
+    capacity: usize,
+}
+
+impl Filter {
+    /// Of the codes that nobody has, at most so many look as if a link had them, with the filter at its capacity.
+    const FALSE_POSITIVES: f64 = 0.006;
+
+    fn new(capacity: usize) -> Self {
+        let bits = AtomicBloomFilter::with_false_pos(Self::FALSE_POSITIVES).expected_items(capacity);
+        Self { bits, count: AtomicUsize::new(0), capacity }
+    }
+
+    fn add(&self, code: &str) {
+        if !self.bits.insert(code) {
+            self.count.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.count.load(Ordering::Acquire) >= self.capacity
+    }
+}
+
+impl KnownCodes {
+    /// Codes that are read at once.
+    const PAGE: u32 = 20_000;
+    /// Room in a filter from the start.
+    const FEWEST: usize = 1 << 16;
+    const RETRY: Duration = Duration::from_secs(1);
+
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { filters: RwLock::default(), outdated: Notify::new(), limit }
+    }
+
+    pub(crate) fn existence(&self, code: &Code) -> Existence {
+        match &self.filters.read().expect("nothing panics while it is held").complete {
+            None => Existence::Unsure,
+            Some(filter) if filter.bits.contains(code.as_str()) => Existence::Possible,
+            Some(_) => Existence::Absent,
+        }
+    }
+
+    /// A link has that code.
+    pub(crate) fn add(&self, code: &Code) {
+        let filters = self.filters.read().expect("nothing panics while it is held");
+        for filter in filters.complete.iter().chain(&filters.filling) {
+            filter.add(code.as_str());
+        }
+        if filters.filling.is_none() && filters.complete.as_ref().is_some_and(|filter| filter.is_full()) {
+            self.outdated.notify_one();
+        }
+    }
+
+    /// Codes may have gone untold: they are read again. Those that are known stay known.
+    pub(crate) fn gap(&self) {
+        self.outdated.notify_one();
+    }
+
+    /// Fills the filter whenever that has to be, for ever.
+    pub(crate) async fn keep(&self, catalog: &dyn CodeCatalog, log: &Logger) {
+        if self.limit == 0 {
+            return;
+        }
+        loop {
+            self.outdated.notified().await;
+            let begun = Instant::now();
+            loop {
+                match self.fill(catalog).await {
+                    Ok(Some(count)) => {
+                        info!(log, "{} codes of links are known, read in {:?}", count, begun.elapsed();
+                            "event.name" => "codes.known", "count" => count);
+                        break;
+                    }
+                    Ok(None) => {
+                        warn!(log, "there are more links than cache.known_codes = {}: every code that a process does \
+                            not remember needs the quota of unknown codes", self.limit; "event.name" => "codes.too_many");
+                        break;
+                    }
+                    Err(error) => debug!(log, "the codes of links cannot be read; it is tried again";
+                        "event.name" => "codes.not_read", "error.message" => error.to_string()),
+                }
+                sleep(Self::RETRY).await;
+            }
+        }
+    }
+
+    /// Reads every code into a new filter and puts it into the place of the last; how many there are, `None` if there
+    /// are too many.
+    async fn fill(&self, catalog: &dyn CodeCatalog) -> Result<Option<usize>, RepositoryError> {
+        let estimate = usize::try_from(catalog.estimate().await?).unwrap_or(usize::MAX);
+        let mut capacity = estimate.saturating_mul(2).max(Self::FEWEST).min(self.limit);
+        loop {
+            let filter = Arc::new(Filter::new(capacity));
+            self.begin(&filter);
+            let filled = fill_one(&filter, catalog).await;
+            match filled {
+                Ok(true) => {
+                    self.replace(Some(Arc::clone(&filter)));
+                    return Ok(Some(filter.count.load(Ordering::Acquire)));
+                }
+                Ok(false) if capacity >= self.limit => {
+                    self.replace(None);
+                    return Ok(None);
+                }
+                Ok(false) => capacity = capacity.saturating_mul(4).min(self.limit),
+                Err(error) => {
+                    self.filters.write().expect("nothing panics while it is held").filling = None;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Both filters together have to keep within the limit: if they would not, less is known for a while.
+    fn begin(&self, filter: &Arc<Filter>) {
+        let mut filters = self.filters.write().expect("nothing panics while it is held");
+        filters.complete.take_if(|complete| complete.capacity.saturating_add(filter.capacity) > self.limit);
+        filters.filling = Some(Arc::clone(filter));
+    }
+
+    fn replace(&self, complete: Option<Arc<Filter>>) {
+        *self.filters.write().expect("nothing panics while it is held") = Filters { complete, filling: None };
+    }
+}
+
+/// Whether every code found room.
+async fn fill_one(filter: &Filter, catalog: &dyn CodeCatalog) -> Result<bool, RepositoryError> {
+    let mut after = None;
+    loop {
+        let codes = catalog.codes(after.as_deref(), KnownCodes::PAGE).await?;
+        for code in &codes {
+            filter.add(code);
+        }
+        if filter.is_full() {
+            return Ok(false);
+        }
+        match codes.into_iter().last() {
+            Some(last) => after = Some(last),
+            None => return Ok(true),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Every code there is, page by page.
+
+use async_trait::async_trait;
+use diesel::{dsl::max, prelude::*};
+use domain::ports::{CodeCatalog, RepositoryError};
+
+use crate::{
+    SqliteStore,
+    schema::{link_events, links},
+};
+
+#[async_trait]
+impl CodeCatalog for SqliteStore {
+    /// No fewer than there are, for each has an entry in the history at least; counting would read all of them.
+    async fn estimate(&self) -> Result<u64, RepositoryError> {
+        let last = self.threads.look_up("estimating how many links there are", |connection| {
+            link_events::table.select(max(link_events::seq)).first::<Option<i64>>(connection)
+        });
+        Ok(last.await?.and_then(|last| u64::try_from(last).ok()).unwrap_or(0))
+    }
+
+    async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, RepositoryError> {
+        let after = after.unwrap_or_default().to_owned();
+        self.threads
+            .look_up("reading codes", move |connection| {
+                let codes = links::table.filter(links::code.gt(after)).order(links::code).limit(i64::from(limit));
+                codes.select(links::code).load(connection)
+            })
+            .await
+    }
+}
