@@ -335,3 +335,27 @@ fn the_log_shows_the_network_that_a_proxy_names_and_never_the_address() {
     assert!(server.log().iter().filter(|line| asked(line)).all(|line| line["client.address"] == "203.0.113.0"));
     assert!(!server.output().contains("203.0.113.77"));
 }
+
+/// Behind a proxy that is not named as one, all visitors have one address.
+#[test]
+fn a_link_is_followed_whoever_tried_codes_from_the_same_address() {
+    let setup = Signpost::on_postgres().patient().set("limits.enabled", "true");
+    let setup = setup.set("limits.unknown.per_second", "0.001").set("limits.unknown.burst", "20");
+    let first = setup.start();
+    let caller = first.caller();
+    let codes: Vec<_> = (0..30).map(|number| caller.code(&format!("https://example.com/{number}"))).collect();
+    // It remembers none of them.
+    let server = first.another().start();
+    server.event("codes.known");
+    let asked = |path: &str| server.get(path).status;
+    let refused = (0..60).filter(|number| asked(&format!("/unknown-{number}")) == 429).count();
+    assert_eq!(refused, 40);
+    for code in &codes {
+        let visitor = server.get(&format!("/{code}"));
+        assert_eq!(visitor.status, 302, "{visitor:?}");
+    }
+    // Also what others claim from now on.
+    let new = caller.code("https://example.com/new");
+    assert!(eventually(Duration::from_secs(2), || asked(&format!("/{new}")) == 302), "{:?}", server.get(&new));
+    assert_eq!(asked("/unknown-again"), 429);
+}

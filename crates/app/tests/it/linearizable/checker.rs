@@ -11,8 +11,11 @@ pub(super) struct Call {
     pub(super) operation: Operation,
     /// `None` if nobody knows: it may have happened at any time since, may still happen, or never.
     pub(super) answered: Option<Answered>,
-    /// Its place among all beginnings and ends.
+    /// Its place among all beginnings and ends. A visitor may be told what was true a while before: of that, this is
+    /// the beginning.
     pub(super) began: usize,
+    /// The calls that come before it in every order, a bit for each: of a visitor, what the same process told before.
+    pub(super) after: u128,
     pub(super) ended: usize,
 }
 
@@ -40,28 +43,45 @@ impl Search<'_> {
         if !self.led_nowhere.insert((done, link.clone())) {
             return false;
         }
-        let may_be_next = |number: &usize| self.calls[*number].began < first_end;
+        let may_be_next =
+            |number: &usize| self.calls[*number].began < first_end && self.calls[*number].after & !done == 0;
         let next: Vec<_> = (0..self.calls.len()).filter(open).filter(may_be_next).collect();
-        next.into_iter().any(|number| {
-            let Call { operation, answered, .. } = &self.calls[number];
-            let mut link = link.clone();
-            let fits = match answered {
-                Some(Answered::Refused) => true,
-                Some(answered) => link.operate(operation) == *answered,
-                None => {
-                    link.operate(operation);
-                    true
-                }
-            };
-            fits && self.goes_on(done | 1 << number, &link)
-        })
+        let tried = next.into_iter().filter_map(|number| self.tried(number, link).map(|after| (number, after)));
+        let tried: Vec<_> = tried.collect();
+        // What fits and changes nothing is best done at once: it stands in the way of nothing.
+        if let Some((number, _)) =
+            tried.iter().find(|(number, after)| after == link && self.calls[*number].answered.is_some())
+        {
+            return self.goes_on(done | 1 << *number, link);
+        }
+        tried.into_iter().any(|(number, after)| self.goes_on(done | 1 << number, &after))
+    }
+
+    /// The link after that call, if it may be answered as it was.
+    fn tried(&self, number: usize, link: &Link) -> Option<Link> {
+        let Call { operation, answered, .. } = &self.calls[number];
+        let mut link = link.clone();
+        let fits = match answered {
+            Some(Answered::Refused) => true,
+            Some(answered) => link.operate(operation) == *answered,
+            None => {
+                link.operate(operation);
+                true
+            }
+        };
+        fits.then_some(link)
     }
 }
 
 #[test]
 fn an_answer_counts_as_soon_as_it_is_given() {
-    let call =
-        |operation: Operation, answered: Option<Answered>, began, ended| Call { operation, answered, began, ended };
+    let call = |operation: Operation, answered: Option<Answered>, began, ended| Call {
+        operation,
+        answered,
+        began,
+        ended,
+        after: 0,
+    };
     let mut link = Link::default();
     let created = link.operate(&Operation::Claim);
     let read_after = call(Operation::Read, Some(Answered::Missing), 2, 3);

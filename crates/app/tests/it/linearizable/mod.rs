@@ -1,5 +1,7 @@
 //! Linearizability: whatever several callers do to one link at several processes, there is an order of it all that
-//! explains every answer (Herlihy and Wing, 1990). And the checker that says so finds defects that are planted.
+//! explains every answer (Herlihy and Wing, 1990). Visitors follow the link meanwhile, through the memory of each
+//! process: they may be told what was true up to ten seconds ago, but nothing from before what that process last
+//! acknowledged. And the checker that says so finds defects that are planted.
 
 mod checker;
 mod object;
@@ -13,9 +15,10 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use rustix::net::sockopt::set_socket_linger;
 use serde_json::{Value, json};
 use test_support::FaultProxy;
 
@@ -32,23 +35,39 @@ alone_on_both_stores! { every_history_of_a_link_has_an_order_that_explains_it }
 const CALLERS: usize = 5;
 /// What each of them does.
 const STEPS: usize = 8;
+/// How old what a process remembers may be.
+const STALENESS: Duration = Duration::from_secs(10);
 
 fn every_history_of_a_link_has_an_order_that_explains_it(setup: &Setup) {
     let first = setup.start();
     let second = setup.is_on_postgres().then(|| first.another().start());
     let caller = first.caller();
     let addresses: Vec<_> = [Some(&first), second.as_ref()].into_iter().flatten().map(Signpost::address).collect();
+    let mut histories = Vec::new();
     for _ in 0..rounds(20, 400) {
-        let history = History::default();
+        let (history, alias) = (History::default(), unique("linear"));
         thread::scope(|scope| {
-            let alias = unique("linear");
             for number in 0..CALLERS {
-                let (history, at) = (&history, addresses[number % addresses.len()]);
-                let mut link = OverHttp::new(&caller, at, &alias);
+                let process = number % addresses.len();
+                let mut link = OverHttp::new(&caller, addresses[process], process, &alias);
+                link.leaves_every = if number == CALLERS - 1 { 2 } else { usize::MAX };
+                let history = &history;
                 scope.spawn(move || history.record(number, &mut link));
             }
         });
         history.is_explained().expect("it is linearizable");
+        histories.push((history, alias));
+    }
+    // Nothing that was true before may be told by then.
+    thread::sleep(STALENESS);
+    for (history, alias) in histories {
+        // What is read by its code the memory would be told of.
+        history.observe(&Operation::List, &mut OverHttp::new(&caller, addresses[0], 0, &alias));
+        for (process, address) in addresses.iter().enumerate() {
+            let mut link = OverHttp::new(&caller, *address, process, &alias);
+            history.observe_within(Duration::ZERO, &Operation::Follow, &mut link);
+        }
+        history.is_explained().expect("every process tells what is true in the end");
     }
 }
 
@@ -76,7 +95,7 @@ fn every_history_over_a_broken_line_has_an_order_that_explains_it() {
                 let alias = unique("linear");
                 for number in 0..CALLERS {
                     let at = [second.address(), first.address()][usize::from(number == 0)];
-                    let (history, mut link) = (&history, OverHttp::new(&caller, at, &alias));
+                    let (history, mut link) = (&history, OverHttp::new(&caller, at, usize::from(number == 0), &alias));
                     scope.spawn(move || history.record(number, &mut link));
                 }
             });
@@ -93,9 +112,30 @@ fn the_checker_finds_what_is_planted() {
         let found = (0..200).any(|_| is_explained(&Planted::new(Some(defect))).is_err());
         assert!(found, "{defect:?} goes unnoticed");
     }
+    for defect in [Defect::FloorForgotten, Defect::UntoldWithoutCaller] {
+        let found = (0..200).any(|_| is_explained_at_both_processes(&Planted::new(Some(defect))).is_err());
+        assert!(found, "{defect:?} goes unnoticed");
+    }
     for _ in 0..50 {
         is_explained(&Planted::new(None)).expect("nothing is wrong with it");
+        is_explained_at_both_processes(&Planted::new(None)).expect("nothing is wrong with it");
     }
+}
+
+fn is_explained_at_both_processes(planted: &Planted) -> Result<(), String> {
+    let history = History::default();
+    thread::scope(|scope| {
+        for number in 0..CALLERS {
+            let history = &history;
+            scope.spawn(move || history.record(number, &mut planted.at(number % 2)));
+        }
+    });
+    // Whatever was on its way has been told.
+    history.observe(&Operation::List, &mut planted.at(0));
+    for process in 0..2 {
+        history.observe_within(Duration::ZERO, &Operation::Follow, &mut planted.at(process));
+    }
+    history.is_explained()
 }
 
 fn is_explained(planted: &Planted) -> Result<(), String> {
@@ -111,6 +151,9 @@ fn is_explained(planted: &Planted) -> Result<(), String> {
 
 /// A link that can be operated on.
 trait Operable {
+    /// Which process it is operated on at.
+    fn process(&self) -> usize;
+
     /// What came of it; `None` if that is unknown.
     fn operate(&mut self, operation: &Operation) -> Option<Answered>;
 }
@@ -122,8 +165,10 @@ struct History(Mutex<Record>);
 #[derive(Debug, Default)]
 struct Record {
     calls: Vec<Call>,
-    /// How many beginnings and ends there were.
-    moments: usize,
+    /// When all beginnings and ends were.
+    moments: Vec<Instant>,
+    /// What each process has told of the link so far, a bit for each call.
+    told: [u128; 2],
 }
 
 impl History {
@@ -140,27 +185,47 @@ impl History {
                 (_, 3) => Operation::Delete,
                 (_, _) => Operation::Reactivate,
             };
-            let call = self.begins(operation.clone());
-            let answered = link.operate(&operation);
+            let answered = self.observe(&operation, link);
             if let Some(Answered::Link(Shown { generation, .. })) = answered {
                 known = Some(generation);
             }
-            self.ends(call, answered);
+            self.observe(&Operation::Follow, link);
         }
     }
 
-    fn begins(&self, operation: Operation) -> usize {
+    /// Does it, and takes it down.
+    fn observe(&self, operation: &Operation, link: &mut impl Operable) -> Option<Answered> {
+        self.observe_within(STALENESS, operation, link)
+    }
+
+    /// The same, where a visitor may be told what was true so long ago.
+    fn observe_within(&self, staleness: Duration, operation: &Operation, link: &mut impl Operable) -> Option<Answered> {
+        let call = self.begins(operation.clone(), link.process(), staleness);
+        let answered = link.operate(operation);
+        self.ends(call, link.process(), answered.clone());
+        answered
+    }
+
+    fn begins(&self, operation: Operation, process: usize, staleness: Duration) -> usize {
         let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let began = record.moments;
-        record.moments += 1;
-        record.calls.push(Call { operation, answered: None, began, ended: usize::MAX });
+        let now = Instant::now();
+        record.moments.push(now);
+        let is_over = |moment: &Instant| now.duration_since(*moment) > staleness;
+        let (began, after) = match operation {
+            Operation::Follow => (record.moments.partition_point(is_over), record.told[process]),
+            _ => (record.moments.len() - 1, 0),
+        };
+        record.calls.push(Call { operation, answered: None, began, after, ended: usize::MAX });
         record.calls.len() - 1
     }
 
-    fn ends(&self, call: usize, answered: Option<Answered>) {
+    fn ends(&self, call: usize, process: usize, answered: Option<Answered>) {
         let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let ended = record.moments;
-        record.moments += 1;
+        let ended = record.moments.len();
+        record.moments.push(Instant::now());
+        if let Some(Answered::Link(_) | Answered::Led | Answered::Gone) = answered {
+            record.told[process] |= 1 << call;
+        }
         let call = &mut record.calls[call];
         if answered.is_some() {
             call.ended = ended;
@@ -175,7 +240,8 @@ impl History {
 
     fn is_explained(&self) -> Result<(), String> {
         let record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if checker::is_explained(&record.calls) { Ok(()) } else { Err(format!("{:#?}", record.calls)) }
+        let line = |call: &Call| format!("{call:?}\n");
+        if checker::is_explained(&record.calls) { Ok(()) } else { Err(record.calls.iter().map(line).collect()) }
     }
 }
 
@@ -189,13 +255,32 @@ fn draw_title() -> u64 {
 struct OverHttp {
     caller: Caller,
     address: SocketAddr,
+    process: usize,
     connection: Option<Connection>,
     alias: String,
+    /// Its caller hangs up at every so many changes.
+    leaves_every: usize,
+    changes: usize,
 }
 
 impl OverHttp {
-    fn new(caller: &Caller, address: SocketAddr, alias: &str) -> Self {
-        Self { caller: caller.clone(), address, connection: None, alias: alias.to_owned() }
+    fn new(caller: &Caller, address: SocketAddr, process: usize, alias: &str) -> Self {
+        let (caller, alias) = (caller.clone(), alias.to_owned());
+        Self { caller, address, process, connection: None, alias, leaves_every: usize::MAX, changes: 0 }
+    }
+
+    /// Whether its caller sends this and leaves.
+    fn leaves(&mut self, operation: &Operation) -> bool {
+        let changes = !matches!(operation, Operation::Read | Operation::List | Operation::Follow);
+        self.changes += usize::from(changes);
+        changes && self.changes.is_multiple_of(self.leaves_every)
+    }
+
+    fn send_and_leave(&mut self, request: &Request) -> io::Result<()> {
+        let mut connection = Connection::open(self.address)?;
+        connection.write(&request.to_bytes())?;
+        set_socket_linger(connection.into_stream(), Some(Duration::ZERO))?;
+        Ok(())
     }
 
     fn request(&self, operation: &Operation) -> Request {
@@ -212,6 +297,8 @@ impl OverHttp {
             }
             Operation::Delete => caller.deleting(alias),
             Operation::Reactivate => caller.reactivating(alias),
+            Operation::List => caller.request("GET", &format!("/api/v1/links?q={alias}")),
+            Operation::Follow => Request::get(&format!("/{alias}")),
         }
     }
 
@@ -224,16 +311,32 @@ impl OverHttp {
         if answer.header("connection") == Some("close") {
             self.connection = None;
         }
-        Ok((answer.status, answer.json()))
+        // A redirect has no body.
+        Ok((answer.status, if answer.status == 302 { Value::Null } else { answer.json() }))
     }
 }
 
 impl Operable for OverHttp {
+    fn process(&self) -> usize {
+        self.process
+    }
+
     fn operate(&mut self, operation: &Operation) -> Option<Answered> {
         let request = self.request(operation);
-        let (status, body) = self.send(&request).expect("it answers");
+        if self.leaves(operation) {
+            self.send_and_leave(&request).expect("the server reads");
+            return None;
+        }
+        let (status, mut body) = self.send(&request).expect("it answers");
+        if *operation == Operation::List && status == 200 {
+            let mut items = body["items"].as_array().cloned().unwrap_or_default();
+            items.retain(|link| link["code"] == self.alias);
+            body = items.pop().expect("the link is in the list");
+        }
         match (status, body["code"].as_str().unwrap_or_default()) {
             (200 | 201, _) => Some(Answered::Link(shown(&body))),
+            (302, _) => Some(Answered::Led),
+            (410, _) => Some(Answered::Gone),
             (404, _) => Some(Answered::Missing),
             (409, "link-deleted") => Some(Answered::Deleted),
             (412, _) => Some(Answered::Stale),

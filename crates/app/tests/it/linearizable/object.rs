@@ -5,15 +5,26 @@
 pub(super) enum Operation {
     Claim,
     Read,
-    Edit { title: u64, if_generation: Option<u64> },
+    Edit {
+        title: u64,
+        if_generation: Option<u64>,
+    },
     Delete,
     Reactivate,
+    /// The link is looked up in a list, of which no memory is told.
+    List,
+    /// A visitor does, through the memory of a process.
+    Follow,
 }
 
 /// What they are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answered {
     Link(Shown),
+    /// A visitor is led on.
+    Led,
+    /// A visitor is told that the link leads nowhere any more.
+    Gone,
     Missing,
     /// It is deleted, and cannot be edited.
     Deleted,
@@ -69,7 +80,9 @@ impl Link {
                 self.shown(Some(outcome))
             }
             _ if self.generation == 0 => Answered::Missing,
-            Operation::Read => self.shown(None),
+            Operation::Read | Operation::List => self.shown(None),
+            Operation::Follow if self.deleted => Answered::Gone,
+            Operation::Follow => Answered::Led,
             Operation::Edit { if_generation: Some(known), .. } if *known != self.generation => Answered::Stale,
             Operation::Edit { .. } if self.deleted => Answered::Deleted,
             Operation::Edit { title, .. } => {

@@ -1,8 +1,9 @@
-//! Planted defects: a link in memory, wrong in the two ways in which shorteners usually are.
+//! Planted defects: a link in memory, wrong in the two ways in which shorteners usually are; and two processes that
+//! remember it, wrong in the two ways in which caches usually are.
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -20,11 +21,17 @@ pub(super) enum Defect {
     ClaimSelectsThenInserts,
     /// An edit reads the link, and then writes it back whatever it has become.
     EditWithoutGeneration,
+    /// A process remembers what it is told last, also if it was told of something newer before.
+    FloorForgotten,
+    /// A change whose caller left is not told to the memory.
+    UntoldWithoutCaller,
 }
 
 #[derive(Debug)]
 pub(super) struct Planted {
     link: Mutex<Link>,
+    /// What two processes know of it.
+    memories: [Mutex<Memory>; 2],
     defect: Option<Defect>,
     /// Those who are between reading and writing.
     between: AtomicUsize,
@@ -32,7 +39,16 @@ pub(super) struct Planted {
 
 impl Planted {
     pub(super) fn new(defect: Option<Defect>) -> Self {
-        Self { link: Mutex::default(), defect, between: AtomicUsize::new(0) }
+        Self { link: Mutex::default(), memories: Default::default(), defect, between: AtomicUsize::new(0) }
+    }
+
+    /// The link as callers of that process see it.
+    pub(super) fn at(&self, process: usize) -> AtProcess<'_> {
+        AtProcess { planted: self, process, calls: 0 }
+    }
+
+    fn memory(&self, process: usize) -> MutexGuard<'_, Memory> {
+        self.memories[process].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> Link {
@@ -55,7 +71,84 @@ impl Planted {
     }
 }
 
+/// What a process knows of the link.
+#[derive(Debug, Default)]
+struct Memory {
+    known: Option<Link>,
+    floor: u64,
+}
+
+impl Memory {
+    fn keep(&mut self, link: &Link, defect: Option<Defect>) {
+        if link.generation >= self.floor || defect == Some(Defect::FloorForgotten) {
+            self.known = Some(link.clone());
+        }
+        self.floor = self.floor.max(link.generation);
+    }
+
+    fn hear_of(&mut self, generation: u64) {
+        self.floor = self.floor.max(generation);
+        self.known.take_if(|known| known.generation < generation);
+    }
+}
+
+/// A process that remembers the link.
+#[derive(Debug)]
+pub(super) struct AtProcess<'a> {
+    planted: &'a Planted,
+    process: usize,
+    calls: usize,
+}
+
+impl AtProcess<'_> {
+    fn follow(&self) -> Answered {
+        let mut memory = self.planted.memory(self.process);
+        if let Some(known) = &mut memory.known {
+            return known.operate(&Operation::Follow);
+        }
+        let mut link = self.planted.read();
+        memory.keep(&link, self.planted.defect);
+        link.operate(&Operation::Follow)
+    }
+}
+
+impl Operable for AtProcess<'_> {
+    fn process(&self) -> usize {
+        self.process
+    }
+
+    fn operate(&mut self, operation: &Operation) -> Option<Answered> {
+        if *operation == Operation::Follow {
+            return Some(self.follow());
+        }
+        self.calls += 1;
+        let leaves = self.calls.is_multiple_of(4) && *operation != Operation::List;
+        let (answered, link, changed) = {
+            let mut link = self.planted.link.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = link.generation;
+            let answered = link.operate(operation);
+            (answered, link.clone(), link.generation > before)
+        };
+        if changed {
+            // Others may go on from there, and be told of, before this process tells its own memory.
+            self.planted.linger();
+            self.planted.memory(1 - self.process).hear_of(link.generation);
+            if !(leaves && self.planted.defect == Some(Defect::UntoldWithoutCaller)) {
+                self.planted.memory(self.process).keep(&link, self.planted.defect);
+            }
+            self.planted.between.fetch_sub(1, Ordering::SeqCst);
+        } else if *operation != Operation::List {
+            self.planted.memory(self.process).hear_of(link.generation);
+        }
+        (!leaves).then_some(answered)
+    }
+}
+
 impl Operable for &Planted {
+    fn process(&self) -> usize {
+        0
+    }
+
     fn operate(&mut self, operation: &Operation) -> Option<Answered> {
         let torn = match (self.defect, operation) {
             (Some(Defect::ClaimSelectsThenInserts), Operation::Claim) => self.read().generation == 0,
