@@ -1,13 +1,15 @@
-"""The embedded default, against nginx and a bare handler: hot redirects, unknown codes, memory, start."""
+"""The embedded default, against nginx and bare handlers: hot redirects, unknown codes, memory, start, claims."""
 
 import os
 import time
 import urllib.request
 
-from sides import (Side, alternate, fill, free_port, fresh_script, oha, paths_script, ready, signpost, target, wrk, zipf)
+from sides import (Side, alternate, claims_script, fill, free_port, fresh_script, oha, paths_script, ready, signpost,
+                   target, wrk, zipf)
 
 HOT_LINKS = 100_000  # that are asked for; more than that are only remembered
 ZIPF_SAMPLES = 200_000
+CLAIMING = 16  # connections
 
 
 def measure(options, programs, home, sides, log, figures):
@@ -62,6 +64,29 @@ def measure(options, programs, home, sides, log, figures):
                 f"{rates[own.name] / rates[peer.name]:.2f} ({rates[own.name]:,.0f}/s)", "≥ 1.0")
     own.stop()
     peer.stop()
+    claims(options, programs, home, sides, log, figures)
+
+
+def claims(options, programs, home, sides, log, figures):
+    """On new files of their own, which grow alike: by what either side can claim."""
+    print("claims of new targets")
+    folder, port, bare_port = home / "claims", free_port(), free_port()
+    folder.mkdir()
+    own = Side("signpost", signpost(programs.signpost, folder / "data", port), port)
+    bare = Side("bare insert", [programs.bare_claims, f"127.0.0.1:{bare_port}", folder / "bare.db"], bare_port)
+    sides += [own, bare]
+    with open(folder / "signpost.log", "w") as lines:
+        own.start(lines)
+    bare.start(log)
+    ready(own.port)
+    key = (folder / "data/admin.key").read_text().strip()
+    own.script = bare.script = claims_script(folder, "claim", key, "'https://example.com/' .. run .. '/' .. at .. '?a=1'")
+    asks = {side.name: (lambda side=side: wrk(side, options.seconds, CLAIMING)) for side in (own, bare)}
+    rates = alternate(asks, options.rounds)
+    figures.add("P-15", f"claims of new targets over {CLAIMING} connections, against a bare handler's insert with a sync each",
+                f"{rates[own.name] / rates[bare.name]:.2f} ({rates[own.name]:,.0f}/s)", "≥ 2")
+    own.stop()
+    bare.stop()
 
 
 def latencies(options, programs, home, own, peer, asked, peak, figures):

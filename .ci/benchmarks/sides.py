@@ -134,9 +134,9 @@ def fill(port, key, links):
 
 # --- Who asks -----------------------------------------------------------------------------------------------------
 
-def wrk(side, seconds):
+def wrk(side, seconds, connections=CONNECTIONS):
     """Requests a second, and the answers that were no success and no redirect."""
-    command = ["taskset", "-c", CLIENT_CORE, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency",
+    command = ["taskset", "-c", CLIENT_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency",
                "-s", str(side.script), f"http://127.0.0.1:{side.port}/"]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
