@@ -25,7 +25,7 @@ impl IdempotencyRepository for SqliteStore {
                     .find((request.actor.to_string(), request.key.as_str()))
                     .filter(idempotency_keys::recorded_at.gt(request.forgotten_before().unix_micros()))
                     .select(idempotency_keys::recorded_at)
-                    .first(connection)
+                    .get_result(connection)
                     .optional()?;
                 micros.map(|micros| moment(micros).map_err(corrupt)).transpose()
             })
@@ -87,7 +87,7 @@ pub(crate) fn known_answer(
         .find((request.actor.to_string(), request.key.as_str()))
         .filter(idempotency_keys::recorded_at.gt(request.forgotten_before().unix_micros()))
         .select((idempotency_keys::fingerprint, idempotency_keys::answer))
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     let Some((fingerprint, answer)) = row else {
         return Ok(None);

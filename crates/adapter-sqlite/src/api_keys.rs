@@ -58,7 +58,7 @@ impl ApiKeyRepository for SqliteStore {
         self.threads
             .look_up("finding an API key", move |connection| {
                 let query = api_keys::table.find(id.as_str()).select(KeyRow::as_select());
-                query.first(connection).optional()?.map(KeyRow::into_key).transpose()
+                query.get_result(connection).optional()?.map(KeyRow::into_key).transpose()
             })
             .await
     }

@@ -39,7 +39,7 @@ impl BlockRepository for SqliteStore {
                     .filter(blocks::value.eq(block.subject.value()))
                     .filter(blocks::lifted_at.is_null())
                     .select(BlockRow::as_select())
-                    .first(connection)
+                    .get_result(connection)
                     .optional()?;
                 let added = before.is_none();
                 let block = if let Some(row) = before {
@@ -65,7 +65,7 @@ impl BlockRepository for SqliteStore {
                 diesel::update(in_force)
                     .set((blocks::lifted_at.eq(lifted.at.unix_micros()), blocks::lifted_by.eq(lifted.by.to_string())))
                     .execute(connection)?;
-                let found = blocks::table.find(&id).select(BlockRow::as_select()).first(connection).optional()?;
+                let found = blocks::table.find(&id).select(BlockRow::as_select()).get_result(connection).optional()?;
                 Ok(Box::new(found.map(BlockRow::into_block).transpose()?))
             })
             .await
@@ -107,7 +107,7 @@ impl BlockRepository for SqliteStore {
         self.threads
             .look_up("reading what is blocked", move |connection| {
                 // Before the blocks: what is changed in between is read twice, but not missed.
-                let number: i64 = blocks_revision::table.select(blocks_revision::number).first(connection)?;
+                let number: i64 = blocks_revision::table.select(blocks_revision::number).get_result(connection)?;
                 if known == Some(number) {
                     return Ok(None);
                 }

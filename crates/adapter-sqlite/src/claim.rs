@@ -1,17 +1,24 @@
 //! The claim: the domain's own rule, run inside a transaction in which nobody else writes.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use diesel::{
-    QueryResult,
-    dsl::{exists, select, sql},
+    AppearsOnTable, QueryResult,
+    dsl::{exists, select},
+    expression::ValidGrouping,
     prelude::*,
+    query_builder::{AstPass, QueryFragment, QueryId},
+    result::Error,
     sql_types::Bool,
+    sqlite::Sqlite,
 };
 use domain::{
+    code::Code,
     history::{EventKind, LinkEvent},
     idempotency::{IdempotentRequest, RecordedAnswer},
     lifecycle::{self, Candidate, Claim, Naming},
     link::Link,
-    ports::Claims,
+    ports::{Claims, RepositoryError},
 };
 
 use crate::{
@@ -21,6 +28,24 @@ use crate::{
     schema::links,
     threads::Undo,
 };
+
+/// The condition of the partial index, spelled like there, or SQLite would not use it. An expression of its own: a
+/// statement that holds a piece of `sql` is prepared anew for each claim, which costs more than to run it.
+#[derive(Clone, Copy, QueryId, ValidGrouping)]
+struct IsDeduplicated;
+
+impl Expression for IsDeduplicated {
+    type SqlType = Bool;
+}
+
+impl AppearsOnTable<links::table> for IsDeduplicated {}
+
+impl QueryFragment<Sqlite> for IsDeduplicated {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql("deduplicated = 1");
+        Ok(())
+    }
+}
 
 /// The link that answers a claim, as [`lifecycle::claim`] defines it.
 fn met_by(connection: &mut SqliteConnection, candidate: &Candidate) -> QueryResult<Option<Link>> {
@@ -33,10 +58,38 @@ fn met_by(connection: &mut SqliteConnection, candidate: &Candidate) -> QueryResu
             let query = links::table
                 .filter(links::owner_id.eq(wanted.owner.as_str()))
                 .filter(links::dedup_key.eq(key.as_bytes().as_slice()))
-                // Spelled like the partial index, or SQLite would not use it.
-                .filter(sql::<Bool>("deduplicated = 1"))
+                .filter(IsDeduplicated)
                 .select(LinkRow::as_select());
-            query.first(connection).optional()?.map(LinkRow::into_link).transpose()
+            query.get_result(connection).optional()?.map(LinkRow::into_link).transpose()
+        }
+    }
+}
+
+/// How many claims in a row changed something. When they are many, as in an import, nearly all do, and to ask a reader
+/// first is one more thread to wait for: the writer looks by itself.
+#[derive(Debug, Default)]
+pub(crate) struct NewInARow(AtomicU32);
+
+impl NewInARow {
+    const MANY: u32 = 16;
+
+    pub(crate) fn are_many(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= Self::MANY
+    }
+
+    /// A claim that changes nothing ends the row. So does a writer that fails, for a reader may still answer then.
+    pub(crate) fn note(&self, outcome: &Result<Claims, RepositoryError>) {
+        let is_new = |claim: &Claim| match claim {
+            Claim::Created(_) | Claim::Reactivated(_) => true,
+            Claim::Existing(_) | Claim::AliasTaken => false,
+        };
+        match outcome {
+            Ok(Claims::Settled(claims)) if claims.iter().all(is_new) => {
+                // Where others count at the same time, one of them may be lost: it is an estimate.
+                self.0.store(self.0.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
+            }
+            Ok(Claims::Settled(_)) | Err(_) => self.0.store(0, Ordering::Relaxed),
+            Ok(Claims::CodeCollision | Claims::Repeated(_)) => {}
         }
     }
 }
@@ -77,12 +130,7 @@ fn settle(connection: &mut SqliteConnection, candidate: &Candidate) -> Result<Cl
     let (link, kind) = match &claim {
         Claim::Existing(_) | Claim::AliasTaken => return Ok(claim),
         Claim::Created(link) => {
-            // Nobody else writes during this transaction, so looking is enough.
-            let holder = links::table.filter(links::code.eq(link.code.as_str())).select(links::id);
-            if select(exists(holder)).get_result(connection)? {
-                return Err(Undo::Answer(Claims::CodeCollision));
-            }
-            diesel::insert_into(links::table).values(LinkRow::from(link)).execute(connection)?;
+            insert(connection, link)?;
             (link, EventKind::Created)
         }
         Claim::Reactivated(link) => {
@@ -93,4 +141,153 @@ fn settle(connection: &mut SqliteConnection, candidate: &Candidate) -> Result<Cl
     let event = LinkEvent { kind, generation: link.generation, provenance: candidate.provenance.clone() };
     add_event(connection, link, &event)?;
     Ok(claim)
+}
+
+/// A code that is taken is met once in many millions of claims, so it is looked for only when the link was refused.
+/// What refused it says more than how that look may fail.
+fn insert(connection: &mut SqliteConnection, link: &Link) -> Result<(), Undo<Claims>> {
+    let Err(refused) = diesel::insert_into(links::table).values(LinkRow::from(link)).execute(connection) else {
+        return Ok(());
+    };
+    match refused {
+        Error::DatabaseError(..) if is_taken(connection, &link.code).is_ok_and(|taken| taken) => {
+            Err(Undo::Answer(Claims::CodeCollision))
+        }
+        error => Err(error.into()),
+    }
+}
+
+fn is_taken(connection: &mut SqliteConnection, code: &Code) -> QueryResult<bool> {
+    let holder = links::table.filter(links::code.eq(code.as_str())).select(links::id);
+    select(exists(holder)).get_result(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use diesel::{connection::InstrumentationEvent, sql_query, sql_types::Text};
+    use domain::{
+        behaviour::Behaviour,
+        history::{Actor, Provenance},
+        link::{Generation, LinkState, Owner, Tags},
+        ports::RepositoryErrorKind,
+        target::{Target, TargetPolicy},
+        time::Timestamp,
+    };
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::SqliteFile;
+
+    fn candidate(number: u64, naming: Naming) -> Candidate {
+        let at = Timestamp::from_unix_micros(1).expect("in range");
+        let target = Target::parse(&format!("https://example.com/{number}"), &TargetPolicy::default()).expect("valid");
+        let link = Link {
+            id: Uuid::from_u128(number.into()),
+            code: format!("code-{number}").parse().expect("valid"),
+            owner: Owner::default(),
+            behaviour: Behaviour::to(target),
+            deduplicated: naming == Naming::Shared,
+            title: None,
+            tags: Tags::default(),
+            state: LinkState::Active,
+            generation: Generation::FIRST,
+            created_at: at,
+            updated_at: at,
+            reactivated_at: None,
+        };
+        let provenance = Provenance { actor: Actor::System, request_id: "r".parse().expect("valid"), at };
+        Candidate { link, naming, provenance }
+    }
+
+    /// To prepare a statement costs more than to run it.
+    #[test]
+    fn every_statement_of_a_claim_is_prepared_once_and_finds_its_rows_through_an_index() {
+        #[derive(QueryableByName)]
+        struct Step {
+            #[diesel(sql_type = Text)]
+            detail: String,
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = SqliteFile::new(folder.path().join("links.db"));
+        file.migrate().expect("a new file");
+        let mut connection = file.connect().expect("a file");
+        let (run, kept) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let (counted, noted) = (run.clone(), kept.clone());
+        connection.set_instrumentation(move |event: InstrumentationEvent<'_>| match event {
+            InstrumentationEvent::StartQuery { .. } => *counted.lock().expect("no panic") += 1,
+            InstrumentationEvent::CacheQuery { sql, .. } => noted.lock().expect("no panic").push(sql.to_owned()),
+            _ => {}
+        });
+        for number in 0..3 {
+            let settled = settle(&mut connection, &candidate(number, Naming::Shared));
+            assert!(matches!(settled, Ok(Claim::Created(_))));
+        }
+        let statements = std::mem::take(&mut *kept.lock().expect("no panic"));
+        assert_eq!(*run.lock().expect("no panic"), 3 * statements.len(), "{statements:?}");
+        let limited = statements.iter().find(|sql| sql.contains("LIMIT"));
+        assert_eq!(limited, None, "SQLite prepares it anew for each limit that is bound");
+        for looking in statements.iter().filter(|sql| sql.starts_with("SELECT")) {
+            let plan: Vec<Step> =
+                sql_query(format!("EXPLAIN QUERY PLAN {looking}")).load(&mut connection).expect("SQL");
+            assert!(plan.iter().all(|step| step.detail.contains("USING INDEX links_dedup_key")), "{looking}");
+        }
+    }
+
+    #[test]
+    fn a_code_that_is_taken_is_told_and_nothing_is_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = SqliteFile::new(folder.path().join("links.db"));
+        file.migrate().expect("a new file");
+        let mut connection = file.connect().expect("a file");
+        for naming in [Naming::Shared, Naming::Separate] {
+            let first = candidate(1, Naming::Separate);
+            let second = candidate(2, naming);
+            let taken = Candidate { link: Link { code: first.link.code.clone(), ..second.link }, ..second };
+            connection.test_transaction::<_, Error, _>(|connection| {
+                assert!(matches!(settle(connection, &first), Ok(Claim::Created(_))));
+                let settled = settle(connection, &taken);
+                assert!(matches!(settled, Err(Undo::Answer(Claims::CodeCollision))));
+                assert_eq!(links::table.count().get_result(connection), Ok(1));
+                Ok(())
+            });
+        }
+    }
+
+    /// A defect is not taken for a collision.
+    #[test]
+    fn a_link_that_is_refused_for_another_reason_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = SqliteFile::new(folder.path().join("links.db"));
+        file.migrate().expect("a new file");
+        let mut connection = file.connect().expect("a file");
+        let (first, second) = (candidate(1, Naming::Separate), candidate(2, Naming::Separate));
+        let same_id = Candidate { link: Link { id: first.link.id, ..second.link }, ..second };
+        assert!(matches!(settle(&mut connection, &first), Ok(Claim::Created(_))));
+        assert!(matches!(settle(&mut connection, &same_id), Err(Undo::Error(Error::DatabaseError(..)))));
+    }
+
+    #[test]
+    fn readers_are_left_out_while_claims_are_new_and_the_writer_is_well() {
+        let settled = |claim| Ok(Claims::Settled(vec![claim]));
+        let new = || settled(Claim::Created(candidate(1, Naming::Shared).link));
+        let row = NewInARow::default();
+        for _ in 0..NewInARow::MANY {
+            assert!(!row.are_many());
+            row.note(&new());
+        }
+        assert!(row.are_many());
+        let ends = [
+            settled(Claim::Existing(candidate(1, Naming::Shared).link)),
+            settled(Claim::AliasTaken),
+            Err(RepositoryError::new(RepositoryErrorKind::Unavailable, "claiming")),
+        ];
+        for end in ends {
+            row.note(&end);
+            assert!(!row.are_many());
+            (0..NewInARow::MANY).for_each(|_| row.note(&new()));
+            assert!(row.are_many());
+        }
+    }
 }

@@ -3,6 +3,9 @@
 //! SQLite is compiled in. It runs on its own threads (one writer with group commit, a few readers, others for long
 //! reads), in WAL mode with `synchronous=FULL`: what is acknowledged survives a power loss.
 //!
+//! A row that has a key of its own is read with `get_result`. `first` would say `LIMIT ?`, and a statement whose limit is
+//! bound is prepared anew by SQLite each time, which costs several times what it does.
+//!
 //! To change the schema: 1. add a migration of the same name under `migrations/postgres` and
 //! `migrations/sqlite`, 2. follow it in `schema.rs` and `rows.rs` of both stores, 3. run the contract suite.
 
@@ -38,7 +41,10 @@ use domain::ports::{Ping, RepositoryError};
 
 pub use migrate::MigrationStatus;
 
-use crate::threads::{Connections, Threads};
+use crate::{
+    claim::NewInARow,
+    threads::{Connections, Threads},
+};
 
 /// Connections for reads that find their rows through an index: redirects above all.
 const LOOKUPS: usize = 4;
@@ -74,7 +80,7 @@ impl SqliteFile {
         writer.batch_execute(&busy).map_err(OpenError::Setup)?;
         let connections = Connections { writer, lookups: self.readers(LOOKUPS)?, scans: self.readers(SCANS)? };
         let threads = Threads::start(connections, patience).map_err(OpenError::Threads)?;
-        Ok(SqliteStore { threads })
+        Ok(SqliteStore { threads, new_in_a_row: NewInARow::default() })
     }
 
     fn readers(&self, count: usize) -> Result<Vec<SqliteConnection>, OpenError> {
@@ -193,6 +199,7 @@ impl From<diesel::result::Error> for OpenError {
 /// The store.
 pub struct SqliteStore {
     threads: Threads,
+    new_in_a_row: NewInARow,
 }
 
 impl std::fmt::Debug for SqliteStore {

@@ -25,7 +25,7 @@ impl LinkResolver for SqliteStore {
         self.threads
             .look_up("resolving a code", move |connection| {
                 let query = links::table.filter(links::code.eq(code.as_str())).select(ResolutionRow::as_select());
-                query.first(connection).optional()?.map(ResolutionRow::into_resolution).transpose()
+                query.get_result(connection).optional()?.map(ResolutionRow::into_resolution).transpose()
             })
             .await
             .map(Resolved::by_store)
@@ -41,7 +41,9 @@ impl LinkRepository for SqliteStore {
     ) -> Result<Claims, RepositoryError> {
         const DOING: &str = "claiming links";
         // A claim that changes nothing need not wait for the writer.
-        if let ([candidate], None) = (candidates, once) {
+        if let ([candidate], None) = (candidates, once)
+            && !self.new_in_a_row.are_many()
+        {
             let candidate = candidate.clone();
             let known =
                 self.threads.look_up(DOING, move |connection| claim::unchanged_by(connection, &candidate)).await?;
@@ -51,7 +53,12 @@ impl LinkRepository for SqliteStore {
         }
         let candidates = candidates.to_vec();
         let once = once.cloned();
-        self.threads.write(DOING, move |connection| claim::settle_all(connection, &candidates, once.as_ref())).await
+        let outcome = self
+            .threads
+            .write(DOING, move |connection| claim::settle_all(connection, &candidates, once.as_ref()))
+            .await;
+        self.new_in_a_row.note(&outcome);
+        outcome
     }
 
     async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
@@ -106,7 +113,7 @@ impl LinkRepository for SqliteStore {
 
 pub(crate) fn by_code(connection: &mut SqliteConnection, code: &Code) -> QueryResult<Option<Link>> {
     let query = links::table.filter(links::code.eq(code.as_str())).select(LinkRow::as_select());
-    query.first(connection).optional()?.map(LinkRow::into_link).transpose()
+    query.get_result(connection).optional()?.map(LinkRow::into_link).transpose()
 }
 
 pub(crate) fn update(connection: &mut SqliteConnection, link: &Link) -> QueryResult<()> {
@@ -137,7 +144,7 @@ fn apply(
         return Ok(Applied::Repeated(before));
     }
     let query = links::table.filter(links::code.eq(change.after.code.as_str())).select(links::generation);
-    let Some(generation) = query.first::<i64>(connection).optional()? else {
+    let Some(generation) = query.get_result::<i64>(connection).optional()? else {
         return Ok(Applied::Missing);
     };
     if generation != change.from.get() {

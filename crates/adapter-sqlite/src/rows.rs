@@ -19,6 +19,8 @@ use crate::{
 /// A link as it is stored.
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = links, check_for_backend(diesel::sqlite::Sqlite), treat_none_as_null = true)]
+// One text of SQL whatever is there, so that it need not be put together for each row.
+#[diesel(treat_none_as_default_value = false)]
 pub(crate) struct LinkRow {
     id: Vec<u8>,
     code: String,
@@ -37,6 +39,8 @@ pub(crate) struct LinkRow {
 /// The columns that the redirect path reads.
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = links, check_for_backend(diesel::sqlite::Sqlite), treat_none_as_null = true)]
+// One text of SQL whatever is there, so that it need not be put together for each row.
+#[diesel(treat_none_as_default_value = false)]
 pub(crate) struct ResolutionRow {
     owner_id: String,
     target: String,
@@ -127,7 +131,7 @@ pub(crate) fn moment(micros: i64) -> Result<Timestamp, &'static str> {
 
 /// A history entry as it is stored.
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = link_events, check_for_backend(diesel::sqlite::Sqlite))]
+#[diesel(table_name = link_events, check_for_backend(diesel::sqlite::Sqlite), treat_none_as_default_value = false)]
 pub(crate) struct EventRow {
     generation: i64,
     kind: String,

@@ -15,7 +15,13 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use diesel::{QueryResult, SqliteConnection, connection::SimpleConnection, result::Error};
+use diesel::{
+    QueryResult, RunQueryDsl, SqliteConnection,
+    connection::SimpleConnection,
+    query_builder::{AstPass, QueryFragment, QueryId},
+    result::Error,
+    sqlite::Sqlite,
+};
 use domain::ports::{RepositoryError, RepositoryErrorKind};
 use tokio::{sync::oneshot, time::timeout};
 
@@ -259,11 +265,30 @@ fn begin(connection: &mut SqliteConnection) -> QueryResult<()> {
 }
 
 fn run_in_savepoint(connection: &mut SqliteConnection, call: &mut dyn Write) -> QueryResult<()> {
-    connection.batch_execute("SAVEPOINT call")?;
-    let end = if call.run(connection) { "RELEASE call" } else { "ROLLBACK TO call; RELEASE call" };
+    Fixed("SAVEPOINT call").execute(connection)?;
+    if call.run(connection) {
+        return Fixed("RELEASE call").execute(connection).map(drop);
+    }
     // Fails if SQLite itself rolled everything back, which a full disk makes it do.
-    connection.batch_execute(end)
+    connection.batch_execute("ROLLBACK TO call; RELEASE call")
 }
+
+/// A statement without values that runs for each call, and so is prepared once.
+struct Fixed(&'static str);
+
+impl QueryId for Fixed {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Sqlite> for Fixed {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql(self.0);
+        Ok(())
+    }
+}
+
+impl RunQueryDsl<SqliteConnection> for Fixed {}
 
 /// Undoes the transaction; what to conclude from the error, and the error in words.
 fn rolled_back(connection: &mut SqliteConnection, error: &Error) -> (RepositoryErrorKind, String) {
