@@ -59,7 +59,7 @@ impl SqliteStore {
         self.threads
             .look_up("reading the tail of the history", move |connection| {
                 connection.transaction(|connection| {
-                    let end = link_events::table.select(max(link_events::seq)).first::<Option<i64>>(connection)?;
+                    let end = link_events::table.select(max(link_events::seq)).get_result::<Option<i64>>(connection)?;
                     let end = end.unwrap_or(0);
                     // A history that is shorter than before is another one.
                     let Some(place) = place.filter(|place| (end - MAX_ENTRIES..=end).contains(place)) else {

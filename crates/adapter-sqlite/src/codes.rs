@@ -14,7 +14,7 @@ impl CodeCatalog for SqliteStore {
     /// No fewer than there are, for each has an entry in the history at least; counting would read all of them.
     async fn estimate(&self) -> Result<u64, RepositoryError> {
         let last = self.threads.look_up("estimating how many links there are", |connection| {
-            link_events::table.select(max(link_events::seq)).first::<Option<i64>>(connection)
+            link_events::table.select(max(link_events::seq)).get_result::<Option<i64>>(connection)
         });
         Ok(last.await?.and_then(|last| u64::try_from(last).ok()).unwrap_or(0))
     }
