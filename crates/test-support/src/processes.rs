@@ -59,7 +59,8 @@ pub(crate) fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -
     condition()
 }
 
-fn hold(processes: &[Pid]) {
+/// Holds these, and returns once they hold still.
+pub(crate) fn hold(processes: &[Pid]) {
     for &process in processes {
         signal(process, Signal::STOP);
     }

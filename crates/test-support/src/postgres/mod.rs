@@ -12,6 +12,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -26,6 +27,8 @@ use installation::{Account, psql, server_account};
 use crate::processes::{self, free_port};
 
 const SHUTDOWN: Duration = Duration::from_secs(30);
+/// How long a server may take until its commits wait for a standby: a checkpoint or two on a slow disk.
+const SYNCHRONY: Duration = Duration::from_mins(1);
 const PORT_ATTEMPTS: u32 = 5;
 
 /// A fresh cluster with the superuser `signpost`, who needs no password. Dropping it, or the death of this
@@ -71,6 +74,43 @@ impl PostgresServer {
     pub fn start_standby(&self, options: ServerOptions) -> Arc<Self> {
         let primary = format!("{}&application_name=standby", self.socket_url("postgres"));
         Self::start_following(Some(&primary), options)
+    }
+
+    /// Makes every commit wait for a standby, and returns once commits do.
+    ///
+    /// `pg_stat_replication` says `sync` too early: it tells what the walsender read, while commits go by a flag in
+    /// shared memory which the checkpointer sets, after the checkpoint that it may be writing. So this looks at a
+    /// commit, while the standby is held.
+    pub fn wait_for_standby(&self, standby: &Self) {
+        let sql = |sql| self.sql("postgres", sql).unwrap_or_else(|complaint| panic!("{sql}: {complaint}"));
+        sql("ALTER SYSTEM SET synchronous_standby_names = 'standby'");
+        sql("SELECT pg_reload_conf()");
+        let waits = processes::eventually(SYNCHRONY, || self.a_commit_waits_for(standby));
+        assert!(waits, "commits do not wait for the standby:\n{}", self.log());
+    }
+
+    /// Whether a commit waits for as long as the standby is held.
+    fn a_commit_waits_for(&self, standby: &Self) -> bool {
+        const COMMIT: &str = "SELECT pg_logical_emit_message(true, 'probe', '')";
+        const WAITING: &str = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        thread::scope(|scope| {
+            standby.freeze();
+            let commit = scope.spawn(|| self.sql("postgres", COMMIT));
+            let waits = || self.sql("postgres", WAITING) == Ok("t".to_owned());
+            let settled = processes::eventually(SYNCHRONY, || commit.is_finished() || waits());
+            let waits = settled && !commit.is_finished();
+            standby.thaw();
+            commit.join().expect("asking does not panic").expect("the standby follows again");
+            waits
+        })
+    }
+
+    /// Holds what it sends to its standbys, as a cut cable would, until it ends.
+    pub fn hold_replication(&self) {
+        let senders = self.sql("postgres", "SELECT pid FROM pg_stat_replication").expect("it runs");
+        let senders: Vec<_> = senders.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect();
+        assert!(!senders.is_empty(), "no standby follows");
+        processes::hold(&senders);
     }
 
     fn start_following(primary: Option<&str>, options: ServerOptions) -> Arc<Self> {
@@ -160,9 +200,10 @@ impl PostgresServer {
         assert!(ended, "PostgreSQL did not stop:\n{}", self.log());
     }
 
-    /// Makes a standby a server of its own.
+    /// Makes a standby a server of its own, and returns once it is one.
     pub fn promote(&self) {
-        self.sql("postgres", "SELECT pg_promote()").expect("it is a standby");
+        let promoted = self.sql("postgres", "SELECT pg_promote()").expect("it is a standby");
+        assert_eq!(promoted, "t", "the standby stays one:\n{}", self.log());
     }
 
     /// The database of that name on this server.
@@ -248,7 +289,6 @@ mod tests {
         env,
         process::{Command, Stdio},
         sync::mpsc,
-        thread,
     };
 
     use super::*;
@@ -305,6 +345,38 @@ mod tests {
         assert!(database.sql("SELECT 1").is_err());
         server.restart();
         assert_eq!(database.sql("SELECT code FROM links"), Ok("abc".to_owned()));
+    }
+
+    #[test]
+    fn commits_wait_for_a_standby_before_anything_relies_on_it() {
+        let options = || ServerOptions { durable: true, ..ServerOptions::default() };
+        let primary = PostgresServer::start(options());
+        let standby = primary.start_standby(options());
+        let checkpointer =
+            primary.sql("postgres", "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
+        let checkpointer = Pid::from_raw(checkpointer.expect("it runs").parse().expect("a process id")).expect("not 0");
+        // As in the middle of a checkpoint on a slow disk: it has not heard of the new settings.
+        processes::hold(&[checkpointer]);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| primary.wait_for_standby(&standby));
+            let synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+            let looks_so = || primary.sql("postgres", synchronous) == Ok("1".to_owned());
+            let looked_so = processes::eventually(Duration::from_secs(30), looks_so);
+            thread::sleep(Duration::from_millis(300));
+            let was_early = waiting.is_finished();
+            processes::signal(checkpointer, Signal::CONT);
+            waiting.join().expect("commits wait in the end");
+            assert!(looked_so, "the walsender does not hear of the setting");
+            assert!(!was_early, "the setting was taken for its effect");
+        });
+        primary.hold_replication();
+        let (sender, answer) = mpsc::channel();
+        let asked = Arc::clone(&primary);
+        let asking = thread::spawn(move || sender.send(asked.sql("postgres", "CREATE TABLE links ()")));
+        assert!(answer.recv_timeout(Duration::from_millis(300)).is_err(), "a commit that the standby never saw");
+        primary.kill();
+        assert!(answer.recv_timeout(Duration::from_secs(30)).expect("its session is gone").is_err());
+        asking.join().expect("the answer was taken").expect("the answer was taken");
     }
 
     #[test]

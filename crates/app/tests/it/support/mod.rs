@@ -61,23 +61,42 @@ pub(crate) fn padded(json: &str, length: usize) -> String {
 
 /// Does `background` again and again on another thread as long as `foreground` takes.
 pub(crate) fn meanwhile<T>(mut background: impl FnMut() + Send, foreground: impl FnOnce() -> T) -> T {
-    let done = AtomicBool::new(false);
+    let done = Flag::default();
     thread::scope(|scope| {
         scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
+            while !done.is_raised() {
                 background();
             }
         });
-        // Also when the foreground panics: the background must not keep it from failing.
-        let _ends = RaisedOnDrop(&done);
+        let _raised_by_a_panic_too = done.raised_at_the_end();
         foreground()
     })
 }
 
-struct RaisedOnDrop<'a>(&'a AtomicBool);
+/// Ends what goes on in the background.
+#[derive(Debug, Default)]
+pub(crate) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(crate) fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn raise(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Raises it when dropped: a panic in the foreground must not wait for ever for the background.
+    #[must_use]
+    pub(crate) fn raised_at_the_end(&self) -> RaisedOnDrop<'_> {
+        RaisedOnDrop(self)
+    }
+}
+
+pub(crate) struct RaisedOnDrop<'a>(&'a Flag);
 
 impl Drop for RaisedOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.raise();
     }
 }
