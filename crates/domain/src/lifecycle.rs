@@ -44,6 +44,7 @@ pub struct Candidate {
 }
 
 /// What a claim led to.
+#[must_use = "an outcome is no error, and may still be a refusal"]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Claim {
@@ -84,6 +85,7 @@ pub fn claim(met: Option<&Link>, candidate: &Candidate) -> Claim {
 }
 
 /// A step in a link's life, not yet stored.
+#[must_use = "an outcome is no error, and may still be a refusal"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Nothing to do, nothing to write.

@@ -48,6 +48,7 @@ pub(crate) fn signal(process: Pid, signal: Signal) {
 }
 
 /// Whether it became true in about this time.
+#[must_use]
 pub(crate) fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     const PAUSE: Duration = Duration::from_millis(5);
     for _ in 0..limit.as_millis() / PAUSE.as_millis() {

@@ -92,6 +92,7 @@ impl FaultProxy {
     }
 
     /// Whether the bytes of [`FaultProxy::hold_requests_with`] have come; waits for it.
+    #[must_use]
     pub fn has_caught_something(&self) -> bool {
         self.line.wait_until(|faults| !faults.caught.is_empty())
     }
@@ -105,6 +106,7 @@ impl FaultProxy {
     }
 
     /// Whether every connection that was held by its bytes has ended on both sides; waits for it.
+    #[must_use]
     pub fn has_settled(&self) -> bool {
         self.line.wait_until(|faults| faults.caught.is_empty())
     }

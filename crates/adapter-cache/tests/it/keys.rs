@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use adapter_cache::RememberedKeys;
-use domain::{history::Actor, ports::ApiKeyRepository};
+use domain::{
+    history::Actor,
+    ports::{ApiKeyRepository, KeyCreation},
+};
 use test_support::{MemoryStore, contract::Subject};
 use tokio::time::advance;
 
@@ -14,7 +17,7 @@ async fn a_revocation_by_another_process_is_seen_within_the_time_to_live() {
     let store = Arc::new(MemoryStore::default());
     let keys = RememberedKeys::new(store.clone());
     let key = Subject::over(store.clone(), 7).draw_key();
-    keys.create(&key, None).await.expect("memory does not fail");
+    assert_eq!(keys.create(&key, None).await.expect("memory does not fail"), KeyCreation::Done);
     let revoked =
         async || keys.find(&key.key.id).await.expect("memory does not fail").expect("it is there").key.revoked_at;
     assert_eq!(revoked().await, None);
@@ -31,7 +34,7 @@ async fn a_use_is_known_to_be_noted_before_it_is() {
     let store = Arc::new(MemoryStore::default());
     let keys = RememberedKeys::new(store.clone());
     let key = Subject::over(store.clone(), 7).draw_key();
-    keys.create(&key, None).await.expect("memory does not fail");
+    assert_eq!(keys.create(&key, None).await.expect("memory does not fail"), KeyCreation::Done);
     let used =
         async || keys.find(&key.key.id).await.expect("memory does not fail").expect("it is there").key.last_used_at;
     assert_eq!(used().await, None);
@@ -45,6 +48,6 @@ async fn a_key_that_is_made_after_it_was_asked_for_is_found() {
     let keys = RememberedKeys::new(store.clone());
     let key = Subject::over(store, 7).draw_key();
     assert!(keys.find(&key.key.id).await.expect("memory does not fail").is_none());
-    keys.create(&key, None).await.expect("memory does not fail");
+    assert_eq!(keys.create(&key, None).await.expect("memory does not fail"), KeyCreation::Done);
     assert!(keys.find(&key.key.id).await.expect("memory does not fail").is_some());
 }

@@ -121,6 +121,7 @@ fn settings() -> Settings {
 }
 
 /// An answer, read to its end.
+#[must_use = "an answer may be a refusal"]
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -204,7 +204,7 @@ async fn what_somebody_else_put_there_is_no_link() {
     let key = redis.command(&["KEYS", "*:strange"]);
     for strange in [&["LPUSH", &key, "x"][..], &["SET", &key, "nonsense"], &["SET", &key, "3 {\"behaviour\":1}"]] {
         redis.command(&["DEL", &key]);
-        redis.command(strange);
+        assert!(["OK", "1"].contains(&redis.command(strange).as_str()), "{strange:?}");
         let resolved = process.resolve(&link.code).await;
         assert_eq!(resolved.resolution, Some(Arc::new(Resolution::from(&link))), "{strange:?}");
     }
@@ -301,7 +301,14 @@ impl Watched {
         ] {
             assert_eq!(sentinel.command(told), "OK");
         }
-        let known = async || sentinel.command(&["SENTINEL", "REPLICAS", "links"]).contains(&replica.port().to_string());
+        // A replica that has not followed yet is no successor: neither by itself, nor as far as the sentinel has heard.
+        let follows = async || replica.command(&["ROLE"]).lines().nth(3) == Some("connected");
+        assert!(eventually(follows).await, "the replica does not follow");
+        let known = async || {
+            let replicas = sentinel.command(&["SENTINEL", "REPLICAS", "links"]);
+            let port = replica.port().to_string();
+            [port.as_str(), "master-link-status\nok"].iter().all(|told| replicas.contains(told))
+        };
         assert!(eventually(known).await, "the sentinel does not find the replica");
         Self { primary, replica, sentinel }
     }

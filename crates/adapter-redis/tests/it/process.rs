@@ -5,6 +5,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -51,7 +52,7 @@ pub(crate) struct Process {
     /// What its watcher was told.
     pub(crate) told: Arc<Told>,
     asked: Arc<Counted>,
-    _tasks: JoinSet<()>,
+    _tasks: Tasks,
 }
 
 impl Process {
@@ -84,7 +85,7 @@ impl Process {
             feed,
             told,
             asked,
-            _tasks: tasks,
+            _tasks: Tasks(tasks),
         }
     }
 
@@ -125,7 +126,8 @@ impl Process {
 
     /// Waits until it trusts what is in Redis.
     pub(crate) async fn trusts_redis(&self) {
-        self.subject.claim(&a_link().alias("probe")).await;
+        let probe = self.subject.claim(&a_link().alias("probe")).await;
+        assert!(probe.link().is_some(), "{probe:?}");
         assert!(eventually(async || self.shares(&code("probe")).await).await, "it does not trust Redis");
     }
 
@@ -140,6 +142,7 @@ impl Process {
 }
 
 /// Whether it became true in time.
+#[must_use]
 pub(crate) async fn eventually(mut condition: impl AsyncFnMut() -> bool) -> bool {
     let deadline = Instant::now() + PATIENCE;
     while !condition().await {
@@ -149,6 +152,17 @@ pub(crate) async fn eventually(mut condition: impl AsyncFnMut() -> bool) -> bool
         sleep(Duration::from_millis(5)).await;
     }
     true
+}
+
+/// What goes on in a process for as long as it lives. A task that ends before has panicked, and what a test shows of a
+/// process without it is worth nothing.
+struct Tasks(JoinSet<()>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        let ended = self.0.try_join_next();
+        assert!(ended.is_none() || thread::panicking(), "a task ended: {ended:?}");
+    }
 }
 
 /// The store, counting.

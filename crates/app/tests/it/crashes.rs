@@ -53,7 +53,9 @@ fn what_was_acknowledged_survives_every_kill(setup: &Setup) {
     }
     // Also of what was never acknowledged, all is there or nothing.
     let caller = caller.at(&server);
-    for link in caller.walk("/api/v1/links?limit=100") {
+    let links = caller.walk("/api/v1/links?limit=100");
+    assert!(!links.is_empty(), "nothing is there");
+    for link in links {
         has_whole_history(&caller, &link);
     }
     assert_eq!(server.get("/health").with_status(200).json()["status"], "pass");

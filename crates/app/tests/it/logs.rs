@@ -151,12 +151,13 @@ fn a_line_says_what_was_asked_and_what_came_of_it() {
         ("/livez".to_owned(), "/livez"),
     ] {
         let name = path.replace(['/', '+'], "_");
-        server.ask(&caller.request("GET", &path).header("X-Request-Id", &name));
+        let answer = server.ask(&caller.request("GET", &path).header("X-Request-Id", &name));
+        assert!(answer.status < 400, "{answer:?}");
         let line = line_of(&server, &name);
         let told = line["http.route"].as_str().expect("a route").replace("{code:[^/+]+}", "{code}");
         assert_eq!((told.as_str(), line["url.path"].as_str()), (route, Some(path.as_str())), "{line}");
     }
-    server.ask(&Request::get("/a/b").header("X-Request-Id", "nowhere"));
+    server.ask(&Request::get("/a/b").header("X-Request-Id", "nowhere")).with_status(404);
     assert_eq!(line_of(&server, "nowhere").get("http.route"), None);
 }
 
@@ -191,7 +192,8 @@ fn nothing_secret_and_no_whole_address_is_written_down() {
     connection.send(&Request::get("/api/v1/links").key(&wrong)).expect("an answer").with_status(401);
     let plain = Request::get("/api/v1/links").header("X-API-Key", &caller.key);
     connection.send(&plain).expect("an answer").with_status(200);
-    connection.send(&caller.claiming(&json!({"url": "https://user:password-in-url@example.com/"}))).expect("an answer");
+    let refused = caller.claiming(&json!({"url": "https://user:password-in-url@example.com/"}));
+    connection.send(&refused).expect("an answer").with_status(422);
     let admin = server.admin();
     let made = json!({"name": "name-of-key", "scopes": ["admin"]});
     let made = connection.send(&admin.request("POST", "/api/v1/keys").json(&made)).expect("an answer");
@@ -260,9 +262,13 @@ fn line_of(server: &Signpost, request_id: &str) -> Value {
 
 #[track_caller]
 fn line_with(server: &Signpost, fits: impl Fn(&Value) -> bool) -> Value {
-    let find = || server.log().into_iter().find(|line| fits(line));
-    eventually(PATIENCE, || find().is_some());
-    find().unwrap_or_else(|| panic!("no such line: {}", server.output()))
+    let mut found = None;
+    let told = eventually(PATIENCE, || {
+        found = server.log().into_iter().find(&fits);
+        found.is_some()
+    });
+    assert!(told, "no such line: {}", server.output());
+    found.expect("it was told")
 }
 
 /// A connection from another address of this machine.

@@ -10,7 +10,12 @@ use std::{
 use serde_json::{Value, json};
 use test_support::shared_server;
 
-use crate::support::{Answer, Connection, Request, Setup, Signpost, ask_together, code_of, eventually, rounds};
+use crate::support::{
+    Answer, Connection, PATIENCE, Request, Setup, Signpost, ask_together, code_of, eventually, rounds,
+};
+
+/// Within which a change by one process is seen by all others.
+const HEARD: Duration = Duration::from_secs(1);
 
 alone_on_both_stores! {
     of_200_claims_of_one_new_url_one_creates,
@@ -191,10 +196,29 @@ fn a_storm_of_claims_and_deletions_leaves_one_story_for_each_url(setup: &Setup) 
         }
         let claimed_back = history.iter().filter(|event| event["event"] == "reactivated").count();
         assert!(reactivations <= claimed_back, "{reactivations} claims reactivated, {claimed_back} events say so");
-        let visitor = processes[0].get(&format!("/{code}"));
         let deleted = history.len().is_multiple_of(2);
-        assert_eq!(visitor.status, if deleted { 410 } else { 302 });
-        assert!(deleted || visitor.header("location") == Some(storm_url(url).as_str()), "{visitor:?}");
+        let target = storm_url(url);
+        for process in &processes {
+            leads(process, code, (!deleted).then_some(target.as_str()));
+        }
+    }
+    let told = told.iter().flatten().filter(|(_, became, ..)| became == "reactivated").count();
+    assert!(told > 0, "no claim met a deleted link");
+}
+
+/// What a process says to visitors within a second of the last change, whichever process made it, and goes on saying:
+/// where the link leads, or that it is gone.
+#[track_caller]
+fn leads(process: &Signpost, code: &str, target: Option<&str>) {
+    let path = format!("/{code}");
+    let is_right = |visitor: &Answer| match target {
+        Some(target) => visitor.status == 302 && visitor.header("location") == Some(target),
+        None => visitor.status == 410,
+    };
+    assert!(eventually(HEARD, || is_right(&process.get(&path))), "{target:?}: {:?}", process.get(&path));
+    for _ in 0..3 {
+        let visitor = process.get(&path);
+        assert!(is_right(&visitor), "{target:?}: {visitor:?}");
     }
 }
 
@@ -279,8 +303,9 @@ fn a_request_has_one_effect_although_a_process_is_killed_in_the_middle() {
             let asking = scope.spawn(|| ask_together(&requests));
             // The first line of a claim in its log says that it is in the middle of them.
             let begun = || victim.log().iter().any(|line| line["http.route"] == "/api/v1/links");
-            eventually(Duration::from_secs(1), begun);
+            let in_the_middle = eventually(PATIENCE, begun);
             victim.kill9();
+            assert!(in_the_middle, "it is killed before it begins");
             asking.join().expect("asking does not panic")
         });
         let after: Vec<_> = (0..50).map(|_| caller.ask(&claim)).collect();
@@ -303,8 +328,10 @@ fn what_one_process_acknowledged_every_process_knows() {
         assert_eq!(other.get(&path).with_status(302).header("location"), Some(url.as_str()));
         caller.delete(&code).with_status(200);
         one.get(&path).problem(410, "gone");
-        assert!(eventually(Duration::from_secs(1), || other.get(&path).status == 410));
+        leads(&other, &code, None);
         caller.at(&other).reactivate(&code).with_status(200);
-        assert_eq!(caller.read(&code).json()["state"], "active");
+        assert_eq!(caller.read(&code).with_status(200).json()["state"], "active");
+        other.get(&path).with_status(302);
+        leads(&one, &code, Some(&url));
     }
 }

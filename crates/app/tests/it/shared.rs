@@ -27,6 +27,7 @@ fn two_processes(redis: &RedisServer) -> (Signpost, Signpost) {
     (one, other)
 }
 
+#[must_use]
 fn trusts_redis(server: &Signpost) -> bool {
     let era = || server.events("redis.era").into_iter().next_back();
     let trusted = || era().is_some_and(|event| event["message"] == "what is in Redis is trusted");
@@ -88,13 +89,14 @@ fn a_redis_in_trouble_fails_nobody() {
     let lasts = Duration::from_secs(u64::try_from(rounds(1, 15)).expect("a few seconds"));
     let usual = ask_steadily(&server, 500, &cold, lasts);
     let wrong_type = || {
-        for key in redis.command(&["KEYS", "signpost:*"]).lines() {
-            redis.command(&["DEL", key]);
-            redis.command(&["LPUSH", key, "x"]);
+        let keys = redis.command(&["KEYS", "signpost:*"]);
+        assert!(keys.lines().count() > 100, "there is little to spoil: {keys}");
+        for key in keys.lines() {
+            redis.command(&["EVAL", "redis.call('DEL', KEYS[1]); return redis.call('LPUSH', KEYS[1], 'x')", "1", key]);
         }
     };
     let troubles: [Trouble<'_>; 7] = [
-        ("of the wrong type", &wrong_type, &|| drop(redis.command(&["FLUSHALL"]))),
+        ("of the wrong type", &wrong_type, &|| assert_eq!(redis.command(&["FLUSHALL"]), "OK")),
         ("frozen", &|| redis.freeze(), &|| redis.thaw()),
         ("late", &|| proxy.delay(Duration::from_millis(200)), &|| proxy.delay(Duration::ZERO)),
         ("very late", &|| proxy.delay(Duration::from_secs(2)), &|| proxy.delay(Duration::ZERO)),

@@ -48,6 +48,7 @@ pub struct StoredKey {
 }
 
 /// What became of a call of [`ApiKeyRepository::create`].
+#[must_use = "an outcome is no error, and may still be a refusal"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyCreation {
     /// It is stored.

@@ -36,6 +36,7 @@ pub trait BlockRepository: Send + Sync {
 }
 
 /// What became of a call of [`BlockRepository::block`].
+#[must_use = "an outcome is no error, and may still be a refusal"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocking {
     /// It is blocked now.

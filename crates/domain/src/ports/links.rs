@@ -67,6 +67,7 @@ pub trait LinkRepository: Send + Sync {
 }
 
 /// What became of a call of [`LinkRepository::claim`].
+#[must_use = "an outcome is no error, and may still be a refusal"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claims {
     /// One claim for each candidate, in their order.
@@ -78,6 +79,7 @@ pub enum Claims {
 }
 
 /// What became of a call of [`LinkRepository::apply`].
+#[must_use = "an outcome is no error, and may still be a refusal"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
     /// It is stored.

@@ -109,8 +109,10 @@ impl KeyService {
         let Some((once, parent)) = repeatable else {
             let secret = KeySecret::draw(self.entropy.as_ref());
             let stored = stored_key(new, &secret, now, &call.caller.actor);
-            self.keys.create(&stored, None).await?;
-            return Ok(IssuedKey { key: stored.key, secret });
+            return match self.keys.create(&stored, None).await? {
+                KeyCreation::Done => Ok(IssuedKey { key: stored.key, secret }),
+                KeyCreation::Repeated(_) => unreachable!("no request was named that could be a repetition"),
+            };
         };
         let mut salt = [0; 16];
         self.entropy.fill(&mut salt);

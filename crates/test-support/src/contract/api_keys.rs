@@ -127,7 +127,7 @@ pub async fn revoked_and_expired_keys_are_still_found_and_listed(subject: Subjec
     let expiring = ApiKey { expires_at: Some(subject.in_seconds(1)), ..drawn.key };
     let stored = StoredKey { key: expiring, digest: drawn.digest };
     add(&subject, &stored).await;
-    revoke(&subject, &stored.key.id, subject.now()).await;
+    assert!(revoke(&subject, &stored.key.id, subject.now()).await);
     subject.clock.advance(60);
     let revoked_by = Some(Actor::System);
     let expected = ApiKey { revoked_at: Some(subject.in_seconds(-60)), revoked_by, ..stored.key };
@@ -174,7 +174,7 @@ pub async fn revoking_changes_nothing_else(subject: Subject) {
     add(&subject, &stored).await;
     add(&subject, &other).await;
     note_use(&subject, &stored.key.id, subject.in_seconds(1)).await;
-    revoke(&subject, &stored.key.id, subject.in_seconds(2)).await;
+    assert!(revoke(&subject, &stored.key.id, subject.in_seconds(2)).await);
     let found = find(&subject, &stored.key.id).await;
     let expected = ApiKey {
         last_used_at: Some(subject.in_seconds(1)),
@@ -232,6 +232,7 @@ pub async fn a_use_is_noted_for_that_key_only(subject: Subject) {
     assert_eq!(find(&subject, &other.key.id).await.key, other.key);
 }
 
+#[must_use]
 async fn revoke(subject: &Subject, id: &KeyId, at: Timestamp) -> bool {
     subject.keys.revoke(id, at, &Actor::System).await.expect("the store works")
 }
@@ -255,7 +256,7 @@ pub async fn the_first_key_is_added_where_there_is_none(subject: Subject) {
 pub async fn a_revoked_key_still_counts_as_there(subject: Subject) {
     let stored = subject.draw_key();
     add(&subject, &stored).await;
-    revoke(&subject, &stored.key.id, subject.now()).await;
+    assert!(revoke(&subject, &stored.key.id, subject.now()).await);
     assert!(!create_first(&subject, &subject.draw_key()).await);
     assert_eq!(list(&subject, None, 10).await.len(), 1);
 }
@@ -271,6 +272,7 @@ pub async fn of_many_first_keys_at_once_one_is_added(subject: Subject) {
     assert_eq!(list(&subject, None, 100).await, winners);
 }
 
+#[must_use]
 async fn create_first(subject: &Subject, key: &StoredKey) -> bool {
     subject.keys.create_first(key).await.expect("the store works")
 }

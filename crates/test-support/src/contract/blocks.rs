@@ -33,7 +33,7 @@ pub async fn a_block_is_listed_as_it_was_made(subject: Subject) {
 
 pub async fn what_is_blocked_is_blocked_once(subject: Subject) {
     let (first, second) = (a_block(&subject, "code", "abc"), a_block(&subject, "code", "abc"));
-    place(&subject, &first).await;
+    given(&subject, &first).await;
     assert_eq!(place(&subject, &second).await, Blocking::InForce(first.clone()));
     assert_eq!(list(&subject, true).await, [first]);
     // Codes differ by the case of their letters, and a host is no owner.
@@ -55,7 +55,7 @@ pub async fn of_many_blocks_of_one_subject_at_once_one_wins(subject: Subject) {
 
 pub async fn a_lifted_block_stays_with_its_first_end(subject: Subject) {
     let block = a_block(&subject, "code", "abc");
-    place(&subject, &block).await;
+    given(&subject, &block).await;
     let end = |seconds| Lifted { at: subject.in_seconds(seconds), by: Actor::System };
     let lifted = Block { lifted: Some(end(1)), ..block.clone() };
     for seconds in [1, 2] {
@@ -81,7 +81,7 @@ pub async fn pages_of_blocks_are_walked_newest_first(subject: Subject) {
         // Two of one moment.
         subject.clock.advance_micros(i64::from(number != 2));
         let block = a_block(&subject, "code", &format!("code-{number}"));
-        place(&subject, &block).await;
+        given(&subject, &block).await;
         made.push(block);
     }
     made.sort_by_key(|block| (block.created_at, block.id));
@@ -100,19 +100,19 @@ pub async fn each_change_of_blocks_leads_to_another_revision(subject: Subject) {
     let before = revision(&subject, None).await.expect("there is always one");
     assert_eq!(revision(&subject, Some(before.number)).await, None);
     let (one, other) = (a_block(&subject, "host", "[2001:db8::7]"), a_block(&subject, "owner", "acme"));
-    place(&subject, &one).await;
-    place(&subject, &other).await;
+    given(&subject, &one).await;
+    given(&subject, &other).await;
     let both = revision(&subject, Some(before.number)).await.expect("there is more");
     assert!(both.number > before.number);
     assert_eq!((both.subjects.len(), both.subjects.contains(&one.subject)), (2, true));
     // Nothing changes by what is blocked already.
-    place(&subject, &a_block(&subject, "owner", "acme")).await;
+    assert_eq!(place(&subject, &a_block(&subject, "owner", "acme")).await, Blocking::InForce(other.clone()));
     assert_eq!(revision(&subject, Some(both.number)).await, None);
     let end = Lifted { at: subject.now(), by: Actor::System };
-    subject.blocks.lift(&one.id, &end).await.expect("the store answers");
+    lift(&subject, &one, &end).await;
     let less = revision(&subject, Some(both.number)).await.expect("there is less");
     assert_eq!(less.subjects, [other.subject]);
-    subject.blocks.lift(&one.id, &end).await.expect("the store answers");
+    lift(&subject, &one, &end).await;
     assert_eq!(revision(&subject, Some(less.number)).await, None);
 }
 
@@ -161,7 +161,7 @@ pub async fn what_is_taken_down_is_not_followed_until_it_is_lifted(subject: Subj
 
 pub async fn pages_of_the_blocks_service_say_whether_there_is_more(subject: Subject) {
     for number in 0..3 {
-        place(&subject, &a_block(&subject, "code", &format!("code-{number}"))).await;
+        given(&subject, &a_block(&subject, "code", &format!("code-{number}"))).await;
     }
     let service = subject.block_service();
     let (page, next) = service.list(false, None, 2).await.expect("the store answers");
@@ -183,6 +183,17 @@ fn a_block(subject: &Subject, kind: &str, value: &str) -> Block {
 
 async fn place(subject: &Subject, block: &Block) -> Blocking {
     subject.blocks.block(block, None).await.expect("the store answers")
+}
+
+/// A block of what was not blocked before.
+async fn given(subject: &Subject, block: &Block) {
+    assert_eq!(place(subject, block).await, Blocking::Added(block.clone()));
+}
+
+/// A block that is in force no longer than until now.
+async fn lift(subject: &Subject, block: &Block, end: &Lifted) {
+    let lifted = subject.blocks.lift(&block.id, end).await.expect("the store answers");
+    assert_eq!(lifted, Some(Block { lifted: Some(end.clone()), ..block.clone() }));
 }
 
 async fn list(subject: &Subject, lifted_too: bool) -> Vec<Block> {

@@ -9,7 +9,7 @@ use domain::{
     ports::Applied,
 };
 
-use super::subject::{Subject, a_link, after, at_once, code, entitle, moment, retarget, tags, target, title};
+use super::subject::{Subject, a_link, after, at_once, code, end, entitle, moment, retarget, tags, target, title};
 
 pub async fn an_unknown_code_is_not_found(subject: Subject) {
     assert_eq!(subject.look_up(&code("unknown")).await, None);
@@ -247,8 +247,8 @@ pub async fn a_dropped_change_happened_completely_or_not_at_all(subject: Subject
         for _ in 0..round % 10 {
             subject.find(&pace).await;
         }
-        task.abort();
-        drop(task.await);
+        let applied = end(task).await;
+        assert!(applied.is_none_or(|applied| applied == Applied::Done), "nothing was in its way");
         let (found, story) = (subject.find(&link).await, subject.story(&link).await);
         assert!(found == link || found == changed, "{found:?}");
         if found == changed {

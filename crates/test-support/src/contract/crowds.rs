@@ -8,7 +8,7 @@ use domain::{
     ports::{Applied, Claims},
 };
 
-use super::subject::{Subject, a_link, at_once};
+use super::subject::{Subject, a_link, at_once, end};
 
 pub async fn of_many_claims_of_one_url_at_once_one_creates(subject: Subject) {
     let claims = claim_at_once(&subject, 32).await;
@@ -173,8 +173,8 @@ pub async fn a_dropped_call_happened_completely_or_not_at_all(subject: Subject) 
         for _ in 0..round % 10 {
             subject.find(&pace).await;
         }
-        task.abort();
-        drop(task.await);
+        let claimed = end(task).await.transpose().expect("the store works");
+        assert!(claimed.is_none_or(|claims| matches!(claims, Claims::Settled(_))), "nothing was in its way");
         both_or_neither(&subject, &candidates[0].link, &candidates[1].link).await;
         both_or_neither(&subject, &candidates[1].link, &candidates[0].link).await;
         assert_eq!(subject.settle(&drafts).await.len(), 2);

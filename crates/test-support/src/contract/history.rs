@@ -64,7 +64,8 @@ pub async fn a_claim_that_brings_a_link_back_is_told_in_its_own_name(subject: Su
     for draft in [a_link(), a_link().alias("promo")] {
         let link = subject.given(&draft.clone().by(Actor::System, "first").deleted()).await;
         subject.clock.advance(1);
-        subject.claim(&draft.by(Actor::Anonymous, "later")).await;
+        let claim = subject.claim(&draft.by(Actor::Anonymous, "later")).await;
+        assert!(matches!(claim, Claim::Reactivated(_)), "{claim:?}");
         let newest = subject.history(&link).await.remove(0);
         assert_eq!(newest, event(EventKind::Reactivated, 3, &Actor::Anonymous, "later", subject.now()));
     }
@@ -112,7 +113,7 @@ pub async fn a_claim_that_finds_an_active_link_leaves_no_entry(subject: Subject)
     for draft in [a_link(), a_link().alias("promo")] {
         let link = subject.given(&draft).await;
         for _ in 0..3 {
-            subject.claim(&draft).await;
+            assert_eq!(subject.claim(&draft).await, Claim::Existing(link.clone()));
         }
         assert_eq!(subject.story(&link).await, [EventKind::Created]);
     }

@@ -10,7 +10,9 @@ use domain::{
     service::{Call, Precondition, ServiceError},
 };
 
-use super::subject::{LinkDraft, Subject, a_link, after, at_once, call_of, entitle, repeatable, retarget, scripted};
+use super::subject::{
+    LinkDraft, Subject, a_link, after, at_once, call_of, end, entitle, repeatable, retarget, scripted,
+};
 
 // ---- Recall, record, forget -------------------------------------------------------------------
 
@@ -49,7 +51,7 @@ pub async fn the_answer_recorded_first_stays(subject: Subject) {
 
 pub async fn a_key_used_for_another_request_is_told(subject: Subject) {
     let (request, other, answer) = (subject.request("key"), subject.other_request("key"), an_answer(&subject));
-    record(&subject, &request, &answer).await;
+    assert_eq!(record(&subject, &request, &answer).await, None);
     assert_eq!(recall(&subject, &other).await, Some(Repeated::KeyReused));
     assert_eq!(record(&subject, &other, &an_answer(&subject)).await, Some(Repeated::KeyReused));
     assert_eq!(recall(&subject, &request).await, Some(answered(answer)));
@@ -89,7 +91,7 @@ pub async fn keys_are_compared_letter_by_letter(subject: Subject) {
 
 pub async fn an_answer_is_kept_for_24_hours(subject: Subject) {
     let answer = an_answer(&subject);
-    record(&subject, &subject.request("key"), &answer).await;
+    assert_eq!(record(&subject, &subject.request("key"), &answer).await, None);
     subject.clock.advance(IDEMPOTENCY_WINDOW_SECONDS);
     subject.clock.advance_micros(-1);
     assert_eq!(recall(&subject, &subject.request("key")).await, Some(answered(answer)));
@@ -99,7 +101,7 @@ pub async fn an_answer_is_kept_for_24_hours(subject: Subject) {
 }
 
 pub async fn a_key_is_free_for_another_request_after_24_hours(subject: Subject) {
-    record(&subject, &subject.request("key"), &an_answer(&subject)).await;
+    assert_eq!(record(&subject, &subject.request("key"), &an_answer(&subject)).await, None);
     subject.clock.advance(IDEMPOTENCY_WINDOW_SECONDS);
     let (other, answer) = (subject.other_request("key"), an_answer(&subject));
     assert_eq!(record(&subject, &other, &answer).await, None);
@@ -108,10 +110,10 @@ pub async fn a_key_is_free_for_another_request_after_24_hours(subject: Subject) 
 }
 
 pub async fn a_new_answer_under_an_old_key_is_kept_for_24_hours_again(subject: Subject) {
-    record(&subject, &subject.request("key"), &an_answer(&subject)).await;
+    assert_eq!(record(&subject, &subject.request("key"), &an_answer(&subject)).await, None);
     subject.clock.advance(IDEMPOTENCY_WINDOW_SECONDS);
     let answer = an_answer(&subject);
-    record(&subject, &subject.request("key"), &answer).await;
+    assert_eq!(record(&subject, &subject.request("key"), &answer).await, None);
     subject.clock.advance(IDEMPOTENCY_WINDOW_SECONDS - 1);
     assert_eq!(recall(&subject, &subject.request("key")).await, Some(answered(answer)));
 }
@@ -120,7 +122,7 @@ pub async fn answers_up_to_a_moment_are_forgotten_and_counted(subject: Subject) 
     let mut requests = Vec::new();
     for key in ["one", "two", "three", "four"] {
         requests.push(subject.request(key));
-        record(&subject, &subject.request(key), &an_answer(&subject)).await;
+        assert_eq!(record(&subject, &subject.request(key), &an_answer(&subject)).await, None);
         subject.clock.advance_micros(1);
     }
     assert_eq!(forget(&subject, &requests[1]).await, 2);
@@ -133,7 +135,7 @@ pub async fn answers_up_to_a_moment_are_forgotten_and_counted(subject: Subject) 
 
 pub async fn forgetting_an_answer_does_not_undo_its_effect(subject: Subject) {
     let request = subject.request("key");
-    subject.claims(&[a_link()], Some(&request)).await;
+    settled(subject.claims(&[a_link()], Some(&request)).await);
     let before = subject.everything().await;
     assert_eq!(forget(&subject, &request).await, 1);
     assert_eq!(subject.everything().await, before);
@@ -157,6 +159,7 @@ async fn recall(subject: &Subject, request: &IdempotentRequest) -> Option<Repeat
     subject.answers.recall(request).await.expect("the store works")
 }
 
+#[must_use]
 async fn record(subject: &Subject, request: &IdempotentRequest, answer: &RecordedAnswer) -> Option<Repeated> {
     subject.answers.record(request, answer).await.expect("the store works")
 }
@@ -218,13 +221,13 @@ pub async fn a_claim_that_finds_an_active_link_is_recorded_too(subject: Subject)
 pub async fn a_refused_alias_is_recorded_too(subject: Subject) {
     subject.given(&a_link().of("team-b").alias("taken")).await;
     let request = subject.request("key");
-    subject.claims(&[a_link().alias("taken")], Some(&request)).await;
+    settled(subject.claims(&[a_link().alias("taken")], Some(&request)).await);
     let refused = RecordedAnswer::Claims(vec![Claim::AliasTaken]);
     assert_eq!(recall(&subject, &request).await, Some(answered(refused)));
 }
 
 pub async fn a_claim_under_a_reused_key_changes_nothing(subject: Subject) {
-    subject.claims(&[a_link()], Some(&subject.request("key"))).await;
+    settled(subject.claims(&[a_link()], Some(&subject.request("key"))).await);
     let before = subject.everything().await;
     let outcome = subject.claims(&[a_link().separate()], Some(&subject.other_request("key"))).await;
     assert_eq!(outcome, Claims::Repeated(Repeated::KeyReused));
@@ -264,7 +267,7 @@ pub async fn of_many_equal_claims_at_once_one_has_an_effect(subject: Subject) {
 }
 
 pub async fn of_many_equal_claims_at_once_after_24_hours_one_has_an_effect(subject: Subject) {
-    subject.claims(&[a_link().separate()], Some(&subject.request("key"))).await;
+    settled(subject.claims(&[a_link().separate()], Some(&subject.request("key"))).await);
     subject.clock.advance(IDEMPOTENCY_WINDOW_SECONDS);
     assert_one_effect(&subject).await;
     assert_eq!(subject.everything().await.len(), 2);
@@ -309,9 +312,13 @@ pub async fn a_dropped_claim_can_be_repeated_with_one_effect(subject: Subject) {
         for _ in 0..round % 10 {
             subject.find(&pace).await;
         }
-        first.abort();
-        drop(first.await);
-        subject.claims(&[a_link().separate()], Some(&request)).await;
+        let answered = end(first).await;
+        let repeated = subject.claims(&[a_link().separate()], Some(&request)).await;
+        match repeated {
+            Claims::Settled(_) => assert_eq!(answered, None, "what was answered is answered again"),
+            Claims::Repeated(Repeated::Answer(_)) => {}
+            Claims::CodeCollision | Claims::Repeated(Repeated::KeyReused) => panic!("{repeated:?}"),
+        }
     }
     assert_eq!(subject.everything().await.len(), 1 + 30);
 }
@@ -359,7 +366,7 @@ pub async fn a_repetition_is_told_even_where_the_change_would_go_through(subject
 
 pub async fn a_change_under_a_reused_key_changes_nothing(subject: Subject) {
     let link = subject.given(&a_link()).await;
-    subject.claims(&[a_link()], Some(&subject.request("key"))).await;
+    settled(subject.claims(&[a_link()], Some(&subject.request("key"))).await);
     let before = subject.everything().await;
     let step = lifecycle::delete(&link, subject.now());
     let outcome = subject.apply(&step, Some(&subject.other_request("key"))).await;
@@ -403,14 +410,14 @@ pub async fn a_key_creation_is_recorded_with_its_effect(subject: Subject) {
 
 pub async fn a_repeated_key_creation_changes_nothing(subject: Subject) {
     let (request, first, second) = (subject.request("key"), subject.draw_key(), subject.draw_key());
-    create(&subject, &first, &request).await;
+    assert_eq!(create(&subject, &first, &request).await, KeyCreation::Done);
     let again = create(&subject, &second, &request).await;
     assert_eq!(again, KeyCreation::Repeated(answered(answer_of(&first))));
     assert!(subject.keys.find(&second.key.id).await.expect("the store works").is_none());
 }
 
 pub async fn a_key_creation_under_a_reused_key_changes_nothing(subject: Subject) {
-    create(&subject, &subject.draw_key(), &subject.request("key")).await;
+    assert_eq!(create(&subject, &subject.draw_key(), &subject.request("key")).await, KeyCreation::Done);
     let second = subject.draw_key();
     let outcome = create(&subject, &second, &subject.other_request("key")).await;
     assert_eq!(outcome, KeyCreation::Repeated(Repeated::KeyReused));

@@ -18,7 +18,7 @@ use domain::{
     target::{Target, TargetPolicy},
     time::Timestamp,
 };
-use tokio::sync::Barrier;
+use tokio::{sync::Barrier, task::JoinHandle};
 use uuid::Uuid;
 
 use super::Store;
@@ -464,6 +464,18 @@ where
         results.push(task.await.expect("no task panics"));
     }
     results
+}
+
+/// Ends a task wherever it is; what it came to if it was done before. That it panicked is not the same as being ended.
+pub(super) async fn end<T>(task: JoinHandle<T>) -> Option<T> {
+    task.abort();
+    match task.await {
+        Ok(came_to) => Some(came_to),
+        Err(ended) => {
+            assert!(ended.is_cancelled(), "{ended}");
+            None
+        }
+    }
 }
 
 pub(super) fn code(text: &str) -> Code {

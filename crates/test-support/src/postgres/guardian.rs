@@ -49,8 +49,8 @@ impl Guardian {
     /// Starts the server and waits until it takes connections. The error is its log.
     pub(super) fn start_server(&mut self, port: u16) -> Result<Pid, String> {
         let postmaster = self.order(port).ok_or_else(|| self.log())?;
-        eventually(STARTUP, || !is_running(postmaster) || self.is_ready(port));
-        if self.is_ready(port) { Ok(postmaster) } else { Err(self.log()) }
+        let settled = eventually(STARTUP, || !is_running(postmaster) || self.is_ready(port));
+        if settled && is_running(postmaster) { Ok(postmaster) } else { Err(self.log()) }
     }
 
     /// What the shell, `initdb` and the server wrote so far.

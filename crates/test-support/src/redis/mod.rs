@@ -71,9 +71,12 @@ impl RedisServer {
         self.port
     }
 
-    /// What `redis-cli` prints for a command. It blocks until there is an answer.
+    /// What `redis-cli` prints for a command that the server takes. It blocks until there is an answer.
+    #[track_caller]
     pub fn command(&self, words: &[&str]) -> String {
-        ask(self.port, words).expect("the server answers")
+        let answer = ask(self.port, words).expect("the server answers");
+        assert!(!is_error(&answer), "{words:?}: {answer}");
+        answer
     }
 
     /// Holds the server in mid-step: connections stay open, nothing answers.
@@ -125,8 +128,8 @@ impl Guardian {
         self.answers.read_line(&mut answer).ok()?;
         let process = Pid::from_raw(answer.trim().parse().ok()?)?;
         let ready = || ask(port, &["PING"]).as_deref() == Some("PONG");
-        eventually(STARTUP, || !processes::is_running(process) || ready());
-        (processes::is_running(process) && ready()).then_some(process)
+        let settled = eventually(STARTUP, || !processes::is_running(process) || ready());
+        (settled && processes::is_running(process)).then_some(process)
     }
 }
 
@@ -135,6 +138,12 @@ impl Drop for Guardian {
         // Closes the pipe first, which sets the shell to work. There is nobody to tell if that fails.
         let _ = self.shell.wait();
     }
+}
+
+/// `redis-cli` ends well whatever the server says. A kind in capitals begins every error (`ERR`, `WRONGTYPE`, `READONLY`).
+fn is_error(answer: &str) -> bool {
+    let kind = answer.split_once(' ').map_or("", |(kind, _)| kind);
+    kind.len() > 2 && kind.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
 fn log(home: &Path) -> String {
@@ -171,6 +180,14 @@ mod tests {
         assert_eq!(ask(server.port(), &["PING"]), None);
         server.restart();
         assert_eq!(server.command(&["GET", "key"]), "");
+    }
+
+    #[test]
+    #[should_panic(expected = "WRONGTYPE")]
+    fn a_command_that_is_refused_does_not_go_unseen() {
+        let server = RedisServer::start();
+        assert_eq!(server.command(&["SET", "key", "value"]), "OK");
+        server.command(&["LPUSH", "key", "value"]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn failures(server: &Signpost) -> Vec<(Request, u16, &'static str)> {
     let untyped = caller.request("POST", links).body("{}");
     let typed = caller.request("POST", links).header("Content-Type", "application/json");
     let once = |url: &str| caller.claiming(&json!({"url": url})).header("Idempotency-Key", "errors");
-    caller.ask(&once("https://example.com/first"));
+    caller.ask(&once("https://example.com/first")).with_status(201);
     vec![
         (Request::get("/abc def"), 400, "malformed-request"),
         (typed.clone().body("{"), 400, "malformed-json"),

@@ -138,11 +138,13 @@ impl Connection {
     }
 
     /// Whether what comes next only asks for the rest of the request.
+    #[must_use]
     pub(crate) fn is_asked_to_continue(&mut self) -> bool {
         matches!(read_head(&mut self.0), Ok(Some(answer)) if answer.status == 100)
     }
 
     /// Whether the server closes without another byte.
+    #[must_use]
     pub(crate) fn ends(&mut self) -> bool {
         let mut rest = Vec::new();
         match self.0.read_to_end(&mut rest) {
@@ -153,6 +155,7 @@ impl Connection {
 }
 
 /// An answer, read to its end.
+#[must_use = "an answer may be a refusal"]
 #[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

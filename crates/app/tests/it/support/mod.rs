@@ -27,6 +27,7 @@ pub(crate) use self::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether it became true in about this time.
+#[must_use]
 pub(crate) fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     while !condition() {
@@ -38,14 +39,20 @@ pub(crate) fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -
     true
 }
 
-/// How often to try what only goes wrong now and then: a few times, or as often as `just soak` wants.
+/// How often to try what only goes wrong now and then: a few times, as often as `just soak` wants, or in between.
 pub(crate) fn rounds(usual: usize, soak: usize) -> usize {
-    if in_soak() { soak } else { usual }
+    usual + soak.saturating_sub(usual) * soak_percent() / 100
 }
 
 /// Whether this is `just soak`, where few tests run together and waiting can be told by the clock.
 pub(crate) fn in_soak() -> bool {
-    std::env::var_os("SIGNPOST_TEST_SOAK").is_some()
+    soak_percent() == 100
+}
+
+/// How far `SIGNPOST_TEST_SOAK` leads from the usual to the full size.
+fn soak_percent() -> usize {
+    let percent = std::env::var("SIGNPOST_TEST_SOAK").unwrap_or_else(|_| "0".to_owned());
+    percent.parse().ok().filter(|percent| *percent <= 100).expect("SIGNPOST_TEST_SOAK is a percentage")
 }
 
 /// A name that nothing else in this test process has.

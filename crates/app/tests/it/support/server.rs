@@ -31,6 +31,7 @@ pub(crate) fn signpost() -> Command {
 }
 
 /// What a command that ends by itself had to say.
+#[must_use = "a command may fail"]
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) code: Option<i32>,
@@ -251,8 +252,13 @@ impl Signpost {
     /// The first event of that name; waits for it.
     #[track_caller]
     pub(crate) fn event(&self, name: &str) -> Value {
-        eventually(PATIENCE, || !self.events(name).is_empty());
-        self.events(name).into_iter().next().unwrap_or_else(|| panic!("no {name}: {}", self.output()))
+        let mut event = None;
+        let told = eventually(PATIENCE, || {
+            event = self.events(name).into_iter().next();
+            event.is_some()
+        });
+        assert!(told, "no {name}: {}", self.output());
+        event.expect("it was told")
     }
 
     /// All it wrote to standard output so far.
@@ -278,11 +284,13 @@ impl Signpost {
     }
 
     /// Whether it has ended by itself, or by a signal.
+    #[must_use]
     pub(crate) fn has_ended(&self) -> bool {
         self.child().try_wait().expect("it is our child").is_some()
     }
 
     /// How it ended, with all of its output there; waits for that.
+    #[must_use]
     #[track_caller]
     pub(crate) fn wait(&self) -> ExitStatus {
         let ended =
@@ -292,6 +300,7 @@ impl Signpost {
     }
 
     /// Whether its database has ended all sessions; waits for that. Then nothing that it sent can happen any more.
+    #[must_use]
     pub(crate) fn is_forgotten(&self) -> bool {
         let others = "SELECT count(*) FROM pg_stat_activity \
                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
@@ -300,6 +309,7 @@ impl Signpost {
     }
 
     /// Asks it to end, as an orchestrator does, and waits.
+    #[must_use]
     #[track_caller]
     pub(crate) fn terminate(&self) -> ExitStatus {
         self.signal(Signal::TERM);
@@ -323,8 +333,13 @@ impl Signpost {
             let event = self.events("server.listening").pop()?;
             event["server.address"].as_str()?.parse().ok()
         };
-        eventually(PATIENCE, || told().is_some() || self.has_ended());
-        told().unwrap_or_else(|| panic!("it does not listen: {} {}", self.output(), self.complaints()))
+        let mut address = None;
+        let settled = eventually(PATIENCE, || {
+            address = told();
+            address.is_some() || self.has_ended()
+        });
+        let listens = settled.then(|| address.or_else(told)).flatten();
+        listens.unwrap_or_else(|| panic!("it does not listen: {} {}", self.output(), self.complaints()))
     }
 }
 
