@@ -39,3 +39,47 @@ pub fn claim_body(body: &[u8]) -> Option<usize> {
     let rules = Rules { targets: &TargetPolicy::default(), blocked: None, now };
     claim(json, "", rules).err().map(|problems| problems.len())
 }
+
+#[cfg(test)]
+#[expect(unreachable_pub, reason = "it is a crate of its own for the fuzzer")]
+#[path = "../../fuzz/src/lib.rs"]
+mod targets;
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::targets::TARGETS;
+
+    /// What every seed and every former finding showed is shown again, by each run of the tests.
+    #[test]
+    fn no_input_of_the_corpus_shows_a_defect() {
+        for (name, body) in TARGETS {
+            let seeds = fs::read_dir(fuzz().join("corpus").join(name)).expect("every target has seeds");
+            let mut replayed = 0;
+            for seed in seeds {
+                let file = seed.expect("it is listed").path();
+                println!("{}", file.display());
+                body(&fs::read(&file).expect("it can be read"));
+                replayed += 1;
+            }
+            assert!(replayed > 0, "{name} has no seeds");
+        }
+    }
+
+    #[test]
+    fn every_fuzz_target_is_replayed() {
+        let replayed: BTreeSet<_> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let listed = |folder: &str| -> BTreeSet<_> {
+            let files = fs::read_dir(fuzz().join(folder)).expect("it is part of the repository");
+            let name = |file: fs::DirEntry| file.path().file_stem().expect("it has a name").display().to_string();
+            files.map(|file| name(file.expect("it is listed"))).collect()
+        };
+        assert_eq!(listed("corpus"), replayed);
+        assert_eq!(listed("fuzz_targets"), replayed);
+    }
+
+    fn fuzz() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
+    }
+}

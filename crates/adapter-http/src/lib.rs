@@ -17,7 +17,7 @@ mod client;
 mod context;
 mod cursor;
 mod docs;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod gate;
 mod health;
@@ -33,6 +33,10 @@ mod redirect;
 mod server;
 mod state;
 mod wire;
+
+// The bodies of the fuzz targets name this crate; its own tests replay the corpus through them.
+#[cfg(test)]
+extern crate self as adapter_http;
 
 pub use client::{ForwardingField, TrustedProxies};
 pub use limits::{Quota, Quotas};

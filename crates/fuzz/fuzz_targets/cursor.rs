@@ -2,7 +2,4 @@
 
 #![no_main]
 
-use adapter_http::fuzzing;
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|text: &str| assert!(!fuzzing::cursor_opens(text)));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::cursor(data));
