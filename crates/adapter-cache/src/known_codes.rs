@@ -2,6 +2,7 @@
 //! removed, so nothing is ever taken out of it. It is filled in the background and grows with the history.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -14,11 +15,14 @@ use domain::{
     ports::{CodeCatalog, Existence, RepositoryError},
 };
 use fastbloom::AtomicBloomFilter;
-use slog::{Logger, debug, info, warn};
+use slog::{Logger, info, warn};
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
+
+/// Is told how it goes.
+pub(crate) type Tell = dyn Fn(Result<(), &RepositoryError>) + Send + Sync;
 
 /// What is known of all codes.
 pub(crate) struct KnownCodes {
@@ -69,6 +73,7 @@ impl KnownCodes {
     /// Room in a filter from the start.
     const FEWEST: usize = 1 << 16;
     const RETRY: Duration = Duration::from_secs(1);
+    const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
     pub(crate) fn new(limit: usize) -> Self {
         Self { filters: RwLock::default(), outdated: Notify::new(), limit }
@@ -99,42 +104,44 @@ impl KnownCodes {
     }
 
     /// Fills the filter whenever that has to be, for ever.
-    pub(crate) async fn keep(&self, catalog: &dyn CodeCatalog, log: &Logger) {
-        if self.limit == 0 {
-            return;
-        }
+    pub(crate) async fn keep(&self, catalog: &dyn CodeCatalog, tell: &Tell, log: &Logger) -> Infallible {
         loop {
-            self.outdated.notified().await;
-            let begun = Instant::now();
-            loop {
-                match self.fill(catalog).await {
-                    Ok(Some(count)) => {
-                        info!(log, "{} codes of links are known, read in {:?}", count, begun.elapsed();
-                            "event.name" => "codes.known", "count" => count);
-                        break;
-                    }
-                    Ok(None) => {
-                        warn!(log, "there are more links than cache.known_codes = {}: every code that a process does \
-                            not remember needs the quota of unknown codes", self.limit; "event.name" => "codes.too_many");
-                        break;
-                    }
-                    Err(error) => debug!(log, "the codes of links cannot be read; it is tried again";
-                        "event.name" => "codes.not_read", "error.message" => error.to_string()),
-                }
-                sleep(Self::RETRY).await;
+            match timeout(Self::SIGN_OF_LIFE, self.outdated.notified()).await {
+                Ok(()) if self.limit > 0 => self.fill_until_it_is_done(catalog, tell, log).await,
+                Ok(()) | Err(_) => tell(Ok(())),
             }
+        }
+    }
+
+    async fn fill_until_it_is_done(&self, catalog: &dyn CodeCatalog, tell: &Tell, log: &Logger) {
+        let begun = Instant::now();
+        loop {
+            match self.fill(catalog, tell).await {
+                Ok(Some(count)) => {
+                    info!(log, "{} codes of links are known, read in {:?}", count, begun.elapsed();
+                        "event.name" => "codes.known", "count" => count);
+                    return;
+                }
+                Ok(None) => {
+                    warn!(log, "there are more links than cache.known_codes = {}: every code that is not remembered \
+                        needs the quota of unknown codes", self.limit; "event.name" => "codes.too_many");
+                    return;
+                }
+                Err(error) => tell(Err(&error)),
+            }
+            sleep(Self::RETRY).await;
         }
     }
 
     /// Reads every code into a new filter and puts it into the place of the last; how many there are, `None` if there
     /// are too many.
-    async fn fill(&self, catalog: &dyn CodeCatalog) -> Result<Option<usize>, RepositoryError> {
+    async fn fill(&self, catalog: &dyn CodeCatalog, tell: &Tell) -> Result<Option<usize>, RepositoryError> {
         let estimate = usize::try_from(catalog.estimate().await?).unwrap_or(usize::MAX);
         let mut capacity = estimate.saturating_mul(2).max(Self::FEWEST).min(self.limit);
         loop {
             let filter = Arc::new(Filter::new(capacity));
             self.begin(&filter);
-            let filled = fill_one(&filter, catalog).await;
+            let filled = fill_one(&filter, catalog, tell).await;
             match filled {
                 Ok(true) => {
                     self.replace(Some(Arc::clone(&filter)));
@@ -166,10 +173,11 @@ impl KnownCodes {
 }
 
 /// Whether every code found room.
-async fn fill_one(filter: &Filter, catalog: &dyn CodeCatalog) -> Result<bool, RepositoryError> {
+async fn fill_one(filter: &Filter, catalog: &dyn CodeCatalog, tell: &Tell) -> Result<bool, RepositoryError> {
     let mut after = None;
     loop {
         let codes = catalog.codes(after.as_deref(), KnownCodes::PAGE).await?;
+        tell(Ok(()));
         for code in &codes {
             filter.add(code);
         }

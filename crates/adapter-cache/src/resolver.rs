@@ -1,6 +1,6 @@
 //! The resolver: memory first, the store behind it, and memory again when there is no store.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::{
@@ -56,8 +56,13 @@ impl CachedResolver {
     }
 
     /// Knows the codes of `catalog`, for ever: reads all of them after every gap, and hears of new ones as a subscriber.
-    pub async fn keep_codes_known(&self, catalog: &dyn CodeCatalog) {
-        self.0.known_codes.keep(catalog, &self.0.log).await;
+    /// Tells every two seconds at least whether it does.
+    pub async fn keep_codes_known(
+        &self,
+        catalog: &dyn CodeCatalog,
+        tell: &(dyn Fn(Result<(), &RepositoryError>) + Send + Sync),
+    ) -> Infallible {
+        self.0.known_codes.keep(catalog, tell, &self.0.log).await
     }
 
     /// Asks the store, or joins who asks already; none if it must not be asked now.

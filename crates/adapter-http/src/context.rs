@@ -12,13 +12,22 @@ use actix_web::{
     dev::{Payload, ServiceRequest},
     http::header::HeaderMap,
 };
-use domain::{api_key::KeyId, code::Code, history::RequestId, ports::Entropy};
+use domain::{
+    api_key::KeyId,
+    code::Code,
+    history::RequestId,
+    ports::{Entropy, FailureReason},
+};
 use futures_util::future::{Ready, ready};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{error::Elapsed, timeout},
+};
 
 use crate::{
     api::batch::BatchSummary,
     client::ClientAddress,
+    experience::{Experience, Window},
     gate::Gate,
     limits::{Charged, Policy, Standing},
     problem::{Problem, ProblemKind},
@@ -38,6 +47,7 @@ pub(crate) struct Context {
     budget: Cell<Duration>,
     store_time: Cell<Option<Duration>>,
     gates: Arc<Gates>,
+    experience: Arc<Experience>,
     /// Who is asking.
     pub(crate) client: ClientAddress,
     /// What the request is counted as, and how its sender stands to the tightest limit.
@@ -93,7 +103,7 @@ struct Overloaded;
 
 /// What is told to whoever comes when there are too many.
 pub(crate) fn overloaded() -> Problem {
-    Problem::new(ProblemKind::Unavailable).caused_by(Overloaded)
+    Problem::new(ProblemKind::Unavailable).failed_by_store(FailureReason::Busy).caused_by(Overloaded)
 }
 
 impl Context {
@@ -107,6 +117,7 @@ impl Context {
             budget: Cell::new(state.settings.request_timeout),
             store_time: Cell::new(None),
             gates: Arc::clone(&state.gates),
+            experience: Arc::clone(&state.experience),
             client: state.settings.proxies.client(request.peer_addr(), headers),
             // By the path as the router reads it, percent-encoded or not.
             policy: Cell::new(Policy::of(request.method(), request.match_info().as_str())),
@@ -180,15 +191,42 @@ impl Context {
         Problem: From<E>,
     {
         let begun = Instant::now();
+        let waiting = self.changes_something(effect).then(|| self.experience.changes.begin());
         let outcome = timeout(self.budget.get(), call).await;
         let took = begun.elapsed();
         self.budget.set(self.budget.get().saturating_sub(took));
         self.store_time.set(Some(self.store_time.get().unwrap_or_default() + took));
-        match (outcome, effect) {
-            (Ok(result), _) => Ok(result?),
-            (Err(elapsed), Effect::Read) => Err(Problem::new(ProblemKind::Unavailable).caused_by(elapsed)),
-            (Err(elapsed), Effect::Write) => Err(Problem::new(ProblemKind::OutcomeUnknown).caused_by(elapsed)),
+        let late =
+            |kind, elapsed: Elapsed| Problem::new(kind).failed_by_store(FailureReason::TimedOut).caused_by(elapsed);
+        let outcome = match (outcome, effect) {
+            (Ok(result), _) => result.map_err(Problem::from),
+            (Err(elapsed), Effect::Read) => Err(late(ProblemKind::Unavailable, elapsed)),
+            (Err(elapsed), Effect::Write) => Err(late(ProblemKind::OutcomeUnknown, elapsed)),
+        };
+        match (waiting, &outcome) {
+            // What it had to read is no change yet.
+            (Some(waiting), Ok(_)) => waiting.is_served(effect == Effect::Write),
+            (Some(waiting), Err(problem)) => waiting.is_refused(problem),
+            (None, _) => {}
         }
+        outcome
+    }
+
+    /// Whether the request is a change, of which a call with this effect is a part.
+    fn changes_something(&self, effect: Effect) -> bool {
+        effect == Effect::Write || matches!(self.policy.get(), Some(Policy::Claim | Policy::Batch))
+    }
+
+    /// The request is turned away because too many came.
+    pub(crate) fn is_turned_away(&self) {
+        if self.changes_something(Effect::Read) {
+            self.experience.changes.failed(FailureReason::Busy);
+        }
+    }
+
+    /// What redirects that need the store came to.
+    pub(crate) fn lookups(&self) -> &Window {
+        &self.experience.lookups
     }
 
     /// The context of a request that went through the outermost middleware.

@@ -3,12 +3,16 @@
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpResponse, Responder, http::header, route, web};
-use domain::ports::Ping;
+use domain::{
+    ports::{FailureReason, Ping},
+    time::Timestamp,
+};
 use serde::Serialize;
 use tokio::{sync::Mutex, time::timeout};
 use utoipa::ToSchema;
 
 use crate::{
+    experience::Judgement,
     problem::{Problem, ProblemKind},
     state::State,
 };
@@ -44,11 +48,12 @@ fn plain(text: &'static str) -> HttpResponse {
         .body(text)
 }
 
-/// Each dependency with its status and latency. Asked often, it still probes at most once a second.
+/// Each dependency with its status and latency, what calls to the store came to lately, and the tasks that watch
+/// something. Asked often, it still probes at most once a second.
 #[utoipa::path(method(get, head), path = "/health", tag = "health", operation_id = "health",
     responses(
         (status = 200, description = "Everything works, or all that is needed", body = Health, content_type = "application/health+json"),
-        (status = 503, description = "Writes are impossible", body = Health, content_type = "application/health+json")))]
+        (status = 503, description = "Writes are impossible, or most of them failed", body = Health, content_type = "application/health+json")))]
 #[route("/health", method = "GET", method = "HEAD")]
 pub(crate) async fn health(state: web::Data<State>) -> impl Responder {
     let Probers { store, shared } = &state.probers;
@@ -57,31 +62,55 @@ pub(crate) async fn health(state: web::Data<State>) -> impl Responder {
         Some(ping) => Some([shared.probe("Redis", ping.as_ref(), &state).await]),
         None => None,
     };
-    let lacks_something = shared.as_ref().is_some_and(|[probe]| probe.status != Status::Pass);
-    let status = if store.status == Status::Pass && lacks_something { Status::Warn } else { store.status };
+    let checks = Checks {
+        store: [store],
+        changes: [Outcomes::of_changes(state.experience.changes.judge())],
+        lookups: [Outcomes::of_lookups(state.experience.lookups.judge())],
+        shared,
+        tasks: state.settings.tasks.states().iter().map(TaskCheck::from).collect(),
+    };
     let health = Health {
-        status,
+        status: checks.status(),
         version: env!("CARGO_PKG_VERSION"),
         service_id: "signpost",
         phase: state.phase.name(),
-        checks: Checks { store: [store], shared },
+        checks,
     };
-    let mut response = match status {
+    let mut response = match health.status {
         Status::Pass | Status::Warn => HttpResponse::Ok(),
         Status::Fail => HttpResponse::ServiceUnavailable(),
     };
-    if status == Status::Fail {
+    if health.status == Status::Fail {
         response.insert_header((header::RETRY_AFTER, "2"));
     }
     let body = serde_json::to_string(&health).expect("strings and numbers are JSON");
     response.content_type(HEALTH_JSON).insert_header((header::CACHE_CONTROL, "no-store")).body(body)
 }
 
+/// The tasks of the process that watch something.
+pub trait Tasks: std::fmt::Debug + Send + Sync {
+    /// How each of them is, just now.
+    fn states(&self) -> Vec<TaskState>;
+}
+
+/// How a task is.
+#[derive(Clone, Debug)]
+pub struct TaskState {
+    /// What people call it.
+    pub name: &'static str,
+    /// When it last did what it is there for.
+    pub last_success: Option<Timestamp>,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Why it does not do that, in general words; none if it does.
+    pub failing: Option<&'static str>,
+}
+
 /// The health of the process and of what it depends on, in the words of the draft.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Health {
-    /// `fail` means that writes are impossible, `warn` that something is missing without which all goes on.
+    /// `fail` means that writes are impossible or mostly fail, `warn` that something is amiss with which they go on.
     status: Status,
     /// The version of the binary.
     version: &'static str,
@@ -96,14 +125,118 @@ pub(crate) struct Health {
 /// Each dependency by name.
 #[derive(Debug, Serialize, ToSchema)]
 struct Checks {
-    /// The system of record.
+    /// The system of record, asked in a session of its own.
     #[serde(rename = "store:responseTime")]
     #[schema(value_type = Vec<Probe>)]
     store: [Probe; 1],
+    /// Claims, edits and whatever else writes, in the last seconds.
+    #[serde(rename = "changes:failed")]
+    #[schema(value_type = Vec<Outcomes>)]
+    changes: [Outcomes; 1],
+    /// Redirects for which the store was asked, in the last seconds.
+    #[serde(rename = "lookups:failed")]
+    #[schema(value_type = Vec<Outcomes>)]
+    lookups: [Outcomes; 1],
     /// The memory that processes share.
     #[serde(rename = "redis:responseTime", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Vec<Probe>, nullable = false)]
     shared: Option<[Probe; 1]>,
+    /// What watches something in the background.
+    #[serde(rename = "tasks:lastSuccess")]
+    tasks: Vec<TaskCheck>,
+}
+
+impl Checks {
+    /// Redis, redirects and tasks are no part of writing.
+    fn status(&self) -> Status {
+        let ([store], [changes], [lookups]) = (&self.store, &self.changes, &self.lookups);
+        let shared = self.shared.iter().flatten().map(|probe| probe.status);
+        let at_worst_amiss = shared.chain([lookups.status]).chain(self.tasks.iter().map(|task| task.status));
+        let amiss = at_worst_amiss.map(|status| status.min(Status::Warn));
+        amiss.chain([store.status, changes.status]).max().unwrap_or(Status::Pass)
+    }
+}
+
+/// What calls came to in the last seconds.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Outcomes {
+    /// Always `datastore`.
+    component_type: &'static str,
+    /// `pass` unless more than half of them failed, and they were more than two.
+    status: Status,
+    /// How many of a hundred failed because of the store.
+    observed_value: u64,
+    /// Always `percent`.
+    observed_unit: &'static str,
+    /// Why most of them failed, in general words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    output: Option<&'static str>,
+}
+
+impl Outcomes {
+    /// Where only too many come, writes are not impossible.
+    fn of_changes(judgement: Judgement) -> Self {
+        let status = match judgement.reason {
+            None => Status::Pass,
+            Some(FailureReason::Busy) => Status::Warn,
+            Some(_) => Status::Fail,
+        };
+        Self::new(judgement, status)
+    }
+
+    fn of_lookups(judgement: Judgement) -> Self {
+        Self::new(judgement, if judgement.reason.is_some() { Status::Warn } else { Status::Pass })
+    }
+
+    fn new(judgement: Judgement, status: Status) -> Self {
+        Self {
+            component_type: "datastore",
+            status,
+            observed_value: judgement.failed_percent,
+            observed_unit: "percent",
+            output: judgement.reason.map(FailureReason::words),
+        }
+    }
+}
+
+/// How a task is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TaskCheck {
+    /// Its name.
+    component_id: &'static str,
+    /// Always `component`.
+    component_type: &'static str,
+    /// `warn` if it ended, or did not do its work for ten seconds longer than it may.
+    status: Status,
+    /// How often it was started again.
+    observed_value: u64,
+    /// Always `restarts`.
+    observed_unit: &'static str,
+    /// When it last did its work, RFC 3339; missing before the first time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = DateTime, nullable = false)]
+    time: Option<Timestamp>,
+    /// Why it does not do its work, in general words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    output: Option<&'static str>,
+}
+
+impl From<&TaskState> for TaskCheck {
+    fn from(task: &TaskState) -> Self {
+        Self {
+            component_id: task.name,
+            component_type: "component",
+            status: if task.failing.is_some() { Status::Warn } else { Status::Pass },
+            observed_value: task.restarts,
+            observed_unit: "restarts",
+            time: task.last_success,
+            output: task.failing,
+        }
+    }
 }
 
 /// How a dependency answered.
@@ -128,7 +261,7 @@ pub(crate) struct Probe {
 }
 
 /// `pass`, `warn` or `fail`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Status {
     Pass,
@@ -150,8 +283,9 @@ struct Prober(Mutex<Option<(Instant, Probe)>>);
 impl Prober {
     /// How long an answer stays good.
     const FRESH: Duration = Duration::from_secs(1);
-    /// Bound of one question.
-    const PATIENCE: Duration = Duration::from_secs(1);
+    /// Bound of one question: longer than the store itself waits for a session or a lock, so that it can say what it
+    /// waited for.
+    const PATIENCE: Duration = Duration::from_secs(2);
 
     /// The last answer if it is fresh, a new one otherwise; of many who ask at once, one goes and asks.
     async fn probe(&self, name: &str, dependency: &dyn Ping, state: &State) -> Probe {
@@ -166,11 +300,12 @@ impl Prober {
         let output = match answer {
             Ok(Ok(())) => None,
             Ok(Err(error)) => {
-                slog::warn!(state.log, "{} does not answer", name; "event.name" => "dependency.unhealthy",
+                let reason = error.reason().words();
+                slog::warn!(state.log, "{} does not work: {}", name, reason; "event.name" => "dependency.unhealthy",
                     "error.message" => Problem::from(error).cause_chain());
-                Some("it failed")
+                Some(reason)
             }
-            Err(_) => Some("it did not answer in time"),
+            Err(_) => Some(FailureReason::TimedOut.words()),
         };
         let probe = Probe {
             component_type: "datastore",

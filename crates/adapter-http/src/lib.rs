@@ -17,6 +17,7 @@ mod client;
 mod context;
 mod cursor;
 mod docs;
+mod experience;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod gate;
@@ -39,6 +40,7 @@ mod wire;
 extern crate self as adapter_http;
 
 pub use client::{ForwardingField, TrustedProxies};
+pub use health::{TaskState, Tasks};
 pub use limits::{Quota, Quotas};
 pub use openapi::openapi_json;
 pub use server::{ServerOptions, serve};

@@ -150,6 +150,7 @@ async fn let_in(state: &State, context: &Context) -> Result<(), Problem> {
     if state.gates.all.is_open() {
         return Ok(());
     }
+    context.is_turned_away();
     state.gates.all.hold_off().await;
     Err(overloaded())
 }

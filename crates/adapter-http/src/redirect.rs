@@ -13,7 +13,7 @@ use actix_web::{
 };
 use domain::{
     code::Code,
-    ports::{Existence, Source},
+    ports::{Existence, FailureReason, Source},
     service::{Follow, Followed, ResolveService},
 };
 use tokio::time::timeout;
@@ -78,15 +78,23 @@ pub(crate) fn follow_at_once(state: &State, context: &Context, code: &Code, quer
 /// Follows a code that the store has to be asked for, if its sender may try one that nobody has.
 pub(crate) async fn ask_and_follow(state: &State, context: &Context, code: &Code, query: &str) -> Outcome {
     let trying = Trying::begin_unless_known(state, context, code)?;
-    let patience = state.settings.redirect_timeout;
+    let (patience, waiting) = (state.settings.redirect_timeout, context.lookups().begin());
     let following = state.services.resolver.follow(code, query);
     let followed = context.in_time(Effect::Read, async {
         match timeout(patience, following).await {
             Ok(followed) => followed.map_err(Problem::from),
-            Err(elapsed) => Err(Problem::new(ProblemKind::Unavailable).caused_by(elapsed)),
+            Err(elapsed) => {
+                let late = Problem::new(ProblemKind::Unavailable).failed_by_store(FailureReason::TimedOut);
+                Err(late.caused_by(elapsed))
+            }
         }
     });
-    let told = trying.ends(followed.await, |told| told.followed == Followed::Unknown)?;
+    let followed = followed.await;
+    match &followed {
+        Ok(told) => waiting.is_served(told.source == Source::Store),
+        Err(problem) => waiting.is_refused(problem),
+    }
+    let told = trying.ends(followed, |told| told.followed == Followed::Unknown)?;
     answer(context, told)
 }
 

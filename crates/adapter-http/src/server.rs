@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     context::Gates,
+    experience::Experience,
     health::Probers,
     limits::Limits,
     observe::Observe,
@@ -115,6 +116,7 @@ fn state(services: Services, settings: Settings, phase: Phase, log: Logger) -> S
         phase,
         probers: Probers::default(),
         gates: Arc::new(Gates::new(settings.store_connections)),
+        experience: Arc::new(Experience::new()),
         limits,
         log,
         rejection_nonce: Uuid::from_bytes(nonce).simple().to_string().into(),

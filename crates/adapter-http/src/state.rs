@@ -19,7 +19,8 @@ use slog::Logger;
 use crate::{
     client::TrustedProxies,
     context::Gates,
-    health::Probers,
+    experience::Experience,
+    health::{Probers, Tasks},
     limits::{Limits, Quotas},
 };
 
@@ -75,6 +76,8 @@ pub struct Settings {
     pub redirect_timeout: Duration,
     /// Bound of receiving a body.
     pub body_timeout: Duration,
+    /// What watches something in the background.
+    pub tasks: Arc<dyn Tasks>,
 }
 
 /// Which targets are allowed just now. Its clones are one.
@@ -141,6 +144,7 @@ pub(crate) struct State {
     pub(crate) phase: Phase,
     pub(crate) probers: Probers,
     pub(crate) gates: Arc<Gates>,
+    pub(crate) experience: Arc<Experience>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) log: Logger,
     /// Proves that a rejection came from our own stream guard.

@@ -12,6 +12,7 @@ use std::{
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use diesel_async::AsyncPgConnection;
+use domain::ports::FailureReason;
 use tokio::{
     runtime::Handle,
     task::{AbortHandle, JoinSet},
@@ -21,6 +22,7 @@ use tokio_postgres::{Config, NoTls, Socket, config::SslMode, tls::MakeTlsConnect
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{
+    error::{reason, reason_of_no_session},
     hosts::{self, Hosts},
     options::{InvalidOptions, PostgresOptions, TlsPolicy, tls_config},
 };
@@ -247,6 +249,16 @@ pub(crate) enum ConnectError {
     Cancelled,
 }
 
+impl ConnectError {
+    /// Why, for the operator: of several hosts what the one says that says most.
+    pub(crate) fn reason(&self) -> FailureReason {
+        match self {
+            Self::NoHost(failures) => failures.iter().map(|(_, error)| error.reason()).max().unwrap_or_default(),
+            Self::Cancelled => FailureReason::Unknown,
+        }
+    }
+}
+
 /// With the reasons of all hosts: a chain of causes has room for one only.
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -279,4 +291,15 @@ pub(crate) enum AttemptError {
     Setup(#[source] diesel::ConnectionError),
     #[error("no session in time")]
     TimedOut,
+}
+
+impl AttemptError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::Connect(error) => reason_of_no_session(error),
+            Self::Setup(diesel::ConnectionError::CouldntSetupConfiguration(error)) => reason(error),
+            Self::Setup(_) => FailureReason::Unknown,
+            Self::TimedOut => FailureReason::ConnectTimedOut,
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! What PostgreSQL says, as what a caller can conclude.
 
 use diesel::result::{DatabaseErrorKind, Error};
-use domain::ports::{RepositoryError, RepositoryErrorKind};
+use domain::ports::{FailureReason, RepositoryError, RepositoryErrorKind};
+use tokio_postgres::error::SqlState;
 
 /// Whether an unanswered statement may have changed something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,86 @@ pub(crate) fn classify(error: &Error, effect: Effect) -> RepositoryErrorKind {
         }
         Error::DeserializationError(_) => RepositoryErrorKind::Corrupt,
         _ => RepositoryErrorKind::Internal,
+    }
+}
+
+/// Why, for the operator. The driver keeps the SQLSTATE of what it has no kind for to itself, so the server's words
+/// have to do; a server that speaks another language than English is understood less.
+pub(crate) fn reason(error: &Error) -> FailureReason {
+    use DatabaseErrorKind as Kind;
+    match error {
+        Error::DatabaseError(Kind::UnableToSendCommand | Kind::ClosedConnection, _)
+        | Error::BrokenTransactionManager => FailureReason::ConnectionLost,
+        Error::DatabaseError(Kind::ReadOnlyTransaction, _) => FailureReason::ReadOnly,
+        Error::DatabaseError(_, about) => of_message(about.message()),
+        Error::DeserializationError(_) => FailureReason::Damaged,
+        _ => FailureReason::Unknown,
+    }
+}
+
+fn of_message(message: &str) -> FailureReason {
+    let has = |words: &str| message.contains(words);
+    if has("No space left on device") {
+        FailureReason::StorageFull
+    } else if has("due to lock timeout") || has("could not obtain lock") || has("deadlock detected") {
+        FailureReason::Locked
+    } else if has("due to statement timeout") || has("due to idle") {
+        FailureReason::TimedOut
+    } else if has("terminating connection") || has("is starting up") || has("is shutting down") || has("recovery mode")
+    {
+        FailureReason::NotAccepting
+    } else if has("too many connections") || has("too many clients") || has("remaining connection slots") {
+        FailureReason::SessionsRefused
+    } else if has("permission denied") {
+        FailureReason::AuthenticationFailed
+    } else if has("read-only transaction") || has("during recovery") {
+        FailureReason::ReadOnly
+    } else if has("does not exist") {
+        FailureReason::SchemaMissing
+    } else {
+        FailureReason::Unknown
+    }
+}
+
+/// Why no session could be had, from what the server or the network says.
+pub(crate) fn reason_of_no_session(error: &tokio_postgres::Error) -> FailureReason {
+    if let Some(state) = error.code() {
+        return match state.code().get(..2) {
+            _ if *state == SqlState::TOO_MANY_CONNECTIONS || *state == SqlState::CONFIGURATION_LIMIT_EXCEEDED => {
+                FailureReason::SessionsRefused
+            }
+            _ if *state == SqlState::DISK_FULL => FailureReason::StorageFull,
+            _ if *state == SqlState::INVALID_CATALOG_NAME => FailureReason::DatabaseMissing,
+            _ if *state == SqlState::INSUFFICIENT_PRIVILEGE => FailureReason::AuthenticationFailed,
+            Some("28") => FailureReason::AuthenticationFailed,
+            Some("57") => FailureReason::NotAccepting,
+            Some(_) | None => FailureReason::Unknown,
+        };
+    }
+    let below = std::error::Error::source(error);
+    if let Some(failed) = below.and_then(|below| below.downcast_ref::<std::io::Error>()) {
+        use std::io::ErrorKind as Kind;
+        return match failed.kind() {
+            Kind::ConnectionRefused => FailureReason::ConnectionRefused,
+            Kind::TimedOut => FailureReason::ConnectTimedOut,
+            // The driver's own: the only server that answers takes no writes.
+            Kind::PermissionDenied => FailureReason::ReadOnly,
+            Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::UnexpectedEof => {
+                FailureReason::ConnectionLost
+            }
+            _ => FailureReason::Unreachable,
+        };
+    }
+    // The driver tells its kinds of errors by their words alone.
+    let words = error.to_string();
+    if words.contains("TLS") {
+        FailureReason::TlsFailed
+    } else if words.contains("authentication") || words.contains("configuration") {
+        FailureReason::AuthenticationFailed
+    } else if words.contains("closed") {
+        FailureReason::ConnectionLost
+    } else {
+        FailureReason::Unknown
     }
 }
 

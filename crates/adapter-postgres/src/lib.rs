@@ -27,16 +27,21 @@ mod rows;
 mod schema;
 mod session;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use deadpool::{Runtime, managed::Pool};
+use deadpool::{
+    Runtime,
+    managed::{Manager, Pool},
+};
 use diesel::{
     dsl::sql,
     select,
     sql_types::{Bool, Text},
 };
 use diesel_async::RunQueryDsl;
-use domain::ports::{Identify, Ping, RepositoryError, RepositoryErrorKind};
-use tokio::runtime::Handle;
+use domain::ports::{FailureReason, Identify, Ping, RepositoryError, RepositoryErrorKind};
+use tokio::{runtime::Handle, time::Instant};
 
 pub use migrate::MigrationStatus;
 pub use options::{InvalidOptions, PostgresOptions, TlsPolicy, check_authorities, check_url};
@@ -44,7 +49,7 @@ pub use options::{InvalidOptions, PostgresOptions, TlsPolicy, check_authorities,
 use crate::{
     change_feed::Creations,
     connection::Connector,
-    error::Effect,
+    error::{Effect, classify, reason},
     lookups::Lookups,
     session::{Sessions, until},
 };
@@ -59,6 +64,8 @@ pub struct PostgresStore {
     /// For lists, which may take long.
     lists: Sessions,
     creations: Creations,
+    /// Bound of one statement or transaction.
+    statement_timeout: Duration,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -86,6 +93,7 @@ impl PostgresStore {
             ),
             lists: sessions(options.list_pool_size)?,
             creations: Creations::default(),
+            statement_timeout: options.statement_timeout,
             connector,
         })
     }
@@ -94,19 +102,25 @@ impl PostgresStore {
 #[async_trait]
 impl Ping for PostgresStore {
     /// Asks the server whether it takes writes, for a standby answers every read and is no store; and looks for the
-    /// schema, without which nothing else works.
+    /// schema, without which nothing else works. In a session of its own: that sessions of before still work says
+    /// nothing about those to come.
     async fn ping(&self) -> Result<(), RepositoryError> {
         const DOING: &str = "pinging the store";
-        let mut session = self.sessions.open(DOING).await?;
-        let deadline = session.deadline();
+        let unavailable = || RepositoryError::new(RepositoryErrorKind::Unavailable, DOING);
+        let connecting = self.connector.create().await;
+        let mut own = connecting.map_err(|error| unavailable().because(error.reason()).caused_by(error))?;
         let takes_writes =
             "current_setting('transaction_read_only') = 'off' AND NOT EXISTS (SELECT FROM links WHERE false)";
         let question = select(sql::<Bool>(takes_writes));
-        let answer = until(deadline, question.get_result::<bool>(session.connection())).await;
-        if session.close(Effect::Read, answer)? {
-            return Ok(());
+        let deadline = Instant::now() + self.statement_timeout;
+        match until(deadline, question.get_result::<bool>(&mut own.diesel)).await {
+            Some(Ok(true)) => Ok(()),
+            Some(Ok(false)) => Err(unavailable().because(FailureReason::ReadOnly).caused_by("it is read-only")),
+            Some(Err(error)) => Err(RepositoryError::new(classify(&error, Effect::Read), DOING)
+                .because(reason(&error))
+                .caused_by(error)),
+            None => Err(unavailable().because(FailureReason::TimedOut)),
         }
-        Err(RepositoryError::new(RepositoryErrorKind::Unavailable, DOING).caused_by("it is read-only"))
     }
 }
 

@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use domain::{
     code::Code,
-    ports::{RepositoryError, RepositoryErrorKind, Resolved},
+    ports::{FailureReason, RepositoryError, RepositoryErrorKind, Resolved},
 };
 use futures_util::{FutureExt, future::join_all};
 use tokio::{
@@ -140,5 +140,5 @@ async fn look_up(codes: &[Code], sessions: &Sessions) -> Result<Found, Repositor
 }
 
 fn unavailable(cause: &'static str) -> RepositoryError {
-    RepositoryError::new(RepositoryErrorKind::Unavailable, DOING).caused_by(cause)
+    RepositoryError::new(RepositoryErrorKind::Unavailable, DOING).because(FailureReason::Busy).caused_by(cause)
 }

@@ -5,15 +5,15 @@ use std::{
     time::Duration,
 };
 
-use deadpool::managed::{Object, Pool};
+use deadpool::managed::{Object, Pool, PoolError};
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
-use domain::ports::{RepositoryError, RepositoryErrorKind};
+use domain::ports::{FailureReason, RepositoryError, RepositoryErrorKind};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    connection::Connector,
-    error::{Effect, classify, leaves_connection_healthy},
+    connection::{ConnectError, Connector},
+    error::{Effect, classify, leaves_connection_healthy, reason},
 };
 
 /// The pool, with its bounds.
@@ -34,10 +34,18 @@ impl Sessions {
         let unavailable = || RepositoryError::new(RepositoryErrorKind::Unavailable, doing);
         let connection = timeout(self.pool_timeout, self.pool.get())
             .await
-            .map_err(|elapsed| unavailable().caused_by(elapsed))?
-            .map_err(|error| unavailable().caused_by(error))?;
+            .map_err(|elapsed| unavailable().because(FailureReason::Busy).caused_by(elapsed))?
+            .map_err(|error| unavailable().because(of_pool(&error)).caused_by(error))?;
         let deadline = Instant::now() + self.statement_timeout;
         Ok(Session { connection: Some(connection), doing, deadline })
+    }
+}
+
+fn of_pool(error: &PoolError<ConnectError>) -> FailureReason {
+    match error {
+        PoolError::Backend(error) => error.reason(),
+        PoolError::Timeout(_) => FailureReason::Busy,
+        PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => FailureReason::Unknown,
     }
 }
 
@@ -62,13 +70,16 @@ impl Session {
     /// Ends the session with the outcome of its statements, `None` if the deadline passed.
     pub(crate) fn close<T>(mut self, effect: Effect, outcome: Option<QueryResult<T>>) -> Result<T, RepositoryError> {
         let Some(result) = outcome else {
-            return Err(RepositoryError::new(effect.unanswered(), self.doing).caused_by("no answer in time"));
+            let unanswered = RepositoryError::new(effect.unanswered(), self.doing);
+            return Err(unanswered.because(FailureReason::TimedOut).caused_by("no answer in time"));
         };
         if result.as_ref().err().is_none_or(leaves_connection_healthy) {
             // Dropping the pool's own wrapper gives the connection back.
             drop(self.connection.take());
         }
-        result.map_err(|error| RepositoryError::new(classify(&error, effect), self.doing).caused_by(error))
+        result.map_err(|error| {
+            RepositoryError::new(classify(&error, effect), self.doing).because(reason(&error)).caused_by(error)
+        })
     }
 }
 

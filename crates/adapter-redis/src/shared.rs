@@ -16,7 +16,10 @@ use domain::{
     code::Code,
     lifecycle::Resolution,
     link::{Generation, Link},
-    ports::{ChangeSubscriber, Draw, Drawn, Entropy, Identify, Meter, Ping, RepositoryError, RepositoryErrorKind},
+    ports::{
+        ChangeSubscriber, Draw, Drawn, Entropy, FailureReason, Identify, Meter, Ping, RepositoryError,
+        RepositoryErrorKind,
+    },
 };
 use slog::{Logger, info};
 use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
@@ -126,7 +129,10 @@ impl SharedMemory {
 #[async_trait]
 impl Ping for SharedMemory {
     async fn ping(&self) -> Result<(), RepositoryError> {
-        let failed = || RepositoryError::new(RepositoryErrorKind::Unavailable, "pinging Redis");
+        let failed = || {
+            let error = RepositoryError::new(RepositoryErrorKind::Unavailable, "pinging Redis");
+            error.because(FailureReason::ConnectionLost)
+        };
         let line = self.0.line().ok_or_else(|| failed().caused_by("it is not connected"))?;
         line.session.ping().await.map_err(|reason| failed().caused_by(reason))
     }

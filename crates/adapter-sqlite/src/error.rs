@@ -1,7 +1,7 @@
 //! What SQLite says, as what a caller can conclude.
 
 use diesel::result::Error;
-use domain::ports::{RepositoryError, RepositoryErrorKind};
+use domain::ports::{FailureReason, RepositoryError, RepositoryErrorKind};
 
 /// What to conclude from an error. SQLite's own words for a result code never change
 /// (`sqlite3_errstr`), and diesel passes nothing else on.
@@ -10,13 +10,31 @@ pub(crate) fn classify(error: &Error) -> RepositoryErrorKind {
         Error::DatabaseError(_, about) => match about.message() {
             "database or disk is full" => RepositoryErrorKind::StorageFull,
             "database disk image is malformed" | "file is not a database" => RepositoryErrorKind::Corrupt,
-            "database is locked" | "disk I/O error" | "unable to open database file" | "interrupted" => {
-                RepositoryErrorKind::Unavailable
-            }
+            "database is locked"
+            | "database table is locked"
+            | "disk I/O error"
+            | "unable to open database file"
+            | "attempt to write a readonly database"
+            | "interrupted" => RepositoryErrorKind::Unavailable,
             _ => RepositoryErrorKind::Internal,
         },
         Error::DeserializationError(_) => RepositoryErrorKind::Corrupt,
         _ => RepositoryErrorKind::Internal,
+    }
+}
+
+/// Why, for the operator, from SQLite's words for its result code.
+pub(crate) fn reason(words: &str) -> FailureReason {
+    match words {
+        "database or disk is full" => FailureReason::StorageFull,
+        "database disk image is malformed" | "file is not a database" => FailureReason::Damaged,
+        "database is locked" | "database table is locked" => FailureReason::Locked,
+        "disk I/O error" | "unable to open database file" => FailureReason::FileUnusable,
+        "attempt to write a readonly database" => FailureReason::ReadOnly,
+        missing if missing.starts_with("no such table") || missing.starts_with("no such column") => {
+            FailureReason::SchemaMissing
+        }
+        _ => FailureReason::Unknown,
     }
 }
 
@@ -35,7 +53,12 @@ pub(crate) fn of_failed_commit(kind: RepositoryErrorKind) -> RepositoryErrorKind
 
 /// An error met while `doing` something, before anything was changed.
 pub(crate) fn failed(doing: &'static str, error: Error) -> RepositoryError {
-    RepositoryError::new(classify(&error), doing).caused_by(error)
+    let unexplained = RepositoryError::new(classify(&error), doing);
+    let explained = match &error {
+        Error::DatabaseError(_, about) => unexplained.because(reason(about.message())),
+        _ => unexplained,
+    };
+    explained.caused_by(error)
 }
 
 /// Stored data that the domain does not accept.
@@ -45,7 +68,35 @@ pub(crate) fn corrupt(error: impl Into<Box<dyn std::error::Error + Send + Sync>>
 
 #[cfg(test)]
 mod tests {
+    use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
+
     use super::*;
+
+    fn failing(setup: &str, statement: &str) -> RepositoryError {
+        let mut connection = SqliteConnection::establish(":memory:").expect("memory needs no file");
+        connection.batch_execute(setup).expect("it is in order");
+        failed("trying", connection.batch_execute(statement).expect_err("it must fail"))
+    }
+
+    #[test]
+    fn what_an_operator_has_to_know_is_read_from_what_sqlite_says() {
+        use FailureReason as Reason;
+        use RepositoryErrorKind as Kind;
+        let table = "CREATE TABLE t (x); ";
+        let insert = "INSERT INTO t VALUES (zeroblob(100000))";
+        for (setup, statement, kind, reason) in [
+            (table.to_owned() + "PRAGMA max_page_count = 2", insert, Kind::StorageFull, Reason::StorageFull),
+            (table.to_owned() + "PRAGMA query_only = ON", insert, Kind::Unavailable, Reason::ReadOnly),
+            (String::new(), insert, Kind::Internal, Reason::SchemaMissing),
+            (String::new(), "SELECT no_such_function()", Kind::Internal, Reason::Unknown),
+        ] {
+            let error = failing(&setup, statement);
+            assert_eq!((error.kind(), error.reason()), (kind, reason), "{setup}; {statement}");
+        }
+        assert_eq!(reason("database is locked"), Reason::Locked);
+        assert_eq!(reason("disk I/O error"), Reason::FileUnusable);
+        assert_eq!(reason("file is not a database"), Reason::Damaged);
+    }
 
     #[test]
     fn only_a_full_disk_makes_a_failed_commit_certain() {

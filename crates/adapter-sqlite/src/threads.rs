@@ -22,10 +22,10 @@ use diesel::{
     result::Error,
     sqlite::Sqlite,
 };
-use domain::ports::{RepositoryError, RepositoryErrorKind};
+use domain::ports::{FailureReason, RepositoryError, RepositoryErrorKind};
 use tokio::{sync::oneshot, time::timeout};
 
-use crate::error::{classify, failed, of_failed_commit};
+use crate::error::{classify, failed, of_failed_commit, reason};
 
 /// Calls that may wait for a thread. More are turned away at once: they could not be answered in time.
 const QUEUE: usize = 4_096;
@@ -129,9 +129,11 @@ impl Threads {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) if fate.decide() => {
                 let error = RepositoryError::new(RepositoryErrorKind::Unavailable, doing);
-                Err(error.caused_by("the writer was busy for too long"))
+                Err(error.because(FailureReason::Busy).caused_by("the writer was busy for too long"))
             }
-            Ok(Err(_)) | Err(_) => Err(RepositoryError::new(RepositoryErrorKind::Indeterminate, doing)),
+            Ok(Err(_)) | Err(_) => {
+                Err(RepositoryError::new(RepositoryErrorKind::Indeterminate, doing).because(FailureReason::TimedOut))
+            }
         }
     }
 
@@ -169,7 +171,9 @@ impl Threads {
         queue.try_send(Job::Call(Box::new(call))).map_err(|error| turned_away(&error, doing))?;
         match timeout(self.patience, answer).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => Err(RepositoryError::new(RepositoryErrorKind::Unavailable, doing)),
+            Ok(Err(_)) | Err(_) => {
+                Err(RepositoryError::new(RepositoryErrorKind::Unavailable, doing).because(FailureReason::TimedOut))
+            }
         }
     }
 }
@@ -202,7 +206,7 @@ fn turned_away<C>(error: &TrySendError<C>, doing: &'static str) -> RepositoryErr
         TrySendError::Full(_) => "too many calls are waiting",
         TrySendError::Disconnected(_) => "the store is closed",
     };
-    RepositoryError::new(RepositoryErrorKind::Unavailable, doing).caused_by(cause)
+    RepositoryError::new(RepositoryErrorKind::Unavailable, doing).because(FailureReason::Busy).caused_by(cause)
 }
 
 /// A panic of one call must not end the thread for all others.
@@ -356,7 +360,9 @@ where
         let result = match (self.result, committed) {
             // Its own failure says more than the group's.
             (Some(Err(Undo::Error(error))), _) => Err(failed(doing, error)),
-            (_, Committed::No(kind, cause)) => Err(RepositoryError::new(*kind, doing).caused_by(cause.clone())),
+            (_, Committed::No(kind, cause)) => {
+                Err(RepositoryError::new(*kind, doing).because(reason(cause)).caused_by(cause.clone()))
+            }
             (Some(Ok(value) | Err(Undo::Answer(value))), Committed::Yes) => Ok(value),
             (None, Committed::Yes) => Err(RepositoryError::new(RepositoryErrorKind::Internal, doing)),
         };

@@ -9,6 +9,7 @@ mod effects;
 mod log;
 mod serve;
 mod stores;
+mod supervisor;
 mod targets;
 
 use std::process::ExitCode;

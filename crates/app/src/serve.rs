@@ -1,19 +1,23 @@
 //! Serving: from the first byte on the listener to the last one written before the process ends.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, net::TcpListener, sync::Arc, time::Duration};
 
-use adapter_http::{CurrentPolicy, Phase, ServerOptions, Settings};
+use adapter_cache::CachedResolver;
+use adapter_http::{CurrentPolicy, Phase, ServerOptions, Settings, Tasks};
 use adapter_redis::SharedMemory;
 use anyhow::{Context, bail};
 use domain::{
+    code::Code,
     idempotency::IDEMPOTENCY_WINDOW_SECONDS,
-    ports::{ChangeFeed, ChangeSubscriber, Clock, IdempotencyRepository, Identify},
+    link::Generation,
+    ports::{ChangeSubscriber, Clock, IdempotencyRepository, Identify, Ping, RepositoryError},
     service::BlockService,
 };
-use slog::{Logger, debug, info, o, warn};
+use slog::{Logger, info, o, warn};
 use tokio::{
     net::TcpSocket,
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -23,6 +27,7 @@ use crate::{
     config::{AnonymousAccess, Config},
     effects::SystemClock,
     stores::{Backend, Store},
+    supervisor::{Failure, Report, Supervisor},
     targets::Targets,
 };
 
@@ -53,6 +58,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         announce_admin_key(&store, config, log).await?;
     }
 
+    let supervisor = Supervisor::new(Arc::new(SystemClock), log);
     let targets = Targets::load(config, log)?;
     let phase = Phase::default();
     let memory = store.remembered(config, log);
@@ -65,7 +71,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         listener,
         &server_options(config),
         services,
-        settings(config, targets.policy()),
+        settings(config, targets.policy(), Arc::new(supervisor.clone())),
         phase.clone(),
         log.new(o!()),
     )?;
@@ -74,20 +80,12 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         "event.name" => "server.listening", "server.address" => %address, "public_url" => &config.public_url,
         "store" => %config.store.location);
 
-    let knowing = {
-        let (memory, codes) = (memory.clone(), store.codes.clone());
-        tokio::spawn(async move { memory.keep_codes_known(codes.as_ref()).await })
-    };
-    let subscriber: Arc<dyn ChangeSubscriber> = Arc::new(memory);
-    let listening = tokio::spawn(hear_of_changes(store.changes.clone(), subscriber.clone(), log.clone()));
-    let sharing = tokio::spawn(share(store.shared.clone(), subscriber));
-    let preparing = {
+    let mut preparing = JoinSet::new();
+    {
         let (store, blocks) = (Arc::clone(&store), blocks.clone());
-        tokio::spawn(prepare(backend, store, blocks, config.clone(), phase.clone(), log.clone()))
-    };
-    let refreshing = tokio::spawn(keep_blocks(blocks, log.clone()));
-    let watching = tokio::spawn(targets.keep_up_to_date());
-    let housekeeping = tokio::spawn(keep_house(store.answers.clone(), log.clone()));
+        preparing.spawn(prepare(backend, store, blocks, config.clone(), phase.clone(), log.clone()));
+    }
+    watch_over(&supervisor, &store, &memory, blocks, targets, log);
 
     let signal = tokio::select! {
         signal = stop.next() => signal,
@@ -96,6 +94,8 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
             ended.context("the server panicked")??;
             bail!("the server ended by itself");
         }
+        // Without it nothing is ever ready; once it is done there is nothing to wait for.
+        () = ends_badly(&mut preparing) => bail!("the start panicked"),
     };
     phase.begin_draining();
     info!(log, "{} received: draining for {:?}, then finishing; a second signal stops at once", signal, config.http.drain;
@@ -112,9 +112,8 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
             true
         }
     };
-    for task in [knowing, listening, sharing, preparing, refreshing, watching, housekeeping] {
-        task.abort();
-    }
+    preparing.abort_all();
+    supervisor.stop();
     if !cut {
         close(store, log).await;
     }
@@ -171,7 +170,7 @@ fn server_options(config: &Config) -> ServerOptions {
     }
 }
 
-fn settings(config: &Config, targets: CurrentPolicy) -> Settings {
+fn settings(config: &Config, targets: CurrentPolicy, tasks: Arc<dyn Tasks>) -> Settings {
     Settings {
         public_url: config.public_url.clone(),
         landing_url: config.landing_url.clone(),
@@ -187,6 +186,15 @@ fn settings(config: &Config, targets: CurrentPolicy) -> Settings {
         request_timeout: config.http.request_timeout,
         redirect_timeout: config.http.redirect_timeout,
         body_timeout: config.http.body_timeout,
+        tasks,
+    }
+}
+
+/// Returns only if the start panics.
+async fn ends_badly(preparing: &mut JoinSet<()>) {
+    match preparing.join_next().await {
+        Some(Err(_panicked)) => {}
+        Some(Ok(())) | None => pending().await,
     }
 }
 
@@ -228,13 +236,60 @@ async fn migrate(backend: &Backend, config: &Config, log: &Logger) -> anyhow::Re
     Ok(())
 }
 
+/// Starts what watches something in the background.
+fn watch_over(
+    supervisor: &Supervisor,
+    store: &Store,
+    memory: &CachedResolver,
+    blocks: BlockService,
+    targets: Targets,
+    log: &Logger,
+) {
+    let subscriber: Arc<dyn ChangeSubscriber> = Arc::new(memory.clone());
+    let (changes, following) = (store.changes.clone(), subscriber.clone());
+    supervisor.watch("change-feed", Duration::ZERO, move |report| {
+        let reporting = Arc::new(Reporting { subscriber: following.clone(), report });
+        let changes = changes.clone();
+        async move { Failure::from(&changes.subscribe(reporting).await) }
+    });
+    let (memory, codes) = (memory.clone(), store.codes.clone());
+    supervisor.watch("known-codes", Duration::ZERO, move |report| {
+        let (memory, codes) = (memory.clone(), codes.clone());
+        never(async move {
+            let tell = |outcome: Result<(), &RepositoryError>| match outcome {
+                Ok(()) => report.succeeded(),
+                Err(error) => report.failed(Failure::from(error)),
+            };
+            memory.keep_codes_known(codes.as_ref(), &tell).await
+        })
+    });
+    supervisor.watch("blocks", Duration::ZERO, move |report| never(keep_blocks(blocks.clone(), report)));
+    let targets = Arc::new(tokio::sync::Mutex::new(targets));
+    supervisor.watch("lists-of-hosts", Duration::ZERO, move |report| {
+        let targets = Arc::clone(&targets);
+        never(async move { targets.lock().await.keep_up_to_date(&report).await })
+    });
+    if let Some((shared, identity)) = store.shared.clone() {
+        supervisor.watch("redis", Duration::ZERO, move |report| {
+            never(share(shared.clone(), identity.clone(), subscriber.clone(), report))
+        });
+    }
+    let (answers, log) = (store.answers.clone(), log.clone());
+    supervisor.watch("retention", HOUSEKEEPING, move |report| never(keep_house(answers.clone(), report, log.clone())));
+}
+
+/// As a task that gives no reason to end.
+async fn never(task: impl Future<Output = Infallible>) -> Failure {
+    match task.await {}
+}
+
 /// Learns of takedowns by others, for ever. While the store does not answer, what is known stays in force.
-async fn keep_blocks(blocks: BlockService, log: Logger) {
+async fn keep_blocks(blocks: BlockService, report: Report) -> Infallible {
     const PAUSE: Duration = Duration::from_secs(1);
     loop {
-        if let Err(error) = blocks.refresh().await {
-            debug!(log, "what is blocked is not known anew"; "event.name" => "blocks.not_read",
-                "error.message" => error.to_string());
+        match blocks.refresh().await {
+            Ok(()) => report.succeeded(),
+            Err(error) => report.failed(Failure::from(&error)),
         }
         sleep(PAUSE).await;
     }
@@ -251,39 +306,69 @@ async fn announce_admin_key(store: &Store, config: &Config, log: &Logger) -> any
     Ok(())
 }
 
-/// Hears of what other processes change, and begins again whenever that breaks off.
-async fn hear_of_changes(changes: Arc<dyn ChangeFeed>, subscriber: Arc<dyn ChangeSubscriber>, log: Logger) {
-    const PAUSE: Duration = Duration::from_millis(500);
-    loop {
-        let error = changes.subscribe(subscriber.clone()).await;
-        debug!(log, "changes by other processes are not heard of"; "event.name" => "store.not_listening",
-            "error.message" => format!("{:#}", anyhow::Error::from(error)));
-        sleep(PAUSE).await;
+/// Reports each time that the history was read to its end.
+struct Reporting {
+    subscriber: Arc<dyn ChangeSubscriber>,
+    report: Report,
+}
+
+impl ChangeSubscriber for Reporting {
+    fn changed(&self, code: &Code, generation: Generation) {
+        self.subscriber.changed(code, generation);
+    }
+
+    fn synced_until(&self, ago: Duration) {
+        self.report.succeeded();
+        self.subscriber.synced_until(ago);
+    }
+
+    fn gap(&self) {
+        self.subscriber.gap();
     }
 }
 
-/// Keeps what processes share, if they share anything.
-async fn share(shared: Option<(SharedMemory, Arc<dyn Identify>)>, subscriber: Arc<dyn ChangeSubscriber>) {
-    if let Some((shared, store)) = shared {
-        shared.keep(store.as_ref(), subscriber).await;
+/// Keeps what processes share, and says how that goes.
+async fn share(
+    shared: SharedMemory,
+    store: Arc<dyn Identify>,
+    subscriber: Arc<dyn ChangeSubscriber>,
+    report: Report,
+) -> Infallible {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let looking = async {
+        loop {
+            match shared.ping().await {
+                Ok(()) => report.succeeded(),
+                Err(error) => report.failed(Failure::from(&error)),
+            }
+            sleep(PAUSE).await;
+        }
+    };
+    tokio::select! {
+        never = shared.keep(store.as_ref(), subscriber) => never,
+        never = looking => never,
     }
 }
 
 /// Deletes answers that are too old to be asked for.
-async fn keep_house(answers: Arc<dyn IdempotencyRepository>, log: Logger) {
+async fn keep_house(answers: Arc<dyn IdempotencyRepository>, report: Report, log: Logger) -> Infallible {
     loop {
         sleep(HOUSEKEEPING).await;
-        let Some(moment) = SystemClock.now().plus_seconds(-IDEMPOTENCY_WINDOW_SECONDS) else {
-            continue;
-        };
-        match answers.forget(moment).await {
-            Ok(count) => {
-                info!(log, "{} old answers forgotten", count; "event.name" => "answers.forgotten", "count" => count);
-            }
-            Err(error) => warn!(log, "old answers were not forgotten"; "event.name" => "answers.kept",
-                "error.message" => format!("{:#}", anyhow::Error::from(error))),
+        while let Err(failure) = forget_old_answers(answers.as_ref(), &log).await {
+            report.failed(failure);
+            sleep(LONGEST_RETRY).await;
         }
+        report.succeeded();
     }
+}
+
+async fn forget_old_answers(answers: &dyn IdempotencyRepository, log: &Logger) -> Result<(), Failure> {
+    let Some(moment) = SystemClock.now().plus_seconds(-IDEMPOTENCY_WINDOW_SECONDS) else {
+        return Ok(());
+    };
+    let count = answers.forget(moment).await.map_err(|error| Failure::from(&error))?;
+    info!(log, "{} old answers forgotten", count; "event.name" => "answers.forgotten", "count" => count);
+    Ok(())
 }
 
 /// A panic is a defect: it is told with its place, and without what the panicking code had in hand.

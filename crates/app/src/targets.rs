@@ -1,6 +1,7 @@
 //! Which targets are allowed: the rules of the configuration, and the operator's lists as their files change.
 
 use std::{
+    convert::Infallible,
     fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -12,11 +13,14 @@ use domain::{hosts::HostList, target::TargetPolicy};
 use slog::{Logger, info, o, warn};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use url::Url;
 
-use crate::config::Config;
+use crate::{
+    config::Config,
+    supervisor::{Failure, Report},
+};
 
 /// How soon a changed file is noticed.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -61,32 +65,45 @@ impl Targets {
     }
 
     /// Reads the files again when they change, and at SIGHUP. While one cannot be read, what was read last counts.
-    pub(crate) async fn keep_up_to_date(mut self) {
+    pub(crate) async fn keep_up_to_date(&mut self, report: &Report) -> Infallible {
         let mut every = interval(PAUSE);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = every.tick() => if self.files.state() == self.read {
+                    report.succeeded();
                     continue;
                 },
                 _ = self.hangup.recv() => {}
             }
             let state = self.files.state();
-            let (files, rules, log) = (self.files.clone(), self.rules.clone(), self.log.clone());
-            // Millions of lines take a while.
-            let reading = tokio::task::spawn_blocking(move || files.read(&rules, &log));
-            match reading.await.context("reading the lists of hosts panicked").flatten() {
+            match self.read_anew(report).await {
                 Ok(policy) => {
                     self.policy.replace(policy);
                     (self.read, self.unreadable) = (state, None);
+                    report.succeeded();
                 }
-                Err(error) if self.unreadable != Some(state) => {
-                    self.unreadable = Some(state);
-                    warn!(self.log, "the lists of hosts cannot be read: what was read last counts";
-                        "event.name" => "targets.not_read", "error.message" => format!("{error:#}"));
+                Err(error) => {
+                    let details = format!("{error:#}");
+                    if self.unreadable != Some(state) {
+                        self.unreadable = Some(state);
+                        warn!(self.log, "the lists of hosts cannot be read: what was read last counts";
+                            "event.name" => "targets.not_read", "error.message" => &details);
+                    }
+                    report.failed(Failure::new("a list of hosts cannot be read", details));
                 }
-                // Tried again in a while.
-                Err(_) => {}
+            }
+        }
+    }
+
+    /// Millions of lines take a while.
+    async fn read_anew(&self, report: &Report) -> anyhow::Result<TargetPolicy> {
+        let (files, rules, log) = (self.files.clone(), self.rules.clone(), self.log.clone());
+        let mut reading = tokio::task::spawn_blocking(move || files.read(&rules, &log));
+        loop {
+            match timeout(PAUSE, &mut reading).await {
+                Ok(read) => return read.context("reading the lists of hosts panicked").flatten(),
+                Err(_still_reading) => report.is_busy(),
             }
         }
     }

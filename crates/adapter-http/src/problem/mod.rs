@@ -18,7 +18,7 @@ use actix_web::{
     },
 };
 use domain::{
-    ports::{RepositoryError, RepositoryErrorKind},
+    ports::{FailureReason, RepositoryError, RepositoryErrorKind},
     service::{Refused, ServiceError},
 };
 use serde::Serialize;
@@ -51,6 +51,7 @@ pub struct Problem {
     detail: Option<String>,
     fields: Vec<FieldProblem>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    store_failure: Option<FailureReason>,
     cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -69,7 +70,7 @@ impl Problem {
             }
             _ => Vec::new(),
         };
-        Self { kind, detail: None, fields: Vec::new(), headers, cause: None }
+        Self { kind, detail: None, fields: Vec::new(), headers, store_failure: None, cause: None }
     }
 
     /// One or more wrong fields, of which the first hundred are named.
@@ -109,6 +110,18 @@ impl Problem {
     pub fn caused_by(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.cause = Some(Arc::new(cause));
         self
+    }
+
+    /// It is the store's doing, for this reason.
+    #[must_use]
+    pub(crate) fn failed_by_store(mut self, reason: FailureReason) -> Self {
+        self.store_failure = Some(reason);
+        self
+    }
+
+    /// Why the store failed, if that is the problem.
+    pub(crate) fn store_failure(&self) -> Option<FailureReason> {
+        self.store_failure
     }
 
     /// The cause with everything below it, for the log only.
@@ -247,7 +260,10 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::IdempotencyKeyReused => ProblemKind::IdempotencyKeyReused,
             ServiceError::CodesExhausted { .. } | ServiceError::Contended { .. } => ProblemKind::Unavailable,
-            ServiceError::Repository(error) => of_repository(error.kind()),
+            ServiceError::Repository(failure) => {
+                let (kind, reason) = (of_repository(failure.kind()), failure.reason());
+                return Self::new(kind).failed_by_store(reason).caused_by(error);
+            }
         };
         Self::new(kind).caused_by(error)
     }
@@ -255,7 +271,8 @@ impl From<ServiceError> for Problem {
 
 impl From<RepositoryError> for Problem {
     fn from(error: RepositoryError) -> Self {
-        Self::new(of_repository(error.kind())).caused_by(error)
+        let (kind, reason) = (of_repository(error.kind()), error.reason());
+        Self::new(kind).failed_by_store(reason).caused_by(error)
     }
 }
 

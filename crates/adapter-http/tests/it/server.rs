@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use adapter_http::{CurrentPolicy, Phase, ServerOptions, Services, Settings, TrustedProxies, serve};
+use adapter_http::{CurrentPolicy, Phase, ServerOptions, Services, Settings, TaskState, Tasks, TrustedProxies, serve};
 use domain::{
     api_key::KeySecret,
     ports::CodeGenerator,
@@ -117,6 +117,7 @@ fn settings() -> Settings {
         request_timeout: PATIENCE,
         redirect_timeout: PATIENCE,
         body_timeout: Duration::from_secs(5),
+        tasks: Arc::new(NoTasks),
     }
 }
 
@@ -165,5 +166,15 @@ impl Lines {
     fn logger(&self) -> Logger {
         let json = slog_json::Json::default(self.clone());
         Logger::root(Mutex::new(json).fuse(), o!())
+    }
+}
+
+/// Nothing is watched.
+#[derive(Debug)]
+struct NoTasks;
+
+impl Tasks for NoTasks {
+    fn states(&self) -> Vec<TaskState> {
+        Vec::new()
     }
 }

@@ -17,6 +17,7 @@ mod crowds;
 mod failover;
 mod freshness;
 mod hangups;
+mod health;
 mod limits;
 mod linearizable;
 mod logs;

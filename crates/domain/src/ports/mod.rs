@@ -15,7 +15,7 @@ mod meter;
 pub use api_keys::{ApiKeyRepository, KeyCreation, KeyPosition, StoredKey};
 pub use blocks::{BlockPosition, BlockRepository, Blocking, Revision};
 pub use effects::{Clock, CodeGenerator, Entropy, Identify, Ping, RandomCodes};
-pub use error::{RepositoryError, RepositoryErrorKind};
+pub use error::{FailureReason, RepositoryError, RepositoryErrorKind};
 pub use idempotency::{IdempotencyRepository, Repeated};
 pub use links::{
     Applied, ChangeFeed, ChangeSubscriber, Claims, CodeCatalog, Existence, LinkFilter, LinkRepository, LinkResolver,

@@ -2,12 +2,13 @@
 
 use serde_json::json;
 
-use crate::support::{Request, Signpost};
+use crate::support::{PATIENCE, Request, Signpost, eventually};
 
 on_both_stores! {
     a_live_server_says_so,
     a_ready_server_wants_traffic,
     health_tells_of_the_store,
+    health_tells_of_what_watches_in_the_background,
     health_asks_the_store_once_a_second_at_most,
     head_answers_as_get_does,
 }
@@ -32,14 +33,36 @@ fn health_tells_of_the_store(server: &Signpost) {
     let health = answer.json();
     let probe = &health["checks"]["store:responseTime"][0];
     assert!(probe["observedValue"].is_u64() && probe["time"].is_string(), "{health}");
+    let none_failed =
+        json!([{"componentType": "datastore", "status": "pass", "observedUnit": "percent", "observedValue": 0}]);
     let expected = json!({
         "status": "pass", "version": env!("CARGO_PKG_VERSION"), "serviceId": "signpost", "phase": "ready",
-        "checks": {"store:responseTime": [{
-            "componentType": "datastore", "status": "pass", "observedUnit": "ms",
-            "observedValue": probe["observedValue"], "time": probe["time"],
-        }]},
+        "checks": {
+            "store:responseTime": [{
+                "componentType": "datastore", "status": "pass", "observedUnit": "ms",
+                "observedValue": probe["observedValue"], "time": probe["time"],
+            }],
+            "changes:failed": none_failed,
+            "lookups:failed": none_failed,
+            "tasks:lastSuccess": health["checks"]["tasks:lastSuccess"],
+        },
     });
     assert_eq!(health, expected);
+}
+
+fn health_tells_of_what_watches_in_the_background(server: &Signpost) {
+    let tasks = || server.get("/health").with_status(200).json()["checks"]["tasks:lastSuccess"].clone();
+    let names: Vec<_> = tasks().as_array().expect("a list").iter().map(|task| task["componentId"].clone()).collect();
+    assert_eq!(names, ["change-feed", "blocks", "lists-of-hosts", "retention"]);
+    // Retention has nothing to do for a quarter of an hour.
+    let have_worked = || tasks().as_array().is_some_and(|tasks| tasks[..3].iter().all(|task| task["time"].is_string()));
+    assert!(eventually(PATIENCE, have_worked), "{}", tasks());
+    let task = &tasks()[1];
+    let expected = json!({
+        "componentId": "blocks", "componentType": "component", "status": "pass",
+        "observedValue": 0, "observedUnit": "restarts", "time": task["time"],
+    });
+    assert_eq!(*task, expected);
 }
 
 fn health_asks_the_store_once_a_second_at_most(server: &Signpost) {

@@ -1,0 +1,181 @@
+//! Health that tells the truth: whatever makes most claims or redirects fail is seen within ten seconds, and named.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use test_support::{PostgresServer, ServerOptions, shared_server};
+
+use crate::support::{Caller, PATIENCE, Signpost, eventually, unique};
+
+/// How soon it has to be seen, and how soon it has to be over.
+const SEEN: Duration = Duration::from_secs(10);
+
+/// Claims on and on while `look` runs.
+fn while_claiming<T>(caller: &Caller, look: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    caller.claim(&json!({"url": format!("https://example.com/{}", unique("health"))}));
+                    thread::sleep(Duration::from_millis(50));
+                }
+            });
+        }
+        let seen = look();
+        over.store(true, Ordering::SeqCst);
+        seen
+    })
+}
+
+/// Waits until `/health` fails, and says why in these words.
+#[track_caller]
+fn fails_because(server: &Signpost, words: &str) {
+    let begun = Instant::now();
+    let told = || server.get("/health");
+    let says = |health: &Value| {
+        let checks = ["store:responseTime", "changes:failed"].map(|check| health["checks"][check][0].clone());
+        checks.iter().any(|check| check["status"] == "fail" && check["output"] == words)
+    };
+    let seen = eventually(SEEN, || {
+        let answer = told();
+        answer.status == 503 && says(&answer.json())
+    });
+    assert!(seen, "{:?}: {}", begun.elapsed(), told().text());
+    let text = told().text().to_owned();
+    for secret in ["127.0.0.1", "SELECT", "INSERT", "postgres", "signpost.db"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
+#[track_caller]
+fn recovers(server: &Signpost) {
+    let well = || server.get("/health").json()["status"] == "pass";
+    assert!(eventually(PATIENCE, well), "{}", server.get("/health").text());
+}
+
+#[test]
+fn sessions_that_are_refused_are_seen_although_the_old_ones_work() {
+    let few = ("max_connections".to_owned(), "12".to_owned());
+    let reserved = ("superuser_reserved_connections".to_owned(), "0".to_owned());
+    let postgres = PostgresServer::start(ServerOptions { extra: vec![few, reserved], ..ServerOptions::default() });
+    let database = postgres.create_database();
+    let server = Signpost::on_database(&database).set("store.pool_size", "4").start();
+    let caller = server.caller();
+    caller.code("https://example.com/before");
+    recovers(&server);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Others take every session there is, again and again.
+        for _ in 0..24 {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    let _refused = database.sql("SELECT pg_sleep(2)");
+                }
+            });
+        }
+        while_claiming(&caller, || fails_because(&server, "too many connections: it refuses more sessions"));
+        over.store(true, Ordering::SeqCst);
+    });
+    recovers(&server);
+}
+
+#[test]
+fn a_database_that_takes_no_writes_is_seen() {
+    let server = Signpost::on_postgres().start();
+    let (database, caller) = (server.database().clone(), server.caller());
+    let set = |to: &str| {
+        let (name, elsewhere) = (database.name(), shared_server());
+        let sql = |sql: &str| elsewhere.sql("postgres", sql).expect("it is ours");
+        sql(&format!("ALTER DATABASE {name} SET default_transaction_read_only = {to}"));
+        // Sessions keep what they began with.
+        sql(&format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}'"));
+    };
+    caller.code("https://example.com/before");
+    set("on");
+    while_claiming(&caller, || fails_because(&server, "it is read-only"));
+    set("off");
+    recovers(&server);
+}
+
+#[test]
+fn a_table_that_others_lock_is_seen_although_reading_works() {
+    let server = Signpost::on_postgres().start();
+    let (database, caller) = (server.database().clone(), server.caller());
+    caller.code("https://example.com/before");
+    thread::scope(|scope| {
+        let locking = scope.spawn(|| database.sql("BEGIN; LOCK links IN EXCLUSIVE MODE; SELECT pg_sleep(9); COMMIT"));
+        while_claiming(&caller, || fails_because(&server, "it is locked by others"));
+        locking.join().expect("no panic").expect("it is unlocked in the end");
+    });
+    recovers(&server);
+}
+
+#[test]
+fn a_schema_that_is_gone_is_seen() {
+    let server = Signpost::on_postgres().start();
+    let (database, caller) = (server.database().clone(), server.caller());
+    database.sql("ALTER TABLE links RENAME TO elsewhere").expect("we own it");
+    while_claiming(&caller, || fails_because(&server, "the schema is missing or not up to date"));
+    database.sql("ALTER TABLE elsewhere RENAME TO links").expect("we own it");
+    recovers(&server);
+}
+
+#[test]
+fn redirects_that_need_the_store_and_fail_are_a_warning() {
+    let server = Signpost::on_postgres().start();
+    let database = server.database().clone();
+    let over = AtomicBool::new(false);
+    let warns = || {
+        let health = server.get("/health").json();
+        let lookups = &health["checks"]["lookups:failed"][0];
+        health["status"] == "warn" && lookups["status"] == "warn" && lookups["output"].is_string()
+    };
+    thread::scope(|scope| {
+        // Whoever probes is let through, for it asks for no row.
+        let hiding = "ALTER TABLE links ADD COLUMN IF NOT EXISTS broken boolean; \
+                      ALTER TABLE links RENAME COLUMN target TO hidden";
+        database.sql(hiding).expect("we own it");
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                server.get(&format!("/{}", unique("cold")));
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let seen = eventually(SEEN, warns);
+        over.store(true, Ordering::SeqCst);
+        assert!(seen, "{}", server.get("/health").text());
+    });
+    database.sql("ALTER TABLE links RENAME COLUMN hidden TO target").expect("we own it");
+    recovers(&server);
+}
+
+#[test]
+fn a_list_that_cannot_be_read_is_seen_and_the_rest_goes_on() {
+    let setup = Signpost::on_sqlite();
+    let list = setup.data_dir().with_extension(unique("list"));
+    fs::write(&list, "evil.example\n").expect("the folder is ours");
+    let server = setup.set("targets.deny_file", list.to_str().expect("a plain path")).start();
+    recovers(&server);
+    fs::remove_file(&list).expect("it is there");
+    let task = || {
+        let health = server.get("/health").with_status(200).json();
+        (health["status"].clone(), health["checks"]["tasks:lastSuccess"][2].clone())
+    };
+    let warns = || {
+        let (status, task) = task();
+        status == "warn" && task["output"] == "a list of hosts cannot be read"
+    };
+    assert!(eventually(PATIENCE, warns), "{:?}", task());
+    let told = server.event("task.failing");
+    assert_eq!((&told["level"], &told["task"]), (&json!("warning"), &json!("lists-of-hosts")));
+    assert_eq!(server.caller().claim(&json!({"url": "https://evil.example/"})).status, 422);
+    fs::write(&list, "evil.example\n").expect("the folder is ours");
+    recovers(&server);
+    server.event("task.recovered");
+}
