@@ -13,7 +13,7 @@ use domain::{hosts::HostList, target::TargetPolicy};
 use slog::{Logger, info, o, warn};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use url::Url;
 
@@ -22,8 +22,10 @@ use crate::{
     supervisor::{Failure, Report},
 };
 
-/// How soon a changed file is noticed.
+/// How often the files are looked at, and how long one has to stay as it is before it is read.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How long a list that named hosts has to be without any before that counts: it may be in the middle of being written.
+const EMPTY_FOR: Duration = Duration::from_secs(30);
 
 /// The policy, with the files behind it.
 pub(crate) struct Targets {
@@ -32,6 +34,10 @@ pub(crate) struct Targets {
     rules: TargetPolicy,
     files: Files,
     read: State,
+    /// How many hosts that refuses.
+    refused: usize,
+    /// What was there when it was looked at last, and since when.
+    seen: (State, Instant),
     /// What could not be read, so that it is told once.
     unreadable: Option<State>,
     hangup: Signal,
@@ -56,55 +62,103 @@ impl Targets {
         let files = Files { deny: config.targets.deny_file.clone(), allow: config.targets.allow_file.clone() };
         let hangup = signal(SignalKind::hangup())?;
         let read = files.state();
-        let policy = CurrentPolicy::new(files.read(&rules, log)?);
-        Ok(Self { policy, rules, files, read, unreadable: None, hangup, log: log.new(o!()) })
+        let lists = files.read(&rules)?;
+        lists.tell(&files, log);
+        let (refused, policy) = (lists.refused, CurrentPolicy::new(lists.policy));
+        let seen = (read, Instant::now());
+        Ok(Self { policy, rules, files, read, refused, seen, unreadable: None, hangup, log: log.new(o!()) })
     }
 
     pub(crate) fn policy(&self) -> CurrentPolicy {
         self.policy.clone()
     }
 
-    /// Reads the files again when they change, and at SIGHUP. While one cannot be read, what was read last counts.
+    /// Reads the files again when they change, and at SIGHUP. While one cannot be read, or is empty for a moment, what
+    /// was read last counts.
     pub(crate) async fn keep_up_to_date(&mut self, report: &Report) -> Infallible {
         let mut every = interval(PAUSE);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = every.tick() => if self.files.state() == self.read {
-                    report.succeeded();
-                    continue;
-                },
-                _ = self.hangup.recv() => {}
-            }
+            let is_told = tokio::select! {
+                _ = every.tick() => false,
+                _ = self.hangup.recv() => true,
+            };
             let state = self.files.state();
-            match self.read_anew(report).await {
-                Ok(policy) => {
-                    self.policy.replace(policy);
-                    (self.read, self.unreadable) = (state, None);
-                    report.succeeded();
-                }
-                Err(error) => {
-                    let details = format!("{error:#}");
-                    if self.unreadable != Some(state) {
-                        self.unreadable = Some(state);
-                        warn!(self.log, "the lists of hosts cannot be read: what was read last counts";
-                            "event.name" => "targets.not_read", "error.message" => &details);
-                    }
-                    report.failed(Failure::new("a list of hosts cannot be read", details));
-                }
+            if self.seen.0 != state {
+                self.seen = (state, Instant::now());
+            } else if !is_told && state == self.read {
+                report.succeeded();
+                continue;
+            }
+            // Whoever writes may be in the middle of it; whoever sends a signal is done.
+            if is_told || self.seen.1.elapsed() >= PAUSE {
+                self.read_anew(state, report).await;
             }
         }
     }
 
+    async fn read_anew(&mut self, state: State, report: &Report) {
+        let read = self.read_beside(report).await;
+        match read {
+            // Written to meanwhile.
+            Ok(_) if self.files.state() != state => {}
+            Ok(lists) if lists.refused == 0 && self.refused > 0 && self.seen.1.elapsed() < EMPTY_FOR => {
+                self.does_not_count(state, report, "a list of hosts is empty", "it names no host any more".to_owned());
+            }
+            Ok(lists) => {
+                self.refused = lists.refused;
+                lists.tell(&self.files, &self.log);
+                self.policy.replace(lists.policy);
+                (self.read, self.unreadable) = (state, None);
+                report.succeeded();
+            }
+            Err(error) => {
+                self.does_not_count(state, report, "a list of hosts cannot be read", format!("{error:#}"));
+            }
+        }
+    }
+
+    /// Said once of each state of the files.
+    fn does_not_count(&mut self, state: State, report: &Report, words: &'static str, details: String) {
+        if self.unreadable != Some(state) {
+            self.unreadable = Some(state);
+            warn!(self.log, "{}: what was read last counts", words;
+                "event.name" => "targets.not_read", "error.message" => &details);
+        }
+        report.failed(Failure::new(words, details));
+    }
+
     /// Millions of lines take a while.
-    async fn read_anew(&self, report: &Report) -> anyhow::Result<TargetPolicy> {
-        let (files, rules, log) = (self.files.clone(), self.rules.clone(), self.log.clone());
-        let mut reading = tokio::task::spawn_blocking(move || files.read(&rules, &log));
+    async fn read_beside(&self, report: &Report) -> anyhow::Result<Lists> {
+        let (files, rules) = (self.files.clone(), self.rules.clone());
+        let mut reading = tokio::task::spawn_blocking(move || files.read(&rules));
         loop {
             match timeout(PAUSE, &mut reading).await {
                 Ok(read) => return read.context("reading the lists of hosts panicked").flatten(),
                 Err(_still_reading) => report.is_busy(),
             }
+        }
+    }
+}
+
+/// What the files say.
+struct Lists {
+    policy: TargetPolicy,
+    refused: usize,
+    excepted: usize,
+    unread: usize,
+}
+
+impl Lists {
+    fn tell(&self, files: &Files, log: &Logger) {
+        if files.deny.is_some() && self.refused == 0 {
+            warn!(log, "no host is refused although there is a list";
+                "event.name" => "targets.read", "hosts.refused" => 0, "hosts.excepted" => self.excepted,
+                "lines.unread" => self.unread);
+        } else if files.deny.is_some() || files.allow.is_some() {
+            info!(log, "{} hosts are refused, {} excepted", self.refused, self.excepted;
+                "event.name" => "targets.read", "hosts.refused" => self.refused, "hosts.excepted" => self.excepted,
+                "lines.unread" => self.unread);
         }
     }
 }
@@ -117,18 +171,11 @@ impl Files {
         })
     }
 
-    fn read(&self, rules: &TargetPolicy, log: &Logger) -> anyhow::Result<TargetPolicy> {
-        let (refused, excepted) = (read_list(self.deny.as_deref())?, read_list(self.allow.as_deref())?);
-        if self.deny.is_some() && refused.0.is_empty() {
-            warn!(log, "no host is refused although there is a list";
-                "event.name" => "targets.read", "hosts.refused" => 0, "hosts.excepted" => excepted.0.len(),
-                "lines.unread" => refused.1 + excepted.1);
-        } else if self.deny.is_some() || self.allow.is_some() {
-            info!(log, "{} hosts are refused, {} excepted", refused.0.len(), excepted.0.len();
-                "event.name" => "targets.read", "hosts.refused" => refused.0.len(), "hosts.excepted" => excepted.0.len(),
-                "lines.unread" => refused.1 + excepted.1);
-        }
-        Ok(rules.with_lists(refused.0, excepted.0))
+    fn read(&self, rules: &TargetPolicy) -> anyhow::Result<Lists> {
+        let ((refused, bad), (excepted, worse)) = (read_list(self.deny.as_deref())?, read_list(self.allow.as_deref())?);
+        let (count, exceptions) = (refused.len(), excepted.len());
+        let policy = rules.with_lists(refused, excepted);
+        Ok(Lists { policy, refused: count, excepted: exceptions, unread: bad + worse })
     }
 }
 

@@ -58,3 +58,28 @@ fn what_is_refused_by_mistake_can_be_excepted() {
     assert!(is_refused(&caller, "https://example.com/"));
     assert!(!is_refused(&caller, "https://docs.example.com/"));
 }
+
+#[test]
+fn a_list_that_its_writer_has_emptied_goes_on_to_count() {
+    let (file, setup) = refusing(&Signpost::on_sqlite().patient(), "evil.example.com\n");
+    let server = setup.start();
+    let caller = server.caller();
+    for signal in [false, true] {
+        let told = server.events("targets.not_read").len();
+        // As an editor or a download leaves it for a while.
+        fs::write(&file, if signal { "# nothing yet\n" } else { "" }).expect("the folder is ours");
+        if signal {
+            server.signal(Signal::HUP);
+        }
+        assert!(eventually(PATIENCE, || server.events("targets.not_read").len() > told), "nothing is said of it");
+        assert!(is_refused(&caller, "https://evil.example.com/"));
+    }
+    fs::write(&file, "worse.example.com\n").expect("the folder is ours");
+    assert!(eventually(PATIENCE, || is_refused(&caller, "https://worse.example.com/")), "the new list is not read");
+    assert!(!is_refused(&caller, "https://evil.example.com/"));
+    // One that stays empty is meant so.
+    fs::write(&file, "").expect("the folder is ours");
+    let is_off = || server.events("targets.read").last().is_some_and(|told| told["hosts.refused"] == 0);
+    assert!(eventually(2 * PATIENCE, is_off), "it never counts");
+    assert!(!is_refused(&caller, "https://worse.example.com/"));
+}
