@@ -51,13 +51,10 @@ pub(crate) async fn authenticate(
         let needed = format!("The key lacks the scope {}.", scope.name());
         return Err(Problem::new(ProblemKind::Forbidden).detail(needed));
     }
-    if [Scope::LinksCreate, Scope::LinksWrite].contains(&scope) {
-        may_make(state, &caller.owner)?;
-    }
     Ok(Authenticated { caller, secret, context })
 }
 
-/// Whether links of that owner are made and changed, or are taken down.
+/// Whether links of that owner are made and changed, or are taken down. A repeated request has its answer before that.
 pub(crate) fn may_make(state: &State, owner: &Owner) -> Result<(), Problem> {
     match state.services.blocks.blocked().in_force() {
         Some(blocked) if blocked.block_owner(owner) => {
@@ -133,7 +130,9 @@ impl Authenticated {
 pub(crate) fn anonymous_call(context: &Context, request: &HttpRequest, body: &[u8]) -> Result<Call, Problem> {
     let caller = Caller::anonymous();
     debug_assert_eq!(caller.actor, Actor::Anonymous);
-    Ok(Call { caller, request_id: context.request_id.clone(), idempotency: idempotency(request, body)? })
+    // Strangers may hit on the same word: each has theirs.
+    let own = |(key, fingerprint): (IdempotencyKey, Fingerprint)| (key.within(&context.client.stranger()), fingerprint);
+    Ok(Call { caller, request_id: context.request_id.clone(), idempotency: idempotency(request, body)?.map(own) })
 }
 
 fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<(IdempotencyKey, Fingerprint)>, Problem> {

@@ -19,6 +19,14 @@ impl ClientAddress {
         self.0
     }
 
+    /// What tells strangers apart as the limits do: an IPv4 address, or the 64 bits of an IPv6 network.
+    pub(crate) fn stranger(self) -> Vec<u8> {
+        match self.0 {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets()[..8].to_vec(),
+        }
+    }
+
     /// The network the client is in: /24 for IPv4, /48 for IPv6. Whole addresses go nowhere.
     pub(crate) fn network(self) -> Network {
         Network(match self.0 {

@@ -41,6 +41,24 @@ impl IdempotencyKey {
     }
 }
 
+impl IdempotencyKey {
+    /// The same word by somebody of whom nothing is known but `scope`: another key for each scope, from which neither
+    /// can be read.
+    #[must_use]
+    pub fn within(&self, scope: &[u8]) -> Self {
+        use fmt::Write;
+        let mut hash = Sha256::new();
+        hash.update((scope.len() as u64).to_be_bytes());
+        hash.update(scope);
+        hash.update(self.0.as_bytes());
+        let mut text = String::with_capacity(64);
+        for byte in hash.finalize() {
+            write!(text, "{byte:02x}").expect("a text has room");
+        }
+        Self(text)
+    }
+}
+
 impl FromStr for IdempotencyKey {
     type Err = InvalidIdempotencyKey;
 
@@ -119,6 +137,16 @@ mod tests {
         for bad in ["", "a b", "é", "a\n", &"x".repeat(256)] {
             assert_eq!(bad.parse::<IdempotencyKey>(), Err(InvalidIdempotencyKey), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn one_word_is_another_key_in_each_scope_and_shows_neither() {
+        let key: IdempotencyKey = "order-7".parse().expect("valid");
+        let (here, there) = (key.within(b"203.0.113.7"), key.within(b"203.0.113.8"));
+        assert_eq!(here, key.within(b"203.0.113.7"));
+        assert!(here != there && here != key);
+        assert!(!here.as_str().contains("order") && !here.as_str().contains("203"));
+        assert_eq!(here.as_str().parse(), Ok(here));
     }
 
     #[test]

@@ -3,16 +3,22 @@
 use std::num::NonZeroU32;
 
 use actix_web::{HttpRequest, HttpResponse, post, web};
-use domain::{api_key::Scope, lifecycle::Claim, service::ClaimRequest};
+use domain::{
+    api_key::Scope,
+    lifecycle::Claim,
+    service::{Call, ClaimRequest},
+    time::Timestamp,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
+    claim::recorded_claims,
     fields::{self, ClaimBody, Rules},
     link::{LinkBody, outcome},
 };
 use crate::{
-    auth::authenticate_sender,
+    auth::{Authenticated, authenticate_sender, may_make},
     body::{BATCH_LIMIT, receive_json},
     context::Effect,
     json::{Fault, Fields, Json, MOST_PROBLEMS},
@@ -90,47 +96,78 @@ pub(crate) async fn claim_batch(
     if let Some(size) = u32::try_from(items.len()).ok().and_then(NonZeroU32::new) {
         state.limits.charge_batch(context, &caller.secret.id(), size).await?;
     }
-    let asked = caller.repeatable_call(&request, &body.bytes)?;
-    let moment = context.within_budget(Effect::Read, state.services.links.moment_of(&asked)).await?;
-    let (targets, blocked) = (state.settings.targets.get(), state.services.blocks.blocked().in_force());
-    let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: moment };
-    let read: Vec<_> = items
-        .into_iter()
-        .enumerate()
-        .map(|(index, json)| fields::claim(json, &format!("/links/{index}"), rules))
-        .collect();
-    // Which items are refused depends on the rules of today too: under others an answer of then holds other claims.
-    let refused: Vec<u8> = read.iter().map(|claim| u8::from(claim.is_err())).collect();
-    let call = caller.repeatable_call(&request, &[&body.bytes, refused.as_slice()].concat())?;
-    let wanted: Vec<ClaimRequest> = read.iter().filter_map(|claim| claim.as_ref().ok().cloned()).collect();
-
-    let claims = if wanted.is_empty() {
-        Vec::new()
-    } else {
-        let claiming = state.services.links.claim(&call, &wanted);
-        let summary = context.within_budget(Effect::Write, claiming).await?;
-        context.note(|notes| notes.code_collisions = summary.code_collisions);
-        summary.claims
+    let links = &state.services.links;
+    // As earlier releases record batches of which nothing is refused.
+    let call = caller.repeatable_call(&request, &[&body.bytes[..], &vec![0; items.len()]].concat())?;
+    let before = context.within_budget(Effect::Read, links.recall(&call)).await?.map(recorded_claims).transpose()?;
+    let moment = match before {
+        Some(_) => context.within_budget(Effect::Read, links.moment_of(&call)).await?,
+        None => {
+            may_make(&state, &caller.caller.owner)?;
+            links.now()
+        }
+    };
+    let settled = match before {
+        // All were taken, so nothing is judged again.
+        Some(claims) if claims.len() == items.len() => claims.into_iter().map(Ok).collect(),
+        before => {
+            let (targets, blocked) = (state.settings.targets.get(), state.services.blocks.blocked().in_force());
+            let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: moment };
+            let judged = items.into_iter().enumerate();
+            let judged = judged.map(|(index, json)| fields::claim(json, &format!("/links/{index}"), rules));
+            settle(&state, &caller, &call, judged.collect(), before).await?
+        }
     };
 
-    let mut answer = BatchAnswer { summary: BatchSummary::default(), results: Vec::with_capacity(read.len()) };
-    let mut claims = claims.iter();
-    let mut room = MOST_PROBLEMS;
-    for (index, claim) in read.into_iter().enumerate() {
-        let settled = match claim {
-            Err(problems) => {
-                let named = problems.len().min(room).max(1);
-                room = room.saturating_sub(named);
-                Err(Problem::invalid_within(problems, named))
-            }
-            Ok(_) => Ok(claims.next().ok_or_else(|| Problem::new(ProblemKind::Internal))?),
-        };
-        let result = result(index, settled, &state, context.request_id.as_str(), rules);
+    let mut answer = BatchAnswer { summary: BatchSummary::default(), results: Vec::with_capacity(settled.len()) };
+    for (index, settled) in settled.into_iter().enumerate() {
+        let result = result(index, settled, &state, context.request_id.as_str(), moment);
         answer.summary.count(&result);
         answer.results.push(result);
     }
     context.note(|notes| notes.batch = Some(answer.summary));
     Ok(HttpResponse::Ok().json(answer))
+}
+
+/// Claims what is wanted in order, unless that was done before. Which claims are refused depends on the rules of today:
+/// where others were refused then, what was answered cannot be told any more.
+async fn settle(
+    state: &State,
+    caller: &Authenticated,
+    call: &Call,
+    judged: Vec<Result<ClaimRequest, Vec<FieldProblem>>>,
+    before: Option<Vec<Claim>>,
+) -> Result<Vec<Result<Claim, Problem>>, Problem> {
+    let wanted: Vec<ClaimRequest> = judged.iter().filter_map(|claim| claim.as_ref().ok().cloned()).collect();
+    let claims = match before {
+        Some(claims) if are_of(&claims, &wanted) => claims,
+        Some(_) => return Err(Problem::new(ProblemKind::IdempotencyKeyReused)),
+        None if wanted.is_empty() => Vec::new(),
+        None => {
+            let claiming = state.services.links.claim(call, &wanted);
+            let summary = caller.context.within_budget(Effect::Write, claiming).await?;
+            caller.context.note(|notes| notes.code_collisions = summary.code_collisions);
+            summary.claims
+        }
+    };
+    let (mut claims, mut room) = (claims.into_iter(), MOST_PROBLEMS);
+    let settled = judged.into_iter().map(|claim| match claim {
+        Err(problems) => {
+            let named = problems.len().min(room).max(1);
+            room = room.saturating_sub(named);
+            Err(Problem::invalid_within(problems, named))
+        }
+        Ok(_) => claims.next().ok_or_else(|| Problem::new(ProblemKind::Internal)),
+    });
+    Ok(settled.collect())
+}
+
+/// Whether these claims are what such requests lead to.
+fn are_of(claims: &[Claim], wanted: &[ClaimRequest]) -> bool {
+    let fits = |(claim, wanted): (&Claim, &ClaimRequest)| {
+        outcome(claim).is_none_or(|(link, _)| link.behaviour.target == wanted.behaviour.target)
+    };
+    claims.len() == wanted.len() && claims.iter().zip(wanted).all(fits)
 }
 
 fn items(json: Json) -> Result<Vec<Json>, Vec<FieldProblem>> {
@@ -149,15 +186,16 @@ fn items(json: Json) -> Result<Vec<Json>, Vec<FieldProblem>> {
 
 fn result(
     index: usize,
-    settled: Result<&Claim, Problem>,
+    settled: Result<Claim, Problem>,
     state: &State,
     request_id: &str,
-    rules: Rules<'_>,
+    now: Timestamp,
 ) -> BatchResult {
-    let linked = settled.and_then(|claim| outcome(claim).ok_or_else(|| Problem::new(ProblemKind::AliasTaken)));
+    let linked = settled.as_ref().map_err(Problem::clone);
+    let linked = linked.and_then(|claim| outcome(claim).ok_or_else(|| Problem::new(ProblemKind::AliasTaken)));
     match linked {
         Ok((link, outcome)) => {
-            let link = LinkBody::of(link, &state.settings.public_url, rules.now);
+            let link = LinkBody::of(link, &state.settings.public_url, now);
             BatchResult { index, outcome: Some(outcome), link: Some(link), problem: None }
         }
         Err(problem) => {

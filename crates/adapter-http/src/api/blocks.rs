@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, http::StatusCode, post, 
 use domain::{
     api_key::Scope,
     block::{Block, InvalidSubject, Reason, Subject},
+    idempotency::RecordedAnswer,
     time::Timestamp,
 };
 use serde::Serialize;
@@ -123,9 +124,18 @@ pub(crate) async fn create(
     let caller = authenticate_sender(&state, &request, Scope::Admin, &mut payload).await?;
     let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;
     let call = caller.repeatable_call(&request, &body.bytes)?;
-    let (subject, reason) = new_block(body.json).map_err(Problem::invalid)?;
-    let blocking = state.services.blocks.block(&call, subject, reason);
-    let (block, added) = caller.context.within_budget(Effect::Write, blocking).await?;
+    let recalling = state.services.links.recall(&call);
+    let (block, added) = match caller.context.within_budget(Effect::Read, recalling).await? {
+        Some(RecordedAnswer::Block { block, added }) => (block, added),
+        Some(RecordedAnswer::Claims(_) | RecordedAnswer::Link(_) | RecordedAnswer::ApiKey { .. }) => {
+            return Err(Problem::new(ProblemKind::IdempotencyKeyReused));
+        }
+        None => {
+            let (subject, reason) = new_block(body.json).map_err(Problem::invalid)?;
+            let blocking = state.services.blocks.block(&call, subject, reason);
+            caller.context.within_budget(Effect::Write, blocking).await?
+        }
+    };
     let status = if added { StatusCode::CREATED } else { StatusCode::OK };
     Ok(HttpResponse::build(status).json(BlockBody::from(&block)))
 }

@@ -5,7 +5,7 @@ use actix_web::{
     http::{StatusCode, header},
     post, web,
 };
-use domain::{api_key::Scope, lifecycle::Claim, link::Owner};
+use domain::{api_key::Scope, idempotency::RecordedAnswer, lifecycle::Claim, time::Timestamp};
 
 use super::{
     fields::{self, ClaimBody, Rules},
@@ -43,35 +43,51 @@ pub(crate) async fn claim(
     } else {
         Some(authenticate_sender(&state, &request, Scope::LinksCreate, &mut payload).await?)
     };
-    if anonymous {
-        may_make(&state, &Owner::anonymous())?;
-    }
     let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;
     let call = match caller {
         Some(caller) => caller.repeatable_call(&request, &body.bytes)?,
         None => anonymous_call(&context, &request, &body.bytes)?,
     };
-    let moment = context.within_budget(Effect::Read, state.services.links.moment_of(&call)).await?;
+    let links = &state.services.links;
+    if let Some(before) = context.within_budget(Effect::Read, links.recall(&call)).await? {
+        let moment = context.within_budget(Effect::Read, links.moment_of(&call)).await?;
+        return claimed(&state, &context, recorded_claims(before)?.first(), moment);
+    }
+    may_make(&state, &call.caller.owner)?;
     let (targets, blocked) = (state.settings.targets.get(), state.services.blocks.blocked().in_force());
-    let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: moment };
+    let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: links.now() };
     let wanted = fields::claim(body.json, "", rules).map_err(Problem::invalid)?;
     if anonymous && wanted.alias.is_some() {
         return Err(Problem::new(ProblemKind::Unauthenticated));
     }
 
-    let claiming = state.services.links.claim(&call, std::slice::from_ref(&wanted));
+    let claiming = links.claim(&call, std::slice::from_ref(&wanted));
     let summary = context.within_budget(Effect::Write, claiming).await?;
     context.note(|notes| notes.code_collisions = summary.code_collisions);
-    let claim = summary.claims.first().ok_or_else(|| Problem::new(ProblemKind::Internal))?;
-    let (link, outcome) = outcome(claim).ok_or_else(|| Problem::new(ProblemKind::AliasTaken))?;
+    claimed(&state, &context, summary.claims.first(), rules.now)
+}
+
+/// The claims that a request led to when it was first made.
+pub(crate) fn recorded_claims(answer: RecordedAnswer) -> Result<Vec<Claim>, Problem> {
+    match answer {
+        RecordedAnswer::Claims(claims) => Ok(claims),
+        RecordedAnswer::Link(_) | RecordedAnswer::ApiKey { .. } | RecordedAnswer::Block { .. } => {
+            Err(Problem::new(ProblemKind::IdempotencyKeyReused))
+        }
+    }
+}
+
+fn claimed(state: &State, context: &Context, made: Option<&Claim>, now: Timestamp) -> Result<HttpResponse, Problem> {
+    let made = made.ok_or_else(|| Problem::new(ProblemKind::Internal))?;
+    let (link, outcome) = outcome(made).ok_or_else(|| Problem::new(ProblemKind::AliasTaken))?;
     context.note(|notes| {
         notes.code = Some(link.code.clone());
         notes.outcome = Some(outcome);
     });
-    let status = match claim {
+    let status = match made {
         Claim::Created(_) => StatusCode::CREATED,
         Claim::Existing(_) | Claim::Reactivated(_) | Claim::AliasTaken => StatusCode::OK,
     };
-    let body = ClaimedLink::of(link, outcome, &state.settings.public_url, rules.now);
+    let body = ClaimedLink::of(link, outcome, &state.settings.public_url, now);
     Ok(tagged(status, link).insert_header((header::LOCATION, format!("/api/v1/links/{}", link.code))).json(body))
 }

@@ -7,7 +7,13 @@ use super::{
     code_in_path,
     link::{LinkBody, answer},
 };
-use crate::{auth::authenticate, context::Effect, preconditions::if_match, problem::Problem, state::State};
+use crate::{
+    auth::{authenticate, may_make},
+    context::Effect,
+    preconditions::if_match,
+    problem::Problem,
+    state::State,
+};
 
 /// Deletes a link. Deleting it again changes nothing. Its code is never given to another link.
 #[utoipa::path(path = "/links/{code}", tag = "links", operation_id = "delete",
@@ -24,6 +30,7 @@ pub(crate) async fn delete(
     code: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let caller = authenticate(&state, &request, Scope::LinksWrite).await?;
+    may_make(&state, &caller.caller.owner)?;
     let code = code_in_path(&code)?;
     caller.context.note(|notes| notes.code = Some(code.clone()));
     let links = &state.services.links;

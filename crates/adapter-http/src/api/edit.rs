@@ -9,7 +9,7 @@ use super::{
     link::{LinkBody, answer},
 };
 use crate::{
-    auth::authenticate_sender,
+    auth::{authenticate_sender, may_make},
     body::{BODY_LIMIT, receive_json},
     context::Effect,
     preconditions::if_match,
@@ -38,6 +38,7 @@ pub(crate) async fn edit(
     mut payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let caller = authenticate_sender(&state, &request, Scope::LinksWrite, &mut payload).await?;
+    may_make(&state, &caller.caller.owner)?;
     let code = code_in_path(&code)?;
     caller.context.note(|notes| notes.code = Some(code.clone()));
     let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;

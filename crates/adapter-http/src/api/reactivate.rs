@@ -7,7 +7,13 @@ use super::{
     code_in_path,
     link::{LinkBody, answer},
 };
-use crate::{auth::authenticate, context::Effect, preconditions::if_match, problem::Problem, state::State};
+use crate::{
+    auth::{authenticate, may_make},
+    context::Effect,
+    preconditions::if_match,
+    problem::Problem,
+    state::State,
+};
 
 /// Brings a deleted link back under its old code. An active link stays as it is.
 #[utoipa::path(path = "/links/{code}/reactivate", tag = "links", operation_id = "reactivate",
@@ -30,6 +36,10 @@ pub(crate) async fn reactivate(
     let links = &state.services.links;
     // The body means nothing here, so it takes no part in telling requests apart.
     let (call, expected) = (caller.repeatable_call(&request, &[])?, if_match(request.headers()));
+    // What is repeated has its answer, whatever was blocked since.
+    if caller.context.within_budget(Effect::Read, links.recall(&call)).await?.is_none() {
+        may_make(&state, &caller.caller.owner)?;
+    }
     let link = caller.context.within_budget(Effect::Write, links.reactivate(&call, &code, &expected)).await?;
     Ok(answer(&link, &state.settings.public_url, links.now()))
 }

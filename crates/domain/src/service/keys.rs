@@ -88,6 +88,17 @@ impl KeyService {
         self.clock.now()
     }
 
+    /// The key that was made before, if the call repeats that. To be asked before anything of the request is judged.
+    pub async fn recall(&self, call: &Call, presented: &KeySecret) -> Result<Option<IssuedKey>, ServiceError> {
+        let Some(once) = call.once(self.clock.now()) else {
+            return Ok(None);
+        };
+        match self.answers.recall(&once).await? {
+            None => Ok(None),
+            Some(before) => issued_before(before, presented).map(Some),
+        }
+    }
+
     /// Makes a key. `presented` is the key of the caller, from which a repeated request can be given the
     /// same secret again although none is stored; without it the request is not repeatable.
     pub async fn create(

@@ -127,6 +127,18 @@ impl LinkService {
         }
     }
 
+    /// What was answered, if the call repeats another one. To be asked before anything of the request is judged: rules
+    /// change, and the answer must not.
+    pub async fn recall(&self, call: &Call) -> Result<Option<RecordedAnswer>, ServiceError> {
+        let Some(once) = call.once(self.clock.now()) else {
+            return Ok(None);
+        };
+        match self.answers.recall(&once).await? {
+            None => Ok(None),
+            Some(before) => repeated(before, Some).map(Some),
+        }
+    }
+
     /// Gives a link for each request, new, known or brought back, all in one atomic change.
     pub async fn claim(&self, call: &Call, requests: &[ClaimRequest]) -> Result<ClaimSummary, ServiceError> {
         let now = self.clock.now();

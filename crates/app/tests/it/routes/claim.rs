@@ -624,7 +624,76 @@ fn the_scope_to_write_is_needed(server: &Signpost) {
     server.caller_of(&unique("owner"), &["admin"]).claim(&body).with_status(201);
 }
 
-alone_on_both_stores! { where_anyone_may_shorten_that_is_all_they_may_do }
+alone_on_both_stores! {
+    where_anyone_may_shorten_that_is_all_they_may_do,
+    strangers_do_not_share_idempotency_keys,
+    a_repeated_request_is_answered_whatever_became_of_the_rules,
+}
+
+fn strangers_do_not_share_idempotency_keys(setup: &Setup) {
+    let server = setup.clone().set("auth.anonymous", "shorten").set("proxies.trusted", "127.0.0.1").start();
+    let claim = |from: &str, url: &str| {
+        let request = Request::post("/api/v1/links").json(&json!({"url": url, "force_new": true}));
+        server.ask(&request.header("Idempotency-Key", "the-same").header("X-Forwarded-For", from))
+    };
+    let strangers = ["203.0.113.7", "203.0.113.8", "2001:db8::1", "2001:db8:0:1::1"];
+    let codes =
+        strangers.map(|from| code_of(&claim(from, &format!("https://example.com/{from}")).with_status(201).json()));
+    for (from, code) in strangers.iter().zip(&codes) {
+        let again = claim(from, &format!("https://example.com/{from}")).with_status(201).json();
+        assert_eq!(code_of(&again), *code, "{from}");
+    }
+    // The same network of IPv6 is the same caller, as for the limits.
+    claim("2001:db8::2", "https://example.com/elsewhere").problem(422, "idempotency-key-reused");
+    if setup.is_on_postgres() {
+        let kept = server.database().sql("SELECT string_agg(actor || ' ' || key, ' ') FROM idempotency_keys");
+        let kept = kept.expect("it is ours");
+        assert!(!kept.contains("203.0.113") && !kept.contains("2001:db8") && !kept.contains("the-same"), "{kept}");
+    }
+}
+
+fn a_repeated_request_is_answered_whatever_became_of_the_rules(setup: &Setup) {
+    let server = setup.start();
+    let (admin, owner) = (server.admin(), unique("owner"));
+    let caller = server.caller_of(&owner, &["links:write", "links:create"]);
+    let host = format!("{}.example.com", unique("fine").replace('_', "-"));
+    let url = |path: &str| format!("https://{host}/{path}");
+    let named = |request: Request, key: &str| request.header("Idempotency-Key", key);
+    let claim = named(caller.claiming(&json!({"url": url("one"), "force_new": true})), "one");
+    let links = json!({"links": [{"url": url("two")}, {"url": url("three"), "force_new": true}]});
+    let batch = named(caller.request("POST", "/api/v1/links/batch").json(&links), "two");
+    let mixed = json!({"links": [{"url": url("four")}, {"url": "ftp://example.com/"}]});
+    let mixed = named(caller.request("POST", "/api/v1/links/batch").json(&mixed), "three");
+    let code = caller.code(&url("five"));
+    caller.delete(&code).with_status(200);
+    let back = named(caller.reactivating(&code), "four");
+    let requests = [claim, batch, mixed, back];
+    // `request_id` in the problem of a refused one is that of each request.
+    let told = |answer: &Answer| {
+        let mut body = answer.json();
+        if let Some(problem) = body.pointer_mut("/results/1/problem/request_id") {
+            *problem = Value::Null;
+        }
+        (answer.status, body)
+    };
+    let first: Vec<_> = requests.iter().map(|request| told(&caller.ask(request))).collect();
+    assert!(first.iter().all(|(status, _)| *status < 300), "{first:?}");
+    for (kind, value) in [("owner", &owner), ("host", &host)] {
+        let block = json!({"kind": kind, "value": value, "reason": "for the test"});
+        let block = admin.ask(&admin.request("POST", "/api/v1/blocks").json(&block)).with_status(201).json();
+        assert!(caller.claim(&json!({"url": url("new"), "force_new": true})).status >= 400, "{kind} is not blocked");
+        for (request, first) in requests.iter().zip(&first) {
+            // Which one was refused then cannot be told any more once the others are refused too.
+            if kind == "host" && first.1.pointer("/results/1/problem").is_some() {
+                caller.ask(request).problem(422, "idempotency-key-reused");
+                continue;
+            }
+            assert_eq!(told(&caller.ask(request)), *first, "{kind}: {request:?}");
+        }
+        let id = block["id"].as_str().expect("it has an id");
+        admin.ask(&admin.request("DELETE", &format!("/api/v1/blocks/{id}"))).with_status(204);
+    }
+}
 
 fn where_anyone_may_shorten_that_is_all_they_may_do(setup: &Setup) {
     let server = setup.clone().set("auth.anonymous", "shorten").start();
