@@ -13,10 +13,11 @@ use std::{
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use diesel_async::AsyncPgConnection;
 use domain::ports::FailureReason;
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     runtime::Handle,
     task::{AbortHandle, JoinSet},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_postgres::{Config, NoTls, Socket, config::SslMode, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -26,6 +27,9 @@ use crate::{
     hosts::{self, Hosts},
     options::{InvalidOptions, PostgresOptions, TlsPolicy, tls_config},
 };
+
+/// How long a host is tried alone before the next one is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(300);
 
 /// A connection. Dropped, its socket is closed at once, also in the middle of a statement.
 pub(crate) struct Connection {
@@ -162,11 +166,11 @@ impl Connector {
         Ok(Connection { diesel, line, server })
     }
 
-    /// What the first host gives that answers in time. Whoever stops waiting ends the attempt.
+    /// What the first host gives that answers in time; the later ones are tried a little later. Whoever stops waiting ends the attempt.
     async fn first_of<C, A>(
         &self,
         hosts: Vec<Config>,
-        attempt: impl Fn(Config, Option<MakeRustlsConnect>) -> A + Send + 'static,
+        attempt: impl Fn(Config, Option<MakeRustlsConnect>) -> A + Send + Sync + 'static,
     ) -> Result<C, ConnectError>
     where
         C: Send + 'static,
@@ -174,16 +178,24 @@ impl Connector {
     {
         let (tls, bound) = (self.tls.clone(), self.connect_timeout);
         let trying = async move {
-            let mut failures = Vec::new();
-            for host in hosts {
+            let one = async |host| {
                 let place = hosts::place(&host);
-                match timeout(bound, attempt(host, tls.clone())).await {
-                    Ok(Ok(made)) => return Ok(made),
-                    Ok(Err(error)) => failures.push((place, error)),
-                    Err(_) => failures.push((place, AttemptError::TimedOut)),
+                let made = timeout(bound, attempt(host, tls.clone())).await;
+                made.unwrap_or(Err(AttemptError::TimedOut)).map_err(|error| (place, error))
+            };
+            let (mut hosts, mut running, mut failures) = (hosts.into_iter(), FuturesUnordered::new(), Vec::new());
+            loop {
+                running.extend(hosts.next().map(&one));
+                tokio::select! {
+                    made = running.next() => match made {
+                        Some(Ok(made)) => return Ok(made),
+                        Some(Err(failure)) => failures.push(failure),
+                        None => return Err(ConnectError::NoHost(failures)),
+                    },
+                    // A host that does not answer does not hide the next one, however far away they are.
+                    () = sleep(HEAD_START), if hosts.len() > 0 => {}
                 }
             }
-            Err(ConnectError::NoHost(failures))
         };
         let mut attempts = JoinSet::new();
         attempts.spawn_on(trying, &self.runtime);

@@ -8,6 +8,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use domain::hosts::is_server_name;
 use tokio_postgres::{
     Config,
     config::{Host, LoadBalanceHosts, TargetSessionAttrs},
@@ -25,11 +26,17 @@ pub(crate) struct Hosts {
 
 impl Hosts {
     pub(crate) fn parse(url: &str) -> Result<Self, InvalidOptions> {
+        if !has_sound_escapes(url) || !has_sound_brackets(url) {
+            return Err(InvalidOptions::Url);
+        }
         let config = Config::from_str(&without_sslmode(url)).map_err(|_| InvalidOptions::Url)?;
         let (names, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
         let count = max(names.len(), addresses.len());
         let fits = |given: usize| given == 0 || given == count;
         if count == 0 || !fits(names.len()) || !fits(addresses.len()) || !(fits(ports.len()) || ports.len() == 1) {
+            return Err(InvalidOptions::Url);
+        }
+        if !names.iter().all(can_be_reached) || ports.contains(&0) {
             return Err(InvalidOptions::Url);
         }
         let one = |index: usize| {
@@ -77,6 +84,35 @@ impl Hosts {
         }
         hosts
     }
+}
+
+/// The driver takes nearly anything for a name, and fails only when it looks it up, again and again.
+fn can_be_reached(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => is_server_name(name),
+        Host::Unix(folder) => folder.is_absolute(),
+    }
+}
+
+/// Whether each `%` begins an escape, as libpq wants it; the driver takes others as they are. No text holds a NUL.
+fn has_sound_escapes(url: &str) -> bool {
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit) && digits != b"00")
+    };
+    let is_text = |text: &str| !text.chars().any(|c| c.is_control());
+    url.split('%').skip(1).all(is_escape) && is_text(url)
+}
+
+/// Whether what stands in brackets is an IPv6 address; the driver forgets the brackets.
+fn has_sound_brackets(url: &str) -> bool {
+    let place = url.split_once("://").map_or(url, |(_, place)| place);
+    let place = place.split_once('@').map_or(place, |(_, place)| place);
+    let hosts = place.split(['/', '?']).next().unwrap_or_default();
+    hosts.split('[').skip(1).all(|rest| {
+        let address = rest.split_once(']').map(|(address, _)| address);
+        address.is_some_and(|address| address.contains(':') && is_server_name(&address.replace("%25", "%")))
+    })
 }
 
 /// Whether there is TLS is decided elsewhere, and how strict it is: libpq's word for it, of which the driver knows
@@ -195,6 +231,46 @@ mod tests {
         let (first, second) = (balanced.in_order(), balanced.in_order());
         assert_ne!(first, second);
         assert_eq!(balanced.in_order(), first);
+    }
+
+    #[test]
+    fn what_could_only_fail_later_is_refused_at_once() {
+        for place in [
+            "ho st",
+            "<h>",
+            "h:0",
+            "h:99999",
+            "a,,b",
+            ",a",
+            "a,",
+            "[::zz]",
+            "[name]",
+            "[1.2.3.4]",
+            "[::1",
+            "[::1]x",
+            "256.1.1.1",
+            "a..b",
+            "h%",
+            "h%2",
+            "h%zz",
+            "h%00",
+            "a\tb",
+            "b@c",
+            "bücher.example",
+        ] {
+            let url = format!("postgres://app:pw@{place}/x");
+            assert!(Hosts::parse(&url).is_err(), "{url}");
+        }
+        for query in
+            ["host=", "host=ho%20st", "port=0", "hostaddr=junk", "connect_timeout=x", "port=x", "junk", "%zz=1"]
+        {
+            let url = format!("postgres://h/x?{query}");
+            assert!(Hosts::parse(&url).is_err(), "{url}");
+        }
+        assert!(Hosts::parse("postgres://app:50%off@h/x").is_err());
+        for good in ["h", "h:6543", "[::1]:1,10.0.0.7", "db_1.internal.", "%2Frun%2Fpostgresql"] {
+            assert!(Hosts::parse(&format!("postgres://app:p%25w@{good}/x")).is_ok(), "{good}");
+        }
     }
 
     #[test]

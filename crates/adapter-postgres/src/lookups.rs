@@ -20,7 +20,7 @@ use crate::{
     error::Effect,
     rows::ResolutionRow,
     schema::links,
-    session::{Sessions, until},
+    session::{Session, Sessions, until},
 };
 
 const DOING: &str = "resolving a code";
@@ -91,10 +91,17 @@ async fn answer_all(questions: Arc<Mutex<mpsc::Receiver<Question>>>, sessions: A
 /// Gives each of them an answer, unless all of them went away: then the connection is closed, for its reply would come
 /// to nobody.
 async fn answer(some: &mut Vec<Question>, sessions: &Sessions) {
+    // Not given up with those who ask: far from the server it may take longer than they wait, and the next ones need it.
+    let session = sessions.open(DOING).await;
+    some.retain(|question| !question.asker.is_closed());
     let (codes, mut askers): (Vec<_>, Vec<_>) = some.drain(..).map(|question| (question.code, question.asker)).unzip();
+    let session = match session {
+        Ok(session) if codes.is_empty() => return session.give_back(),
+        other => other,
+    };
     let found = tokio::select! {
         biased;
-        found = look_up(&codes, sessions) => found,
+        found = look_up(&codes, session) => found,
         _ = join_all(askers.iter_mut().map(oneshot::Sender::closed)) => return,
     };
     match found {
@@ -106,7 +113,7 @@ async fn answer(some: &mut Vec<Question>, sessions: &Sessions) {
         // One row that cannot be read must not hide the others.
         Err(error) if codes.len() > 1 && error.kind() != RepositoryErrorKind::Unavailable => {
             for (code, asker) in codes.iter().zip(askers) {
-                let found = look_up(slice::from_ref(code), sessions).await;
+                let found = look_up(slice::from_ref(code), sessions.open(DOING).await).await;
                 tell(asker, found.and_then(|found| read(&found, code)));
             }
         }
@@ -130,8 +137,8 @@ fn read(found: &Found, code: &Code) -> Answer {
     row.map(|row| row.into_resolution(DOING)).transpose().map(Resolved::by_store)
 }
 
-async fn look_up(codes: &[Code], sessions: &Sessions) -> Result<Found, RepositoryError> {
-    let mut session = sessions.open(DOING).await?;
+async fn look_up(codes: &[Code], session: Result<Session, RepositoryError>) -> Result<Found, RepositoryError> {
+    let mut session = session?;
     let deadline = session.deadline();
     let wanted: Vec<_> = codes.iter().map(Code::as_str).collect();
     let query = links::table.filter(links::code.eq_any(wanted)).select((links::code, ResolutionRow::as_select()));

@@ -67,6 +67,11 @@ impl Session {
         self.deadline
     }
 
+    /// Gives it back without having asked anything.
+    pub(crate) fn give_back(mut self) {
+        drop(self.connection.take());
+    }
+
     /// Ends the session with the outcome of its statements, `None` if the deadline passed.
     pub(crate) fn close<T>(mut self, effect: Effect, outcome: Option<QueryResult<T>>) -> Result<T, RepositoryError> {
         let Some(result) = outcome else {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use domain::hosts::is_server_name;
 use redis::{
-    Client, ConnectionInfo, IntoConnectionInfo, TlsMode, parse_redis_url,
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsMode, parse_redis_url,
     sentinel::{Sentinel, SentinelNodeConnectionInfo},
 };
 use tokio::time::timeout;
@@ -56,7 +57,12 @@ impl Address {
         if url.starts_with("redis+unix:") || url.contains('?') && !url.starts_with("unix:") {
             return Err(InvalidUrl);
         }
-        Client::open(url).map(Self::Server).map_err(|_| InvalidUrl)
+        let client = Client::open(url).map_err(|_| InvalidUrl)?;
+        if has_sound_escapes(url) && can_be_reached(client.get_connection_info()) {
+            Ok(Self::Server(client))
+        } else {
+            Err(InvalidUrl)
+        }
     }
 
     /// Where to connect to just now.
@@ -66,6 +72,24 @@ impl Address {
             Self::Sentinels(sentinels) => sentinels.primary().await,
         }
     }
+}
+
+/// What else is taken for a name only fails when it is looked up, again and again.
+fn can_be_reached(server: &ConnectionInfo) -> bool {
+    match server.addr() {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            *port != 0 && is_server_name(host.trim_start_matches('[').trim_end_matches(']'))
+        }
+        ConnectionAddr::Unix(path) => path.is_absolute(),
+        _ => false,
+    }
+}
+
+/// Whether each `%` begins an escape.
+fn has_sound_escapes(url: &str) -> bool {
+    let is_escape =
+        |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    url.split('%').skip(1).all(is_escape)
 }
 
 impl Sentinels {
@@ -102,6 +126,9 @@ impl Sentinels {
         let port = url.port().unwrap_or(Self::PORT);
         url.set_port(Some(port)).map_err(|()| InvalidUrl)?;
         let node = url.into_connection_info().map_err(|_| InvalidUrl)?;
+        if !can_be_reached(&node) {
+            return Err(InvalidUrl);
+        }
         Ok(match password {
             Some(password) => {
                 let settings = node.redis_settings().clone().set_password(password);
@@ -152,6 +179,14 @@ mod tests {
             "redis+sentinel://:hunter2@h/primary/one",
             "redis+sentinel://:hunter2@h,,g/primary",
             "redis+sentinel://:hunter2@h:99999/primary",
+            "redis://:hunter2@ho st",
+            "redis://:hunter2@<h>",
+            "redis://:hunter2@h:0",
+            "redis://:hunter2@h:99999",
+            "redis://:hunter2@256.1.1.1",
+            "redis://:hunter2%zz@h",
+            "redis+sentinel://:hunter2@h:0/primary",
+            "redis+sentinel://:hunter2@a..b/primary",
         ] {
             let error = check_url(bad).expect_err(bad);
             assert!(!format!("{error} {error:?}").contains("hunter2"));

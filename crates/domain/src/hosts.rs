@@ -113,6 +113,22 @@ fn name_below(name: &str) -> Option<String> {
     comparable_name(name.strip_prefix("*.").or_else(|| name.strip_prefix('.')).unwrap_or(name))
 }
 
+/// Whether a program could be told to connect to it: an IP address without brackets, or labels of letters, digits, `-`
+/// and `_` whose last one is no number (an address that is none).
+pub fn is_server_name(name: &str) -> bool {
+    // An IPv6 address may say through which interface.
+    let address = name.split_once('%').map_or(name, |(address, _interface)| address);
+    if address.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6()) {
+        return true;
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(is_plain);
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    let is_name = name.len() <= 253 && name.split('.').all(is_label) && !name.rsplit('.').next().is_some_and(is_number);
+    is_name || name.parse::<IpAddr>().is_ok()
+}
+
 /// A name as targets are compared.
 pub(crate) fn comparable_name(name: &str) -> Option<String> {
     let name = name.strip_suffix('.').unwrap_or(name);
@@ -136,6 +152,21 @@ pub(crate) fn comparable_name(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn servers_have_addresses_or_names_that_can_be_looked_up() {
+        for good in
+            ["db", "db.example.com", "db_1.internal.", "10.0.0.7", "::1", "fe80::1%eth0", "xn--bcher-kva.example"]
+        {
+            assert!(is_server_name(good), "{good}");
+        }
+        let long = "a".repeat(64);
+        for bad in
+            ["", ".", "ho st", "<h>", "a..b", "[::1]", "256.1.1.1", "1.2.3", "a/b", "a@b", "a%20b", "bücher", &long]
+        {
+            assert!(!is_server_name(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn lists_are_read_in_the_forms_that_public_ones_have() {

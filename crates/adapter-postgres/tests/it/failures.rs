@@ -9,7 +9,7 @@ use adapter_postgres::{InvalidOptions, PostgresOptions, PostgresStore, check_url
 use domain::{
     history::{Actor, Provenance},
     lifecycle::{self, Resolution},
-    ports::{Applied, LinkRepository, LinkResolver, Ping, RepositoryErrorKind},
+    ports::{Applied, FailureReason, LinkRepository, LinkResolver, Ping, RepositoryErrorKind},
 };
 use test_support::{
     Direction, FaultProxy, PostgresServer, ServerOptions,
@@ -75,7 +75,7 @@ async fn a_late_write_is_told_as_unknown_never_as_failed() {
     let database = server.create_database();
     let store = store(&impatient(&database.url()));
     store.migrate().await.expect("an empty database takes every migration");
-    store.ping().await.expect("a connection is in the pool");
+    store.find(&code()).await.expect("a connection is in the pool");
     server.freeze();
     let moment = Timestamp::from_unix_micros(0).expect("in range");
     let error = store.forget(moment).await.expect_err("nobody answers");
@@ -187,7 +187,7 @@ async fn a_change_that_timed_out_does_not_come_true_later() {
     let proxy = FaultProxy::before(([127, 0, 0, 1], shared_server().port()).into());
     let url = format!("postgres://signpost@{}/{}", proxy.address(), database.name());
     let store = store(&PostgresOptions { pool_size: 1, ..impatient(&url) });
-    store.ping().await.expect("there is a connection to use");
+    store.find(&code()).await.expect("there is a connection to use");
     proxy.hold_requests_with(b"a-late-change");
     let error = store.apply(&change, &provenance, None).await.expect_err("nobody answers");
     assert_eq!(error.kind(), RepositoryErrorKind::Unavailable, "its COMMIT was never sent");
@@ -283,4 +283,34 @@ async fn a_url_that_is_none_is_refused_without_showing_it() {
         }
         assert!(!chain.contains("hunter2"), "{chain}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_there_is_no_session_is_told_in_a_word_that_names_nothing() {
+    use FailureReason as Reason;
+    let server = PostgresServer::start(ServerOptions::default());
+    let database = server.create_database();
+    server
+        .sql("postgres", "CREATE ROLE sleeper NOLOGIN; CREATE ROLE single LOGIN CONNECTION LIMIT 0")
+        .expect("it is ours");
+    let at = |user: &str, port: u16, name: &str| format!("postgres://{user}@127.0.0.1:{port}/{name}");
+    let (port, name) = (server.port(), database.name());
+    let nothing_listens = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
+    for (url, reason) in [
+        (at("signpost", nothing_listens.port(), name), Reason::ConnectionRefused),
+        (at("signpost", port, "elsewhere"), Reason::DatabaseMissing),
+        (at("sleeper", port, name), Reason::AuthenticationFailed),
+        (at("single", port, name), Reason::SessionsRefused),
+        (at("signpost", port, name).replace("127.0.0.1", "no-such-host.invalid"), Reason::Unreachable),
+        (at("signpost", port, name), Reason::SchemaMissing),
+    ] {
+        let tls = adapter_postgres::TlsPolicy::Never;
+        let store = store(&PostgresOptions { tls, connect_timeout: Duration::from_secs(5), ..options(&url) });
+        let error = store.ping().await.expect_err("it cannot be used");
+        assert_eq!(error.reason(), reason, "{url}: {error:?}");
+    }
+    let store = store(&impatient(&database.url()));
+    server.freeze();
+    assert_eq!(store.ping().await.expect_err("nobody answers").reason(), Reason::ConnectTimedOut);
+    server.thaw();
 }

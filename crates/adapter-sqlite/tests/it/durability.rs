@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use adapter_sqlite::SqliteFile;
-use domain::ports::{LinkRepository, Ping, RepositoryErrorKind};
+use domain::ports::{FailureReason, LinkRepository, Ping, RepositoryErrorKind};
 use test_support::contract::{Subject, a_link};
 
 use crate::{fresh, migrated_file, path};
@@ -71,7 +71,7 @@ async fn a_store_without_its_schema_fails_and_says_it_is_ours() {
     let store = SqliteFile::new(path(&folder)).open(PATIENCE).expect("an empty file opens");
     assert_eq!(store.ping().await.map_err(|error| error.kind()), Err(RepositoryErrorKind::Internal));
     let error = store.find(&"abcdef".parse().expect("valid")).await.expect_err("there is no table");
-    assert_eq!(error.kind(), RepositoryErrorKind::Internal);
+    assert_eq!((error.kind(), error.reason()), (RepositoryErrorKind::Internal, FailureReason::SchemaMissing));
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_writer_held_up_by_another_process_is_unavailable_within_its_bound() {
     let mut other = SqliteConnection::establish(file.to_str().expect("UTF-8")).expect("the file opens");
     other.batch_execute("BEGIN IMMEDIATE").expect("nobody else writes");
     let error = store.ping().await.expect_err("the other process holds the lock");
-    assert_eq!(error.kind(), RepositoryErrorKind::Unavailable);
+    assert_eq!((error.kind(), error.reason()), (RepositoryErrorKind::Unavailable, FailureReason::Locked));
     other.batch_execute("ROLLBACK").expect("the lock is released");
     store.ping().await.expect("the writer goes on");
 }

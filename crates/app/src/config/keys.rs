@@ -45,8 +45,8 @@ pub(super) static KEYS: &[Key] = &[
     key("store.list_pool_size", "4", "1 to 1000", "Connections to PostgreSQL for lists"),
     key("store.tls", "auto", "`auto`, `require` or `disable`", "TLS to PostgreSQL; `auto` requires it unless every host is loopback or a Unix socket"),
     key("store.tls_ca_file", "", "a file of certificates in PEM", "PEM file of trust anchors for PostgreSQL"),
-    key("store.connect_timeout", "300ms", TIMEOUT, "How long getting a session from one PostgreSQL host may take, TLS and authentication included; shorter than `store.pool_timeout`"),
-    key("store.pool_timeout", "700ms", TIMEOUT, "How long to wait for a connection to PostgreSQL, connecting included"),
+    key("store.connect_timeout", "1800ms", TIMEOUT, "How long getting a session from one PostgreSQL host may take, TLS and authentication included: eight round trips, and the next host is tried beside it after 300 ms; shorter than `store.pool_timeout`"),
+    key("store.pool_timeout", "2s", TIMEOUT, "How long to wait for a connection to PostgreSQL, connecting included"),
     key("store.statement_timeout", "2s", TIMEOUT, "How long the statements of one call to the store may take; shorter than `http.request_timeout`"),
     key("store.migrate", "true", SWITCH, "Whether to apply migrations at start"),
 
@@ -65,7 +65,7 @@ pub(super) static KEYS: &[Key] = &[
     key("codes.length", "8", "6 to 32", "Characters of generated codes"),
     key("targets.allow_private", "false", SWITCH, "Whether links may lead to private addresses and internal names"),
     key("targets.own_hosts", "", "a list of host names without ports; separated by commas in variables and flags", "Further names of this service, where no link may lead"),
-    key("targets.deny_file", "", "a readable file", "Hosts where no link may lead, one a line or in a form of public lists; read again when it changes and at SIGHUP"),
+    key("targets.deny_file", "", "a readable file", "Hosts where no link may lead, one a line or in a form of public lists; read again when it has changed and stayed so for 2 s, and at SIGHUP; one that is emptied counts only after 30 s, lest it be in the middle of being written"),
     key("targets.allow_file", "", "a readable file", "Hosts that `targets.deny_file` names by mistake, in the same forms"),
     key("auth.anonymous", "off", "`off` or `shorten`", "What callers without an API key may do"),
     key("proxies.trusted", "", "a list of networks such as `10.0.0.0/8`, without bits behind the prefix, or addresses; separated by commas in variables and flags", "Proxies whose `X-Forwarded-For` or `Forwarded` is believed"),
@@ -98,6 +98,20 @@ pub(super) const PREFIX: &str = "SIGNPOST_";
 impl Key {
     pub(super) fn find(path: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| key.path == path)
+    }
+
+    /// Whether a value of that type can be meant: numbers and switches are not written as texts for nothing. What is
+    /// taken as it is, a path or a name, would else be called `5` or `true`.
+    pub(super) fn takes(&self, value: &toml::Value) -> bool {
+        match value {
+            toml::Value::Integer(_) | toml::Value::Float(_) => {
+                self.default == "cores" || self.default.parse::<f64>().is_ok()
+            }
+            toml::Value::Boolean(_) => self.default.parse::<bool>().is_ok(),
+            toml::Value::Array(_) => self.expects.starts_with("a list of "),
+            toml::Value::String(_) => true,
+            toml::Value::Datetime(_) | toml::Value::Table(_) => false,
+        }
     }
 
     /// `store.url` is `SIGNPOST_STORE__URL`.

@@ -125,7 +125,11 @@ impl Settings {
                 toml::Value::Table(inner) if is_section(&path) || !inner.is_empty() => {
                     self.add_table(&path, inner, source, problems);
                 }
-                value => self.add(&path, Value::from_toml(value), source.clone(), problems),
+                value => {
+                    let fits = Key::find(&path).is_none_or(|key| key.takes(&value));
+                    let value = if fits { Value::from_toml(value) } else { None };
+                    self.add(&path, value, source.clone(), problems);
+                }
             }
         }
     }

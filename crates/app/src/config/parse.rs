@@ -77,7 +77,7 @@ pub(super) fn public_url(text: &str, bind: SocketAddr) -> Option<String> {
     let url = web_url(text)?;
     let base = url.strip_suffix('/').unwrap_or(&url);
     let (_, authority) = base.split_once("://")?;
-    let bare = !authority.contains(['/', '?', '#']);
+    let bare = !authority.contains(['/', '?', '#']) && !authority.ends_with(":0");
     bare.then(|| base.to_owned())
 }
 

@@ -424,7 +424,18 @@ fn the_store_is_a_file_or_postgresql() {
     assert_eq!(shown("postgresql:///x?host=/run/postgresql"), "postgres://[redacted]");
     let pieces = format!("postgres://user:x@{PASSWORD}?y@db/x?{PASSWORD}=1");
     assert!(!lines(load_flags(&[("store.url", &pieces)])).concat().contains(PASSWORD));
-    for bad in ["postgres://db/x?no_such_option=1", "postgres://db:port/x", "postgres://a,b/x?hostaddr=::1"] {
+    for bad in [
+        "postgres://db/x?no_such_option=1",
+        "postgres://db:port/x",
+        "postgres://a,b/x?hostaddr=::1",
+        "postgres://app:hunter2@ho st/x",
+        "postgres://app:hunter2@<h>/x",
+        "postgres://app:hunter2@h:0/x",
+        "postgres://app:hunter2@h:99999/x",
+        "postgres://app:hunter2@a,,b/x",
+        "postgres://app:hunter2@[::zz]/x",
+        "postgres://app:hun%ter2@h/x",
+    ] {
         assert_problem(load_flags(&[("store.url", bad)]), "store.url (flag): expected `sqlite:PATH`");
     }
     for bad in ["", "sqlite:", "sqlite:{data_dir}/", "postgres://", "postgresql:x", "mysql://x", "/x.db"] {
@@ -458,4 +469,34 @@ fn what_took_effect_is_listed_whole_and_resolved() {
     assert_eq!(shown("store.url"), "sqlite:./data/signpost.db");
     assert_eq!(shown("targets.own_hosts"), "a.example");
     assert_eq!(shown("landing_url"), "");
+}
+
+#[test]
+fn a_value_of_a_type_that_cannot_be_meant_is_refused() {
+    for key in KEYS {
+        let (section, name) = key.path.rsplit_once('.').map_or(("", key.path), |(section, name)| (section, name));
+        let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
+        let is_number = key.default == "cores" || key.default.parse::<f64>().is_ok();
+        let is_switch = ["true", "false"].contains(&key.default);
+        let is_list = key.expects.starts_with("a list of ");
+        for (value, fits) in
+            [("5", is_number), ("true", is_switch), ("['a', 5]", false), ("[true]", false), ("[[]]", false)]
+        {
+            let problems =
+                load_file(&format!("{head}{name} = {value}\n")).map_or_else(|p| p.to_string(), |_| String::new());
+            // A number may still be too small or too large.
+            assert!(fits || problems.contains(&format!("{} (file", key.path)), "{} = {value}: {problems}", key.path);
+        }
+        let list = load_file(&format!("{head}{name} = ['a.example']\n")).is_ok();
+        assert!(!list || is_list, "{} takes no list", key.path);
+    }
+}
+
+#[test]
+fn nothing_listens_on_port_zero_for_others() {
+    for (key, bad) in
+        [("public_url", "http://sho.rt:0"), ("redis.url", "redis://h:0"), ("store.url", "postgres://h:0/x")]
+    {
+        assert_problem(load_flags(&[(key, bad)]), &format!("{key} (flag): expected "));
+    }
 }
