@@ -2,13 +2,18 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_query,
+    sql_types::{BigInt, Timestamptz},
+};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use domain::{
     idempotency::{IdempotentRequest, RecordedAnswer},
-    ports::{IdempotencyRepository, Repeated, RepositoryError},
+    ports::{ForgettingSteps, IdempotencyRepository, Repeated, RepositoryError},
     time::{InvalidTimestamp, Timestamp},
 };
+use tokio::time::Instant;
 
 use crate::{
     PostgresStore,
@@ -16,6 +21,10 @@ use crate::{
     schema::idempotency_keys,
     session::{Progress, until},
 };
+
+/// Deletes some of the answers up to a moment: those that no other process is deleting.
+const OLDEST: &str = "DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM idempotency_keys WHERE recorded_at <= $1 ORDER BY recorded_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
 #[async_trait]
 impl IdempotencyRepository for PostgresStore {
@@ -63,11 +72,18 @@ impl IdempotencyRepository for PostgresStore {
     }
 
     async fn forget(&self, moment: Timestamp) -> Result<u64, RepositoryError> {
-        let mut session = self.sessions.open("forgetting answers").await?;
-        let deadline = session.deadline();
-        let old = idempotency_keys::table.filter(idempotency_keys::recorded_at.le(moment.to_datetime()));
-        let deleted = until(deadline, diesel::delete(old).execute(session.connection())).await;
-        Ok(session.close(Effect::Write, deleted)? as u64)
+        let mut steps = ForgettingSteps::default();
+        loop {
+            let begun = Instant::now();
+            let mut session = self.sessions.open("forgetting answers").await?;
+            let deadline = session.deadline();
+            let oldest = sql_query(OLDEST).bind::<Timestamptz, _>(moment.to_datetime()).bind::<BigInt, _>(steps.most());
+            let count = until(deadline, oldest.execute(session.connection())).await;
+            let count = session.close(Effect::Write, count)? as u64;
+            if !steps.took(count, begun.elapsed()) {
+                return Ok(steps.forgotten());
+            }
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! API keys.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use diesel::{
-    dsl::{exists, not, select, sql},
+    dsl::{AsSelect, SqlTypeOf, exists, not, select, sql},
+    pg::{Pg, data_types::PgTimestamp},
     prelude::*,
     sql_types::{Bool, Text, Timestamptz},
 };
@@ -12,13 +12,14 @@ use domain::{
     api_key::{ApiKey, KeyDigest, KeyId},
     history::Actor,
     idempotency::{IdempotentRequest, RecordedAnswer},
-    ports::{ApiKeyRepository, KeyCreation, KeyPosition, RepositoryError, StoredKey},
+    ports::{ApiKeyRepository, KeyCreation, KeyPosition, Page, RepositoryError, StoredKey, in_column},
     time::Timestamp,
 };
 
 use crate::{
     PostgresStore, answers,
     error::{Effect, corrupt},
+    rows::{Anything, Place, Texts, moment, stored},
     schema::api_keys,
     session::{Progress, until},
 };
@@ -84,25 +85,22 @@ impl ApiKeyRepository for PostgresStore {
     }
 
     async fn list(&self, after: Option<&KeyPosition>, limit: u32) -> Result<Vec<ApiKey>, RepositoryError> {
-        const DOING: &str = "listing API keys";
-        let mut session = self.sessions.open(DOING).await?;
+        let mut session = self.sessions.open("listing API keys").await?;
         let deadline = session.deadline();
-        let mut query = api_keys::table
-            .order((api_keys::created_at.desc(), api_keys::id.desc()))
-            .limit(i64::from(limit))
-            .select(KeyRow::as_select())
-            .into_boxed();
-        if let Some(after) = after {
-            let behind = sql::<Bool>("(created_at, id) < (")
-                .bind::<Timestamptz, _>(after.created_at.to_datetime())
-                .sql(", ")
-                .bind::<Text, _>(after.id.as_str())
-                .sql(")");
-            query = query.filter(behind);
-        }
-        let rows = until(deadline, query.load(session.connection())).await;
-        let rows: Vec<KeyRow> = session.close(Effect::Read, rows)?;
-        rows.into_iter().map(|row| row.into_key(DOING).map(|stored| stored.key)).collect()
+        let connection = session.connection();
+        let after = after.map(|at| Place { created_at: stored(at.created_at), id: at.id.to_string() });
+        let mut page = Page::behind(after, limit);
+        let filled = until(deadline, async {
+            while let Some((after, count)) = page.missing() {
+                let rows: Vec<KeyRow> = rows(after, count).load(connection).await?;
+                page.take(rows, KeyRow::place, |row| {
+                    self.left_out.unless("api_keys", row.id.clone(), row.parse().map(|stored| stored.key))
+                });
+            }
+            QueryResult::Ok(page.into_items())
+        });
+        let filled = filled.await;
+        session.close(Effect::Read, filled)
     }
 
     async fn revoke(&self, id: &KeyId, at: Timestamp, by: &Actor) -> Result<bool, RepositoryError> {
@@ -132,66 +130,87 @@ impl ApiKeyRepository for PostgresStore {
     }
 }
 
-async fn insert(connection: &mut AsyncPgConnection, key: &StoredKey) -> QueryResult<()> {
-    diesel::insert_into(api_keys::table).values(KeyRow::from(key)).execute(connection).await?;
+/// The next rows of a list, newest first.
+fn rows<'a>(after: Option<Place<String>>, count: i64) -> api_keys::BoxedQuery<'a, Pg, SqlTypeOf<AsSelect<KeyRow, Pg>>> {
+    let query = api_keys::table
+        .order((api_keys::created_at.desc(), api_keys::id.desc()))
+        .limit(count)
+        .select(KeyRow::as_select())
+        .into_boxed();
+    let Some(after) = after else {
+        return query;
+    };
+    let behind = sql::<Bool>("(created_at, id) < (")
+        .bind::<Timestamptz, _>(after.created_at)
+        .sql(", ")
+        .bind::<Text, _>(after.id)
+        .sql(")");
+    query.filter(behind)
+}
+
+async fn insert(connection: &mut AsyncPgConnection, StoredKey { key, digest }: &StoredKey) -> QueryResult<()> {
+    let scopes: Vec<String> = key.scopes.clone().into();
+    diesel::insert_into(api_keys::table)
+        .values((
+            api_keys::id.eq(key.id.as_str()),
+            api_keys::name.eq(key.name.as_str()),
+            api_keys::owner_id.eq(key.owner.as_str()),
+            api_keys::scopes.eq(scopes),
+            api_keys::digest.eq(digest.as_bytes().as_slice()),
+            api_keys::created_at.eq(stored(key.created_at)),
+            api_keys::expires_at.eq(key.expires_at.map(stored)),
+            api_keys::last_used_at.eq(key.last_used_at.map(stored)),
+            api_keys::revoked_at.eq(key.revoked_at.map(stored)),
+            api_keys::created_by.eq(key.created_by.to_string()),
+            api_keys::revoked_by.eq(key.revoked_by.as_ref().map(ToString::to_string)),
+        ))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
 /// A key as it is stored.
-#[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = api_keys, check_for_backend(diesel::pg::Pg))]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = api_keys, check_for_backend(Pg))]
 struct KeyRow {
     id: String,
     name: String,
     owner_id: String,
-    scopes: Vec<String>,
+    scopes: Texts,
     digest: Vec<u8>,
-    created_at: DateTime<Utc>,
-    expires_at: Option<DateTime<Utc>>,
-    last_used_at: Option<DateTime<Utc>>,
-    revoked_at: Option<DateTime<Utc>>,
+    created_at: PgTimestamp,
+    expires_at: Option<PgTimestamp>,
+    last_used_at: Option<PgTimestamp>,
+    revoked_at: Option<PgTimestamp>,
     created_by: String,
     revoked_by: Option<String>,
 }
 
-impl From<&StoredKey> for KeyRow {
-    fn from(StoredKey { key, digest }: &StoredKey) -> Self {
-        Self {
-            id: key.id.to_string(),
-            name: key.name.as_str().to_owned(),
-            owner_id: key.owner.to_string(),
-            scopes: key.scopes.clone().into(),
-            digest: digest.as_bytes().to_vec(),
-            created_at: key.created_at.to_datetime(),
-            expires_at: key.expires_at.map(Timestamp::to_datetime),
-            last_used_at: key.last_used_at.map(Timestamp::to_datetime),
-            revoked_at: key.revoked_at.map(Timestamp::to_datetime),
-            created_by: key.created_by.to_string(),
-            revoked_by: key.revoked_by.as_ref().map(ToString::to_string),
-        }
-    }
-}
-
 impl KeyRow {
+    /// Where it is in lists.
+    fn place(&self) -> Place<String> {
+        Place { created_at: self.created_at, id: self.id.clone() }
+    }
+
     fn into_key(self, doing: &'static str) -> Result<StoredKey, RepositoryError> {
         self.parse().map_err(|error| corrupt(doing, error))
     }
 
-    fn parse(self) -> Result<StoredKey, Box<dyn std::error::Error + Send + Sync>> {
-        let moment = |time: Option<DateTime<Utc>>| time.map(Timestamp::try_from).transpose();
+    fn parse(self) -> Result<StoredKey, Anything> {
         let key = ApiKey {
-            id: self.id.parse()?,
-            name: self.name.parse()?,
-            owner: self.owner_id.parse()?,
-            scopes: self.scopes.try_into()?,
-            created_at: self.created_at.try_into()?,
-            expires_at: moment(self.expires_at)?,
-            last_used_at: moment(self.last_used_at)?,
-            revoked_at: moment(self.revoked_at)?,
-            created_by: self.created_by.parse()?,
-            revoked_by: self.revoked_by.map(|by| by.parse()).transpose()?,
+            id: in_column("id", self.id.parse())?,
+            name: in_column("name", self.name.parse())?,
+            owner: in_column("owner_id", self.owner_id.parse())?,
+            scopes: in_column("scopes", in_column("scopes", self.scopes.read())?.try_into())?,
+            created_at: in_column("created_at", moment(self.created_at))?,
+            expires_at: in_column("expires_at", self.expires_at.map(moment).transpose())?,
+            last_used_at: in_column("last_used_at", self.last_used_at.map(moment).transpose())?,
+            revoked_at: in_column("revoked_at", self.revoked_at.map(moment).transpose())?,
+            created_by: in_column("created_by", self.created_by.parse())?,
+            revoked_by: in_column("revoked_by", self.revoked_by.map(|by| by.parse()).transpose())?,
         };
-        let digest = <[u8; 32]>::try_from(self.digest).map_err(|_| "a digest has 32 bytes")?;
+        let digest = <[u8; 32]>::try_from(self.digest).map_err(|_| "a digest has 32 bytes");
+        let digest = in_column("digest", digest)?;
         Ok(StoredKey { key, digest: KeyDigest::from_stored(digest) })
     }
 }

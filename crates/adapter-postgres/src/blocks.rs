@@ -1,9 +1,9 @@
 //! Blocks.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use diesel::{
-    dsl::sql,
+    dsl::{AsSelect, SqlTypeOf, sql},
+    pg::{Pg, data_types::PgTimestamp},
     prelude::*,
     sql_types::{Bool, Timestamptz, Uuid as SqlUuid},
 };
@@ -11,19 +11,17 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use domain::{
     block::{Block, Lifted, Subject},
     idempotency::{IdempotentRequest, RecordedAnswer},
-    ports::{BlockPosition, BlockRepository, Blocking, RepositoryError, Revision},
-    time::Timestamp,
+    ports::{BlockPosition, BlockRepository, Blocking, Page, RepositoryError, Revision, UnreadableColumn, in_column},
 };
 use uuid::Uuid;
 
 use crate::{
     PostgresStore, answers,
     error::{Effect, corrupt},
+    rows::{Anything, Place, moment, stored},
     schema::{blocks, blocks_revision},
     session::{Progress, until},
 };
-
-type Anything = Box<dyn std::error::Error + Send + Sync>;
 
 #[async_trait]
 impl BlockRepository for PostgresStore {
@@ -87,51 +85,74 @@ impl BlockRepository for PostgresStore {
         after: Option<&BlockPosition>,
         limit: u32,
     ) -> Result<Vec<Block>, RepositoryError> {
-        const DOING: &str = "listing blocks";
-        let mut session = self.sessions.open(DOING).await?;
+        let mut session = self.sessions.open("listing blocks").await?;
         let deadline = session.deadline();
-        let mut query = blocks::table
-            .order((blocks::created_at.desc(), blocks::id.desc()))
-            .limit(i64::from(limit))
-            .select(BlockRow::as_select())
-            .into_boxed();
-        if !lifted_too {
-            query = query.filter(blocks::lifted_at.is_null());
-        }
-        if let Some(after) = after {
-            let behind = sql::<Bool>("(created_at, id) < (")
-                .bind::<Timestamptz, _>(after.created_at.to_datetime())
-                .sql(", ")
-                .bind::<SqlUuid, _>(after.id)
-                .sql(")");
-            query = query.filter(behind);
-        }
-        let rows = until(deadline, query.load(session.connection())).await;
-        let rows: Vec<BlockRow> = session.close(Effect::Read, rows)?;
-        rows.into_iter().map(|row| row.parse().map_err(|error| corrupt(DOING, error))).collect()
+        let connection = session.connection();
+        let after = after.map(|at| Place { created_at: stored(at.created_at), id: at.id });
+        let mut page = Page::behind(after, limit);
+        let filled = until(deadline, async {
+            while let Some((after, count)) = page.missing() {
+                let rows: Vec<BlockRow> = rows(lifted_too, after, count).load(connection).await?;
+                page.take(rows, BlockRow::place, |row| self.left_out.unless("blocks", row.id, row.parse()));
+            }
+            QueryResult::Ok(page.into_items())
+        });
+        let filled = filled.await;
+        session.close(Effect::Read, filled)
     }
 
-    async fn in_force(&self, known: Option<i64>) -> Result<Option<Revision>, RepositoryError> {
-        const DOING: &str = "reading what is blocked";
-        let mut session = self.sessions.open(DOING).await?;
+    async fn in_force(&self, known: Option<Uuid>) -> Result<Option<Revision>, RepositoryError> {
+        let mut session = self.sessions.open("reading what is blocked").await?;
         let deadline = session.deadline();
         let connection = session.connection();
         let found = until(deadline, async {
             // Before the blocks: what is changed in between is read twice, but not missed.
-            let number: i64 = blocks_revision::table.select(blocks_revision::number).first(connection).await?;
-            if known == Some(number) {
+            let id: Uuid = blocks_revision::table.select(blocks_revision::id).first(connection).await?;
+            if known == Some(id) {
                 return QueryResult::Ok(None);
             }
-            let in_force = blocks::table.filter(blocks::lifted_at.is_null()).select((blocks::kind, blocks::value));
-            Ok(Some((number, in_force.load::<(String, String)>(connection).await?)))
+            let in_force = blocks::table.filter(blocks::lifted_at.is_null());
+            let in_force = in_force.select((blocks::id, blocks::kind, blocks::value));
+            Ok(Some((id, in_force.load::<(Uuid, String, String)>(connection).await?)))
         })
         .await;
-        let Some((number, rows)) = session.close(Effect::Read, found)? else {
+        let Some((id, rows)) = session.close(Effect::Read, found)? else {
             return Ok(None);
         };
-        let subjects: Result<_, _> = rows.iter().map(|(kind, value)| Subject::parse(kind, value)).collect();
-        Ok(Some(Revision { number, subjects: subjects.map_err(|error| corrupt(DOING, error))? }))
+        let read = |(id, kind, value): (Uuid, String, String)| {
+            self.left_out.unless("blocks", id, read_subject(&kind, &value).map_err(Into::into))
+        };
+        Ok(Some(Revision { id, subjects: rows.into_iter().filter_map(read).collect() }))
     }
+}
+
+/// The next rows of a list, newest first.
+fn rows<'a>(
+    lifted_too: bool,
+    after: Option<Place<Uuid>>,
+    count: i64,
+) -> blocks::BoxedQuery<'a, Pg, SqlTypeOf<AsSelect<BlockRow, Pg>>> {
+    let mut query = blocks::table
+        .order((blocks::created_at.desc(), blocks::id.desc()))
+        .limit(count)
+        .select(BlockRow::as_select())
+        .into_boxed();
+    if !lifted_too {
+        query = query.filter(blocks::lifted_at.is_null());
+    }
+    if let Some(after) = after {
+        let behind = sql::<Bool>("(created_at, id) < (")
+            .bind::<Timestamptz, _>(after.created_at)
+            .sql(", ")
+            .bind::<SqlUuid, _>(after.id)
+            .sql(")");
+        query = query.filter(behind);
+    }
+    query
+}
+
+fn read_subject(kind: &str, value: &str) -> Result<Subject, UnreadableColumn> {
+    in_column(if Subject::KINDS.contains(&kind) { "value" } else { "kind" }, Subject::from_stored(kind, value))
 }
 
 /// The block that is in force already, if there is one.
@@ -170,15 +191,15 @@ fn answer(settled: &Blocking) -> Option<RecordedAnswer> {
 
 /// A block as it is stored.
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = blocks, check_for_backend(diesel::pg::Pg))]
+#[diesel(table_name = blocks, check_for_backend(Pg))]
 struct BlockRow {
     id: Uuid,
     kind: String,
     value: String,
     reason: String,
-    created_at: DateTime<Utc>,
+    created_at: PgTimestamp,
     created_by: String,
-    lifted_at: Option<DateTime<Utc>>,
+    lifted_at: Option<PgTimestamp>,
     lifted_by: Option<String>,
 }
 
@@ -189,26 +210,33 @@ impl From<&Block> for BlockRow {
             kind: block.subject.kind().to_owned(),
             value: block.subject.value().to_owned(),
             reason: block.reason.as_str().to_owned(),
-            created_at: block.created_at.to_datetime(),
+            created_at: stored(block.created_at),
             created_by: block.created_by.to_string(),
-            lifted_at: block.lifted.as_ref().map(|lifted| lifted.at.to_datetime()),
+            lifted_at: block.lifted.as_ref().map(|lifted| stored(lifted.at)),
             lifted_by: block.lifted.as_ref().map(|lifted| lifted.by.to_string()),
         }
     }
 }
 
 impl BlockRow {
+    /// Where it is in lists.
+    fn place(&self) -> Place<Uuid> {
+        Place { created_at: self.created_at, id: self.id }
+    }
+
     fn parse(self) -> Result<Block, Anything> {
         let lifted = match self.lifted_at.zip(self.lifted_by) {
-            Some((at, by)) => Some(Lifted { at: Timestamp::try_from(at)?, by: by.parse()? }),
+            Some((at, by)) => {
+                Some(Lifted { at: in_column("lifted_at", moment(at))?, by: in_column("lifted_by", by.parse())? })
+            }
             None => None,
         };
         Ok(Block {
             id: self.id,
-            subject: Subject::parse(&self.kind, &self.value)?,
-            reason: self.reason.parse()?,
-            created_at: self.created_at.try_into()?,
-            created_by: self.created_by.parse()?,
+            subject: read_subject(&self.kind, &self.value)?,
+            reason: in_column("reason", self.reason.parse())?,
+            created_at: in_column("created_at", moment(self.created_at))?,
+            created_by: in_column("created_by", self.created_by.parse())?,
             lifted,
         })
     }

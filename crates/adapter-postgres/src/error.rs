@@ -47,15 +47,37 @@ pub(crate) fn classify(error: &Error, effect: Effect) -> RepositoryErrorKind {
         Error::DatabaseError(_, about) if about.message().contains("No space left on device") => {
             RepositoryErrorKind::StorageFull
         }
-        // The server answered, so nothing was changed: shutting down, starting, timed out, demoted,
-        // out of connections, deadlocked.
-        Error::DatabaseError(Kind::Unknown | Kind::ReadOnlyTransaction | Kind::SerializationFailure, _) => {
+        // The server undid what it refuses for these reasons.
+        Error::DatabaseError(Kind::ReadOnlyTransaction | Kind::SerializationFailure, _) => {
             RepositoryErrorKind::Unavailable
         }
+        Error::DatabaseError(Kind::Unknown, about) if UNDONE.contains(&about.message()) => {
+            RepositoryErrorKind::Unavailable
+        }
+        // Anything else may come late, also from a pooler that lost its server (class 08): when the commit was under way
+        // it may have gone through. Before that nothing can have changed: shutting down, starting, out of connections.
+        Error::DatabaseError(Kind::Unknown, _) => effect.unanswered(),
+        // Of a commit that failed.
+        Error::RollbackErrorOnCommit { commit_error, .. } => match classify(commit_error, effect) {
+            RepositoryErrorKind::Unavailable | RepositoryErrorKind::Internal => effect.unanswered(),
+            kind @ (RepositoryErrorKind::Indeterminate
+            | RepositoryErrorKind::StorageFull
+            | RepositoryErrorKind::Corrupt) => kind,
+        },
         Error::DeserializationError(_) => RepositoryErrorKind::Corrupt,
         _ => RepositoryErrorKind::Internal,
     }
 }
+
+/// What PostgreSQL says when it cancelled a statement, and so undid it (57014, 55P03, 40P01). Diesel hands on no
+/// SQLSTATE. In another language of the server they are not recognised, and the outcome is told as unknown, which is
+/// less than the truth but not wrong.
+const UNDONE: &[&str] = &[
+    "canceling statement due to statement timeout",
+    "canceling statement due to lock timeout",
+    "canceling statement due to user request",
+    "deadlock detected",
+];
 
 /// Why, for the operator. The driver keeps the SQLSTATE of what it has no kind for to itself, so the server's words
 /// have to do; a server that speaks another language than English is understood less.
@@ -156,4 +178,44 @@ pub(crate) fn corrupt(
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> RepositoryError {
     RepositoryError::new(RepositoryErrorKind::Corrupt, doing).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(kind: DatabaseErrorKind, message: &str) -> Error {
+        Error::DatabaseError(kind, Box::new(message.to_owned()))
+    }
+
+    #[test]
+    fn a_late_error_leaves_a_write_unknown_unless_it_says_that_it_was_undone() {
+        use DatabaseErrorKind as Kind;
+        use RepositoryErrorKind::{Indeterminate, StorageFull, Unavailable};
+        for (error, of_a_write) in [
+            (told(Kind::Unknown, "server conn crashed?"), Indeterminate),
+            (told(Kind::Unknown, "terminating connection due to administrator command"), Indeterminate),
+            (told(Kind::Unknown, "current transaction is aborted"), Indeterminate),
+            (told(Kind::Unknown, "unbekannter Fehler"), Indeterminate),
+            (told(Kind::UnableToSendCommand, "connection closed"), Indeterminate),
+            (told(Kind::ClosedConnection, "connection closed"), Indeterminate),
+            (Error::BrokenTransactionManager, Indeterminate),
+            (told(Kind::Unknown, "canceling statement due to statement timeout"), Unavailable),
+            (told(Kind::Unknown, "canceling statement due to lock timeout"), Unavailable),
+            (told(Kind::Unknown, "deadlock detected"), Unavailable),
+            (told(Kind::ReadOnlyTransaction, "cannot execute INSERT in a read-only transaction"), Unavailable),
+            (told(Kind::SerializationFailure, "could not serialize access"), Unavailable),
+            (told(Kind::Unknown, "could not extend file: No space left on device"), StorageFull),
+        ] {
+            assert_eq!(classify(&error, Effect::Write), of_a_write, "{error:?}");
+            let of_a_read = if of_a_write == StorageFull { StorageFull } else { Unavailable };
+            assert_eq!(classify(&error, Effect::Read), of_a_read, "{error:?}");
+            let both = Error::RollbackErrorOnCommit {
+                rollback_error: Box::new(told(Kind::ClosedConnection, "connection closed")),
+                commit_error: Box::new(error),
+            };
+            let of_a_commit = if of_a_write == StorageFull { StorageFull } else { Indeterminate };
+            assert_eq!(classify(&both, Effect::Write), of_a_commit, "{both:?}");
+        }
+    }
 }

@@ -26,8 +26,9 @@ mod options;
 mod rows;
 mod schema;
 mod session;
+mod upgrade;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use deadpool::{
@@ -40,7 +41,7 @@ use diesel::{
     sql_types::{Bool, Text},
 };
 use diesel_async::RunQueryDsl;
-use domain::ports::{FailureReason, Identify, Ping, RepositoryError, RepositoryErrorKind};
+use domain::ports::{FailureReason, Identify, LeftOut, Ping, RepositoryError, RepositoryErrorKind, UnreadableRows};
 use tokio::{runtime::Handle, time::Instant};
 
 pub use migrate::MigrationStatus;
@@ -66,6 +67,7 @@ pub struct PostgresStore {
     creations: Creations,
     /// Bound of one statement or transaction.
     statement_timeout: Duration,
+    left_out: LeftOut,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -94,8 +96,14 @@ impl PostgresStore {
             lists: sessions(options.list_pool_size)?,
             creations: Creations::default(),
             statement_timeout: options.statement_timeout,
+            left_out: LeftOut::default(),
             connector,
         })
+    }
+
+    /// Tells `listener` of rows that cannot be read, each time one is left out.
+    pub fn tell_of_unreadable_rows(&self, listener: Arc<dyn UnreadableRows>) {
+        self.left_out.tell(listener);
     }
 }
 

@@ -1,15 +1,15 @@
 //! Links: the repository and the resolver.
 
 use async_trait::async_trait;
-use diesel::prelude::*;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel::{QueryResult, prelude::*};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use domain::{
     code::Code,
     history::{LinkEvent, Provenance},
     idempotency::{IdempotentRequest, RecordedAnswer},
     lifecycle::{Candidate, Change, Claim, Naming},
     link::{Generation, Link},
-    ports::{Applied, Claims, LinkRepository, LinkResolver, ListQuery, RepositoryError, Resolved},
+    ports::{Applied, Claims, LinkRepository, LinkResolver, ListQuery, Page, RepositoryError, Resolved},
 };
 use futures_util::{StreamExt, stream::FuturesOrdered};
 
@@ -18,7 +18,7 @@ use crate::{
     claim::{self, Settled},
     error::{Effect, is_code_collision},
     list,
-    rows::{EventRow, LinkRow},
+    rows::{EventRow, LinkRow, Place, stored},
     schema::{link_events, links},
     session::{Progress, until},
 };
@@ -88,12 +88,20 @@ impl LinkRepository for PostgresStore {
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError> {
-        const DOING: &str = "listing links";
-        let mut session = self.lists.open(DOING).await?;
+        let mut session = self.lists.open("listing links").await?;
         let deadline = session.deadline();
-        let rows = until(deadline, list::statement(query).load(session.connection())).await;
-        let rows: Vec<LinkRow> = session.close(Effect::Read, rows)?;
-        rows.into_iter().map(|row| row.into_link(DOING)).collect()
+        let connection = session.connection();
+        let after = query.after.map(|at| Place { created_at: stored(at.created_at), id: at.id });
+        let mut page = Page::behind(after, query.limit);
+        let filled = until(deadline, async {
+            while let Some((after, count)) = page.missing() {
+                let rows: Vec<LinkRow> = list::statement(query, after, count).load(connection).await?;
+                page.take(rows, LinkRow::place, |row| self.left_out.unless("links", row.name(), row.parse()));
+            }
+            QueryResult::Ok(page.into_items())
+        });
+        let filled = filled.await;
+        session.close(Effect::Read, filled)
     }
 
     async fn history(
@@ -102,19 +110,29 @@ impl LinkRepository for PostgresStore {
         before: Option<Generation>,
         limit: u32,
     ) -> Result<Vec<LinkEvent>, RepositoryError> {
-        const DOING: &str = "reading a history";
-        let mut session = self.sessions.open(DOING).await?;
+        let mut session = self.sessions.open("reading a history").await?;
         let deadline = session.deadline();
-        let query = link_events::table
-            .inner_join(links::table)
-            .filter(links::code.eq(code.as_str()))
-            .filter(link_events::generation.lt(before.map_or(i64::MAX, Generation::get)))
-            .order(link_events::generation.desc())
-            .limit(i64::from(limit))
-            .select(EventRow::as_select());
-        let rows = until(deadline, query.load(session.connection())).await;
-        let rows: Vec<EventRow> = session.close(Effect::Read, rows)?;
-        rows.into_iter().map(|row| row.into_event(DOING)).collect()
+        let connection = session.connection();
+        let mut page = Page::behind(before.map(Generation::get), limit);
+        let filled = until(deadline, async {
+            while let Some((before, count)) = page.missing() {
+                let rows: Vec<EventRow> = link_events::table
+                    .inner_join(links::table)
+                    .filter(links::code.eq(code.as_str()))
+                    .filter(link_events::generation.lt(before.unwrap_or(i64::MAX)))
+                    .order(link_events::generation.desc())
+                    .limit(count)
+                    .select(EventRow::as_select())
+                    .load(connection)
+                    .await?;
+                page.take(rows, EventRow::place, |row| {
+                    self.left_out.unless("link_events", format!("{code} {}", row.place()), row.parse())
+                });
+            }
+            QueryResult::Ok(page.into_items())
+        });
+        let filled = filled.await;
+        session.close(Effect::Read, filled)
     }
 }
 
@@ -156,6 +174,9 @@ async fn claim_all(
             {
                 return Ok(Claims::Repeated(before));
             }
+            if let Some(lock) = batch_lock(candidates) {
+                connection.batch_execute(&lock).await?;
+            }
             let mut claims: Vec<_> = candidates.iter().map(|_| Claim::AliasTaken).collect();
             for some in lock_order(candidates).chunks(PIPELINED) {
                 let mut under_way = FuturesOrdered::new();
@@ -176,8 +197,27 @@ async fn claim_all(
         .await
 }
 
-/// The order in which a transaction meets rows that others may hold: the same for every transaction, or two
-/// of them could wait for each other. Candidates that meet the same row stay in their own order.
+/// The advisory lock that batches hold to their end: "claim" in ASCII.
+const BATCHES: i64 = 0x63_6c61_696d;
+
+/// What a batch waits for before it claims anything. A link is met by what it does or by its code, and of two batches of
+/// both kinds no order makes sure that they meet the same links in the same order: one may meet by its code what the
+/// other meets by what it does. So only batches that meet all links by what they do run beside each other; one that
+/// names or draws codes for single links runs alone among batches. Single claims hold one link only, and need no lock.
+fn batch_lock(candidates: &[Candidate]) -> Option<String> {
+    let all_shared = candidates.iter().all(|candidate| match candidate.naming {
+        Naming::Shared => true,
+        Naming::Alias | Naming::Separate => false,
+    });
+    match (candidates, all_shared) {
+        ([] | [_], _) => None,
+        (_, true) => Some(format!("SELECT pg_advisory_xact_lock_shared({BATCHES})")),
+        (_, false) => Some(format!("SELECT pg_advisory_xact_lock({BATCHES})")),
+    }
+}
+
+/// The order in which batches of links that are met by what they do meet them: the same for every batch, or two of them
+/// could wait for each other. Candidates that meet the same link stay in their own order.
 fn lock_order(candidates: &[Candidate]) -> Vec<usize> {
     let mut order: Vec<_> = (0..candidates.len()).collect();
     order.sort_by_cached_key(|index| {

@@ -4,17 +4,25 @@ use diesel::{
     dsl::{AsSelect, SqlTypeOf, sql},
     pg::Pg,
     prelude::*,
-    sql_types::{Bool, Text, Timestamptz, Uuid},
+    sql_types::{Bool, Text, Timestamptz, Uuid as SqlUuid},
 };
 use domain::{
     lifecycle::Access,
     ports::{LinkFilter, ListQuery, Sort},
 };
+use uuid::Uuid;
 
-use crate::{rows::LinkRow, schema::links};
+use crate::{
+    rows::{LinkRow, Place},
+    schema::links,
+};
 
-/// The links of `query`, in its order.
-pub(crate) fn statement(query: &ListQuery) -> links::BoxedQuery<'_, Pg, SqlTypeOf<AsSelect<LinkRow, Pg>>> {
+/// The next `count` links of `query` behind a place, in its order.
+pub(crate) fn statement(
+    query: &ListQuery,
+    after: Option<Place<Uuid>>,
+    count: i64,
+) -> links::BoxedQuery<'_, Pg, SqlTypeOf<AsSelect<LinkRow, Pg>>> {
     let mut statement = links::table.select(LinkRow::as_select()).into_boxed();
     if let Access::Owner(owner) = &query.access {
         statement = statement.filter(links::owner_id.eq(owner.as_str()));
@@ -43,21 +51,18 @@ pub(crate) fn statement(query: &ListQuery) -> links::BoxedQuery<'_, Pg, SqlTypeO
     if let Some(moment) = created_before {
         statement = statement.filter(links::created_at.lt(moment.to_datetime()));
     }
-    if let Some(after) = query.after {
+    if let Some(after) = after {
         let row = match query.sort {
             Sort::NewestFirst => "(links.created_at, links.id) < (",
             Sort::OldestFirst => "(links.created_at, links.id) > (",
         };
-        let behind = sql::<Bool>(row)
-            .bind::<Timestamptz, _>(after.created_at.to_datetime())
-            .sql(", ")
-            .bind::<Uuid, _>(after.id)
-            .sql(")");
+        let behind =
+            sql::<Bool>(row).bind::<Timestamptz, _>(after.created_at).sql(", ").bind::<SqlUuid, _>(after.id).sql(")");
         statement = statement.filter(behind);
     }
     let statement = match query.sort {
         Sort::NewestFirst => statement.order((links::created_at.desc(), links::id.desc())),
         Sort::OldestFirst => statement.order((links::created_at.asc(), links::id.asc())),
     };
-    statement.limit(i64::from(query.limit))
+    statement.limit(count)
 }

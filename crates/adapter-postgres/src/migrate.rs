@@ -14,7 +14,13 @@ use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, Simple
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use domain::ports::{RepositoryError, RepositoryErrorKind};
 
-use crate::{PostgresStore, error::Effect, session::until};
+use crate::{
+    PostgresStore,
+    connection::Line,
+    error::{Effect, classify},
+    session::until,
+    upgrade,
+};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
@@ -42,15 +48,21 @@ async fn applied_versions(connection: &mut AsyncPgConnection) -> QueryResult<Vec
 impl PostgresStore {
     /// Applies what is missing and says what it applied.
     pub async fn migrate(&self) -> Result<Vec<String>, RepositoryError> {
-        self.with_schema_lock("applying migrations", |harness| {
-            let mut applied = Vec::new();
-            for migration in harness.pending_migrations(MIGRATIONS)? {
-                harness.run_migration(&migration)?;
-                applied.push(migration.name().to_string());
-            }
-            Ok(applied)
-        })
-        .await
+        const DOING: &str = "applying migrations";
+        let apply =
+            |harness: &mut AsyncMigrationHarness<AsyncPgConnection>| -> Result<_, Box<dyn Error + Send + Sync>> {
+                let mut applied = Vec::new();
+                for migration in harness.pending_migrations(MIGRATIONS)? {
+                    harness.run_migration(&migration)?;
+                    applied.push(migration.name().to_string());
+                }
+                Ok(applied)
+            };
+        let (applied, mut session, _line) = self.with_schema_lock(DOING, apply).await?;
+        upgrade::finish(&mut session)
+            .await
+            .map_err(|error| RepositoryError::new(classify(&error, Effect::Write), DOING).caused_by(error))?;
+        Ok(applied)
     }
 
     /// Takes back the last migration and says which it was; data that only it knew is lost.
@@ -65,6 +77,7 @@ impl PostgresStore {
             Ok(reverted.map(|migration| migration.name().to_string()))
         })
         .await
+        .map(|(reverted, ..)| reverted)
     }
 
     /// Every migration this binary knows, oldest first. Only reads, so that whoever may not change the schema, or
@@ -85,20 +98,23 @@ impl PostgresStore {
         Ok(known.into_iter().map(status).collect())
     }
 
+    /// The lock is held as long as the session that is given back, with its line.
     async fn with_schema_lock<T>(
         &self,
         doing: &'static str,
         work: impl FnOnce(&mut AsyncMigrationHarness<AsyncPgConnection>) -> Result<T, Box<dyn Error + Send + Sync>>,
-    ) -> Result<T, RepositoryError> {
+    ) -> Result<(T, AsyncPgConnection, Line), RepositoryError> {
         let unavailable = |error: Box<dyn Error + Send + Sync>| {
             RepositoryError::new(RepositoryErrorKind::Unavailable, doing).caused_by(error)
         };
         let connection = self.connector.connect_for_migrations().await.map_err(|error| unavailable(error.into()))?;
-        let (mut session, _line) = connection.into_parts();
+        let (mut session, line) = connection.into_parts();
         // Ends with the connection; waiting is bounded by lock_timeout.
         let lock = format!("SELECT pg_advisory_lock({LOCK})");
         session.batch_execute(&lock).await.map_err(|error| unavailable(error.into()))?;
         let mut harness = AsyncMigrationHarness::new(session);
-        work(&mut harness).map_err(|error| RepositoryError::new(RepositoryErrorKind::Internal, doing).caused_by(error))
+        let outcome = work(&mut harness)
+            .map_err(|error| RepositoryError::new(RepositoryErrorKind::Internal, doing).caused_by(error))?;
+        Ok((outcome, harness.into_inner(), line))
     }
 }

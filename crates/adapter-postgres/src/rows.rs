@@ -1,13 +1,18 @@
 //! Rows of links and what they mean.
 
-use chrono::{DateTime, Utc};
-use diesel::prelude::*;
+use diesel::{
+    deserialize::{self, FromSql, FromSqlRow},
+    pg::{Pg, PgValue, data_types::PgTimestamp},
+    prelude::*,
+    sql_types::{Array, Text},
+};
 use domain::{
     behaviour::{Behaviour, RedirectStatus},
+    code::Code,
     history::{EventKind, LinkEvent, Provenance},
     lifecycle::Resolution,
-    link::{Generation, Link, LinkState},
-    ports::RepositoryError,
+    link::{Generation, Link, LinkState, Title},
+    ports::{RepositoryError, in_column},
     target::Target,
     time::Timestamp,
 };
@@ -20,55 +25,103 @@ use crate::{
 
 /// A link as it is stored, less what only the database looks at.
 #[derive(Queryable, Selectable)]
-#[diesel(table_name = links, check_for_backend(diesel::pg::Pg))]
+#[diesel(table_name = links, check_for_backend(Pg))]
 pub(crate) struct LinkRow {
     id: Uuid,
     code: String,
     #[diesel(embed)]
     following: ResolutionRow,
     title: Option<String>,
-    tags: Vec<String>,
+    tags: Texts,
     deduplicated: bool,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    reactivated_at: Option<DateTime<Utc>>,
+    created_at: PgTimestamp,
+    updated_at: PgTimestamp,
+    reactivated_at: Option<PgTimestamp>,
 }
 
 /// The columns that the redirect path reads.
 #[derive(Clone, Queryable, Selectable)]
-#[diesel(table_name = links, check_for_backend(diesel::pg::Pg))]
+#[diesel(table_name = links, check_for_backend(Pg))]
 pub(crate) struct ResolutionRow {
     owner_id: String,
     target: String,
     redirect: i16,
     forward_query: bool,
-    expires_at: Option<DateTime<Utc>>,
-    deleted_at: Option<DateTime<Utc>>,
+    expires_at: Option<PgTimestamp>,
+    deleted_at: Option<PgTimestamp>,
     generation: i64,
 }
 
-type Anything = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Anything = Box<dyn std::error::Error + Send + Sync>;
+
+/// A place in the order of lists, as it is stored: also that of a row that cannot be read.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<I> {
+    pub(crate) created_at: PgTimestamp,
+    pub(crate) id: I,
+}
+
+/// PostgreSQL counts microseconds from here, as the Unix time has it: from the beginning of the year 2000.
+const EPOCH: i64 = 946_684_800_000_000;
+
+/// A moment as it is stored. Unlike one of chrono, it may also be `infinity`, which must not hide the rows beside it.
+pub(crate) fn stored(moment: Timestamp) -> PgTimestamp {
+    PgTimestamp(moment.unix_micros() - EPOCH)
+}
+
+/// What a stored moment means.
+pub(crate) fn moment(stored: PgTimestamp) -> Result<Timestamp, &'static str> {
+    let micros = stored.0.checked_add(EPOCH);
+    micros.and_then(Timestamp::from_unix_micros).ok_or("a time outside the years 1 to 9999")
+}
+
+/// A list of texts, or why it is none: one of them may be missing, which must not hide the rows beside it.
+#[derive(Debug, FromSqlRow)]
+pub(crate) struct Texts(Result<Vec<String>, String>);
+
+impl Texts {
+    pub(crate) fn read(self) -> Result<Vec<String>, String> {
+        self.0
+    }
+}
+
+impl FromSql<Array<Text>, Pg> for Texts {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        let texts = <Vec<String> as FromSql<Array<Text>, Pg>>::from_sql(value);
+        Ok(Self(texts.map_err(|error| error.to_string())))
+    }
+}
 
 impl LinkRow {
+    /// Its name, as it is stored.
+    pub(crate) fn name(&self) -> Uuid {
+        self.id
+    }
+
+    /// Where it is in lists.
+    pub(crate) fn place(&self) -> Place<Uuid> {
+        Place { created_at: self.created_at, id: self.id }
+    }
+
     pub(crate) fn into_link(self, doing: &'static str) -> Result<Link, RepositoryError> {
         self.parse().map_err(|error| corrupt(doing, error))
     }
 
-    fn parse(self) -> Result<Link, Anything> {
+    pub(crate) fn parse(self) -> Result<Link, Anything> {
         let following = self.following.parse()?;
         Ok(Link {
             id: self.id,
-            code: self.code.parse()?,
+            code: in_column("code", Code::from_stored(&self.code))?,
             owner: following.owner,
             behaviour: following.behaviour,
             deduplicated: self.deduplicated,
-            title: self.title.map(|title| title.parse()).transpose()?,
-            tags: self.tags.try_into()?,
+            title: in_column("title", self.title.map(|title| title.parse::<Title>()).transpose())?,
+            tags: in_column("tags", in_column("tags", self.tags.read())?.try_into())?,
             state: following.state,
             generation: following.generation,
-            created_at: self.created_at.try_into()?,
-            updated_at: self.updated_at.try_into()?,
-            reactivated_at: self.reactivated_at.map(Timestamp::try_from).transpose()?,
+            created_at: in_column("created_at", moment(self.created_at))?,
+            updated_at: in_column("updated_at", moment(self.updated_at))?,
+            reactivated_at: in_column("reactivated_at", self.reactivated_at.map(moment).transpose())?,
         })
     }
 }
@@ -81,16 +134,16 @@ impl ResolutionRow {
     fn parse(self) -> Result<Resolution, Anything> {
         let state = match self.deleted_at {
             None => LinkState::Active,
-            Some(at) => LinkState::Deleted { at: at.try_into()? },
+            Some(at) => LinkState::Deleted { at: in_column("deleted_at", moment(at))? },
         };
         let behaviour = Behaviour {
-            target: Target::from_stored(self.target)?,
-            redirect: u16::try_from(self.redirect)?.try_into()?,
+            target: in_column("target", Target::from_stored(self.target))?,
+            redirect: in_column("redirect", u16::try_from(self.redirect).unwrap_or_default().try_into())?,
             forward_query: self.forward_query,
-            expires_at: self.expires_at.map(Timestamp::try_from).transpose()?,
+            expires_at: in_column("expires_at", self.expires_at.map(moment).transpose())?,
         };
-        let generation = Generation::try_from(self.generation)?;
-        Ok(Resolution { owner: self.owner_id.parse()?, behaviour, state, generation })
+        let generation = in_column("generation", Generation::try_from(self.generation))?;
+        Ok(Resolution { owner: in_column("owner_id", self.owner_id.parse())?, behaviour, state, generation })
     }
 }
 
@@ -101,28 +154,29 @@ pub(crate) fn redirect_column(status: RedirectStatus) -> i16 {
 
 /// A history entry as it is stored.
 #[derive(Queryable, Selectable)]
-#[diesel(table_name = link_events, check_for_backend(diesel::pg::Pg))]
+#[diesel(table_name = link_events, check_for_backend(Pg))]
 pub(crate) struct EventRow {
     generation: i64,
     kind: String,
     actor: String,
     request_id: String,
-    at: DateTime<Utc>,
+    at: PgTimestamp,
 }
 
 impl EventRow {
-    pub(crate) fn into_event(self, doing: &'static str) -> Result<LinkEvent, RepositoryError> {
-        self.parse().map_err(|error| corrupt(doing, error))
+    /// Where it is in its history.
+    pub(crate) fn place(&self) -> i64 {
+        self.generation
     }
 
-    fn parse(self) -> Result<LinkEvent, Anything> {
+    pub(crate) fn parse(self) -> Result<LinkEvent, Anything> {
         Ok(LinkEvent {
-            kind: EventKind::from_name(&self.kind).ok_or("unknown kind of event")?,
-            generation: Generation::try_from(self.generation)?,
+            kind: in_column("kind", EventKind::from_name(&self.kind).ok_or("unknown kind of event"))?,
+            generation: in_column("generation", Generation::try_from(self.generation))?,
             provenance: Provenance {
-                actor: self.actor.parse()?,
-                request_id: self.request_id.parse()?,
-                at: self.at.try_into()?,
+                actor: in_column("actor", self.actor.parse())?,
+                request_id: in_column("request_id", self.request_id.parse())?,
+                at: in_column("at", moment(self.at))?,
             },
         })
     }

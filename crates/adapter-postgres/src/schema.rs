@@ -78,6 +78,14 @@ diesel::table! {
     blocks_revision (single) {
         single -> Bool,
         number -> BigInt,
+        id -> Uuid,
+    }
+}
+
+diesel::table! {
+    unfinished_upgrades (name) {
+        name -> Text,
+        after -> Nullable<Uuid>,
     }
 }
 

@@ -1,14 +1,19 @@
 //! Recorded answers of requests that carried an `Idempotency-Key`.
 
 use async_trait::async_trait;
-use diesel::{QueryResult, prelude::*, result::Error};
+use diesel::{QueryResult, prelude::*, result::Error, sql_query, sql_types::BigInt};
 use domain::{
     idempotency::{IdempotentRequest, RecordedAnswer},
-    ports::{IdempotencyRepository, Repeated, RepositoryError},
+    ports::{ForgettingSteps, IdempotencyRepository, Repeated, RepositoryError},
     time::Timestamp,
 };
+use tokio::time::Instant;
 
 use crate::{SqliteStore, error::corrupt, rows::moment, schema::idempotency_keys};
+
+/// Deletes some of the answers up to a moment.
+const OLDEST: &str = "DELETE FROM idempotency_keys WHERE rowid IN \
+                      (SELECT rowid FROM idempotency_keys WHERE recorded_at <= ? ORDER BY recorded_at LIMIT ?)";
 
 #[async_trait]
 impl IdempotencyRepository for SqliteStore {
@@ -50,12 +55,18 @@ impl IdempotencyRepository for SqliteStore {
     }
 
     async fn forget(&self, moment: Timestamp) -> Result<u64, RepositoryError> {
-        self.threads
-            .write("forgetting answers", move |connection| {
-                let old = idempotency_keys::table.filter(idempotency_keys::recorded_at.le(moment.unix_micros()));
-                Ok(diesel::delete(old).execute(connection)? as u64)
-            })
-            .await
+        let mut steps = ForgettingSteps::default();
+        loop {
+            let (begun, most) = (Instant::now(), steps.most());
+            let forget = move |connection: &mut SqliteConnection| {
+                let oldest = sql_query(OLDEST).bind::<BigInt, _>(moment.unix_micros()).bind::<BigInt, _>(most);
+                Ok(oldest.execute(connection)? as u64)
+            };
+            let count = self.threads.write("forgetting answers", forget).await?;
+            if !steps.took(count, begun.elapsed()) {
+                return Ok(steps.forgotten());
+            }
+        }
     }
 }
 

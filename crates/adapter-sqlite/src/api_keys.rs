@@ -3,19 +3,25 @@
 use async_trait::async_trait;
 use diesel::{
     QueryResult,
-    dsl::{exists, select, sql},
+    dsl::{AsSelect, SqlTypeOf, exists, select, sql},
     prelude::*,
     sql_types::{BigInt, Bool, Text},
+    sqlite::Sqlite,
 };
 use domain::{
     api_key::{ApiKey, KeyDigest, KeyId},
     history::Actor,
     idempotency::{IdempotentRequest, RecordedAnswer},
-    ports::{ApiKeyRepository, KeyCreation, KeyPosition, RepositoryError, StoredKey},
+    ports::{ApiKeyRepository, KeyCreation, KeyPosition, Page, RepositoryError, StoredKey, in_column},
     time::Timestamp,
 };
 
-use crate::{SqliteStore, answers, error::corrupt, rows::moment, schema::api_keys};
+use crate::{
+    SqliteStore, answers,
+    error::corrupt,
+    rows::{Anything, moment},
+    schema::api_keys,
+};
 
 #[async_trait]
 impl ApiKeyRepository for SqliteStore {
@@ -64,24 +70,19 @@ impl ApiKeyRepository for SqliteStore {
     }
 
     async fn list(&self, after: Option<&KeyPosition>, limit: u32) -> Result<Vec<ApiKey>, RepositoryError> {
-        let after = after.cloned();
+        let after = after.map(|at| (at.created_at.unix_micros(), at.id.to_string()));
+        let left_out = self.left_out.clone();
         self.threads
-            .scan("listing API keys", move |connection| {
-                let mut query = api_keys::table
-                    .order((api_keys::created_at.desc(), api_keys::id.desc()))
-                    .limit(i64::from(limit))
-                    .select(KeyRow::as_select())
-                    .into_boxed();
-                if let Some(after) = &after {
-                    let behind = sql::<Bool>("(created_at, id) < (")
-                        .bind::<BigInt, _>(after.created_at.unix_micros())
-                        .sql(", ")
-                        .bind::<Text, _>(after.id.as_str())
-                        .sql(")");
-                    query = query.filter(behind);
+            .scan("listing API keys", move |connection, caller| {
+                let mut page = Page::behind(after, limit);
+                while let Some((after, count)) = page.missing() {
+                    caller.still_waits()?;
+                    let rows: Vec<KeyRow> = rows(after, count).load(connection)?;
+                    page.take(rows, KeyRow::place, |row| {
+                        left_out.unless("api_keys", row.id.clone(), row.parse().map(|stored| stored.key))
+                    });
                 }
-                let rows: Vec<KeyRow> = query.load(connection)?;
-                rows.into_iter().map(|row| row.into_key().map(|stored| stored.key)).collect()
+                Ok(page.into_items())
             })
             .await
     }
@@ -114,6 +115,24 @@ impl ApiKeyRepository for SqliteStore {
     }
 }
 
+/// The next rows of a list, newest first.
+fn rows<'a>(
+    after: Option<(i64, String)>,
+    count: i64,
+) -> api_keys::BoxedQuery<'a, Sqlite, SqlTypeOf<AsSelect<KeyRow, Sqlite>>> {
+    let query = api_keys::table
+        .order((api_keys::created_at.desc(), api_keys::id.desc()))
+        .limit(count)
+        .select(KeyRow::as_select())
+        .into_boxed();
+    let Some((created_at, id)) = after else {
+        return query;
+    };
+    let behind =
+        sql::<Bool>("(created_at, id) < (").bind::<BigInt, _>(created_at).sql(", ").bind::<Text, _>(id).sql(")");
+    query.filter(behind)
+}
+
 fn insert(connection: &mut SqliteConnection, key: &StoredKey) -> QueryResult<()> {
     diesel::insert_into(api_keys::table).values(KeyRow::from(key)).execute(connection)?;
     Ok(())
@@ -121,7 +140,7 @@ fn insert(connection: &mut SqliteConnection, key: &StoredKey) -> QueryResult<()>
 
 /// A key as it is stored.
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = api_keys, check_for_backend(diesel::sqlite::Sqlite))]
+#[diesel(table_name = api_keys, check_for_backend(Sqlite))]
 struct KeyRow {
     id: String,
     name: String,
@@ -155,24 +174,30 @@ impl From<&StoredKey> for KeyRow {
 }
 
 impl KeyRow {
+    /// Where it is in lists.
+    fn place(&self) -> (i64, String) {
+        (self.created_at, self.id.clone())
+    }
+
     fn into_key(self) -> QueryResult<StoredKey> {
         self.parse().map_err(corrupt)
     }
 
-    fn parse(self) -> Result<StoredKey, Box<dyn std::error::Error + Send + Sync>> {
+    fn parse(self) -> Result<StoredKey, Anything> {
         let key = ApiKey {
-            id: self.id.parse()?,
-            name: self.name.parse()?,
-            owner: self.owner_id.parse()?,
-            scopes: serde_json::from_str(&self.scopes)?,
-            created_at: moment(self.created_at)?,
-            expires_at: self.expires_at.map(moment).transpose()?,
-            last_used_at: self.last_used_at.map(moment).transpose()?,
-            revoked_at: self.revoked_at.map(moment).transpose()?,
-            created_by: self.created_by.parse()?,
-            revoked_by: self.revoked_by.map(|by| by.parse()).transpose()?,
+            id: in_column("id", self.id.parse())?,
+            name: in_column("name", self.name.parse())?,
+            owner: in_column("owner_id", self.owner_id.parse())?,
+            scopes: in_column("scopes", serde_json::from_str(&self.scopes))?,
+            created_at: in_column("created_at", moment(self.created_at))?,
+            expires_at: in_column("expires_at", self.expires_at.map(moment).transpose())?,
+            last_used_at: in_column("last_used_at", self.last_used_at.map(moment).transpose())?,
+            revoked_at: in_column("revoked_at", self.revoked_at.map(moment).transpose())?,
+            created_by: in_column("created_by", self.created_by.parse())?,
+            revoked_by: in_column("revoked_by", self.revoked_by.map(|by| by.parse()).transpose())?,
         };
-        let digest = <[u8; 32]>::try_from(self.digest).map_err(|_| "a digest has 32 bytes")?;
+        let digest = <[u8; 32]>::try_from(self.digest).map_err(|_| "a digest has 32 bytes");
+        let digest = in_column("digest", digest)?;
         Ok(StoredKey { key, digest: KeyDigest::from_stored(digest) })
     }
 }

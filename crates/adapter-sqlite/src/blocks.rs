@@ -3,25 +3,24 @@
 use async_trait::async_trait;
 use diesel::{
     QueryResult,
-    dsl::sql,
+    dsl::{AsSelect, SqlTypeOf, sql},
     prelude::*,
     sql_types::{BigInt, Binary, Bool},
+    sqlite::Sqlite,
 };
 use domain::{
     block::{Block, Lifted, Subject},
     idempotency::{IdempotentRequest, RecordedAnswer},
-    ports::{BlockPosition, BlockRepository, Blocking, RepositoryError, Revision},
+    ports::{BlockPosition, BlockRepository, Blocking, Page, RepositoryError, Revision, UnreadableColumn, in_column},
 };
 use uuid::Uuid;
 
 use crate::{
     SqliteStore, answers,
     error::corrupt,
-    rows::moment,
+    rows::{Anything, Place, hex, moment},
     schema::{blocks, blocks_revision},
 };
-
-type Anything = Box<dyn std::error::Error + Send + Sync>;
 
 #[async_trait]
 impl BlockRepository for SqliteStore {
@@ -78,51 +77,75 @@ impl BlockRepository for SqliteStore {
         after: Option<&BlockPosition>,
         limit: u32,
     ) -> Result<Vec<Block>, RepositoryError> {
-        let after = after.cloned();
+        let after = after.map(|at| Place { created_at: at.created_at.unix_micros(), id: at.id.as_bytes().to_vec() });
+        let left_out = self.left_out.clone();
         self.threads
-            .scan("listing blocks", move |connection| {
-                let mut query = blocks::table
-                    .order((blocks::created_at.desc(), blocks::id.desc()))
-                    .limit(i64::from(limit))
-                    .select(BlockRow::as_select())
-                    .into_boxed();
-                if !lifted_too {
-                    query = query.filter(blocks::lifted_at.is_null());
+            .scan("listing blocks", move |connection, caller| {
+                let mut page = Page::behind(after, limit);
+                while let Some((after, count)) = page.missing() {
+                    caller.still_waits()?;
+                    let rows: Vec<BlockRow> = rows(lifted_too, after, count).load(connection)?;
+                    page.take(rows, BlockRow::place, |row| left_out.unless("blocks", hex(&row.id), row.parse()));
                 }
-                if let Some(after) = &after {
-                    let behind = sql::<Bool>("(created_at, id) < (")
-                        .bind::<BigInt, _>(after.created_at.unix_micros())
-                        .sql(", ")
-                        .bind::<Binary, _>(after.id.as_bytes().to_vec())
-                        .sql(")");
-                    query = query.filter(behind);
-                }
-                let rows: Vec<BlockRow> = query.load(connection)?;
-                rows.into_iter().map(BlockRow::into_block).collect()
+                Ok(page.into_items())
             })
             .await
     }
 
-    async fn in_force(&self, known: Option<i64>) -> Result<Option<Revision>, RepositoryError> {
+    async fn in_force(&self, known: Option<Uuid>) -> Result<Option<Revision>, RepositoryError> {
+        let left_out = self.left_out.clone();
         self.threads
             .look_up("reading what is blocked", move |connection| {
                 // Before the blocks: what is changed in between is read twice, but not missed.
-                let number: i64 = blocks_revision::table.select(blocks_revision::number).get_result(connection)?;
-                if known == Some(number) {
+                let id: Vec<u8> = blocks_revision::table.select(blocks_revision::id).get_result(connection)?;
+                let id = Uuid::from_slice(&id).map_err(corrupt)?;
+                if known == Some(id) {
                     return Ok(None);
                 }
-                let in_force = blocks::table.filter(blocks::lifted_at.is_null()).select((blocks::kind, blocks::value));
-                let rows: Vec<(String, String)> = in_force.load(connection)?;
-                let subjects: Result<_, _> = rows.iter().map(|(kind, value)| Subject::parse(kind, value)).collect();
-                Ok(Some(Revision { number, subjects: subjects.map_err(corrupt)? }))
+                let in_force = blocks::table.filter(blocks::lifted_at.is_null());
+                let rows: Vec<(Vec<u8>, String, String)> =
+                    in_force.select((blocks::id, blocks::kind, blocks::value)).load(connection)?;
+                let read = |(id, kind, value): (Vec<u8>, String, String)| {
+                    left_out.unless("blocks", hex(&id), read_subject(&kind, &value).map_err(Into::into))
+                };
+                Ok(Some(Revision { id, subjects: rows.into_iter().filter_map(read).collect() }))
             })
             .await
     }
 }
 
+/// The next rows of a list, newest first.
+fn rows<'a>(
+    lifted_too: bool,
+    after: Option<Place>,
+    count: i64,
+) -> blocks::BoxedQuery<'a, Sqlite, SqlTypeOf<AsSelect<BlockRow, Sqlite>>> {
+    let mut query = blocks::table
+        .order((blocks::created_at.desc(), blocks::id.desc()))
+        .limit(count)
+        .select(BlockRow::as_select())
+        .into_boxed();
+    if !lifted_too {
+        query = query.filter(blocks::lifted_at.is_null());
+    }
+    if let Some(after) = after {
+        let behind = sql::<Bool>("(created_at, id) < (")
+            .bind::<BigInt, _>(after.created_at)
+            .sql(", ")
+            .bind::<Binary, _>(after.id)
+            .sql(")");
+        query = query.filter(behind);
+    }
+    query
+}
+
+fn read_subject(kind: &str, value: &str) -> Result<Subject, UnreadableColumn> {
+    in_column(if Subject::KINDS.contains(&kind) { "value" } else { "kind" }, Subject::from_stored(kind, value))
+}
+
 /// A block as it is stored.
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = blocks, check_for_backend(diesel::sqlite::Sqlite))]
+#[diesel(table_name = blocks, check_for_backend(Sqlite))]
 struct BlockRow {
     id: Vec<u8>,
     kind: String,
@@ -150,21 +173,28 @@ impl From<&Block> for BlockRow {
 }
 
 impl BlockRow {
+    /// Where it is in lists.
+    fn place(&self) -> Place {
+        Place { created_at: self.created_at, id: self.id.clone() }
+    }
+
     fn into_block(self) -> QueryResult<Block> {
         self.parse().map_err(corrupt)
     }
 
     fn parse(self) -> Result<Block, Anything> {
         let lifted = match self.lifted_at.zip(self.lifted_by) {
-            Some((at, by)) => Some(Lifted { at: moment(at)?, by: by.parse()? }),
+            Some((at, by)) => {
+                Some(Lifted { at: in_column("lifted_at", moment(at))?, by: in_column("lifted_by", by.parse())? })
+            }
             None => None,
         };
         Ok(Block {
-            id: Uuid::from_slice(&self.id)?,
-            subject: Subject::parse(&self.kind, &self.value)?,
-            reason: self.reason.parse()?,
-            created_at: moment(self.created_at)?,
-            created_by: self.created_by.parse()?,
+            id: in_column("id", Uuid::from_slice(&self.id))?,
+            subject: read_subject(&self.kind, &self.value)?,
+            reason: in_column("reason", self.reason.parse())?,
+            created_at: in_column("created_at", moment(self.created_at))?,
+            created_by: in_column("created_by", self.created_by.parse())?,
             lifted,
         })
     }

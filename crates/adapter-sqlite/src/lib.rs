@@ -22,6 +22,7 @@ mod migrate;
 mod rows;
 mod schema;
 mod threads;
+mod upgrade;
 
 use std::{
     error::Error,
@@ -29,6 +30,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -37,7 +39,7 @@ use diesel::{
     Connection, QueryableByName, RunQueryDsl, SqliteConnection, connection::SimpleConnection, sql_query,
     sql_types::Text,
 };
-use domain::ports::{Ping, RepositoryError};
+use domain::ports::{LeftOut, Ping, RepositoryError, UnreadableRows};
 
 pub use migrate::MigrationStatus;
 
@@ -80,7 +82,7 @@ impl SqliteFile {
         writer.batch_execute(&busy).map_err(OpenError::Setup)?;
         let connections = Connections { writer, lookups: self.readers(LOOKUPS)?, scans: self.readers(SCANS)? };
         let threads = Threads::start(connections, patience).map_err(OpenError::Threads)?;
-        Ok(SqliteStore { threads, new_in_a_row: NewInARow::default() })
+        Ok(SqliteStore { threads, new_in_a_row: NewInARow::default(), left_out: LeftOut::default() })
     }
 
     fn readers(&self, count: usize) -> Result<Vec<SqliteConnection>, OpenError> {
@@ -200,6 +202,7 @@ impl From<diesel::result::Error> for OpenError {
 pub struct SqliteStore {
     threads: Threads,
     new_in_a_row: NewInARow,
+    left_out: LeftOut,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -209,6 +212,11 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
+    /// Tells `listener` of rows that cannot be read, each time one is left out.
+    pub fn tell_of_unreadable_rows(&self, listener: Arc<dyn UnreadableRows>) {
+        self.left_out.tell(listener);
+    }
+
     /// Finishes what is queued and closes the file, which then holds everything by itself. Calls that come later
     /// fail. It blocks as long as the work takes.
     pub fn close(&self) {

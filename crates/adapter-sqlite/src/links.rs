@@ -8,7 +8,7 @@ use domain::{
     idempotency::{IdempotentRequest, RecordedAnswer},
     lifecycle::{Candidate, Change},
     link::{Generation, Link},
-    ports::{Applied, Claims, LinkRepository, LinkResolver, ListQuery, RepositoryError, Resolved},
+    ports::{Applied, Claims, LinkRepository, LinkResolver, ListQuery, Page, RepositoryError, Resolved},
 };
 
 use crate::{
@@ -79,12 +79,9 @@ impl LinkRepository for SqliteStore {
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError> {
-        let query = query.clone();
+        let (query, left_out) = (query.clone(), self.left_out.clone());
         self.threads
-            .scan("listing links", move |connection| {
-                let rows: Vec<LinkRow> = list::statement(&query).load(connection)?;
-                rows.into_iter().map(LinkRow::into_link).collect()
-            })
+            .scan("listing links", move |connection, caller| list::links(connection, caller, &query, &left_out))
             .await
     }
 
@@ -94,18 +91,24 @@ impl LinkRepository for SqliteStore {
         before: Option<Generation>,
         limit: u32,
     ) -> Result<Vec<LinkEvent>, RepositoryError> {
-        let code = code.clone();
+        let (code, left_out) = (code.clone(), self.left_out.clone());
         self.threads
             .look_up("reading a history", move |connection| {
-                let rows: Vec<EventRow> = link_events::table
-                    .inner_join(links::table)
-                    .filter(links::code.eq(code.as_str()))
-                    .filter(link_events::generation.lt(before.map_or(i64::MAX, Generation::get)))
-                    .order(link_events::generation.desc())
-                    .limit(i64::from(limit))
-                    .select(EventRow::as_select())
-                    .load(connection)?;
-                rows.into_iter().map(EventRow::into_event).collect()
+                let mut page = Page::behind(before.map(Generation::get), limit);
+                while let Some((before, count)) = page.missing() {
+                    let rows: Vec<EventRow> = link_events::table
+                        .inner_join(links::table)
+                        .filter(links::code.eq(code.as_str()))
+                        .filter(link_events::generation.lt(before.unwrap_or(i64::MAX)))
+                        .order(link_events::generation.desc())
+                        .limit(count)
+                        .select(EventRow::as_select())
+                        .load(connection)?;
+                    page.take(rows, EventRow::place, |row| {
+                        left_out.unless("link_events", format!("{code} {}", row.place()), row.parse())
+                    });
+                }
+                Ok(page.into_items())
             })
             .await
     }

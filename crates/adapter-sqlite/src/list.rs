@@ -1,6 +1,7 @@
 //! Lists: the one query that is put together at run time.
 
 use diesel::{
+    QueryResult,
     dsl::{AsSelect, SqlTypeOf, sql},
     prelude::*,
     sql_types::{BigInt, Binary, Bool, Text},
@@ -8,18 +9,122 @@ use diesel::{
 };
 use domain::{
     lifecycle::Access,
-    ports::{LinkFilter, ListQuery, Sort},
+    link::Link,
+    ports::{LeftOut, LinkFilter, ListQuery, Page, Sort},
 };
 
-use crate::{rows::LinkRow, schema::links};
+use crate::{
+    rows::{LinkRow, Place},
+    schema::links,
+    threads::Caller,
+};
+
+/// How many links a statement looks at, at most, where nearly all of them may be passed over: some milliseconds.
+const STEP: i64 = 2_000;
+
+/// A statement with the conditions that an index knows of, in the order of the query. What it selects makes it a type of
+/// its own, so this is no function.
+macro_rules! narrowed {
+    ($statement:expr, $query:expr, $after:expr, $end:expr) => {{
+        let (mut statement, query, after, end): (_, &ListQuery, Option<&Place>, Option<&Place>) =
+            ($statement, $query, $after, $end);
+        if let Access::Owner(owner) = &query.access {
+            statement = statement.filter(links::owner_id.eq(owner.as_str()));
+        }
+        if let Some(moment) = query.filter.created_after {
+            statement = statement.filter(links::created_at.gt(moment.unix_micros()));
+        }
+        if let Some(moment) = query.filter.created_before {
+            statement = statement.filter(links::created_at.lt(moment.unix_micros()));
+        }
+        let (behind, up_to) = match query.sort {
+            Sort::NewestFirst => ("<", ">="),
+            Sort::OldestFirst => (">", "<="),
+        };
+        for (relation, place) in [(behind, after), (up_to, end)] {
+            if let Some(place) = place {
+                let there = sql::<Bool>(&format!("(links.created_at, links.id) {relation} ("))
+                    .bind::<BigInt, _>(place.created_at)
+                    .sql(", ")
+                    .bind::<Binary, _>(place.id.clone())
+                    .sql(")");
+                statement = statement.filter(there);
+            }
+        }
+        match query.sort {
+            Sort::NewestFirst => statement.order((links::created_at.desc(), links::id.desc())),
+            Sort::OldestFirst => statement.order((links::created_at.asc(), links::id.asc())),
+        }
+    }};
+}
+
+/// What a statement of a list selects.
+type Rows<'a> = links::BoxedQuery<'a, Sqlite, SqlTypeOf<AsSelect<LinkRow, Sqlite>>>;
+type Places<'a> = links::BoxedQuery<'a, Sqlite, (BigInt, Binary)>;
 
 /// The links of `query`, in its order.
-pub(crate) fn statement(query: &ListQuery) -> links::BoxedQuery<'_, Sqlite, SqlTypeOf<AsSelect<LinkRow, Sqlite>>> {
-    let mut statement = links::table.select(LinkRow::as_select()).into_boxed();
-    if let Access::Owner(owner) = &query.access {
-        statement = statement.filter(links::owner_id.eq(owner.as_str()));
+pub(crate) fn links(
+    connection: &mut SqliteConnection,
+    caller: &Caller<'_>,
+    query: &ListQuery,
+    left_out: &LeftOut,
+) -> QueryResult<Vec<Link>> {
+    let after = query.after.map(|at| Place { created_at: at.created_at.unix_micros(), id: at.id.as_bytes().to_vec() });
+    let mut page = Page::behind(after, query.limit);
+    while let Some((after, count)) = page.missing() {
+        let rows = rows(connection, caller, query, after, count)?;
+        page.take(rows, LinkRow::place, |row| left_out.unless("links", row.name(), row.parse()));
     }
-    let LinkFilter { state, text, tag, target, created_after, created_before } = &query.filter;
+    Ok(page.into_items())
+}
+
+/// The next `count` rows behind a place, or all that are left.
+fn rows(
+    connection: &mut SqliteConnection,
+    caller: &Caller<'_>,
+    query: &ListQuery,
+    mut after: Option<Place>,
+    count: i64,
+) -> QueryResult<Vec<LinkRow>> {
+    let mut rows = Vec::new();
+    loop {
+        caller.still_waits()?;
+        let wanted = count - i64::try_from(rows.len()).expect("a page has fewer than 2^32 rows");
+        let end = if passes_over_links(&query.filter) { step(connection, query, after.as_ref())? } else { None };
+        let statement = matching(statement(query, after.as_ref(), end.as_ref()), &query.filter).limit(wanted);
+        let some: Vec<LinkRow> = statement.load(connection)?;
+        let is_full = some.len() == usize::try_from(wanted).unwrap_or(usize::MAX);
+        rows.extend(some);
+        match end {
+            Some(end) if !is_full => after = Some(end),
+            Some(_) | None => return Ok(rows),
+        }
+    }
+}
+
+/// Whether conditions remain that no index knows of.
+fn passes_over_links(filter: &LinkFilter) -> bool {
+    let LinkFilter { state, text, tag, target, created_after: _, created_before: _ } = filter;
+    state.is_some() || text.is_some() || tag.is_some() || target.is_some()
+}
+
+/// Where a step that begins behind a place ends; `None` if it is the last one. Reads nothing but an index.
+fn step(connection: &mut SqliteConnection, query: &ListQuery, after: Option<&Place>) -> QueryResult<Option<Place>> {
+    let places: Places<'_> = links::table.select((links::created_at, links::id)).into_boxed();
+    let end = narrowed!(places, query, after, None).offset(STEP - 1).limit(1);
+    let end: Option<(i64, Vec<u8>)> = end.first(connection).optional()?;
+    Ok(end.map(|(created_at, id)| Place { created_at, id }))
+}
+
+/// The rows behind a place up to another one, whatever is in them.
+fn statement<'a>(query: &'a ListQuery, after: Option<&Place>, end: Option<&Place>) -> Rows<'a> {
+    let rows: Rows<'a> = links::table.select(LinkRow::as_select()).into_boxed();
+    narrowed!(rows, query, after, end)
+}
+
+/// Those that meet the conditions which no index knows of.
+fn matching<'a>(mut statement: Rows<'a>, filter: &'a LinkFilter) -> Rows<'a> {
+    let LinkFilter { state, text, tag, target, created_after: _, created_before: _ } = filter;
     if let Some(state) = state {
         statement = statement.filter(links::state.eq(state.name()));
     }
@@ -39,27 +144,5 @@ pub(crate) fn statement(query: &ListQuery) -> links::BoxedQuery<'_, Sqlite, SqlT
     if let Some(target) = target {
         statement = statement.filter(links::target.eq(target.as_str()));
     }
-    if let Some(moment) = created_after {
-        statement = statement.filter(links::created_at.gt(moment.unix_micros()));
-    }
-    if let Some(moment) = created_before {
-        statement = statement.filter(links::created_at.lt(moment.unix_micros()));
-    }
-    if let Some(after) = query.after {
-        let row = match query.sort {
-            Sort::NewestFirst => "(links.created_at, links.id) < (",
-            Sort::OldestFirst => "(links.created_at, links.id) > (",
-        };
-        let behind = sql::<Bool>(row)
-            .bind::<BigInt, _>(after.created_at.unix_micros())
-            .sql(", ")
-            .bind::<Binary, _>(after.id.as_bytes().to_vec())
-            .sql(")");
-        statement = statement.filter(behind);
-    }
-    let statement = match query.sort {
-        Sort::NewestFirst => statement.order((links::created_at.desc(), links::id.desc())),
-        Sort::OldestFirst => statement.order((links::created_at.asc(), links::id.asc())),
-    };
-    statement.limit(i64::from(query.limit))
+    statement
 }

@@ -12,7 +12,7 @@ use diesel::{
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use crate::{OpenError, SqliteFile};
+use crate::{OpenError, SqliteFile, upgrade};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
@@ -34,6 +34,7 @@ impl SqliteFile {
                 connection.run_migration(&migration)?;
                 applied.push(migration.name().to_string());
             }
+            upgrade::finish(connection)?;
             Ok(applied)
         })
     }

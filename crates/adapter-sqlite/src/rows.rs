@@ -3,9 +3,11 @@
 use diesel::{QueryResult, prelude::*};
 use domain::{
     behaviour::Behaviour,
+    code::Code,
     history::{EventKind, LinkEvent, Provenance},
     lifecycle::Resolution,
     link::{Generation, Link, LinkState, Title},
+    ports::in_column,
     target::Target,
     time::Timestamp,
 };
@@ -51,7 +53,19 @@ pub(crate) struct ResolutionRow {
     generation: i64,
 }
 
-type Anything = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Anything = Box<dyn std::error::Error + Send + Sync>;
+
+/// A place in the order of lists, as it is stored: also that of a row that cannot be read.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) created_at: i64,
+    pub(crate) id: Vec<u8>,
+}
+
+/// An id as people read it.
+pub(crate) fn hex(id: &[u8]) -> String {
+    Uuid::from_slice(id).map_or_else(|_| format!("{id:02x?}"), |id| id.to_string())
+}
 
 impl From<&Link> for LinkRow {
     fn from(link: &Link) -> Self {
@@ -84,21 +98,31 @@ impl LinkRow {
         self.parse().map_err(corrupt)
     }
 
-    fn parse(self) -> Result<Link, Anything> {
+    /// Its name, as it is stored.
+    pub(crate) fn name(&self) -> String {
+        hex(&self.id)
+    }
+
+    /// Where it is in lists.
+    pub(crate) fn place(&self) -> Place {
+        Place { created_at: self.created_at, id: self.id.clone() }
+    }
+
+    pub(crate) fn parse(self) -> Result<Link, Anything> {
         let following = self.following.parse()?;
         Ok(Link {
-            id: Uuid::from_slice(&self.id)?,
-            code: self.code.parse()?,
+            id: in_column("id", Uuid::from_slice(&self.id))?,
+            code: in_column("code", Code::from_stored(&self.code))?,
             owner: following.owner,
             behaviour: following.behaviour,
             deduplicated: self.deduplicated,
-            title: self.title.map(|title| title.parse::<Title>()).transpose()?,
-            tags: serde_json::from_str(&self.tags)?,
+            title: in_column("title", self.title.map(|title| title.parse::<Title>()).transpose())?,
+            tags: in_column("tags", serde_json::from_str(&self.tags))?,
             state: following.state,
             generation: following.generation,
-            created_at: moment(self.created_at)?,
-            updated_at: moment(self.updated_at)?,
-            reactivated_at: self.reactivated_at.map(moment).transpose()?,
+            created_at: in_column("created_at", moment(self.created_at))?,
+            updated_at: in_column("updated_at", moment(self.updated_at))?,
+            reactivated_at: in_column("reactivated_at", self.reactivated_at.map(moment).transpose())?,
         })
     }
 }
@@ -111,16 +135,16 @@ impl ResolutionRow {
     fn parse(self) -> Result<Resolution, Anything> {
         let state = match self.deleted_at {
             None => LinkState::Active,
-            Some(at) => LinkState::Deleted { at: moment(at)? },
+            Some(at) => LinkState::Deleted { at: in_column("deleted_at", moment(at))? },
         };
         let behaviour = Behaviour {
-            target: Target::from_stored(self.target)?,
-            redirect: u16::try_from(self.redirect)?.try_into()?,
+            target: in_column("target", Target::from_stored(self.target))?,
+            redirect: in_column("redirect", u16::try_from(self.redirect).unwrap_or_default().try_into())?,
             forward_query: self.forward_query,
-            expires_at: self.expires_at.map(moment).transpose()?,
+            expires_at: in_column("expires_at", self.expires_at.map(moment).transpose())?,
         };
-        let generation = Generation::try_from(self.generation)?;
-        Ok(Resolution { owner: self.owner_id.parse()?, behaviour, state, generation })
+        let generation = in_column("generation", Generation::try_from(self.generation))?;
+        Ok(Resolution { owner: in_column("owner_id", self.owner_id.parse())?, behaviour, state, generation })
     }
 }
 
@@ -153,18 +177,19 @@ impl From<&LinkEvent> for EventRow {
 }
 
 impl EventRow {
-    pub(crate) fn into_event(self) -> QueryResult<LinkEvent> {
-        self.parse().map_err(corrupt)
+    /// Where it is in its history.
+    pub(crate) fn place(&self) -> i64 {
+        self.generation
     }
 
-    fn parse(self) -> Result<LinkEvent, Anything> {
+    pub(crate) fn parse(self) -> Result<LinkEvent, Anything> {
         Ok(LinkEvent {
-            kind: EventKind::from_name(&self.kind).ok_or("unknown kind of event")?,
-            generation: Generation::try_from(self.generation)?,
+            kind: in_column("kind", EventKind::from_name(&self.kind).ok_or("unknown kind of event"))?,
+            generation: in_column("generation", Generation::try_from(self.generation))?,
             provenance: Provenance {
-                actor: self.actor.parse()?,
-                request_id: self.request_id.parse()?,
-                at: moment(self.at)?,
+                actor: in_column("actor", self.actor.parse())?,
+                request_id: in_column("request_id", self.request_id.parse())?,
+                at: in_column("at", moment(self.at))?,
             },
         })
     }

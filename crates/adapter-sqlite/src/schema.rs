@@ -78,6 +78,14 @@ diesel::table! {
     blocks_revision (single) {
         single -> BigInt,
         number -> BigInt,
+        id -> Binary,
+    }
+}
+
+diesel::table! {
+    unfinished_upgrades (name) {
+        name -> Text,
+        after -> Nullable<Binary>,
     }
 }
 

@@ -68,6 +68,16 @@ pub(crate) struct Connections {
     pub(crate) scans: Vec<SqliteConnection>,
 }
 
+/// Who waits for a read.
+pub(crate) struct Caller<'a>(&'a dyn Fn() -> bool);
+
+impl Caller<'_> {
+    /// Fails if it went away, or its time was up: then no answer is worth any work.
+    pub(crate) fn still_waits(&self) -> QueryResult<()> {
+        if (self.0)() { Err(Error::QueryBuilderError("its caller went away".into())) } else { Ok(()) }
+    }
+}
+
 /// Why a write is rolled back.
 pub(crate) enum Undo<T> {
     /// It was decided so: this is the answer.
@@ -143,14 +153,15 @@ impl Threads {
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
     {
-        self.read(&self.lookups, doing, work).await
+        self.read(&self.lookups, doing, |connection, _| work(connection)).await
     }
 
-    /// The same for `work` that may have to look at every row.
+    /// The same for `work` that may have to look at every row: in short steps, for nothing interrupts a statement. Before
+    /// each of them it asks whether its caller still waits.
     pub(crate) async fn scan<T, F>(&self, doing: &'static str, work: F) -> Result<T, RepositoryError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+        F: FnOnce(&mut SqliteConnection, &Caller<'_>) -> QueryResult<T> + Send + 'static,
     {
         self.read(&self.scans, doing, work).await
     }
@@ -158,12 +169,14 @@ impl Threads {
     async fn read<T, F>(&self, queue: &Sender<Job<Read>>, doing: &'static str, work: F) -> Result<T, RepositoryError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+        F: FnOnce(&mut SqliteConnection, &Caller<'_>) -> QueryResult<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let call = move |connection: &mut SqliteConnection| {
             if !reply.is_closed() {
-                let result = guarded(|| work(connection)).map_err(|error| failed(doing, error));
+                let is_gone = || reply.is_closed();
+                let caller = Caller(&is_gone);
+                let result = guarded(|| work(connection, &caller)).map_err(|error| failed(doing, error));
                 // A caller that went away needs no answer.
                 let _gone = reply.send(result);
             }
@@ -245,16 +258,15 @@ fn commit_together(connection: &mut SqliteConnection, group: &mut [Box<dyn Write
         return Committed::No(classify(&error), error.to_string());
     }
     for call in group {
-        if let Err(error) = run_in_savepoint(connection, call.as_mut()) {
-            let (kind, cause) = rolled_back(connection, &error);
-            return Committed::No(kind, cause);
+        if let Err((kind, cause)) = run_in_savepoint(connection, call.as_mut()) {
+            return Committed::No(if roll_back(connection) { kind } else { RepositoryErrorKind::Indeterminate }, cause);
         }
     }
     match connection.batch_execute("COMMIT") {
         Ok(()) => Committed::Yes,
         Err(error) => {
-            let (kind, cause) = rolled_back(connection, &error);
-            Committed::No(of_failed_commit(kind), cause)
+            let kind = if roll_back(connection) { classify(&error) } else { RepositoryErrorKind::Indeterminate };
+            Committed::No(of_failed_commit(kind), error.to_string())
         }
     }
 }
@@ -268,13 +280,21 @@ fn begin(connection: &mut SqliteConnection) -> QueryResult<()> {
     })
 }
 
-fn run_in_savepoint(connection: &mut SqliteConnection, call: &mut dyn Write) -> QueryResult<()> {
-    Fixed("SAVEPOINT call").execute(connection)?;
+/// Fails if the whole transaction has to end: with what to conclude from that, and why in words.
+fn run_in_savepoint(
+    connection: &mut SqliteConnection,
+    call: &mut dyn Write,
+) -> Result<(), (RepositoryErrorKind, String)> {
+    let told = |error: Error| (classify(&error), error.to_string());
+    Fixed("SAVEPOINT call").execute(connection).map_err(told)?;
     if call.run(connection) {
-        return Fixed("RELEASE call").execute(connection).map(drop);
+        return Fixed("RELEASE call").execute(connection).map(drop).map_err(told);
     }
-    // Fails if SQLite itself rolled everything back, which a full disk makes it do.
-    connection.batch_execute("ROLLBACK TO call; RELEASE call")
+    // Fails if SQLite itself rolled everything back, as it does when the disk is full, a page cannot be read or memory
+    // is short: then the savepoint is gone, and why is what the call met.
+    connection
+        .batch_execute("ROLLBACK TO call; RELEASE call")
+        .map_err(|error| call.failure().unwrap_or_else(|| told(error)))
 }
 
 /// A statement without values that runs for each call, and so is prepared once.
@@ -294,15 +314,13 @@ impl QueryFragment<Sqlite> for Fixed {
 
 impl RunQueryDsl<SqliteConnection> for Fixed {}
 
-/// Undoes the transaction; what to conclude from the error, and the error in words.
-fn rolled_back(connection: &mut SqliteConnection, error: &Error) -> (RepositoryErrorKind, String) {
-    let is_over = match connection.batch_execute("ROLLBACK") {
+/// Undoes the transaction; whether it is surely over.
+fn roll_back(connection: &mut SqliteConnection) -> bool {
+    match connection.batch_execute("ROLLBACK") {
         Ok(()) => true,
         // Nothing is open: SQLite rolled back already.
         Err(ended) => ended.to_string().contains("no transaction is active"),
-    };
-    let kind = if is_over { classify(error) } else { RepositoryErrorKind::Indeterminate };
-    (kind, error.to_string())
+    }
 }
 
 /// What became of a group.
@@ -326,6 +344,8 @@ impl Fate {
 trait Write: Send {
     /// Does it; says whether its changes stay.
     fn run(&mut self, connection: &mut SqliteConnection) -> bool;
+    /// What it met, if it failed.
+    fn failure(&self) -> Option<(RepositoryErrorKind, String)>;
     /// Tells the caller, after the commit.
     fn answer(self: Box<Self>, committed: &Committed);
 }
@@ -353,6 +373,13 @@ where
         let stays = result.is_ok();
         self.result = Some(result);
         stays
+    }
+
+    fn failure(&self) -> Option<(RepositoryErrorKind, String)> {
+        match &self.result {
+            Some(Err(Undo::Error(error))) => Some((classify(error), error.to_string())),
+            Some(Err(Undo::Answer(_)) | Ok(_)) | None => None,
+        }
     }
 
     fn answer(self: Box<Self>, committed: &Committed) {
@@ -395,7 +422,7 @@ mod tests {
             let threads = threads.clone();
             scanning.push(tokio::spawn(async move {
                 threads
-                    .scan("scanning", move |_| {
+                    .scan("scanning", move |_, _| {
                         begin.send(()).expect("the test waits for it");
                         released.recv().expect("the test ends it");
                         Ok(())
@@ -460,13 +487,86 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_scan_ends_with_the_wait_for_it() {
+        let threads = Arc::new(threads(Duration::from_secs(30)));
+        let (begin, begun) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        let scanning = tokio::spawn({
+            let threads = threads.clone();
+            async move {
+                threads
+                    .scan("scanning", move |_, caller| {
+                        begin.send(()).expect("the test waits for it");
+                        while caller.still_waits().is_ok() {
+                            thread::yield_now();
+                        }
+                        end.send(()).expect("the test waits for it");
+                        Ok(())
+                    })
+                    .await
+            }
+        });
+        begun.await.expect("it begins");
+        scanning.abort();
+        ended.await.expect("it sees that nothing waits for it");
+    }
+
+    /// SQLite rolls back by itself when a page does not fit any more: the savepoint is gone then.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn those_who_share_a_transaction_with_a_full_disk_are_told_of_the_full_disk() {
+        let threads = Arc::new(threads(Duration::from_secs(30)));
+        let table = "CREATE TABLE filler (data BLOB); PRAGMA max_page_count = 20";
+        threads.write("making room", move |connection| Ok(connection.batch_execute(table)?)).await.expect("it fits");
+        let (release, released) = mpsc::channel::<()>();
+        let (begin, begun) = oneshot::channel();
+        let mut calls = Vec::new();
+        let first = threads.clone();
+        calls.push(tokio::spawn(async move {
+            first
+                .write("waiting", move |_| {
+                    begin.send(()).expect("the test waits for it");
+                    released.recv().expect("the test ends it");
+                    Ok(())
+                })
+                .await
+        }));
+        begun.await.expect("it begins");
+        // Those that come while the writer is busy share the next transaction.
+        let small = "INSERT INTO filler VALUES (zeroblob(1))";
+        let huge = "INSERT INTO filler VALUES (zeroblob(1000000))";
+        let mut sent = Vec::new();
+        for sql in [small, huge, small] {
+            let filling = threads.clone();
+            sent.push(tokio::spawn(async move {
+                filling.write("filling", move |connection| Ok(connection.batch_execute(sql)?)).await
+            }));
+            while threads.writes.len() < sent.len() {
+                tokio::task::yield_now().await;
+            }
+        }
+        release.send(()).expect("it waits");
+        let mut kinds = Vec::new();
+        for call in sent {
+            kinds.push(call.await.expect("no panic").map_err(|error| error.kind()));
+        }
+        assert_eq!(kinds[1], Err(RepositoryErrorKind::StorageFull));
+        for kind in [kinds[0], kinds[2]] {
+            assert!(matches!(kind, Ok(()) | Err(RepositoryErrorKind::StorageFull)), "{kind:?}");
+        }
+        for call in calls {
+            call.await.expect("no panic").expect("it changes nothing");
+        }
+        threads.write("going on", move |connection| Ok(connection.batch_execute(small)?)).await.expect("it fits");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn after_the_end_calls_fail() {
         let threads = threads(Duration::from_secs(30));
         threads.end();
         threads.end();
         assert!(threads.write("writing", |_| Ok(7)).await.is_err());
         assert!(threads.look_up("looking up", |_| Ok(7)).await.is_err());
-        assert!(threads.scan("scanning", |_| Ok(7)).await.is_err());
+        assert!(threads.scan("scanning", |_, _| Ok(7)).await.is_err());
     }
 
     #[test]

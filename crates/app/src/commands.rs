@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
     thread::available_parallelism,
     time::Duration,
 };
@@ -26,6 +27,7 @@ use crate::{
     log,
     serve::serve,
     stores::Backend,
+    unreadable::NotedRows,
 };
 
 /// Does what the command line asks for.
@@ -128,7 +130,7 @@ async fn check_store(config: &Config) -> anyhow::Result<()> {
 async fn keys(config: &Config, action: KeysAction) -> anyhow::Result<()> {
     let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
     backend.must_be_migrated().await?;
-    let keys = backend.open()?.key_service();
+    let keys = backend.open(Arc::<NotedRows>::default())?.key_service();
     match action {
         KeysAction::Create { name, owner, scopes, expires_at } => {
             let new = NewKey {
@@ -161,7 +163,7 @@ async fn keys(config: &Config, action: KeysAction) -> anyhow::Result<()> {
 async fn block(config: &Config, action: BlockAction) -> anyhow::Result<()> {
     let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
     backend.must_be_migrated().await?;
-    let store = backend.open()?;
+    let store = backend.open(Arc::<NotedRows>::default())?;
     let blocks = store.block_service();
     let (kind, value, why) = match action {
         BlockAction::Code { code, why } => ("code", code, why),

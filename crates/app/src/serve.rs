@@ -29,6 +29,7 @@ use crate::{
     stores::{Backend, Store},
     supervisor::{Failure, Report, Supervisor},
     targets::Targets,
+    unreadable::LoggedRows,
 };
 
 /// Connections that may wait to be accepted.
@@ -38,7 +39,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(2);
 /// Most time for closing the store. With the drain and the open requests it fits into the 30 s of orchestrators.
 const LONGEST_CLOSE: Duration = Duration::from_secs(3);
 /// How often answers nobody can ask for any more are deleted.
-const HOUSEKEEPING: Duration = Duration::from_mins(15);
+const HOUSEKEEPING: Duration = Duration::from_mins(1);
 
 /// Serves until it is told to stop; then drains, finishes what is open, and returns.
 pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
@@ -50,7 +51,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     if !backend.is_remote() {
         migrate(&backend, config, log).await?;
     }
-    let store = Arc::new(backend.open()?.shared(config, log)?);
+    let store = Arc::new(backend.open(Arc::new(LoggedRows::new(log.new(o!()))))?.shared(config, log)?);
     if config.redis.url.is_some() && store.shared.is_none() {
         warn!(log, "redis.url is not used: nothing is shared on SQLite"; "event.name" => "redis.unused");
     }
@@ -367,7 +368,9 @@ async fn forget_old_answers(answers: &dyn IdempotencyRepository, log: &Logger) -
         return Ok(());
     };
     let count = answers.forget(moment).await.map_err(|error| Failure::from(&error))?;
-    info!(log, "{} old answers forgotten", count; "event.name" => "answers.forgotten", "count" => count);
+    if count > 0 {
+        info!(log, "{} old answers forgotten", count; "event.name" => "answers.forgotten", "count" => count);
+    }
     Ok(())
 }
 

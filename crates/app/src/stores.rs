@@ -11,8 +11,9 @@ use domain::{
     block::Subject,
     lifecycle::Access,
     ports::{
-        ApiKeyRepository, BlockRepository, ChangeFeed, Clock, CodeCatalog, Entropy, IdempotencyRepository, Identify,
-        LinkFilter, LinkRepository, LinkResolver, ListQuery, Meter, Ping, RandomCodes, Sort,
+        ApiKeyRepository, BlockPosition, BlockRepository, ChangeFeed, Clock, CodeCatalog, Entropy,
+        IdempotencyRepository, Identify, KeyPosition, LinkFilter, LinkRepository, LinkResolver, ListQuery, Meter, Ping,
+        Position, RandomCodes, Sort, UnreadableRows,
     },
     service::{BlockService, Blocked, KeyService, LinkService, ResolveService},
 };
@@ -22,6 +23,7 @@ use tokio::runtime::Handle;
 use crate::{
     config::{Config, StoreConfig, StoreLocation, TlsPolicy},
     effects::{SystemClock, SystemEntropy},
+    unreadable::CollectedRows,
 };
 
 /// Where data lives, not yet necessarily reachable.
@@ -140,22 +142,38 @@ impl Backend {
         }
         let missing = self.migrations().await?.into_iter().filter(|migration| !migration.applied);
         let faults: Vec<_> = missing.map(|missing| format!("migration {} is not applied", missing.name)).collect();
-        match self {
-            Self::Postgres(store) if faults.is_empty() => store.ping().await?,
-            Self::Postgres(_) | Self::Sqlite(..) => {}
+        if !faults.is_empty() {
+            return Ok(faults);
         }
-        Ok(faults)
+        if let Self::Postgres(store) = self {
+            store.ping().await?;
+        }
+        self.unreadable_rows().await
     }
 
-    /// The store behind its ports.
-    pub(crate) fn open(&self) -> anyhow::Result<Store> {
+    /// The rows that are left out wherever they are met. Reads all that is listed.
+    async fn unreadable_rows(&self) -> anyhow::Result<Vec<String>> {
+        let rows = Arc::<CollectedRows>::default();
+        let store = self.open(rows.clone())?;
+        let read = store.read_everything().await;
+        store.close();
+        read?;
+        Ok(rows.lines())
+    }
+
+    /// The store behind its ports. Rows that it has to leave out are told to `unreadable`.
+    pub(crate) fn open(&self, unreadable: Arc<dyn UnreadableRows>) -> anyhow::Result<Store> {
         match self {
             Self::Sqlite(file, patience) => {
                 let store = Arc::<SqliteStore>::new(self.opened(file.open(*patience))?);
+                store.tell_of_unreadable_rows(unreadable);
                 let file = Arc::clone(&store);
                 Ok(Store { close: Some(Box::new(move || file.close())), ..Store::over(store) })
             }
-            Self::Postgres(store) => Ok(Store { identity: Some(store.clone()), ..Store::over(Arc::clone(store)) }),
+            Self::Postgres(store) => {
+                store.tell_of_unreadable_rows(unreadable);
+                Ok(Store { identity: Some(store.clone()), ..Store::over(Arc::clone(store)) })
+            }
         }
     }
 }
@@ -280,6 +298,41 @@ impl Store {
                 !self.links.list(&query).await?.is_empty()
             }
         })
+    }
+
+    /// Reads every link, block and API key, so that what cannot be read is met.
+    async fn read_everything(&self) -> anyhow::Result<()> {
+        const PAGE: u32 = 500;
+        let mut query = ListQuery {
+            access: Access::All,
+            filter: LinkFilter::default(),
+            sort: Sort::OldestFirst,
+            after: None,
+            limit: PAGE,
+        };
+        loop {
+            let page = self.links.list(&query).await?;
+            query.after = page.last().map(Position::from);
+            if page.len() < PAGE as usize {
+                break;
+            }
+        }
+        let mut after = None;
+        loop {
+            let page = self.blocks.list(true, after.as_ref(), PAGE).await?;
+            after = page.last().map(BlockPosition::from);
+            if page.len() < PAGE as usize {
+                break;
+            }
+        }
+        let mut after = None;
+        loop {
+            let page = self.keys.list(after.as_ref(), PAGE).await?;
+            after = page.last().map(KeyPosition::from);
+            if page.len() < PAGE as usize {
+                return Ok(());
+            }
+        }
     }
 
     /// Takedowns, and what is known of them.

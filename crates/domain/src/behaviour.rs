@@ -25,6 +25,12 @@ impl Behaviour {
         Self { target, redirect: RedirectStatus::default(), forward_query: false, expires_at: None }
     }
 
+    /// Whether the key is another one than releases before 0.1 computed, which decoded percent-escapes in the fragment
+    /// too: stores compute such keys again at the upgrade.
+    pub fn has_escapes_in_fragment(&self) -> bool {
+        self.target.as_str().split_once('#').is_some_and(|(_, fragment)| fragment.contains('%'))
+    }
+
     /// Whether the expiry has come.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|expiry| expiry <= now)
@@ -119,10 +125,11 @@ impl DedupKey {
 }
 
 /// The target with percent-encodings in one spelling: hex in upper case, unreserved characters
-/// (RFC 3986 §2.3) decoded. Nothing else is touched: no slash, `www.`, fragment or query order.
+/// (RFC 3986 §2.3) decoded. Nothing else is touched: no slash, `www.` or query order, and nothing of the fragment,
+/// which scripts see as it is written.
 fn canonical_form(target: &str) -> String {
+    let (mut rest, fragment) = target.split_at(target.find('#').unwrap_or(target.len()));
     let mut canonical = String::with_capacity(target.len());
-    let mut rest = target;
     while let Some(at) = rest.find('%') {
         canonical.push_str(&rest[..at]);
         rest = &rest[at..];
@@ -139,6 +146,7 @@ fn canonical_form(target: &str) -> String {
         rest = &rest[3..];
     }
     canonical.push_str(rest);
+    canonical.push_str(fragment);
     canonical
 }
 
@@ -164,6 +172,7 @@ mod tests {
             ("https://example.com/%7euser", "https://example.com/~user"),
             ("https://example.com/%c3%bc", "https://example.com/%C3%BC"),
             ("https://example.com/?a=%41", "https://example.com/?a=A"),
+            ("https://example.com/%41?%42#%43", "https://example.com/A?B#%43"),
         ] {
             assert_eq!(behaviour(one).dedup_key(), behaviour(other).dedup_key(), "{one}");
         }
@@ -178,6 +187,9 @@ mod tests {
             ("https://example.com/?a=1&b=2", "https://example.com/?b=2&a=1"),
             ("https://example.com/#a", "https://example.com/"),
             ("https://example.com/a%2Fb", "https://example.com/a/b"),
+            ("https://example.com/#%41", "https://example.com/#A"),
+            ("https://example.com/#%c3%bc", "https://example.com/#%C3%BC"),
+            ("https://example.com/#a?b=%7e#%41", "https://example.com/#a?b=~#A"),
             ("https://example.com/%25", "https://example.com/%"),
             ("https://example.com/%2541", "https://example.com/A"),
         ] {

@@ -80,7 +80,19 @@ impl Subject {
         }
     }
 
-    /// Reads what a caller or a store wrote.
+    /// Reads what a store has. Never judged by the rules for new ones, which may become stricter: what was taken down
+    /// once stays down.
+    pub fn from_stored(kind: &str, value: &str) -> Result<Self, InvalidSubject> {
+        let subject = match kind {
+            "code" => Code::from_stored(value).ok().map(Self::Code),
+            "host" => Host::from_stored(value).map(Self::Host),
+            "owner" => value.parse().ok().map(Self::Owner),
+            _ => return Err(InvalidSubject::Kind),
+        };
+        subject.ok_or(InvalidSubject::Value)
+    }
+
+    /// Reads what a caller wrote.
     pub fn parse(kind: &str, value: &str) -> Result<Self, InvalidSubject> {
         let subject = match kind {
             "code" => Code::parse_alias(value).ok().map(Self::Code),
@@ -107,6 +119,14 @@ pub enum InvalidSubject {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Host(String);
+
+impl Host {
+    /// As a store has it, in the spelling in which it was kept.
+    fn from_stored(text: &str) -> Option<Self> {
+        let plain = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
+        ((1..=253).contains(&text.len()) && text.bytes().all(plain)).then(|| Self(text.to_owned()))
+    }
+}
 
 impl FromStr for Host {
     type Err = InvalidSubject;
@@ -262,6 +282,21 @@ mod tests {
             ("host", "com"),
         ] {
             assert_eq!(Subject::parse(kind, value), Err(InvalidSubject::Value), "{kind} {value}");
+        }
+    }
+
+    #[test]
+    fn what_was_taken_down_once_is_read_whatever_is_reserved_since() {
+        let reserved = crate::code::RESERVED_WORDS.iter().map(|word| ("code", *word));
+        let hosts = [("host", "evil.example.com"), ("host", "2001:db8::1"), ("host", "com"), ("owner", "acme")];
+        for (kind, value) in reserved.chain(hosts) {
+            let subject = Subject::from_stored(kind, value).expect(value);
+            assert_eq!((subject.kind(), subject.value()), (kind, value));
+        }
+        assert_eq!(Subject::from_stored("link", "abc"), Err(InvalidSubject::Kind));
+        for (kind, value) in [("code", "a b"), ("owner", "A"), ("host", ""), ("host", "Evil.example"), ("host", "a b")]
+        {
+            assert_eq!(Subject::from_stored(kind, value), Err(InvalidSubject::Value), "{kind} {value}");
         }
     }
 

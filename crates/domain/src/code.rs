@@ -24,6 +24,18 @@ impl Code {
         &self.0
     }
 
+    /// A code as a store has it. Never judged by the rules for new ones, which may become stricter: what was given once
+    /// stays a code, also if it is a reserved word by now.
+    pub fn from_stored(text: &str) -> Result<Self, InvalidCode> {
+        if !(1..=Self::MAX_LENGTH).contains(&text.len()) {
+            return Err(InvalidCode::Length);
+        }
+        if !text.bytes().all(|byte| is_code_byte(byte) || byte == b'.') {
+            return Err(InvalidCode::Character);
+        }
+        Ok(Self(text.into()))
+    }
+
     /// A code that a caller chose: any code but a reserved word.
     pub fn parse_alias(text: &str) -> Result<Self, InvalidCode> {
         let code = text.parse()?;
@@ -226,6 +238,16 @@ mod tests {
         }
         for reserved in ["api", "API", "Health", "well-known"] {
             assert_eq!(Code::parse_alias(reserved), Err(InvalidCode::Reserved));
+        }
+    }
+
+    #[test]
+    fn a_stored_code_may_be_a_word_that_is_reserved_by_now() {
+        for word in RESERVED_WORDS.iter().copied().chain(["abc", "a", "a.b"]) {
+            assert_eq!(Code::from_stored(word).expect(word).as_str(), word);
+        }
+        for bad in ["", "a b", "a/b", "a?b", "a#b", "\u{e4}", &"x".repeat(65)] {
+            assert!(Code::from_stored(bad).is_err(), "{bad:?}");
         }
     }
 

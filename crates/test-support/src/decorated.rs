@@ -162,7 +162,7 @@ impl BlockRepository for Decorated {
         BlockRepository::list(self.store.as_ref(), lifted_too, after, limit).await
     }
 
-    async fn in_force(&self, known: Option<i64>) -> Result<Option<Revision>, RepositoryError> {
+    async fn in_force(&self, known: Option<Uuid>) -> Result<Option<Revision>, RepositoryError> {
         self.store.in_force(known).await
     }
 }

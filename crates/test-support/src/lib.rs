@@ -18,6 +18,7 @@ mod processes;
 mod proxy;
 mod redis;
 mod subscriber;
+mod unreadable;
 
 pub use decorated::Decorated;
 pub use effects::{ManualClock, ScriptedCodes, SeededEntropy};
@@ -29,3 +30,4 @@ pub use postgres::{
 pub use proxy::{Direction, FaultProxy};
 pub use redis::RedisServer;
 pub use subscriber::{Recorder, Told};
+pub use unreadable::KeptRows;

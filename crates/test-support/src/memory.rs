@@ -34,7 +34,7 @@ struct Tables {
     answers: HashMap<(String, String), Recorded>,
     keys: BTreeMap<KeyId, StoredKey>,
     blocks: BTreeMap<Uuid, Block>,
-    blocks_revision: i64,
+    blocks_revision: u128,
 }
 
 #[derive(Clone, Debug)]
@@ -313,7 +313,7 @@ impl BlockRepository for MemoryStore {
         let changes = block.lifted.is_none();
         block.lifted.get_or_insert_with(|| lifted.clone());
         let block = block.clone();
-        tables.blocks_revision += i64::from(changes);
+        tables.blocks_revision += u128::from(changes);
         Ok(Some(block))
     }
 
@@ -334,12 +334,12 @@ impl BlockRepository for MemoryStore {
         Ok(blocks)
     }
 
-    async fn in_force(&self, known: Option<i64>) -> Result<Option<Revision>, RepositoryError> {
+    async fn in_force(&self, known: Option<Uuid>) -> Result<Option<Revision>, RepositoryError> {
         let tables = self.tables();
         let in_force = tables.blocks.values().filter(|block| block.lifted.is_none());
         let subjects = in_force.map(|block| block.subject.clone()).collect();
-        let revision = Revision { number: tables.blocks_revision, subjects };
-        Ok(Some(revision).filter(|revision| known != Some(revision.number)))
+        let revision = Revision { id: Uuid::from_u128(tables.blocks_revision), subjects };
+        Ok(Some(revision).filter(|revision| known != Some(revision.id)))
     }
 }
 

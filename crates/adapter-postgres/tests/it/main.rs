@@ -1,10 +1,13 @@
 //! The PostgreSQL store: its contract, its schema, and how it behaves when the server does not.
 
+mod batches;
 mod change_feed;
 mod contract;
 mod failures;
 mod schema;
 mod tls;
+mod unreadable;
+mod upgrade;
 
 use std::{sync::Arc, time::Duration};
 

@@ -4,6 +4,8 @@ mod change_feed;
 mod contract;
 mod durability;
 mod schema;
+mod unreadable;
+mod upgrade;
 
 use std::{sync::Arc, time::Duration};
 

@@ -98,9 +98,34 @@ fn what_never_changes_cannot_be_changed() {
         "DELETE FROM link_events",
         "INSERT INTO link_events SELECT NULL, id, code, 2, 'edited', 'system', 'r', 1 FROM links",
         "INSERT INTO link_events SELECT NULL, id, code, 1, 'edited', 'system', 'r', 1 FROM links",
+        // These would delete what they meet without firing a delete trigger.
+        "REPLACE INTO links SELECT * FROM links",
+        "INSERT OR REPLACE INTO links SELECT randomblob(16), code, owner_id, target, redirect, forward_query, expires_at,
+            title, tags, state, deduplicated, dedup_key, 1, 1, 1, NULL, NULL FROM links",
+        "INSERT OR REPLACE INTO links SELECT id, 'another', owner_id, target, redirect, forward_query, expires_at,
+            title, tags, state, deduplicated, dedup_key, 1, 1, 1, NULL, NULL FROM links",
+        "REPLACE INTO link_events SELECT * FROM link_events",
+        "REPLACE INTO link_events SELECT NULL, link_id, code, generation, 'deleted', 'anonymous', 'r', 1 FROM link_events",
     ] {
         connection.batch_execute(forbidden).expect_err(forbidden);
     }
+}
+
+#[test]
+fn a_link_is_replaced_neither_by_what_it_does_nor_by_an_update() {
+    let (mut connection, _folder) = database();
+    insert(&mut connection, &[]).expect("a link");
+    insert(&mut connection, &[("code", "'another'"), ("dedup_key", "randomblob(32)")]).expect("another link");
+    for forbidden in [
+        "UPDATE OR REPLACE links SET dedup_key = zeroblob(32) WHERE code = 'another'",
+        "UPDATE OR REPLACE links SET code = 'abcdef' WHERE code = 'another'",
+        "REPLACE INTO links SELECT randomblob(16), 'third', owner_id, target, redirect, forward_query, expires_at,
+            title, tags, state, deduplicated, dedup_key, 1, 1, 1, NULL, NULL FROM links WHERE code = 'another'",
+    ] {
+        connection.batch_execute(forbidden).expect_err(forbidden);
+    }
+    let free = "UPDATE links SET dedup_key = randomblob(32) WHERE code = 'another'";
+    connection.batch_execute(free).expect("it meets none");
 }
 
 #[test]
@@ -129,7 +154,11 @@ fn blocks_are_whole_lifted_once_and_never_removed() {
         "UPDATE blocks SET value = 'xyz'",
         "UPDATE blocks SET reason = 'another'",
         "DELETE FROM blocks",
-        "INSERT INTO blocks_revision VALUES (1, 7)",
+        "INSERT INTO blocks_revision VALUES (1, 7, zeroblob(16))",
+        "REPLACE INTO blocks SELECT id, kind, value, 'another', created_at, created_by, NULL, NULL FROM blocks",
+        "REPLACE INTO blocks SELECT randomblob(16), kind, value, 'another', 1, 'system', NULL, NULL FROM blocks",
+        "INSERT OR REPLACE INTO blocks (rowid, id, kind, value, reason, created_at, created_by)
+            SELECT rowid, randomblob(16), 'code', 'xyz', 'another', 1, 'system' FROM blocks",
     ] {
         connection.batch_execute(forbidden).expect_err(forbidden);
     }

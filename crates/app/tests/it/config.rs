@@ -255,6 +255,41 @@ fn keys_are_managed_by_a_role_that_may_not_change_the_schema() {
     }
 }
 
+/// A takedown is read whatever became of the rules since, and what cannot be read stops nothing else.
+#[test]
+fn rows_that_cannot_be_read_are_told_and_stop_nothing() {
+    let server = Signpost::on_postgres().start();
+    let code = server.caller().code("https://example.com/taken-down");
+    let block = |id: char, kind: &str, value: &str| {
+        let id = id.to_string().repeat(8) + "-0000-0000-0000-000000000000";
+        format!("INSERT INTO blocks VALUES ('{id}', '{kind}', '{value}', 'why', now(), 'system', NULL, NULL);")
+    };
+    let rows = [
+        "ALTER TABLE blocks DROP CONSTRAINT blocks_kind_check;".to_owned(),
+        block('1', "planet", "mars"),
+        block('2', "code", "status"),
+        block('3', "code", &code),
+    ];
+    server.database().sql(&rows.concat()).expect("the database is ours");
+    assert!(eventually(Duration::from_secs(10), || server.get(&format!("/{code}")).status == 451), "it is followed");
+    let told = server.event("row.unreadable");
+    assert_eq!(told["db.collection.name"], "blocks", "{told}");
+    assert!(told["error.message"].as_str().is_some_and(|why| why.starts_with("kind: ")), "{told}");
+    assert_eq!(told["level"], "warning", "{told}");
+
+    let checked = server.setup().run(&["check-store"]);
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    assert!(
+        checked.out.contains("unreadable row in blocks, 11111111-0000-0000-0000-000000000000: kind: "),
+        "{checked:?}"
+    );
+    assert!(!checked.out.contains("22222222"), "a reserved word can be read: {checked:?}");
+
+    let again = server.another().start();
+    assert_eq!(again.get(&format!("/{code}")).status, 451);
+    assert_eq!(server.events("row.unreadable").len(), 1, "not each second");
+}
+
 #[test]
 fn damage_is_told() {
     let setup = Signpost::on_sqlite();

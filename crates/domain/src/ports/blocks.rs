@@ -31,8 +31,10 @@ pub trait BlockRepository: Send + Sync {
     ) -> Result<Vec<Block>, RepositoryError>;
 
     /// What is in force, unless that is as it was in the revision `known`. MUST see every change acknowledged before
-    /// the call, and each change MUST lead to another revision.
-    async fn in_force(&self, known: Option<i64>) -> Result<Option<Revision>, RepositoryError>;
+    /// the call, and each change MUST lead to a revision that was never there before, also not in another history of
+    /// the same store, as a lossy failover makes one. A block whose kind and value can be read MUST be in it, whatever
+    /// else is wrong with it.
+    async fn in_force(&self, known: Option<Uuid>) -> Result<Option<Revision>, RepositoryError>;
 }
 
 /// What became of a call of [`BlockRepository::block`].
@@ -50,8 +52,8 @@ pub enum Blocking {
 /// All that is blocked, as of one change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
-    /// Which change.
-    pub number: i64,
+    /// Which change: two that are equal have one history.
+    pub id: Uuid,
     /// What is blocked.
     pub subjects: Vec<Subject>,
 }

@@ -1,5 +1,7 @@
 //! The port of recorded answers.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::RepositoryError;
@@ -29,7 +31,8 @@ pub trait IdempotencyRepository: Send + Sync {
         answer: &RecordedAnswer,
     ) -> Result<Option<Repeated>, RepositoryError>;
 
-    /// Deletes the answers recorded at `moment` or earlier, and says how many.
+    /// Deletes the answers recorded at `moment` or earlier, and says how many. However many there are, it MUST do so in
+    /// steps that keep no other call waiting for long, and what one step has deleted stays deleted if a later one fails.
     async fn forget(&self, moment: Timestamp) -> Result<u64, RepositoryError>;
 }
 
@@ -40,4 +43,72 @@ pub enum Repeated {
     Answer(Box<RecordedAnswer>),
     /// The key was used for another request.
     KeyReused,
+}
+
+/// How many answers to delete in one step: few enough that no other call waits for long, whether an answer has a hundred
+/// bytes or a million, and enough that old ones go faster than new ones come.
+#[derive(Clone, Copy, Debug)]
+pub struct ForgettingSteps {
+    most: i64,
+    forgotten: u64,
+}
+
+impl Default for ForgettingSteps {
+    fn default() -> Self {
+        Self { most: Self::FEWEST, forgotten: 0 }
+    }
+}
+
+impl ForgettingSteps {
+    const FEWEST: i64 = 16;
+    const MOST: i64 = 4_096;
+    /// A step that is faster may become twice as large.
+    const FAST: Duration = Duration::from_millis(50);
+    /// A step that is slower has to become smaller.
+    const SLOW: Duration = Duration::from_millis(200);
+
+    /// How many the next step deletes at most.
+    pub fn most(&self) -> i64 {
+        self.most
+    }
+
+    /// Notes that a step deleted `count` in `time`; whether more may be left.
+    pub fn took(&mut self, count: u64, time: Duration) -> bool {
+        let more = i64::try_from(count).is_ok_and(|count| count >= self.most);
+        self.forgotten += count;
+        if time < Self::FAST {
+            self.most = (self.most * 2).min(Self::MOST);
+        } else if time > Self::SLOW {
+            self.most = (self.most / 4).max(Self::FEWEST);
+        }
+        more
+    }
+
+    /// How many were deleted so far.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_grow_while_they_are_fast_and_shrink_when_they_are_slow() {
+        let mut steps = ForgettingSteps::default();
+        let mut total = 0;
+        for _ in 0..20 {
+            let count = u64::try_from(steps.most()).expect("positive");
+            total += count;
+            assert!(steps.took(count, Duration::from_millis(1)));
+        }
+        assert_eq!((steps.most(), steps.forgotten()), (ForgettingSteps::MOST, total));
+        for _ in 0..20 {
+            let count = u64::try_from(steps.most()).expect("positive");
+            assert!(steps.took(count, Duration::from_secs(1)));
+        }
+        assert_eq!(steps.most(), ForgettingSteps::FEWEST);
+        assert!(!steps.took(15, Duration::ZERO), "none was left");
+    }
 }

@@ -54,7 +54,8 @@ pub trait LinkRepository: Send + Sync {
     ) -> Result<Applied, RepositoryError>;
 
     /// Up to `limit` links, in the order of the query, behind its position. MUST show each link that
-    /// exists during a whole walk exactly once.
+    /// exists during a whole walk exactly once. Fewer than `limit` MUST mean that no more are behind, also where links
+    /// that cannot be read were left out.
     async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError>;
 
     /// Up to `limit` history entries of a link, newest first, below the generation `before`.

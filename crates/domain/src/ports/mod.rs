@@ -3,6 +3,10 @@
 //! Every MUST below has a case in the contract suite (`test-support`), so a new store is done when
 //! the suite passes. All methods take `&self` and may be called concurrently; a future may be dropped
 //! at any `.await`, after which its change happened completely or not at all.
+//!
+//! A row that cannot be read ([`UnreadableRow`]) fails only the call that asks for that one row. Whatever reads many
+//! MUST leave it out, tell an [`UnreadableRows`], and go on: a list then still gives as many as were asked for, if there
+//! are so many behind.
 
 mod api_keys;
 mod blocks;
@@ -11,14 +15,16 @@ mod error;
 mod idempotency;
 mod links;
 mod meter;
+mod unreadable;
 
 pub use api_keys::{ApiKeyRepository, KeyCreation, KeyPosition, StoredKey};
 pub use blocks::{BlockPosition, BlockRepository, Blocking, Revision};
 pub use effects::{Clock, CodeGenerator, Entropy, Identify, Ping, RandomCodes};
 pub use error::{FailureReason, RepositoryError, RepositoryErrorKind};
-pub use idempotency::{IdempotencyRepository, Repeated};
+pub use idempotency::{ForgettingSteps, IdempotencyRepository, Repeated};
 pub use links::{
     Applied, ChangeFeed, ChangeSubscriber, Claims, CodeCatalog, Existence, LinkFilter, LinkRepository, LinkResolver,
     ListQuery, Position, Resolved, Sort, Source, StateFilter,
 };
 pub use meter::{Draw, Drawn, Meter};
+pub use unreadable::{LeftOut, Page, UnreadableColumn, UnreadableRow, UnreadableRows, in_column};

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use uuid::Builder;
+use uuid::{Builder, Uuid};
 
 use super::{Call, ServiceError, repeated};
 use crate::{
@@ -35,7 +35,7 @@ struct Shared {
 struct Known {
     /// Of which question it is the answer.
     asked: u64,
-    revision: Option<i64>,
+    revision: Option<Uuid>,
     in_force: Arc<InForce>,
 }
 
@@ -56,13 +56,12 @@ impl Blocked {
         self.0.unread.load(Ordering::Acquire)
     }
 
-    fn revision(&self) -> Option<i64> {
+    fn revision(&self) -> Option<Uuid> {
         self.0.known.read().unwrap_or_else(PoisonError::into_inner).revision
     }
 
-    /// Whoever asked later has seen all that this one must know. The revision itself may fall: a standby that took over
-    /// may have missed the last ones.
-    fn learn(&self, asked: u64, revision: i64, in_force: InForce) {
+    /// The later question has seen all that an earlier one must know.
+    fn learn(&self, asked: u64, revision: Uuid, in_force: InForce) {
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
         if asked > known.asked {
             self.0.something.store(!in_force.is_empty(), Ordering::Release);
@@ -120,7 +119,7 @@ impl BlockService {
     }
 
     /// Lifts a block; what it was about is as it was before, unless another one is about it too.
-    pub async fn lift(&self, call: &Call, id: &uuid::Uuid) -> Result<Block, ServiceError> {
+    pub async fn lift(&self, call: &Call, id: &Uuid) -> Result<Block, ServiceError> {
         let lifted = Lifted { at: self.clock.now(), by: call.caller.actor.clone() };
         let block = self.blocks.lift(id, &lifted).await?.ok_or(ServiceError::NotFound)?;
         self.see_it_here().await;
@@ -146,7 +145,7 @@ impl BlockService {
     pub async fn refresh(&self) -> Result<(), RepositoryError> {
         let asked = self.blocked.0.asked.fetch_add(1, Ordering::AcqRel) + 1;
         if let Some(revision) = self.blocks.in_force(self.blocked.revision()).await? {
-            self.blocked.learn(asked, revision.number, revision.subjects.into_iter().collect());
+            self.blocked.learn(asked, revision.id, revision.subjects.into_iter().collect());
         }
         Ok(())
     }

@@ -98,22 +98,22 @@ pub async fn pages_of_blocks_are_walked_newest_first(subject: Subject) {
 
 pub async fn each_change_of_blocks_leads_to_another_revision(subject: Subject) {
     let before = revision(&subject, None).await.expect("there is always one");
-    assert_eq!(revision(&subject, Some(before.number)).await, None);
+    assert_eq!(revision(&subject, Some(before.id)).await, None);
     let (one, other) = (a_block(&subject, "host", "[2001:db8::7]"), a_block(&subject, "owner", "acme"));
     given(&subject, &one).await;
     given(&subject, &other).await;
-    let both = revision(&subject, Some(before.number)).await.expect("there is more");
-    assert!(both.number > before.number);
+    let both = revision(&subject, Some(before.id)).await.expect("there is more");
+    assert_ne!(both.id, before.id);
     assert_eq!((both.subjects.len(), both.subjects.contains(&one.subject)), (2, true));
     // Nothing changes by what is blocked already.
     assert_eq!(place(&subject, &a_block(&subject, "owner", "acme")).await, Blocking::InForce(other.clone()));
-    assert_eq!(revision(&subject, Some(both.number)).await, None);
+    assert_eq!(revision(&subject, Some(both.id)).await, None);
     let end = Lifted { at: subject.now(), by: Actor::System };
     lift(&subject, &one, &end).await;
-    let less = revision(&subject, Some(both.number)).await.expect("there is less");
+    let less = revision(&subject, Some(both.id)).await.expect("there is less");
     assert_eq!(less.subjects, [other.subject]);
     lift(&subject, &one, &end).await;
-    assert_eq!(revision(&subject, Some(less.number)).await, None);
+    assert_eq!(revision(&subject, Some(less.id)).await, None);
 }
 
 // ---- The service above ------------------------------------------------------------------------
@@ -200,6 +200,6 @@ async fn list(subject: &Subject, lifted_too: bool) -> Vec<Block> {
     subject.blocks.list(lifted_too, None, 100).await.expect("the store answers")
 }
 
-async fn revision(subject: &Subject, known: Option<i64>) -> Option<Revision> {
+async fn revision(subject: &Subject, known: Option<Uuid>) -> Option<Revision> {
     subject.blocks.in_force(known).await.expect("the store answers")
 }

@@ -1,0 +1,132 @@
+//! One row that cannot be read hides no other.
+
+use std::sync::Arc;
+
+use domain::{
+    block::Subject as Blocked,
+    lifecycle::Access,
+    ports::{LinkFilter, ListQuery, Position, RepositoryErrorKind, Sort},
+};
+use test_support::{
+    KeptRows, TestDatabase,
+    contract::{Subject, a_link},
+};
+
+use crate::fresh;
+
+/// A store with `links` links and without guards, and what it tells of rows it left out.
+async fn stocked(links: usize) -> (Subject, Arc<KeptRows>, TestDatabase) {
+    let (store, database) = fresh().await;
+    let told = Arc::<KeptRows>::default();
+    store.tell_of_unreadable_rows(told.clone());
+    let subject = Subject::over(store, 7);
+    for number in 0..links {
+        subject.clock.advance_micros(1);
+        subject.given(&a_link().to(&format!("https://example.com/{number}"))).await;
+    }
+    let unguarded = "ALTER TABLE links DISABLE TRIGGER USER, DROP CONSTRAINT links_title_check;
+                     ALTER TABLE blocks DISABLE TRIGGER USER, DROP CONSTRAINT blocks_kind_check;
+                     ALTER TABLE api_keys DROP CONSTRAINT api_keys_scopes_check;
+                     ALTER TABLE link_events DROP CONSTRAINT link_events_kind_check";
+    database.sql(unguarded).expect("the database is ours");
+    (subject, told, database)
+}
+
+async fn walk(subject: &Subject, sort: Sort, limit: u32) -> Vec<String> {
+    let (mut after, mut walked): (Option<Position>, _) = (None, Vec::new());
+    loop {
+        let query = ListQuery { access: Access::All, filter: LinkFilter::default(), sort, after, limit };
+        let page = subject.links.list(&query).await.expect("no row stops a list");
+        after = page.last().map(Position::from);
+        walked.extend(page.iter().map(|link| link.behaviour.target.to_string()));
+        if page.len() < limit as usize {
+            return walked;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_of_links_goes_on_behind_rows_that_cannot_be_read() {
+    let (subject, told, database) = stocked(12).await;
+    // The first page and the last one, whole, and one in the middle; wrong in different columns, also in those that
+    // no client library can represent.
+    database
+        .sql(
+            "UPDATE links SET title = '' WHERE target ~ '/[01]$';
+             UPDATE links SET tags = ARRAY[NULL]::text[] WHERE target ~ '/5$';
+             UPDATE links SET updated_at = 'infinity' WHERE target ~ '/10$';
+             UPDATE links SET created_at = 'infinity' WHERE target ~ '/11$'",
+        )
+        .expect("the database is ours");
+    let expected: Vec<_> = [2, 3, 4, 6, 7, 8, 9].iter().map(|n| format!("https://example.com/{n}")).collect();
+    for limit in [1, 2, 3, 100] {
+        assert_eq!(walk(&subject, Sort::OldestFirst, limit).await, expected);
+        let mut newest = walk(&subject, Sort::NewestFirst, limit).await;
+        newest.reverse();
+        assert_eq!(newest, expected);
+    }
+    let told = told.told();
+    let columns: Vec<_> = told.iter().map(|(table, why)| (*table, why.split(':').next().expect("one"))).collect();
+    assert_eq!(columns, [("links", "created_at"), ("links", "tags"), ("links", "title"), ("links", "updated_at")]);
+    // Alone it fails, and no other does.
+    for (title, readable) in [("/5", false), ("/6", true)] {
+        let code = database.sql(&format!("SELECT code FROM links WHERE target ~ '{title}$'")).expect("it is there");
+        let found = subject.links.find(&code.trim().parse().expect("a code")).await.map_err(|error| error.kind());
+        assert_eq!(found.is_ok(), readable);
+        assert!(readable || found == Err(RepositoryErrorKind::Corrupt));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_takedown_that_cannot_be_read_switches_no_other_off() {
+    let (subject, told, database) = stocked(0).await;
+    let insert = |kind: &str, value: &str, by: &str, at: &str| {
+        format!(
+            "INSERT INTO blocks VALUES (gen_random_uuid(), '{kind}', '{value}', 'why', '{at}', '{by}', NULL, NULL);"
+        )
+    };
+    let rows = [
+        // Words that are reserved by now, as any other may be one day.
+        insert("code", "status", "system", "2026-01-01T00:00:00Z"),
+        insert("code", "login", "system", "infinity"),
+        insert("host", "evil.example", "system", "2026-01-01T00:00:00Z"),
+        insert("planet", "mars", "system", "2026-01-01T00:00:00Z"),
+        insert("owner", "No Owner", "system", "2026-01-01T00:00:00Z"),
+        insert("owner", "acme", "whom?", "2026-01-01T00:00:00Z"),
+    ];
+    database.sql(&rows.concat()).expect("the database is ours");
+    let revision = subject.blocks.in_force(None).await.expect("no row stops it").expect("there is always one");
+    let mut in_force: Vec<_> = revision.subjects.iter().map(Blocked::value).collect();
+    in_force.sort_unstable();
+    assert_eq!(in_force, ["acme", "evil.example", "login", "status"]);
+    let mut listed = subject.blocks.list(true, None, 100).await.expect("no row stops it");
+    listed.sort_by(|one, other| one.subject.value().cmp(other.subject.value()));
+    assert_eq!(listed.iter().map(|block| block.subject.value()).collect::<Vec<_>>(), ["evil.example", "status"]);
+    let told = told.told();
+    let columns: Vec<_> = told.iter().map(|(_, why)| why.split(':').next().expect("one")).collect();
+    assert_eq!(columns, ["created_at", "created_by", "kind", "value"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_or_a_history_entry_that_cannot_be_read_hides_no_other() {
+    let (subject, told, database) = stocked(0).await;
+    for _ in 0..3 {
+        subject.clock.advance_micros(1);
+        subject.keys.create(&subject.draw_key(), None).await.expect("it is made");
+    }
+    let keys = subject.keys.list(None, 100).await.expect("all can be read");
+    let link = subject.given(&a_link()).await;
+    let bad = format!("UPDATE api_keys SET scopes = ARRAY[NULL]::text[] WHERE id = '{}'", keys[0].id);
+    database.sql(&bad).expect("the database is ours");
+    let event = "INSERT INTO link_events (link_id, generation, kind, actor, request_id, at)
+                 SELECT id, 2, 'sold', 'system', 'r', now() FROM links";
+    database.sql(event).expect("the database is ours");
+    for limit in [1, 2, 100] {
+        let listed = subject.keys.list(None, limit).await.expect("no row stops it");
+        assert_eq!(listed, keys[1..].iter().take(limit as usize).cloned().collect::<Vec<_>>());
+        let history = subject.links.history(&link.code, None, limit).await.expect("no row stops it");
+        assert_eq!(history.iter().map(|event| event.generation.get()).collect::<Vec<_>>(), [1]);
+    }
+    let tables: Vec<_> = told.told().into_iter().map(|(table, _)| table).collect();
+    assert_eq!(tables, ["api_keys", "link_events"]);
+}

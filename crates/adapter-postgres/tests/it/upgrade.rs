@@ -1,0 +1,37 @@
+//! Databases of earlier releases.
+
+use domain::lifecycle::Claim;
+use test_support::contract::{Subject, a_link};
+
+use crate::fresh;
+
+/// As earlier releases computed it: over `https://example.com/#A`, however that was spelled.
+const KEY_OF_DECODED_FRAGMENT: &str = "5ed9d030f1f4c79be5e59e0971cdbe33c6a81ca1bd6aacd63b8a0eb646ae333b";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_whose_keys_were_computed_otherwise_are_found_after_the_upgrade() {
+    let (store, database) = fresh().await;
+    while !store.revert().await.expect("down.sql works").expect("it is among them").ends_with("fragment_keys") {}
+    let subject = Subject::over(store.clone(), 7);
+    let (escaped, plain) = (a_link().to("https://example.com/#%41"), a_link().to("https://example.com/#A"));
+    let shared = subject.given(&escaped).await;
+    // More than two steps; what has to be computed is in the first and in the last.
+    let columns = "redirect, forward_query, expires_at, title, tags, state, false";
+    let rest = "gen_random_uuid(), 1, created_at, updated_at, NULL, NULL FROM links";
+    let old = format!(
+        "INSERT INTO links SELECT gen_random_uuid(), 'many-' || n, owner_id, 'https://example.com/' || n || '#x',
+            {columns}, dedup_key, {rest}, generate_series(1, 2500) n;
+         INSERT INTO links SELECT 'ffffffff-ffff-ffff-ffff-ffffffffffff', 'chosen', owner_id,
+            'https://example.com/#%42', {columns}, decode(repeat('00', 32), 'hex'), {rest} WHERE code = '{code}';
+         UPDATE links SET dedup_key = '\\x{KEY_OF_DECODED_FRAGMENT}' WHERE code = '{code}'",
+        code = shared.code
+    );
+    database.sql(&old).expect("the database is ours");
+    assert_eq!(subject.claim(&plain).await, Claim::Existing(shared.clone()), "as it was before");
+
+    store.migrate().await.expect("it is upgraded");
+    assert_eq!(subject.claim(&escaped).await, Claim::Existing(shared.clone()));
+    assert!(matches!(subject.claim(&plain).await, Claim::Created(_)), "scripts see another fragment");
+    let chosen = subject.claim(&a_link().to("https://example.com/#%42").alias("chosen")).await;
+    assert!(matches!(chosen, Claim::Existing(_)), "the last step was taken too: {chosen:?}");
+}

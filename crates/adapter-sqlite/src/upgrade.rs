@@ -1,0 +1,49 @@
+//! What an upgrade has to do with the rows themselves, after the migrations: inside their transaction, once.
+
+use diesel::{QueryResult, prelude::*};
+
+use crate::{
+    rows::LinkRow,
+    schema::{links, unfinished_upgrades},
+};
+
+/// How many rows are read at a time.
+const STEP: i64 = 1_000;
+/// Computes the keys of targets with percent-escapes in their fragment again.
+const FRAGMENT_KEYS: &str = "fragment_keys";
+
+/// Does what is not done yet.
+pub(crate) fn finish(connection: &mut SqliteConnection) -> QueryResult<()> {
+    let names: Vec<String> = unfinished_upgrades::table.select(unfinished_upgrades::name).load(connection)?;
+    if names.iter().any(|name| name == FRAGMENT_KEYS) {
+        compute_fragment_keys(connection)?;
+        diesel::delete(unfinished_upgrades::table.find(FRAGMENT_KEYS)).execute(connection)?;
+    }
+    Ok(())
+}
+
+/// Keys differ now that were one before, never the other way round: no link can meet another one.
+fn compute_fragment_keys(connection: &mut SqliteConnection) -> QueryResult<()> {
+    let mut after = Vec::new();
+    loop {
+        let rows: Vec<LinkRow> = links::table
+            .filter(links::id.gt(&after))
+            .filter(links::target.like("%#%"))
+            .order(links::id)
+            .limit(STEP)
+            .select(LinkRow::as_select())
+            .load(connection)?;
+        let Some(last) = rows.last() else {
+            return Ok(());
+        };
+        after = last.place().id;
+        // A row that cannot be read stays as it is: `check-store` tells of it.
+        for link in rows.into_iter().filter_map(|row| row.parse().ok()) {
+            if link.behaviour.has_escapes_in_fragment() {
+                diesel::update(links::table.find(link.id.as_bytes().as_slice()))
+                    .set(links::dedup_key.eq(link.dedup_key().as_bytes().as_slice()))
+                    .execute(connection)?;
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Databases of earlier releases.
+
+use std::{sync::Arc, time::Duration};
+
+use diesel::{
+    Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnection, dsl::sql, select, sql_types::BigInt,
+};
+use domain::lifecycle::Claim;
+use test_support::contract::{Subject, a_link};
+
+use crate::{migrated_file, path};
+
+/// As earlier releases computed it: over `https://example.com/#A`, however that was spelled.
+const KEY_OF_DECODED_FRAGMENT: &str = "5ed9d030f1f4c79be5e59e0971cdbe33c6a81ca1bd6aacd63b8a0eb646ae333b";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_whose_keys_were_computed_otherwise_are_found_after_the_upgrade() {
+    let (file, folder) = migrated_file();
+    while !file.revert().expect("down.sql works").expect("it is among them").ends_with("fragment_keys") {}
+    let open = || Subject::over(Arc::new(file.open(Duration::from_secs(20)).expect("the links are there")), 7);
+    let subject = open();
+    let (escaped, plain) = (a_link().to("https://example.com/#%41"), a_link().to("https://example.com/#A"));
+    let shared = subject.given(&escaped).await;
+    let mut raw = SqliteConnection::establish(path(&folder).to_str().expect("UTF-8")).expect("the file opens");
+    // More than two steps; what has to be computed is in the first and in the last.
+    let old = format!(
+        "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 2500)
+         INSERT INTO links SELECT randomblob(16), 'many-' || n, owner_id, 'https://example.com/' || n || '#x', redirect,
+            forward_query, expires_at, title, tags, state, 0, dedup_key, 1, created_at, updated_at, NULL, NULL
+         FROM links, numbers;
+         INSERT INTO links SELECT unhex(replace(hex(zeroblob(16)), '00', 'ff')), 'chosen', owner_id,
+            'https://example.com/#%42', redirect, forward_query, expires_at, title, tags, state, 0, zeroblob(32), 1,
+            created_at, updated_at, NULL, NULL
+         FROM links WHERE code = '{code}';
+         UPDATE links SET dedup_key = x'{KEY_OF_DECODED_FRAGMENT}' WHERE code = '{code}'",
+        code = shared.code
+    );
+    raw.batch_execute(&old).expect("it is ours");
+    assert_eq!(subject.claim(&plain).await, Claim::Existing(shared.clone()), "as it was before");
+    drop(subject);
+
+    file.migrate().expect("it is upgraded");
+    let subject = open();
+    assert_eq!(subject.claim(&escaped).await, Claim::Existing(shared.clone()));
+    assert!(matches!(subject.claim(&plain).await, Claim::Created(_)), "scripts see another fragment");
+    let old = "(SELECT count(*) FROM links WHERE dedup_key = zeroblob(32))";
+    let left: i64 = select(sql::<BigInt>(old)).get_result(&mut raw).expect("it is ours");
+    assert_eq!(left, 0, "the last step was taken too");
+}
