@@ -133,6 +133,14 @@ pub async fn answers_up_to_a_moment_are_forgotten_and_counted(subject: Subject) 
     assert_eq!(forget(&subject, &requests[3]).await, 2);
 }
 
+pub async fn more_old_answers_than_one_step_deletes_are_forgotten_in_one_call(subject: Subject) {
+    for number in 0..50 {
+        record(&subject, &subject.request(&format!("key-{number}")), &an_answer(&subject)).await;
+    }
+    assert_eq!(forget(&subject, &subject.request("key-0")).await, 50);
+    assert_eq!(recall(&subject, &subject.request("key-49")).await, None);
+}
+
 pub async fn forgetting_an_answer_does_not_undo_its_effect(subject: Subject) {
     let request = subject.request("key");
     settled(subject.claims(&[a_link()], Some(&request)).await);

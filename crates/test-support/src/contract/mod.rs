@@ -268,6 +268,7 @@ macro_rules! contract_suite {
                 a_key_is_free_for_another_request_after_24_hours,
                 a_new_answer_under_an_old_key_is_kept_for_24_hours_again,
                 answers_up_to_a_moment_are_forgotten_and_counted,
+                more_old_answers_than_one_step_deletes_are_forgotten_in_one_call,
                 forgetting_an_answer_does_not_undo_its_effect,
                 of_many_answers_recorded_at_once_one_stays,
                 a_claim_is_recorded_with_its_effect,
