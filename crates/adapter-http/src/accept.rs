@@ -1,6 +1,6 @@
 //! `Accept`: whether somebody wants a page to read, or JSON (RFC 9110 §12.5.1).
 
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::{self, HeaderMap, HeaderName};
 
 use crate::problem::{Problem, ProblemKind};
 
@@ -34,8 +34,30 @@ pub(crate) fn prefers_page(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Whether gzip may be sent (RFC 9110 §12.5.3). A field that is not there wants nothing in particular.
+pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let mut star = false;
+    let Some(codings) = lines(headers, &header::ACCEPT_ENCODING) else {
+        return false;
+    };
+    for coding in codings.split(',') {
+        let mut parts = coding.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let wanted = weight(parts) > 0.0;
+        if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
+            return wanted;
+        }
+        star |= name == "*" && wanted;
+    }
+    star
+}
+
 fn ranges(headers: &HeaderMap) -> Option<String> {
-    let lines: Vec<_> = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok()).collect();
+    lines(headers, &header::ACCEPT)
+}
+
+fn lines(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let lines: Vec<_> = headers.get_all(name).filter_map(|value| value.to_str().ok()).collect();
     (!lines.is_empty()).then(|| lines.join(","))
 }
 
@@ -51,12 +73,16 @@ fn quality(ranges: &str, kind: &str, subtype: &str) -> f32 {
             Some(("*", "*")) => 1,
             Some(_) | None => continue,
         };
-        let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.parse().unwrap_or(0.0));
         if specificity > best.0 {
-            best = (specificity, weight);
+            best = (specificity, weight(parts));
         }
     }
     best.1
+}
+
+/// The quality among the parameters of a range.
+fn weight<'a>(mut parameters: impl Iterator<Item = &'a str>) -> f32 {
+    parameters.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.parse().unwrap_or(0.0))
 }
 
 #[cfg(test)]
@@ -93,5 +119,22 @@ mod tests {
             assert!(!prefers_page(&accepting(program)), "{program}");
         }
         assert!(!prefers_page(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn gzip_is_sent_to_those_who_can_read_it() {
+        let takes = |codings| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(codings));
+            takes_gzip(&headers)
+        };
+        for good in ["gzip", "gzip, deflate, br, zstd", "br;q=1.0, GZIP;q=0.8", "*", "x-gzip", "identity;q=0, *;q=0.1"]
+        {
+            assert!(takes(good), "{good}");
+        }
+        for bad in ["", "identity", "br", "gzip;q=0", "*, gzip;q=0", "*;q=0", "gzip;q=none"] {
+            assert!(!takes(bad), "{bad}");
+        }
+        assert!(!takes_gzip(&HeaderMap::new()));
     }
 }

@@ -1,25 +1,114 @@
 //! Bodies: received within their bounds of size and time, and only of the type that is understood.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use actix_web::{
     HttpRequest,
-    http::header::{self, HeaderMap},
+    http::{
+        Method,
+        header::{self, HeaderMap},
+    },
     web,
 };
-use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt};
-use tokio::time::timeout;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, task::AtomicWaker};
+use slog::Logger;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::{
-    json::Json,
+    budget::{Budget, Exhausted, Holder, OwnShare, Revocable, Share},
+    context::{Context, overloaded},
+    json::{Json, field_problem},
     problem::{Problem, ProblemKind},
+    state::State,
 };
 
 /// Most bytes of a body.
 pub(crate) const BODY_LIMIT: usize = 64 * 1024;
 /// Most bytes of the body of a batch.
 pub(crate) const BATCH_LIMIT: usize = 1024 * 1024;
+
+/// How large the bodies of a route may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodySize {
+    /// [`BODY_LIMIT`].
+    Single,
+    /// [`BATCH_LIMIT`].
+    Batch,
+}
+
+/// Room for the bodies of all requests. Small ones have room of their own, which large ones cannot take.
+#[derive(Debug)]
+pub(crate) struct Bodies {
+    single: Room,
+    batch: Room,
+}
+
+#[derive(Debug)]
+struct Room {
+    /// Most bytes of one body.
+    limit: usize,
+    /// Most values in it: far more than a good one has.
+    values: usize,
+    /// What has come of bodies.
+    received: Arc<Budget>,
+    /// What becomes of them: values, links, rows, answers; in [`UNIT`]s.
+    work: Arc<Semaphore>,
+}
+
+/// The room that one body takes, until its request is answered.
+#[derive(Debug)]
+pub(crate) struct BodyRoom {
+    _received: Option<Share>,
+    _work: Option<OwnedSemaphorePermit>,
+}
+
+impl Bodies {
+    /// Together with the connections themselves that is well below 256 MiB.
+    pub(crate) fn new(log: &Logger) -> Self {
+        const MIB: usize = 1024 * 1024;
+        let room = |limit, values, received, work: usize| Room {
+            limit,
+            values,
+            received: Budget::new(received, OwnShare::Keep, log),
+            work: Arc::new(Semaphore::new(work / UNIT)),
+        };
+        Self {
+            single: room(BODY_LIMIT, 4_096, 16 * MIB, 24 * MIB),
+            batch: room(BATCH_LIMIT, 65_536, 48 * MIB, 72 * MIB),
+        }
+    }
+
+    fn of(&self, size: BodySize) -> &Room {
+        match size {
+            BodySize::Single => &self.single,
+            BodySize::Batch => &self.batch,
+        }
+    }
+}
+
+/// In so many bytes work is counted.
+const UNIT: usize = 1024;
+/// Bodies up to this size are not counted: the number of connections bounds them well enough.
+const FREE: usize = 4 * 1024;
+/// How long a body that has come waits for its turn.
+const TURN: Duration = Duration::from_secs(1);
+
+/// What is made of so many bytes with so many values in them, about, in bytes.
+fn work_of(bytes: usize, values: usize) -> usize {
+    6 * bytes + 64 * values
+}
 
 /// A body and what it says.
 pub(crate) struct JsonBody {
@@ -28,45 +117,134 @@ pub(crate) struct JsonBody {
     pub(crate) bytes: Bytes,
 }
 
-/// Receives a JSON body of at most `limit` bytes.
+/// Receives a JSON body.
 pub(crate) async fn receive_json(
+    state: &State,
     request: &HttpRequest,
     payload: web::Payload,
-    limit: usize,
-    patience: Duration,
+    size: BodySize,
 ) -> Result<JsonBody, Problem> {
-    check_media_type(request.headers(), request.method() == actix_web::http::Method::PATCH)?;
-    let bytes = receive(request.headers(), payload, limit, patience).await?;
-    let json = serde_json::from_slice(&bytes).map_err(|error| {
+    check_media_type(request.headers(), request.method() == Method::PATCH)?;
+    let (context, room) = (Context::of(request), state.bodies.of(size));
+    let received = Received::new(room, context.holder());
+    let receiving = receive(request.headers(), payload, received);
+    let late = |_| Err(Problem::new(ProblemKind::RequestTimeout));
+    let Received { body, share, .. } = timeout(state.settings.body_timeout, receiving).await.unwrap_or_else(late)?;
+    let (json, values) = Json::read(&body, room.values).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
         Problem::new(ProblemKind::MalformedJson).detail(format!("The body is not JSON: it breaks at {place}."))
     })?;
-    Ok(JsonBody { json, bytes })
+    if values > room.values {
+        let detail = format!("has more than {} values", room.values);
+        return Err(Problem::invalid(vec![field_problem(String::new(), "too-many", &detail)]));
+    }
+    let work = room.turn(work_of(body.len(), values)).await?;
+    context.keep(BodyRoom { _received: share, _work: work });
+    Ok(JsonBody { json, bytes: body.into() })
 }
 
-async fn receive(
-    headers: &HeaderMap,
-    mut payload: web::Payload,
-    limit: usize,
-    patience: Duration,
-) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(ProblemKind::PayloadTooLarge);
-    if announced_length(headers).is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    let receiving = async {
-        let mut body = BytesMut::new();
-        while let Some(chunk) = payload.next().await {
-            let chunk = chunk
-                .map_err(|error| Problem::new(ProblemKind::MalformedRequest).caused_by(Broken(error.to_string())))?;
-            if body.len() + chunk.len() > limit {
-                return Err(too_large());
-            }
-            body.extend_from_slice(&chunk);
+impl Room {
+    /// Waits until there is room for so much work; not for long.
+    async fn turn(&self, work: usize) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+        if work <= work_of(FREE, 0) {
+            return Ok(None);
         }
-        Ok(body.freeze())
-    };
-    timeout(patience, receiving).await.unwrap_or_else(|_| Err(Problem::new(ProblemKind::RequestTimeout)))
+        let units = u32::try_from(work / UNIT).unwrap_or(u32::MAX);
+        match timeout(TURN, Arc::clone(&self.work).acquire_many_owned(units)).await {
+            Ok(Ok(permit)) => Ok(Some(permit)),
+            Ok(Err(_)) | Err(_) => Err(overloaded()),
+        }
+    }
+}
+
+/// What has come of a body.
+struct Received {
+    body: Vec<u8>,
+    limit: usize,
+    budget: Arc<Budget>,
+    holder: Holder,
+    /// Once it is large enough to be counted.
+    share: Option<Share>,
+    given_up: Arc<GivenUp>,
+}
+
+/// Whether its room was given to others.
+#[derive(Default)]
+struct GivenUp {
+    flag: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Revocable for GivenUp {
+    fn revoke(&self) {
+        self.flag.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+impl Received {
+    fn new(room: &Room, holder: Holder) -> Self {
+        let (limit, budget) = (room.limit, Arc::clone(&room.received));
+        Self { body: Vec::new(), limit, budget, holder, share: None, given_up: Arc::default() }
+    }
+
+    fn push(&mut self, chunk: &[u8]) -> Result<(), Problem> {
+        let length = self.body.len() + chunk.len();
+        if length > self.limit {
+            return Err(Problem::new(ProblemKind::PayloadTooLarge));
+        }
+        if length > self.body.capacity() {
+            let capacity = (self.body.capacity() * 2).clamp(length, self.limit);
+            self.count(capacity)?;
+            self.body.reserve_exact(capacity - self.body.len());
+        }
+        self.body.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    /// Takes so much room in all.
+    fn count(&mut self, bytes: usize) -> Result<(), Problem> {
+        if bytes <= FREE {
+            return Ok(());
+        }
+        let given_up: Weak<GivenUp> = Arc::downgrade(&self.given_up);
+        let share = self.share.get_or_insert_with(|| self.budget.open(self.holder.clone(), given_up));
+        share.resize(bytes).map_err(|Exhausted| overloaded())
+    }
+
+    /// The next piece, unless the room was given to others.
+    async fn next(&self, payload: &mut web::Payload) -> Result<Option<Bytes>, Problem> {
+        let next = poll_fn(|cx| {
+            self.given_up.waker.register(cx.waker());
+            if self.given_up.flag.load(Ordering::Acquire) {
+                Poll::Ready(None)
+            } else {
+                payload.poll_next_unpin(cx).map(Some)
+            }
+        });
+        match next.await {
+            None => Err(overloaded()),
+            Some(None) => Ok(None),
+            Some(Some(Ok(chunk))) => Ok(Some(chunk)),
+            Some(Some(Err(error))) => {
+                Err(Problem::new(ProblemKind::MalformedRequest).caused_by(Broken(error.to_string())))
+            }
+        }
+    }
+}
+
+async fn receive(headers: &HeaderMap, mut payload: web::Payload, mut received: Received) -> Result<Received, Problem> {
+    if announced_length(headers).is_some_and(|length| length > received.limit) {
+        return Err(Problem::new(ProblemKind::PayloadTooLarge));
+    }
+    while let Some(chunk) = received.next(&mut payload).await? {
+        received.push(&chunk)?;
+    }
+    // From now on it is worked on, and cannot be given up.
+    if let Some(share) = &received.share {
+        share.pin();
+    }
+    if received.given_up.flag.load(Ordering::Acquire) { Err(overloaded()) } else { Ok(received) }
 }
 
 /// The payload broke off.

@@ -94,6 +94,20 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&address))
     }
 
+    /// The field in which a request names its client although the peer it came from is no trusted proxy, and the network of
+    /// that peer. A proxy that is not named in the settings looks like this, and so does a client that makes things up.
+    pub(crate) fn unheard(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Option<(&'static str, Network)> {
+        let peer = peer?.ip().to_canonical();
+        let field = if headers.contains_key(&X_FORWARDED_FOR) {
+            "X-Forwarded-For"
+        } else if headers.contains_key(&header::FORWARDED) {
+            "Forwarded"
+        } else {
+            return None;
+        };
+        (!self.trust(peer)).then(|| (field, ClientAddress(peer).network()))
+    }
+
     /// Who sent a request that came from `peer`.
     ///
     /// A peer that is no trusted proxy is the client itself, whatever it says. Else `X-Forwarded-For` or `Forwarded`
@@ -215,6 +229,22 @@ mod tests {
             assert_eq!(client("198.51.100.1", &[(field, text)]), "198.51.100.1");
         }
         assert_eq!(client("::ffff:198.51.100.1", &[]), "198.51.100.1");
+    }
+
+    #[test]
+    fn a_forwarding_field_from_no_trusted_proxy_is_noticed() {
+        let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("valid")], ForwardingField::Either);
+        let unheard = |peer: &str, name: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("203.0.113.7"));
+            let told = proxies.unheard(Some(SocketAddr::new(peer.parse().expect("an address"), 1)), &headers);
+            told.map(|(field, network)| format!("{field} {network}"))
+        };
+        assert_eq!(unheard("198.51.100.9", "x-forwarded-for").as_deref(), Some("X-Forwarded-For 198.51.100.0"));
+        assert_eq!(unheard("2001:db8:1:2::3", "forwarded").as_deref(), Some("Forwarded 2001:db8:1::"));
+        assert_eq!(unheard("10.1.2.3", "x-forwarded-for"), None);
+        assert_eq!(unheard("::ffff:10.1.2.3", "forwarded"), None);
+        assert_eq!(unheard("198.51.100.9", "via"), None);
     }
 
     #[test]

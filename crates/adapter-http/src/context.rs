@@ -3,29 +3,34 @@
 use std::{
     cell::{Cell, Ref, RefCell},
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest,
+    body::BoxBody,
     dev::{Payload, ServiceRequest},
     http::header::HeaderMap,
 };
 use domain::{
-    api_key::KeyId,
+    api_key::{KeyId, carries_key},
     code::Code,
     history::RequestId,
     ports::{Entropy, FailureReason},
 };
 use futures_util::future::{Ready, ready};
+use slog::warn;
 use tokio::{
     sync::Semaphore,
     time::{error::Elapsed, timeout},
 };
 
 use crate::{
+    answer,
     api::batch::BatchSummary,
+    body::BodyRoom,
+    budget::{Budget, Holder},
     client::ClientAddress,
     experience::{Experience, Window},
     gate::Gate,
@@ -57,6 +62,9 @@ pub(crate) struct Context {
     pub(crate) charged: Cell<Charged>,
     /// Whether a failure is shown as a page.
     pub(crate) shows_page: Cell<bool>,
+    untaken: Arc<Budget>,
+    /// The room that its body takes, until it is answered.
+    body_room: RefCell<Option<BodyRoom>>,
 }
 
 /// What handlers add to the log line.
@@ -109,6 +117,7 @@ pub(crate) fn overloaded() -> Problem {
 impl Context {
     pub(crate) fn new(request: &ServiceRequest, state: &State) -> Self {
         let headers = request.headers();
+        warn_of_unheard_proxy(request, state);
         let random = random_bytes(state.services.entropy.as_ref());
         Self {
             request_id: given_request_id(headers).unwrap_or_else(|| drawn_request_id(&random)),
@@ -124,6 +133,8 @@ impl Context {
             standing: Cell::new(None),
             charged: Cell::default(),
             shows_page: Cell::new(false),
+            untaken: Arc::clone(&state.untaken),
+            body_room: RefCell::default(),
         }
     }
 
@@ -144,6 +155,24 @@ impl Context {
 
     pub(crate) fn notes(&self) -> Ref<'_, Notes> {
         self.notes.borrow()
+    }
+
+    /// For whom something is held that belongs to this request.
+    pub(crate) fn holder(&self) -> Holder {
+        match &self.notes().key_id {
+            Some(id) => Holder::Key(id.clone()),
+            None => Holder::Address(self.client.ip()),
+        }
+    }
+
+    /// Keeps the room of its body until it is answered.
+    pub(crate) fn keep(&self, room: BodyRoom) {
+        *self.body_room.borrow_mut() = Some(room);
+    }
+
+    /// The body as it may be sent to a client that takes it slowly.
+    pub(crate) fn bounded(&self, body: BoxBody) -> BoxBody {
+        answer::bounded(body, &self.untaken, || self.holder())
     }
 
     /// How long the store took so far, if it was asked.
@@ -248,8 +277,26 @@ impl FromRequest for InContext {
     }
 }
 
+/// Says once that a peer names clients and is not believed: behind a proxy that the settings do not name all clients are
+/// one, and share its quota.
+fn warn_of_unheard_proxy(request: &ServiceRequest, state: &State) {
+    if state.warned_of_proxy.load(Ordering::Relaxed) {
+        return;
+    }
+    let unheard = state.settings.proxies.unheard(request.peer_addr(), request.headers());
+    if let Some((field, network)) = unheard
+        && !state.warned_of_proxy.swap(true, Ordering::Relaxed)
+    {
+        warn!(state.log, "{field} came from the network {network}, which is not in proxies.trusted, and is not believed: if that \
+            is your proxy, name it there, or all its visitors count as one client";
+            "event.name" => "proxies.untrusted", "client.address" => %network, "http.request.header.name" => field);
+    }
+}
+
+/// An API key in the wrong place is no id: ids are stored, logged and sent back.
 fn given_request_id(headers: &HeaderMap) -> Option<RequestId> {
-    headers.get("x-request-id")?.to_str().ok()?.parse().ok()
+    let given = headers.get("x-request-id")?.to_str().ok()?;
+    given.parse().ok().filter(|_| !carries_key(given))
 }
 
 fn drawn_request_id(random: &[u8; RANDOM_BYTES]) -> RequestId {
@@ -306,7 +353,7 @@ impl Trace {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |value: u8| char::from_digit(u32::from(value), 16).expect("below 16");
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }

@@ -1,15 +1,21 @@
 //! The contract for people: the OpenAPI document, an offline reader, and the page that problems point to.
 
-use std::sync::Arc;
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
 
 use actix_web::{
-    HttpResponse, Responder,
-    http::header::{self, ContentType},
+    HttpRequest, HttpResponse, Responder,
+    http::header::{self, ContentType, HeaderValue},
     route, web,
 };
-use utoipa_swagger_ui::{Config, serve};
+use bytes::Bytes;
+use utoipa_swagger_ui::{Config, SwaggerFile, serve};
 
 use crate::{
+    fixed::Fixed,
     pages::{escaped, html},
     problem::{Problem, ProblemEntry, ProblemKind},
     state::State,
@@ -19,8 +25,8 @@ use crate::{
 #[utoipa::path(method(get, head), path = "/openapi.json", tag = "pages", operation_id = "openapi",
     responses((status = 200, description = "This document", body = Object, content_type = "application/json")))]
 #[route("/openapi.json", method = "GET", method = "HEAD")]
-pub(crate) async fn document(state: web::Data<State>) -> impl Responder {
-    HttpResponse::Ok().content_type(ContentType::json()).body(state.openapi.clone())
+pub(crate) async fn document(state: web::Data<State>, request: HttpRequest) -> impl Responder {
+    state.openapi.answer(&request)
 }
 
 /// The reader's page: its scripts and styles come from here, none from elsewhere.
@@ -62,13 +68,35 @@ pub(crate) async fn reader() -> impl Responder {
     params(("file" = String, Path, description = "Name of a file of the reader", example = "start.js")),
     responses((status = 200, description = "The file", body = String, content_type = "*/*")))]
 #[route("/docs/assets/{file}", method = "GET", method = "HEAD")]
-pub(crate) async fn asset(file: web::Path<String>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn asset(request: HttpRequest, file: web::Path<String>) -> Result<HttpResponse, Problem> {
     if *file == "start.js" {
         return Ok(HttpResponse::Ok().content_type("text/javascript").body(START));
     }
-    let known = serve(&file, Arc::new(Config::from("/openapi.json"))).ok().flatten();
-    let asset = known.ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
-    Ok(HttpResponse::Ok().content_type(asset.content_type).body(asset.bytes.into_owned()))
+    let asset = of_the_reader(&file).ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
+    Ok(asset.answer(&request))
+}
+
+/// A file of the reader, held once for all who ask. There are no more of them than the reader has.
+fn of_the_reader(name: &str) -> Option<Arc<Fixed>> {
+    static FILES: LazyLock<Mutex<HashMap<String, Arc<Fixed>>>> = LazyLock::new(Mutex::default);
+    let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(file) = files.get(name) {
+        return Some(Arc::clone(file));
+    }
+    let file = serve(name, Arc::new(Config::from("/openapi.json"))).ok().flatten()?;
+    let file = Arc::new(fixed(file)?);
+    files.insert(name.to_owned(), Arc::clone(&file));
+    Some(file)
+}
+
+fn fixed(file: SwaggerFile<'static>) -> Option<Fixed> {
+    let SwaggerFile { bytes, content_type, gzpipped, .. } = file;
+    let bytes = match bytes {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => Bytes::from(bytes),
+    };
+    let content_type = HeaderValue::from_str(&content_type).ok()?;
+    Some(if gzpipped { Fixed::compressed(content_type, bytes) } else { Fixed::new(content_type, bytes) })
 }
 
 /// Every problem this API answers with; the `type` of each leads here.

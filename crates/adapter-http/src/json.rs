@@ -1,9 +1,9 @@
 //! JSON bodies, read so that everything wrong with them can be named at once: unknown fields, fields given
 //! twice, and every wrong value.
 
-use std::fmt;
+use std::{cell::Cell, fmt};
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize as _, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::problem::FieldProblem;
 
@@ -18,15 +18,39 @@ pub(crate) enum Json {
     Object(Vec<(String, Json)>),
 }
 
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
+impl Json {
+    /// Reads one JSON value of at most so many values in all, and says how many there are. What is beyond them is read
+    /// and thrown away: then there are more than `most`, and the value is not whole.
+    pub(crate) fn read(bytes: &[u8], most: usize) -> serde_json::Result<(Self, usize)> {
+        let count = Cell::new(0);
+        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        let json = Reading { count: &count, most }.deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        Ok((json, count.get()))
     }
 }
 
-struct JsonVisitor;
+/// Counts the values that become part of the tree: each takes far more memory than its text.
+#[derive(Clone, Copy)]
+struct Reading<'a> {
+    count: &'a Cell<usize>,
+    most: usize,
+}
 
-impl<'de> Visitor<'de> for JsonVisitor {
+impl<'de> DeserializeSeed<'de> for Reading<'_> {
+    type Value = Json;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        self.count.set(self.count.get() + 1);
+        if self.count.get() > self.most {
+            IgnoredAny::deserialize(deserializer)?;
+            return Ok(Json::Null);
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reading<'_> {
     type Value = Json;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,16 +87,28 @@ impl<'de> Visitor<'de> for JsonVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
         let mut array = Vec::new();
-        while let Some(item) = items.next_element()? {
-            array.push(item);
+        while let Some(item) = items.next_element_seed(self)? {
+            // The first one that is too many ends up in here, and no other.
+            if self.count.get() <= self.most + 1 {
+                array.push(item);
+            }
         }
         Ok(Json::Array(array))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Json, A::Error> {
         let mut object = Vec::new();
-        while let Some(field) = fields.next_entry()? {
-            object.push(field);
+        loop {
+            if self.count.get() > self.most {
+                if fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_none() {
+                    break;
+                }
+                continue;
+            }
+            let Some(name) = fields.next_key()? else {
+                break;
+            };
+            object.push((name, fields.next_value_seed(self)?));
         }
         Ok(Json::Object(object))
     }
@@ -224,8 +260,12 @@ pub(crate) fn strings(json: Json) -> Result<Vec<String>, Fault> {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Json {
+        Json::read(text.as_bytes(), 1_000).expect("JSON").0
+    }
+
     fn fields(text: &str) -> Fields {
-        Fields::of(serde_json::from_str(text).expect("JSON"), "")
+        Fields::of(read(text), "")
     }
 
     fn told(problems: &[FieldProblem]) -> Vec<(&str, &str)> {
@@ -268,11 +308,52 @@ mod tests {
 
     #[test]
     fn whole_numbers_may_be_written_as_floats() {
-        let number = |text: &str| whole_number(serde_json::from_str(text).expect("JSON"));
+        let number = |text: &str| whole_number(read(text));
         assert_eq!(number("302"), Ok(302));
         assert_eq!(number("302.0"), Ok(302));
         assert!(number("302.5").is_err());
         assert!(number("1e300").is_err());
         assert!(number("\"302\"").is_err());
+    }
+
+    #[test]
+    fn a_tree_has_no_more_values_than_it_may() {
+        let most = 10;
+        let nodes = |json: &Json| {
+            let mut waiting = vec![json];
+            let mut count = 0;
+            while let Some(json) = waiting.pop() {
+                count += 1;
+                match json {
+                    Json::Array(items) => waiting.extend(items),
+                    Json::Object(fields) => waiting.extend(fields.iter().map(|(_, value)| value)),
+                    Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+                }
+            }
+            count
+        };
+        let nasty = |count: usize| {
+            [
+                format!("[{}]", vec!["0"; count].join(",")),
+                format!("[{}]", vec!["{}"; count].join(",")),
+                format!("[{}]", vec!["[[]]"; count].join(",")),
+                format!("{{{}}}", vec!["\"a\":0"; count].join(",")),
+                format!("{{{}}}", vec!["\"a\":{\"b\":[1]}"; count].join(",")),
+                format!("{}{}", "[".repeat(count.min(100)), "]".repeat(count.min(100))),
+            ]
+        };
+        for text in nasty(5_000) {
+            let (json, count) = Json::read(text.as_bytes(), most).expect("JSON");
+            assert!(count > most, "{count}");
+            assert!(nodes(&json) <= most + 1, "{json:?}");
+        }
+        for text in nasty(3) {
+            let (json, count) = Json::read(text.as_bytes(), most).expect("JSON");
+            assert!(count <= most && nodes(&json) == count, "{json:?}");
+        }
+        // What is thrown away has to be JSON too.
+        for text in ["[0,0,0,0,0,0,0,0,0,0,0,0,0,0,x]", "[0,0,0,0,0,0,0,0,0,0,0,0,0,0", "{\"a\":0} 1"] {
+            assert!(Json::read(text.as_bytes(), most).is_err(), "{text}");
+        }
     }
 }

@@ -10,14 +10,17 @@
 
 mod accept;
 mod access_log;
+mod answer;
 mod api;
 mod auth;
 mod body;
+mod budget;
 mod client;
 mod context;
 mod cursor;
 mod docs;
 mod experience;
+mod fixed;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod gate;

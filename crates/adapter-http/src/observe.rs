@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpMessage,
+    Error, HttpMessage, HttpResponse,
     body::BoxBody,
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
     error::InternalError,
@@ -135,7 +135,8 @@ fn finish_redirect(outcome: redirect::Outcome, request: ServiceRequest, line: Ac
         Ok(answer) => finish(Outcome::Answer(request.into_response(answer)), line, context, None),
         Err(problem) => {
             context.shows_page.set(prefers_page(request.headers()));
-            finish(Outcome::Problem(problem), line, context, Some(request.path()))
+            let answer = problem_answer(&problem, line, context, Some(request.path()));
+            Ok(request.into_response(answer))
         }
     }
 }
@@ -168,24 +169,35 @@ fn finish(outcome: Outcome, mut line: AccessLine, context: &Context, instance: O
         Outcome::Answer(mut response) => {
             name(response.status(), response.headers_mut(), context);
             line.finish(response.response());
-            Ok(response)
+            Ok(response.map_body(|_, body| context.bounded(body)))
         }
         Outcome::Problem(problem) => {
-            line.note_problem(&problem);
-            let mut answer = if context.shows_page.get() {
-                problem.to_page(context.request_id.as_str())
-            } else {
-                problem.to_response(context.request_id.as_str(), instance)
-            };
-            if context.policy.get() == Some(Policy::Redirect) {
-                answer.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
-            }
-            name(answer.status(), answer.headers_mut(), context);
-            line.finish(&answer);
+            let answer = problem_answer(&problem, line, context, instance);
             // After a panic the request is gone, and an answer as such needs one; an error does not.
             Err(InternalError::from_response(problem, answer).into())
         }
     }
+}
+
+/// The answer that is a problem.
+fn problem_answer(
+    problem: &Problem,
+    mut line: AccessLine,
+    context: &Context,
+    instance: Option<&str>,
+) -> HttpResponse<BoxBody> {
+    line.note_problem(problem);
+    let mut answer = if context.shows_page.get() {
+        problem.to_page(context.request_id.as_str())
+    } else {
+        problem.to_response(context.request_id.as_str(), instance)
+    };
+    if context.policy.get() == Some(Policy::Redirect) {
+        answer.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    }
+    name(answer.status(), answer.headers_mut(), context);
+    line.finish(&answer);
+    answer.map_body(|_, body| context.bounded(body))
 }
 
 /// A handler panicked; the panic hook has said where.

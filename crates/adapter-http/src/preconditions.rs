@@ -29,6 +29,11 @@ pub(crate) fn not_modified(headers: &HeaderMap, generation: Generation) -> bool 
         .any(|tag| tag == "*" || strong_generation(tag.strip_prefix("W/").unwrap_or(tag)) == current)
 }
 
+/// Whether `If-None-Match` names this tag (weak comparison).
+pub(crate) fn names_tag(headers: &HeaderMap, current: &str) -> bool {
+    tags(headers, &header::IF_NONE_MATCH).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == current)
+}
+
 fn tags<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(name).map(|value| value.to_str().unwrap_or_default());
     lines.flat_map(|line| line.split(',')).map(str::trim)

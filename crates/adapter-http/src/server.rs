@@ -1,6 +1,11 @@
 //! The server: listener, workers, the stream guard, and the application behind it.
 
-use std::{io, net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::TcpListener,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use actix_http::HttpService;
 use actix_server::{Server, ServerHandle};
@@ -13,13 +18,18 @@ use actix_web::{
     rt::net::TcpStream,
     web,
 };
+use bytes::Bytes;
 use slog::Logger;
 use utoipa_actix_web::AppExt;
 use uuid::Uuid;
 
 use crate::{
+    answer::{REFILLED_BELOW, UNTAKEN},
+    body::Bodies,
+    budget::{Budget, OwnShare},
     context::Gates,
     experience::Experience,
+    fixed::Fixed,
     health::Probers,
     limits::Limits,
     observe::Observe,
@@ -49,7 +59,7 @@ pub struct ServerOptions {
 /// Most bytes of the head of a request.
 const HEAD_LIMIT: usize = 16 * 1024;
 /// Most header fields of a request.
-const HEADER_LIMIT: usize = 64;
+const HEADER_LIMIT: usize = 100;
 
 /// Starts to serve on `listener`. The server runs while its future is polled; signals are the caller's.
 pub fn serve(
@@ -92,6 +102,7 @@ pub fn serve(
                 // The stream guard has a timer for every head, not only the first.
                 .client_request_timeout(Duration::ZERO)
                 .client_disconnect_timeout(Duration::from_secs(1))
+                .h1_write_buffer_size(REFILLED_BELOW)
                 .graceful_shutdown_signal(move || {
                     let stopping = stopping.clone();
                     async move { stopping.notified().await }
@@ -111,7 +122,13 @@ fn state(services: Services, settings: Settings, phase: Phase, log: Logger) -> S
     limits.keep_swept();
     State {
         routes: RouteTable::of(&mut document(&settings.public_url)),
-        openapi: openapi_json(&settings.public_url),
+        openapi: Fixed::new(
+            HeaderValue::from_static("application/json"),
+            Bytes::from(openapi_json(&settings.public_url).into_bytes().into_boxed_slice()),
+        ),
+        warned_of_proxy: AtomicBool::new(false),
+        untaken: Budget::new(UNTAKEN, OwnShare::Replace, &log),
+        bodies: Bodies::new(&log),
         services,
         phase,
         probers: Probers::default(),

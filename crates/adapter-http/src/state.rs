@@ -4,7 +4,7 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -17,9 +17,12 @@ use domain::{
 use slog::Logger;
 
 use crate::{
+    body::Bodies,
+    budget::Budget,
     client::TrustedProxies,
     context::Gates,
     experience::Experience,
+    fixed::Fixed,
     health::{Probers, Tasks},
     limits::{Limits, Quotas},
 };
@@ -150,7 +153,13 @@ pub(crate) struct State {
     /// Proves that a rejection came from our own stream guard.
     pub(crate) rejection_nonce: Arc<str>,
     /// The OpenAPI document, as it is served.
-    pub(crate) openapi: String,
+    pub(crate) openapi: Fixed,
+    /// Whether it was said that a proxy is not trusted.
+    pub(crate) warned_of_proxy: AtomicBool,
+    /// Bounds what waits for clients to take it.
+    pub(crate) untaken: Arc<Budget>,
+    /// Bounds what is received.
+    pub(crate) bodies: Bodies,
     /// Paths and their methods, read from the document.
     pub(crate) routes: crate::openapi::RouteTable,
 }

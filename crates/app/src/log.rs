@@ -1,9 +1,11 @@
 //! The log: JSON lines on standard output, or readable ones on a terminal.
 //!
-//! A line is put into words where it is logged, with the time of that moment; one thread writes. Whoever logs
-//! never waits for whoever reads: lines that find no room are counted and told of later.
+//! A line is put into words where it is logged, with the time of that moment; one thread writes. A thread that logs
+//! never waits for the reader of the log, in any format: lines that find no room are counted and told of later. What
+//! strangers wrote into a line can neither steer a terminal nor be used as an API key.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     io::{self, IsTerminal, Write},
     mem,
@@ -15,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use domain::ports::Clock;
+use domain::{api_key::mask_keys, ports::Clock};
 use slog::{Drain, FnValue, Level, LevelFilter, Logger, OwnedKVList, PushFnValue, Record, o};
 
 use crate::{
@@ -53,27 +55,29 @@ pub(crate) fn open(config: &LogConfig) -> io::Result<(Logger, LogGuard)> {
         LogLevel::Info => Level::Info,
         LogLevel::Debug => Level::Debug,
     };
-    let json = match config.format {
-        LogFormat::Json => true,
-        LogFormat::Text => false,
-        LogFormat::Auto => !io::stdout().is_terminal(),
+    let format = match config.format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Text => Format::Text,
+        LogFormat::Auto if io::stdout().is_terminal() => Format::Text,
+        LogFormat::Auto => Format::Json,
     };
-    if !json {
-        let decorator = slog_term::TermDecorator::new().stdout().build();
-        let drain = slog_term::CompactFormat::new(decorator).build();
-        let drain = LevelFilter::new(Mutex::new(drain), level).ignore_res();
-        return Ok((Logger::root(drain, o!()), LogGuard(None)));
-    }
     let lines = Arc::new(Lines::default());
     let (done, written) = sync_channel(1);
     let writing = Arc::clone(&lines);
     thread::Builder::new().name("log-writer".to_owned()).spawn(move || {
-        writing.write_all_to(&mut io::stdout());
+        writing.write_all_to(&mut io::stdout(), format);
         let _nobody_waits = done.send(());
     })?;
-    let drain = JsonLines(Arc::clone(&lines));
+    let drain = LineDrain { lines: Arc::clone(&lines), format };
     let logger = Logger::root(LevelFilter::new(drain, level).ignore_res(), o!());
     Ok((logger, LogGuard(Some((lines, written)))))
+}
+
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Json,
+    Text,
 }
 
 /// Lines on their way to the writer.
@@ -112,10 +116,10 @@ impl Lines {
         self.some.notify_one();
     }
 
-    fn write_all_to(&self, out: &mut impl Write) {
+    fn write_all_to(&self, out: &mut impl Write, format: Format) {
         let mut chunk = Vec::new();
         loop {
-            let ended = self.gather(&mut chunk);
+            let ended = self.gather(&mut chunk, format);
             // A reader that is gone is no reason to stop serving.
             let _unread = out.write_all(&chunk).and_then(|()| out.flush());
             chunk.shrink_to(MOST_KEPT);
@@ -126,7 +130,7 @@ impl Lines {
     }
 
     /// Waits for lines, and takes all there are; whether they are the last.
-    fn gather(&self, chunk: &mut Vec<u8>) -> bool {
+    fn gather(&self, chunk: &mut Vec<u8>, format: Format) -> bool {
         let nothing = |waiting: &mut Waiting| waiting.bytes.is_empty() && !waiting.ended;
         drop(self.some.wait_while(self.lock(), nothing).expect(UNPOISONED));
         // Nobody tells of further lines, only of the end.
@@ -138,7 +142,7 @@ impl Lines {
         let (dropped, ended) = (mem::take(&mut waiting.dropped), waiting.ended);
         drop(waiting);
         if dropped > 0 {
-            chunk.extend_from_slice(drops_line(dropped).as_bytes());
+            chunk.extend_from_slice(drops_line(dropped, format).as_bytes());
         }
         ended
     }
@@ -151,10 +155,14 @@ impl Lines {
 const UNPOISONED: &str = "nothing panics while it is held";
 
 /// Puts records into words on the thread that logs them.
-struct JsonLines(Arc<Lines>);
+struct LineDrain {
+    lines: Arc<Lines>,
+    format: Format,
+}
 
 thread_local! {
-    static FORMAT: (slog_json::Json<SharedBuffer>, SharedBuffer) = json_format();
+    static JSON: (slog_json::Json<SharedBuffer>, SharedBuffer) = json_format();
+    static TEXT: (slog_term::FullFormat<slog_term::PlainDecorator<SharedBuffer>>, SharedBuffer) = text_format();
 }
 
 /// A buffer the formatter writes to and the drain takes from.
@@ -185,6 +193,14 @@ fn json_format() -> (slog_json::Json<SharedBuffer>, SharedBuffer) {
     (format, buffer)
 }
 
+fn text_format() -> (slog_term::FullFormat<slog_term::PlainDecorator<SharedBuffer>>, SharedBuffer) {
+    let buffer = SharedBuffer::default();
+    let format = slog_term::FullFormat::new(slog_term::PlainDecorator::new(buffer.clone()))
+        .use_custom_timestamp(|out: &mut dyn Write| write!(out, "{}", SystemClock.now()))
+        .build();
+    (format, buffer)
+}
+
 fn level_name(level: Level) -> &'static str {
     match level {
         Level::Critical | Level::Error => "error",
@@ -194,28 +210,121 @@ fn level_name(level: Level) -> &'static str {
     }
 }
 
-impl Drain for JsonLines {
+impl Drain for LineDrain {
     type Ok = ();
     type Err = io::Error;
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> io::Result<()> {
-        FORMAT.with(|(format, buffer)| {
-            format.log(record, values)?;
-            let mut line = buffer.0.borrow_mut();
-            self.0.add(&line);
-            line.clear();
-            Ok(())
-        })
+        match self.format {
+            Format::Json => JSON.with(|(words, buffer)| self.add(buffer, words.log(record, values))),
+            Format::Text => TEXT.with(|(words, buffer)| self.add(buffer, words.log(record, values))),
+        }
     }
 }
 
-fn drops_line(lost: u64) -> String {
+impl LineDrain {
+    /// The line that was put into the buffer, if that went well.
+    fn add(&self, buffer: &SharedBuffer, outcome: io::Result<()>) -> io::Result<()> {
+        let mut line = buffer.0.borrow_mut();
+        if outcome.is_ok() {
+            self.lines.add(&harmless(&line, self.format));
+        }
+        line.clear();
+        outcome
+    }
+}
+
+/// The line without secrets of API keys, and without characters that a terminal would obey instead of showing them.
+fn harmless(line: &[u8], format: Format) -> Cow<'_, [u8]> {
+    let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
+    let masked = mask_keys(&text);
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
+    if matches!(masked, Cow::Borrowed(_)) && text.bytes().all(is_plain) {
+        return Cow::Borrowed(line);
+    }
+    let mut shown = String::with_capacity(masked.len() + 16);
+    for character in masked.chars() {
+        if !steers(character) {
+            shown.push(character);
+        } else if format == Format::Json {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                shown += &format!("\\u{unit:04x}");
+            }
+        } else {
+            shown.extend(character.escape_unicode());
+        }
+    }
+    shown.push('\n');
+    Cow::Owned(shown.into_bytes())
+}
+
+/// Whether a terminal may obey the character: control characters, those that turn the direction of what follows
+/// (UAX 9) or end a line, and those that cannot be seen.
+fn steers(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+fn drops_line(lost: u64, format: Format) -> String {
+    let (now, event) = (SystemClock.now(), "log.dropped");
+    let message = format!("{lost} log lines were dropped: the reader of the log is too slow");
+    if format == Format::Text {
+        return format!("{now} WARN {message}, log.dropped: {lost}, event.name: {event}\n");
+    }
     let line = serde_json::json!({
-        "timestamp": SystemClock.now().to_string(),
+        "timestamp": now.to_string(),
         "level": "warning",
-        "message": format!("{lost} log lines were dropped: whoever reads them is too slow"),
-        "event.name": "log.dropped",
+        "message": message,
+        "event.name": event,
         "log.dropped": lost,
     });
     format!("{line}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str, format: Format) -> String {
+        let line = format!("{text}\n");
+        String::from_utf8(harmless(line.as_bytes(), format).into_owned()).expect("text stays text")
+    }
+
+    #[test]
+    fn a_terminal_obeys_no_character_of_a_line() {
+        let obeyed = (0..=0x10_ffff).filter_map(char::from_u32).filter(|character| steers(*character));
+        for character in obeyed.filter(|character| *character != '\n') {
+            for format in [Format::Json, Format::Text] {
+                let line = shown(&format!("\"a{character}b\""), format);
+                assert!(line.is_ascii() && line.bytes().filter(|byte| *byte < b' ').eq([b'\n']), "{line:?}");
+                assert!(!line.contains('\x7f'), "{line:?}");
+                if format == Format::Json {
+                    assert_eq!(serde_json::from_str::<String>(&line).expect("JSON"), format!("a{character}b"));
+                }
+            }
+        }
+        for obeyed in ["\u{1b}[31m", "\u{9b}31m", "\u{7f}", "\u{202e}", "\u{2066}", "\r", "\u{85}"] {
+            assert!(obeyed.chars().any(steers), "{obeyed:?}");
+        }
+    }
+
+    #[test]
+    fn what_people_write_stays_as_it_is() {
+        for text in ["", "plain", "Grüße, 世界 – пример 🔑", "{\"a\":\"b\\\"c\"}"] {
+            assert_eq!(shown(text, Format::Json), format!("{text}\n"));
+        }
+        assert_eq!(shown("a\nb", Format::Text), "a\\u{a}b\n");
+    }
+
+    #[test]
+    fn keys_are_masked_in_both_formats() {
+        let key = "sgn_SSnBEMJK7Gb7abcdefghijkmnopqrstuvwxyz123456ABCDEF";
+        for format in [Format::Json, Format::Text] {
+            let masked = "a /sgn_SSnBEMJK7Gb7[masked] b\n";
+            assert_eq!(shown(&format!("a /{key} b"), format), masked);
+            assert!(!shown(&key.replace("sgn_", "%73gn%5f"), format).contains(&key[16..]));
+        }
+    }
 }

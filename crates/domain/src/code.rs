@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ports::Entropy;
+use crate::{api_key::KEY_PREFIX, ports::Entropy};
 
 /// The path segment that names a link. Case-sensitive, 3 to 64 characters of `A-Z a-z 0-9 _ -`.
 ///
@@ -36,10 +36,10 @@ impl Code {
         Ok(Self(text.into()))
     }
 
-    /// A code that a caller chose: any code but a reserved word.
+    /// A code that a caller chose: any code but a reserved word, or what could be an API key in the wrong place.
     pub fn parse_alias(text: &str) -> Result<Self, InvalidCode> {
         let code = text.parse()?;
-        if is_reserved(text) {
+        if is_reserved(text) || text.starts_with(KEY_PREFIX) {
             return Err(InvalidCode::Reserved);
         }
         Ok(code)
@@ -93,7 +93,7 @@ pub enum InvalidCode {
     /// A character outside `A-Z a-z 0-9 _ -`.
     #[error("may only contain letters, digits, `_` and `-`")]
     Character,
-    /// A word that the service keeps for its own paths.
+    /// A word that the service keeps for its own paths, or the beginning of an API key.
     #[error("is a reserved word")]
     Reserved,
 }
@@ -236,7 +236,7 @@ mod tests {
         for bad in ["a b", "a/b", "a.b", "abc+", "ab\r\n", "äbc", "ab\0"] {
             assert_eq!(Code::parse_alias(bad), Err(InvalidCode::Character), "{bad:?}");
         }
-        for reserved in ["api", "API", "Health", "well-known"] {
+        for reserved in ["api", "API", "Health", "well-known", "sgn_", "sgn_SSnBEMJK7Gb7", "sgn_-"] {
             assert_eq!(Code::parse_alias(reserved), Err(InvalidCode::Reserved));
         }
     }
@@ -249,6 +249,12 @@ mod tests {
         for bad in ["", "a b", "a/b", "a?b", "a#b", "\u{e4}", &"x".repeat(65)] {
             assert!(Code::from_stored(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_stored_code_that_begins_as_a_key_is_read() {
+        assert!("sgn_before".parse::<Code>().is_ok());
+        assert!(Code::parse_alias("sgn").is_ok() && Code::parse_alias("SGN_1").is_ok());
     }
 
     #[test]

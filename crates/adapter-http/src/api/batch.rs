@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     auth::{Authenticated, authenticate_sender, may_make},
-    body::{BATCH_LIMIT, receive_json},
+    body::{BodySize, receive_json},
     context::Effect,
     json::{Fault, Fields, Json, MOST_PROBLEMS},
     problem::{FieldProblem, Problem, ProblemBody, ProblemKind},
@@ -91,7 +91,7 @@ pub(crate) async fn claim_batch(
 ) -> Result<HttpResponse, Problem> {
     let caller = authenticate_sender(&state, &request, Scope::LinksCreate, &mut payload).await?;
     let context = &caller.context;
-    let body = receive_json(&request, payload, BATCH_LIMIT, state.settings.body_timeout).await?;
+    let body = receive_json(&state, &request, payload, BodySize::Batch).await?;
     let items = items(body.json).map_err(Problem::invalid)?;
     if let Some(size) = u32::try_from(items.len()).ok().and_then(NonZeroU32::new) {
         state.limits.charge_batch(context, &caller.secret.id(), size).await?;

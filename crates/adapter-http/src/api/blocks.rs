@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     auth::{authenticate, authenticate_sender},
-    body::{BODY_LIMIT, receive_json},
+    body::{BodySize, receive_json},
     context::Effect,
     cursor::CursorScope,
     json::{Fault, Fields, Json, string},
@@ -122,7 +122,7 @@ pub(crate) async fn create(
     mut payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let caller = authenticate_sender(&state, &request, Scope::Admin, &mut payload).await?;
-    let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;
+    let body = receive_json(&state, &request, payload, BodySize::Single).await?;
     let call = caller.repeatable_call(&request, &body.bytes)?;
     let recalling = state.services.links.recall(&call);
     let (block, added) = match caller.context.within_budget(Effect::Read, recalling).await? {

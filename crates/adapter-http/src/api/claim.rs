@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     auth::{anonymous_call, authenticate_sender, carries_key, may_make},
-    body::{BODY_LIMIT, receive_json},
+    body::{BodySize, receive_json},
     context::{Context, Effect},
     problem::{Problem, ProblemKind},
     state::State,
@@ -43,7 +43,7 @@ pub(crate) async fn claim(
     } else {
         Some(authenticate_sender(&state, &request, Scope::LinksCreate, &mut payload).await?)
     };
-    let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;
+    let body = receive_json(&state, &request, payload, BodySize::Single).await?;
     let call = match caller {
         Some(caller) => caller.repeatable_call(&request, &body.bytes)?,
         None => anonymous_call(&context, &request, &body.bytes)?,

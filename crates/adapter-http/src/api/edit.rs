@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     auth::{authenticate_sender, may_make},
-    body::{BODY_LIMIT, receive_json},
+    body::{BodySize, receive_json},
     context::Effect,
     preconditions::if_match,
     problem::Problem,
@@ -41,7 +41,7 @@ pub(crate) async fn edit(
     may_make(&state, &caller.caller.owner)?;
     let code = code_in_path(&code)?;
     caller.context.note(|notes| notes.code = Some(code.clone()));
-    let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;
+    let body = receive_json(&state, &request, payload, BodySize::Single).await?;
     let links = &state.services.links;
     let (targets, blocked) = (state.settings.targets.get(), state.services.blocks.blocked().in_force());
     let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: links.now() };

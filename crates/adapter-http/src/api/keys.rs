@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     auth::{authenticate, authenticate_sender},
-    body::{BODY_LIMIT, receive_json},
+    body::{BodySize, receive_json},
     context::Effect,
     cursor::CursorScope,
     json::{Fault, Fields, Json, string, strings},
@@ -140,7 +140,7 @@ pub(crate) async fn create(
     mut payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let caller = authenticate_sender(&state, &request, Scope::Admin, &mut payload).await?;
-    let body = receive_json(&request, payload, BODY_LIMIT, state.settings.body_timeout).await?;
+    let body = receive_json(&state, &request, payload, BodySize::Single).await?;
     let keys = &state.services.keys;
     let call = caller.repeatable_call(&request, &body.bytes)?;
     let before = caller.context.within_budget(Effect::Read, keys.recall(&call, &caller.secret)).await?;

@@ -16,14 +16,20 @@ pub(crate) struct Standing {
     share: NonZeroU32,
     /// Until everything is there again.
     whole_in: Duration,
+    /// What was asked for is too much: until it is not.
+    refused_for: Option<Duration>,
 }
 
 /// Too many: come back later.
 pub(super) fn quota_exceeded(policy: Policy, wait: Duration) -> Problem {
-    let seconds = whole_seconds(wait).max(1);
+    let seconds = retry_after(wait);
     let detail = format!("Too many requests of the policy `{}`; try again in {seconds} s.", policy.name());
-    let retry_after = HeaderValue::from(seconds);
-    Problem::new(ProblemKind::QuotaExceeded).detail(detail).header(header::RETRY_AFTER, retry_after)
+    Problem::new(ProblemKind::QuotaExceeded).detail(detail).header(header::RETRY_AFTER, seconds.into())
+}
+
+/// In how many seconds to come back.
+fn retry_after(wait: Duration) -> u64 {
+    whole_seconds(wait).max(1)
 }
 
 /// Rounded up: whoever waits so long has waited long enough.
@@ -34,11 +40,19 @@ fn whole_seconds(duration: Duration) -> u64 {
 impl Standing {
     /// To the `share`th part of a quota, all of which is there again after `whole_in`.
     pub(super) fn new(policy: Policy, quota: Quota, share: NonZeroU32, whole_in: Duration) -> Self {
-        Self { policy, quota, share, whole_in }
+        Self { policy, quota, share, whole_in, refused_for: None }
     }
 
-    /// The tighter of two.
+    /// The same, of a client that asked for too much and has to wait for so long.
+    pub(super) fn refused(self, wait: Duration) -> Self {
+        Self { refused_for: Some(wait), ..self }
+    }
+
+    /// The tighter of two: the one that refuses, if one does.
     pub(crate) fn tighter(self, other: Self) -> Self {
+        if self.refused_for.is_some() != other.refused_for.is_some() {
+            return if other.refused_for.is_some() { other } else { self };
+        }
         let missing = |standing: Self| standing.whole_in.as_secs_f64() / standing.quota.refill().as_secs_f64();
         if missing(other) > missing(self) { other } else { self }
     }
@@ -48,11 +62,23 @@ impl Standing {
         self.quota.burst.get().saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX)) / self.share
     }
 
+    /// In how many seconds there is more: all of it, or one where nothing is left. `Retry-After` names the same moment.
+    fn reset(self) -> u64 {
+        match self.refused_for {
+            Some(wait) => retry_after(wait),
+            None if self.remaining() == 0 => {
+                let one = self.quota.time_of(self.share.get());
+                retry_after((self.whole_in + one).saturating_sub(self.quota.refill()))
+            }
+            None => whole_seconds(self.whole_in),
+        }
+    }
+
     /// Adds the fields to an answer.
     pub(crate) fn tell(self, headers: &mut HeaderMap) {
         let (quota, remaining) = (self.quota.part(self.share), self.remaining());
         let (name, burst) = (self.policy.name(), quota.burst);
-        let (window, reset) = (whole_seconds(quota.refill()).max(1), whole_seconds(self.whole_in));
+        let (window, reset) = (whole_seconds(quota.refill()).max(1), self.reset());
         let mut add = |name: &'static str, value: String| {
             let value = HeaderValue::try_from(value).expect("numbers and names are ASCII");
             headers.insert(HeaderName::from_static(name), value);
@@ -66,7 +92,7 @@ impl Standing {
         let mut add = |name, value: u64| headers.insert(HeaderName::from_static(name), value.into());
         add("x-ratelimit-limit", self.quota.part(self.share).burst.get().into());
         add("x-ratelimit-remaining", self.remaining().into());
-        add("x-ratelimit-reset", whole_seconds(self.whole_in));
+        add("x-ratelimit-reset", self.reset());
     }
 }
 
@@ -96,6 +122,18 @@ mod tests {
         // A third of it is what one of three processes allows by itself.
         let third = NonZeroU32::new(3).expect("not zero");
         assert_eq!(tell(standing(third)), ["\"claim\";q=8;w=3", "\"claim\";r=2;t=2", "2", "2"]);
+    }
+
+    #[test]
+    fn where_nothing_is_left_the_fields_name_the_moment_of_retry_after() {
+        let quota = Quota::new(1.0, NonZeroU32::new(3).expect("not zero")).expect("sensible");
+        let empty = Standing::new(Policy::Claim, quota, NonZeroU32::MIN, Duration::from_millis(2_900));
+        // One more in 0.9 s, all of it in 2.9 s.
+        assert_eq!((empty.remaining(), empty.reset()), (0, 1));
+        let refused = empty.refused(Duration::from_millis(1_200));
+        assert_eq!(refused.reset(), 2);
+        let whole = Standing::new(Policy::Read, quota, NonZeroU32::MIN, Duration::from_secs(3));
+        assert_eq!((whole.tighter(refused), refused.tighter(whole)), (refused, refused));
     }
 
     #[test]

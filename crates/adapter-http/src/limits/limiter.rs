@@ -104,7 +104,7 @@ impl Place<'_> {
             Ok(Err(too_early)) => {
                 let wait = too_early.wait_time_from(engine.clock().now());
                 let whole_in = (wait + quota.refill()).saturating_sub(quota.time_of(at_once.get()));
-                Err(TooMany { standing: standing(whole_in), wait })
+                Err(TooMany { standing: standing(whole_in).refused(wait), wait })
             }
             Err(_never) => Ok(standing(Duration::ZERO)),
         }
@@ -155,7 +155,7 @@ impl Place<'_> {
     pub(super) fn too_many(&self, weight: NonZeroU32, whole_in: Duration) -> TooMany {
         let Limiter { quota, .. } = &**self.limiter;
         let wait = (whole_in + quota.time_of(weight.get())).saturating_sub(quota.refill());
-        TooMany { standing: self.standing(whole_in), wait }
+        TooMany { standing: self.standing(whole_in).refused(wait), wait }
     }
 }
 

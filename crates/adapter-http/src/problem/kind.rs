@@ -200,7 +200,7 @@ impl ProblemKind {
                 "headers-too-large",
                 431,
                 "Header fields too large",
-                "The head of a request may have 16 KiB and 64 fields. The connection is closed.",
+                "The head of a request may have 16 KiB and 100 fields. The connection is closed.",
             ),
             Self::Blocked => entry(
                 "blocked",

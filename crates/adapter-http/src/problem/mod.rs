@@ -18,10 +18,11 @@ use actix_web::{
     },
 };
 use domain::{
+    api_key::mask_keys,
     ports::{FailureReason, RepositoryError, RepositoryErrorKind},
     service::{Refused, ServiceError},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 pub use self::kind::{ProblemEntry, ProblemKind, errors_reference};
@@ -29,6 +30,9 @@ use crate::{
     json::MOST_PROBLEMS,
     pages::{escaped, html},
 };
+
+/// Room for the body of nearly every problem.
+const USUAL_BYTES: usize = 512;
 
 /// The media type of problems.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
@@ -42,6 +46,18 @@ pub struct FieldProblem {
     pub code: &'static str,
     /// The same in words.
     pub detail: String,
+}
+
+impl FieldProblem {
+    /// Names of unknown fields are the caller's words, and may be an API key in the wrong place.
+    fn unkeyed(&self) -> Self {
+        Self { pointer: unkeyed(&self.pointer).into(), code: self.code, detail: unkeyed(&self.detail).into() }
+    }
+}
+
+/// Without the secrets of API keys.
+fn unkeyed(text: &str) -> Cow<'static, str> {
+    Cow::Owned(mask_keys(text).into_owned())
 }
 
 /// One failed request: what failed and what more there is to say.
@@ -142,20 +158,38 @@ impl Problem {
             r#type: format!("/docs/errors#{}", entry.code),
             title: entry.title,
             status: entry.status,
-            detail: self.detail.clone().map_or(Cow::Borrowed(entry.meaning), Cow::Owned),
-            instance: instance.map(str::to_owned),
+            detail: self.detail.as_deref().map_or(Cow::Borrowed(entry.meaning), unkeyed),
+            instance: instance.map(|path| mask_keys(path).into_owned()),
             code: entry.code,
             request_id: request_id.to_owned(),
-            errors: self.fields.clone(),
+            errors: self.fields.iter().map(FieldProblem::unkeyed).collect(),
+        }
+    }
+
+    /// The same without copies: a client that tries codes is answered by many of them.
+    fn as_sent<'a>(&'a self, request_id: &'a str, instance: Option<&'a str>) -> SentBody<'a> {
+        let entry = self.kind.entry();
+        SentBody {
+            r#type: TypeOf(entry.code),
+            title: entry.title,
+            status: entry.status,
+            detail: mask_keys(self.detail.as_deref().unwrap_or(entry.meaning)),
+            instance: instance.map(mask_keys),
+            code: entry.code,
+            request_id,
+            errors: self.fields.iter().map(FieldProblem::unkeyed).collect(),
         }
     }
 
     /// The whole answer.
     pub(crate) fn to_response(&self, request_id: &str, instance: Option<&str>) -> HttpResponse<BoxBody> {
-        let mut response = HttpResponse::build(self.kind.status());
-        response.content_type(PROBLEM_JSON).insert_header((header::CACHE_CONTROL, "no-store"));
-        let body = serde_json::to_string(&self.to_body(request_id, instance)).expect("strings and numbers are JSON");
-        self.with_headers(response.body(body))
+        let mut body = Vec::with_capacity(USUAL_BYTES);
+        serde_json::to_writer(&mut body, &self.as_sent(request_id, instance)).expect("strings and numbers are JSON");
+        let mut response = HttpResponse::with_body(self.kind.status(), BoxBody::new(body));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.with_headers(response)
     }
 
     /// The same as a page for people.
@@ -224,6 +258,30 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(nullable = false, required = false)]
     errors: Vec<FieldProblem>,
+}
+
+/// [`ProblemBody`], borrowed.
+#[derive(Serialize)]
+struct SentBody<'a> {
+    r#type: TypeOf,
+    title: &'static str,
+    status: u16,
+    detail: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<Cow<'a, str>>,
+    code: &'static str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldProblem>,
+}
+
+/// The reference to the explanation of the kind of problem with this code.
+struct TypeOf(&'static str);
+
+impl Serialize for TypeOf {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("/docs/errors#{}", self.0))
+    }
 }
 
 impl fmt::Display for Problem {
@@ -297,6 +355,36 @@ fn of_repository(kind: RepositoryErrorKind) -> ProblemKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_problem_is_sent_as_it_is_documented() {
+        let wrong =
+            vec![FieldProblem { pointer: "/url".to_owned(), code: "required", detail: "is \"required\"".to_owned() }];
+        for (problem, instance) in [
+            (Problem::new(ProblemKind::NotFound), Some("/abc")),
+            (Problem::new(ProblemKind::QuotaExceeded).detail("Too many \u{e9}."), None),
+            (Problem::invalid(wrong), Some("/api/v1/links")),
+        ] {
+            let documented = serde_json::to_string(&problem.to_body("r", instance)).expect("JSON");
+            assert_eq!(serde_json::to_string(&problem.as_sent("r", instance)).expect("JSON"), documented);
+        }
+    }
+
+    #[test]
+    fn an_api_key_in_the_wrong_place_is_not_told_again() {
+        let key = "sgn_SSnBEMJK7Gb7abcdefghijkmnopqrstuvwxyz123456ABCDEF";
+        let wrong =
+            FieldProblem { pointer: format!("/{key}"), code: "unknown-field", detail: format!("{key} is none") };
+        let problem = Problem::invalid(vec![wrong]).detail(format!("No {key}."));
+        for body in [
+            serde_json::to_string(&problem.to_body("r", Some(&format!("/{key}")))),
+            serde_json::to_string(&problem.as_sent("r", Some(&format!("/{key}")))),
+        ] {
+            let body = body.expect("JSON");
+            assert_eq!(body.matches("sgn_SSnBEMJK7Gb7[masked]").count(), 4, "{body}");
+            assert!(!body.contains(&key[16..]), "{body}");
+        }
+    }
 
     #[test]
     fn a_cause_is_told_to_the_log_and_never_to_the_caller() {

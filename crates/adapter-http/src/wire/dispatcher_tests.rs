@@ -13,7 +13,7 @@ use super::{GuardedStream, REJECTED_PATH, WireLimits};
 
 const LIMITS: WireLimits = WireLimits {
     head_bytes: 16 * 1024,
-    headers: 64,
+    headers: 100,
     head_timeout: Duration::from_secs(10),
     body_timeout: Duration::from_secs(10),
     answer_timeout: Duration::from_secs(10),

@@ -20,6 +20,8 @@ pub(super) struct Framing {
     /// What is left of the body whose head has passed.
     body: Option<Body>,
     has_passed_a_head: bool,
+    /// What passes in the place of the head that has just been judged: how long that is, and what passes.
+    replaced: Option<(usize, Vec<u8>)>,
 }
 
 /// What may happen to the bytes that have come so far.
@@ -60,7 +62,7 @@ pub(super) enum Body {
 impl Framing {
     /// A connection of which no byte has come.
     pub(super) fn new(limits: WireLimits) -> Self {
-        Self { limits, scan: HeadScan::default(), body: None, has_passed_a_head: false }
+        Self { limits, scan: HeadScan::default(), body: None, has_passed_a_head: false, replaced: None }
     }
 
     /// Judges the bytes that have come and not passed yet.
@@ -73,6 +75,11 @@ impl Framing {
         } else {
             self.pass_body(buffer).map(Verdict::Body)
         }
+    }
+
+    /// Asked after a request may pass: whether another head has to take the place of its own, which is so long.
+    pub(super) fn take_replaced(&mut self) -> Option<(usize, Vec<u8>)> {
+        self.replaced.take()
     }
 
     /// Whether the next byte to pass begins a request.
@@ -98,12 +105,14 @@ impl Framing {
             return Ok(Verdict::NeedMore);
         };
         let (head, rest) = buffer.split_at(end);
-        self.body = head::judge(head, &self.limits)?;
+        let head::Acceptable { body, shorter } = head::judge(head, &self.limits)?;
+        self.body = body;
         let passed = self.pass_body(rest).map_err(|CorruptBody| {
             // The head is still ours, so this body can be refused in words.
             self.body = None;
             Rejection::Malformed
         })?;
+        self.replaced = shorter.map(|shorter| (end, shorter));
         self.scan = HeadScan::default();
         self.has_passed_a_head = true;
         Ok(Verdict::Request(end + passed))

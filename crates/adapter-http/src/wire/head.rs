@@ -3,20 +3,57 @@
 //! Two kinds of heads are refused: those that two readers could understand differently (RFC 9112 sections 3.2 and 6),
 //! and those that the parser behind would answer by itself, without our body, log line and request id.
 
-use std::mem;
+use std::{
+    mem::{self, MaybeUninit},
+    ops::Range,
+};
 
 use actix_web::http::{Method, Uri};
 
 use super::{REJECTED_HEADER, Rejection, WireLimits, chunked::ChunkedBody, framing::Body};
 
-/// Most header fields that can be judged; fewer than the parser behind can read.
-const MOST_HEADERS: usize = 64;
+/// Most header fields that can be judged.
+const MOST_HEADERS: usize = 100;
+/// Most header fields that the parser behind can read.
+const MOST_READABLE: usize = 96;
 
-/// Judges a head whose lines all end in CRLF; the body it announces, if it may pass.
-pub(super) fn judge(head: &[u8], limits: &WireLimits) -> Result<Option<Body>, Rejection> {
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut request = httparse::Request::new(&mut headers[..limits.headers.min(MOST_HEADERS)]);
-    match request.parse(head) {
+/// The fields that are read behind the guard. Of a head with more than [`MOST_READABLE`] others are left out.
+const READ: [&str; 19] = [
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "forwarded",
+    "host",
+    "idempotency-key",
+    "if-match",
+    "if-none-match",
+    "traceparent",
+    "transfer-encoding",
+    "user-agent",
+    "x-api-key",
+    "x-forwarded-for",
+    "x-request-id",
+];
+
+/// A head that may pass.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Acceptable {
+    /// The body it announces.
+    pub(super) body: Option<Body>,
+    /// What passes in its place, if the parser behind could not read all of it.
+    pub(super) shorter: Option<Vec<u8>>,
+}
+
+/// Judges a head whose lines all end in CRLF.
+pub(super) fn judge(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Rejection> {
+    let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(head, &mut headers[..limits.headers.min(MOST_HEADERS)]) {
         Ok(httparse::Status::Complete(_)) => {}
         Err(httparse::Error::TooManyHeaders) => return Err(Rejection::HeadersTooLarge),
         Ok(httparse::Status::Partial) | Err(_) => return Err(Rejection::Malformed),
@@ -39,7 +76,38 @@ pub(super) fn judge(head: &[u8], limits: &WireLimits) -> Result<Option<Body>, Re
         0 => !fields.is_chunked && (fields.length.is_some() || method != Method::POST),
         _ => fields.has_host,
     };
-    if is_readable { fields.body(limits) } else { Err(Rejection::Malformed) }
+    if !is_readable {
+        return Err(Rejection::Malformed);
+    }
+    let surplus = request.headers.len().saturating_sub(MOST_READABLE);
+    let shorter = if surplus > 0 { Some(without_unread(head, request.headers, surplus)?) } else { None };
+    Ok(Acceptable { body: fields.body(limits)?, shorter })
+}
+
+/// The head without so many of the fields that are not read.
+fn without_unread(head: &[u8], fields: &[httparse::Header<'_>], surplus: usize) -> Result<Vec<u8>, Rejection> {
+    let is_read = |name: &str| READ.iter().any(|read| read.eq_ignore_ascii_case(name));
+    let unread = fields.iter().filter(|field| !is_read(field.name)).take(surplus);
+    let lines: Vec<_> = unread.map(|field| line_of(head, field)).collect();
+    if lines.len() < surplus {
+        return Err(Rejection::HeadersTooLarge);
+    }
+    let mut shorter = Vec::with_capacity(head.len());
+    let mut copied = 0;
+    for line in lines {
+        shorter.extend_from_slice(&head[copied..line.start]);
+        copied = line.end;
+    }
+    shorter.extend_from_slice(&head[copied..]);
+    Ok(shorter)
+}
+
+/// Where the line of a field stands, its end included.
+fn line_of(head: &[u8], field: &httparse::Header<'_>) -> Range<usize> {
+    // Its name is a part of the head.
+    let start = field.name.as_ptr().addr() - head.as_ptr().addr();
+    let length = memchr::memchr(b'\n', &head[start..]).expect("every line ends");
+    start..start + length + 1
 }
 
 /// The fields that decide how a message is read, each seen at most once.

@@ -40,7 +40,7 @@ pub(crate) const REJECTED_PATH: &str = "/.rejected";
 pub(crate) struct WireLimits {
     /// Most bytes of a head, request line and final empty line included.
     pub(crate) head_bytes: usize,
-    /// Most header fields of a head, and never more than 64.
+    /// Most header fields of a head, and never more than 100.
     pub(crate) headers: usize,
     /// From the opening of the connection, or the first byte of a later head, to the end of that head.
     pub(crate) head_timeout: Duration,

@@ -13,7 +13,7 @@ use actix_rt::net::{ActixStream, Ready};
 use bytes::{Buf as _, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
 use super::{
@@ -59,12 +59,18 @@ pub(crate) struct GuardedStream<S> {
     unwanted_left: usize,
     /// Runs from the first wait of a head or of a body to its end.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// Runs while the peer does not take what it asked for.
-    stalled: Option<Pin<Box<Sleep>>>,
-    /// What it has taken since then.
-    taken: usize,
+    taking: Taking,
     /// Runs once our half of the connection is closed.
     linger: Option<Pin<Box<Sleep>>>,
+}
+
+/// How fast the peer takes what it asked for.
+struct Taking {
+    /// Since when it takes nothing, and when that has been too long.
+    since: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// How long it may take nothing, all pauses together, until it has taken [`TAKEN_IN_TIME`].
+    left: Duration,
+    taken: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,15 +96,15 @@ impl<S> GuardedStream<S> {
             answer_due: false,
             unwanted_left: UNWANTED_BYTES,
             deadline: None,
-            stalled: None,
-            taken: 0,
+            taking: Taking { since: None, left: limits.answer_timeout, taken: 0 },
             linger: None,
         }
     }
 
-    /// Whether what comes next has to wait for the answer to the request before it.
+    /// Whether what comes next has to wait for the answer to the request before it: until that has begun, and while it
+    /// is not taken. Else the answers to all that a peer may ask for would wait in our memory.
     fn must_wait(&self) -> bool {
-        self.answer_due && self.framing.is_at_head()
+        (self.answer_due || self.taking.since.is_some()) && self.framing.is_at_head()
     }
 
     /// Acts on a verdict; how many bytes may pass.
@@ -114,6 +120,7 @@ impl<S> GuardedStream<S> {
                 self.answer_due = true;
                 self.unwanted_left = UNWANTED_BYTES;
                 self.deadline = None;
+                self.taking = Taking { since: None, left: self.limits.answer_timeout, taken: 0 };
                 count
             }
             Ok(Verdict::Body(count)) => self.settle_body(count),
@@ -176,24 +183,27 @@ impl<S> GuardedStream<S> {
         Poll::Ready(())
     }
 
-    /// What came of writing `offered` bytes. A peer that asks and asks and takes nothing would hold its connection, and
-    /// our memory, for ever: it is given up.
-    fn note_taken(
-        &mut self,
-        cx: &mut Context<'_>,
-        offered: usize,
-        outcome: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+    /// What came of writing. A peer that asks and asks and takes nothing would hold its connection, and our memory, for
+    /// ever: it is given up.
+    fn note_taken(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let taking = &mut self.taking;
         let Poll::Ready(taken) = outcome else {
-            let limit = self.limits.answer_timeout;
-            let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
-            ready!(stalled.as_mut().poll(cx));
+            let left = taking.left;
+            let (_, too_long) = taking.since.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left))));
+            ready!(too_long.as_mut().poll(cx));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         };
         let taken = taken?;
-        self.taken += taken;
-        if taken == offered || self.taken >= TAKEN_IN_TIME {
-            (self.stalled, self.taken) = (None, 0);
+        taking.taken += taken;
+        if let Some((since, _)) = taking.since.take() {
+            taking.left = taking.left.saturating_sub(since.elapsed());
+            if self.input != Input::Open || !self.held.is_empty() {
+                // What waited for this may pass now.
+                cx.waker().wake_by_ref();
+            }
+        }
+        if taking.taken >= TAKEN_IN_TIME {
+            (taking.left, taking.taken) = (self.limits.answer_timeout, 0);
         }
         Poll::Ready(Ok(taken))
     }
@@ -231,7 +241,12 @@ impl<S: AsyncRead + Unpin> GuardedStream<S> {
             let verdict = self.framing.inspect(fresh);
             passing = self.settle(verdict);
         }
-        if self.input == Input::Open {
+        if let Some((head, shorter)) = self.framing.take_replaced() {
+            self.ready += passing - head + shorter.len();
+            self.held.extend_from_slice(&shorter);
+            self.held.extend_from_slice(&fresh[head..]);
+            passing = 0;
+        } else if self.input == Input::Open {
             self.held.extend_from_slice(&fresh[passing..]);
         }
         buf.set_filled(before + passing);
@@ -280,6 +295,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedStream<S> {
             if !this.held.is_empty() {
                 let verdict = this.framing.inspect(&this.held);
                 this.ready += this.settle(verdict);
+                if let Some((head, shorter)) = this.framing.take_replaced() {
+                    this.ready = this.ready - head + shorter.len();
+                    let rest = this.held.split_off(head);
+                    this.held = BytesMut::from(shorter.as_slice());
+                    this.held.unsplit(rest);
+                }
                 if verdict != Ok(Verdict::NeedMore) {
                     continue;
                 }
@@ -293,7 +314,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.inner).poll_write(cx, buf);
-        let written = ready!(this.note_taken(cx, buf.len(), outcome))?;
+        let written = ready!(this.note_taken(cx, outcome))?;
         if buf != CONTINUE {
             this.note_answer(cx);
         }
@@ -307,7 +328,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
-        let written = ready!(this.note_taken(cx, bufs.iter().map(|buf| buf.len()).sum(), outcome))?;
+        let written = ready!(this.note_taken(cx, outcome))?;
         this.note_answer(cx);
         Poll::Ready(Ok(written))
     }

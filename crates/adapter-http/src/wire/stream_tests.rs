@@ -18,7 +18,7 @@ fn patient() -> WireLimits {
     let patience = Duration::from_hours(1);
     WireLimits {
         head_bytes: 16 * 1024,
-        headers: 64,
+        headers: 100,
         head_timeout: patience,
         body_timeout: patience,
         answer_timeout: patience,
@@ -329,4 +329,50 @@ async fn a_slow_peer_that_takes_enough_gets_all_of_it() {
     // And a pause between two answers is none in the middle of one.
     tokio::time::sleep(Duration::from_hours(1)).await;
     stream.write_all(ANSWER).await.expect("there is room");
+}
+
+#[tokio::test]
+async fn next_request_waits_while_the_answer_before_it_is_not_taken() {
+    let (mut peer, stream) = narrow_connection(patient());
+    send(&mut peer, &[GET, GET].concat()).await;
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut bytes = [0; 8192];
+    assert_eq!(reader.read(&mut bytes).await.expect("readable"), GET.len());
+
+    // The answer has begun, but the pipe takes a kilobyte of it.
+    let answer = vec![b'x'; 1_500];
+    let mut rest = Box::pin(writer.write_all(&answer));
+    assert!(rest.as_mut().now_or_never().is_none());
+    assert!(reader.read(&mut bytes).now_or_never().is_none(), "another answer would be made, and wait");
+
+    let mut taken = vec![0; answer.len()];
+    let (taken, written) = tokio::join!(peer.read_exact(&mut taken), rest);
+    assert_eq!(taken.expect("it comes"), answer.len());
+    written.expect("it is taken");
+    assert_eq!(reader.read(&mut bytes).await.expect("readable"), GET.len());
+}
+
+/// However small the pieces are in which an answer is written.
+#[tokio::test(start_paused = true)]
+async fn a_peer_gains_no_time_by_answers_in_small_pieces() {
+    let (mut peer, mut stream) = narrow_connection(WireLimits { answer_timeout: Duration::from_secs(10), ..patient() });
+    let taking = async {
+        let mut piece = [0; 100];
+        while peer.read(&mut piece).await.is_ok_and(|count| count > 0) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let written = async {
+        let mut outcome = Ok(());
+        for _ in 0..1_000 {
+            outcome = stream.write_all(&[b'x'; 500]).await;
+            if outcome.is_err() {
+                break;
+            }
+        }
+        drop(stream);
+        outcome
+    };
+    let (written, ()) = tokio::join!(written, taking);
+    assert_eq!(written.expect_err("it is too slow").kind(), io::ErrorKind::TimedOut);
 }

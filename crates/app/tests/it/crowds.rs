@@ -9,9 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::{net::TcpSocket, runtime};
 
-use crate::support::{Caller, Connection, PATIENCE, Request, Signpost, ask_steadily, eventually, meanwhile, rounds};
+use crate::support::{
+    Caller, Connection, PATIENCE, Request, Signpost, ask_steadily, eventually, meanwhile, rounds, unique,
+};
 
 /// What slow clients send: first this, whose answer they wait for; then that; then a byte each second.
 struct Slow {
@@ -159,4 +162,187 @@ fn a_list_of_millions_of_hosts_is_read_and_takes_eight_bytes_each() {
     }
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < (count as u64) * 16 + (32 << 20), "{count} hosts take {grown} bytes");
+}
+
+/// Answers that are large, or may be, and what they begin with.
+fn answers_of_all_kinds(server: &Signpost) -> Vec<(&'static str, Request)> {
+    let caller = server.caller();
+    let long = |number: usize| format!("https://example.com/{number}/{}", "x".repeat(1_900));
+    let claims: Vec<Value> = (0..100).map(|number| json!({"url": long(number)})).collect();
+    let claimed = caller.batch(&claims).with_status(200).json();
+    let code = claimed["results"][0]["link"]["code"].as_str().expect("it was claimed").to_owned();
+    let many: Vec<Value> = (0..400).map(|number| json!({"url": long(number % 100)})).collect();
+    let unknown: String = (0..1_000).map(|number| format!("\"{}-{number}\":0,", "x".repeat(40))).collect();
+    let wrong = format!("{{{}\"url\":0}}", unknown);
+    let page = "text/html,*/*;q=0.1";
+    vec![
+        ("an asset", Request::get("/docs/assets/swagger-ui-bundle.js")),
+        (
+            "an asset that is compressed",
+            Request::get("/docs/assets/swagger-ui-es-bundle.js").header("Accept-Encoding", "gzip"),
+        ),
+        ("the document", Request::get("/openapi.json")),
+        ("a page of links", caller.request("GET", "/api/v1/links?limit=100")),
+        ("a batch", caller.request("POST", "/api/v1/links/batch").json(&json!({"links": many}))),
+        ("a preview", Request::get(&format!("/{code}+"))),
+        ("a problem", caller.request("POST", "/api/v1/links").header("Content-Type", "application/json").body(wrong)),
+        ("a problem for people", Request::get("/no-such-code").header("Accept", page)),
+    ]
+}
+
+/// Most memory that clients may hold that take their answers slowly, of whatever kind and however many.
+const HELD_BY_SLOW_READERS: u64 = 64 << 20;
+
+/// They take a kilobyte a second, of windows as small as they can make them.
+#[test]
+fn clients_that_take_their_answers_slowly_hold_little_and_others_do_not_wait() {
+    let (count, lasts) = (rounds(400, 2_000), Duration::from_secs(rounds(1, 8) as u64));
+    let server = Signpost::on_sqlite().patient().set("http.max_connections", "5000").start();
+    let caller = server.caller();
+    let kinds = answers_of_all_kinds(&server);
+    let per_second = u32::try_from(rounds(100, 500)).expect("a few hundred");
+    let known = [Request::get(&format!("/{}", caller.code("https://example.com/")))];
+    let usual = ask_steadily(&server, per_second, &known, lasts);
+    let before = server.resident_bytes();
+    for (name, request) in kinds {
+        let mut sockets = Vec::with_capacity(count);
+        while sockets.len() < count {
+            // Few at a time, or they would be turned away.
+            let asking: Vec<_> = (0..16).map(|_| ask_and_take_nothing(&server, &request)).collect();
+            sockets.extend(asking.into_iter().map(|stream| begin_to_take(stream, name)));
+        }
+        let mut most = server.resident_bytes();
+        let waiting = meanwhile(|| take_slowly(&mut sockets), || ask_steadily(&server, per_second, &known, lasts));
+        most = most.max(server.resident_bytes());
+        let grown = most.saturating_sub(before);
+        eprintln!("{name}: {} KiB", grown >> 10);
+        assert!(grown < HELD_BY_SLOW_READERS, "{name}: {count} clients hold {grown} bytes");
+        waiting.assert_as_usual(&usual, Duration::from_millis(20), name);
+        server.ask(&known[0]).with_status(302);
+    }
+}
+
+/// Asks on a connection whose window is small.
+fn ask_and_take_nothing(server: &Signpost, request: &Request) -> TcpStream {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    let connecting = async {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(8_192)?;
+        socket.connect(server.address()).await?.into_std()
+    };
+    let mut stream: TcpStream = runtime.block_on(connecting).expect("it listens");
+    stream.set_nonblocking(false).expect("it is open");
+    stream.set_read_timeout(Some(PATIENCE)).expect("sockets can");
+    stream.write_all(&request.to_bytes()).expect("it is taken");
+    stream
+}
+
+/// Takes the beginning of the answer, so that all of it has been made.
+fn begin_to_take(mut stream: TcpStream, name: &str) -> TcpStream {
+    let mut begun = [0; 12];
+    stream.read_exact(&mut begun).expect("it is answered");
+    assert!(!begun.ends_with(b"503"), "{name}: it is not served");
+    stream.set_nonblocking(true).expect("sockets can");
+    stream
+}
+
+/// A kilobyte from each, spread over a second; those that were closed are dropped.
+fn take_slowly(sockets: &mut Vec<TcpStream>) {
+    let begun = Instant::now();
+    sockets.retain_mut(|socket| match socket.read(&mut [0; 1_024]) {
+        Ok(count) => count > 0,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    });
+    thread::sleep(Duration::from_secs(1).saturating_sub(begun.elapsed()));
+}
+
+/// Bodies of the largest size there is that take the most memory once they are read.
+fn nasty_bodies(length: usize) -> Vec<(&'static str, String)> {
+    let repeated = |begin: &str, piece: &str, end: &str| {
+        let count = (length - begin.len() - end.len()) / piece.len();
+        format!("{begin}{}{end}", piece.repeat(count))
+    };
+    let claim = r#"{"url":"https://example.com/","tags":["a","b","c","d","e","f","g"],"title":"t"},"#;
+    let long = format!(r#"{{"url":"https://example.com/{}"}},"#, "x".repeat(length / 1_000 - 40));
+    vec![
+        ("numbers", repeated(r#"{"links":[0"#, ",0", "]}")),
+        ("objects", repeated(r#"{"links":[{}"#, ",{}", "]}")),
+        ("fields of one name", repeated(r#"{"links":0"#, r#","a":0"#, "}")),
+        ("depth", repeated(r#"{"links":[0"#, &format!(",{}{}", "[".repeat(100), "]".repeat(100)), "]}")),
+        ("escapes", repeated(r#"{"links":[{"title":""#, r"\u0041", r#""}]}"#)),
+        ("one text", repeated(r#"{"links":[{"url":"https://example.com/"#, "x", r#""}]}"#)),
+        ("claims", format!(r#"{{"links":[{}{{}}]}}"#, claim.repeat(999))),
+        ("long claims", format!(r#"{{"links":[{}{{}}]}}"#, long.repeat(999))),
+    ]
+}
+
+/// However many come at once, and of whatever shape.
+#[test]
+fn bodies_are_bounded_in_sum() {
+    const MOST: u64 = 256 << 20;
+    let count = rounds(300, 1_000);
+    let server = Signpost::on_sqlite().patient().set("http.body_timeout", "60s").start();
+    let (caller, other) = (server.caller(), server.caller());
+    let before = server.resident_bytes();
+    for (name, body) in nasty_bodies(1 << 20) {
+        let request =
+            caller.request("POST", "/api/v1/links/batch").header("Content-Type", "application/json").body(body);
+        let bytes = request.to_bytes();
+        let (begun, end) = bytes.split_at(bytes.len() - 1);
+        // Nearly all of each, until no more is taken of it; then the rest, while it is watched.
+        let mut connections: Vec<_> = (0..count).map(|_| server.connect().into_stream()).collect();
+        let mut sent = vec![0; count];
+        let mut most = 0;
+        let idle = |connections: &mut Vec<TcpStream>, sent: &mut Vec<usize>| {
+            let mut moved = false;
+            for (stream, sent) in connections.iter_mut().zip(sent) {
+                stream.set_nonblocking(true).expect("sockets can");
+                while let Ok(count @ 1..) = stream.write(&begun[*sent..]) {
+                    (*sent, moved) = (*sent + count, true);
+                }
+            }
+            !moved
+        };
+        let mut quiet = 0;
+        while quiet < 20 {
+            quiet = if idle(&mut connections, &mut sent) { quiet + 1 } else { 0 };
+            most = most.max(server.resident_bytes());
+            thread::sleep(Duration::from_millis(5));
+        }
+        // A body that is small has room of its own, and so has a large one of a caller who has sent no other.
+        other.link(&json!({"url": format!("https://example.com/{}", unique("small")), "title": "t".repeat(200)}));
+        let claims: Vec<Value> = (0..200)
+            .map(|_| json!({"url": format!("https://example.com/{}/{}", unique("large"), "x".repeat(1_500))}))
+            .collect();
+        other.batch(&claims).with_status(200);
+        let (mut served, mut refused) = (0, 0);
+        for (stream, sent) in connections.iter_mut().zip(&sent) {
+            stream.set_nonblocking(false).expect("sockets can");
+            if *sent == begun.len() {
+                // A refused one may be closed already.
+                let _refused = stream.write_all(end);
+            }
+        }
+        for stream in connections {
+            let mut connection = Connection::over(stream).expect("it is open");
+            match connection.read() {
+                Ok(Some(answer)) if answer.status == 503 => {
+                    assert!(answer.header("retry-after").is_some(), "{answer:?}");
+                    refused += 1;
+                }
+                Ok(Some(answer)) => {
+                    assert!([200, 422].contains(&answer.status), "{name}: {answer:?}");
+                    served += 1;
+                }
+                // What it had still sent resets the connection of one that was refused.
+                Ok(None) | Err(_) => refused += 1,
+            }
+            most = most.max(server.resident_bytes());
+        }
+        let grown = most.saturating_sub(before);
+        eprintln!("{name}: {} MiB, {served} served, {refused} refused", grown >> 20);
+        assert!(grown < MOST, "{name}: {count} bodies take {grown} bytes");
+        assert!(served > 0, "{name}: none of {count} is served");
+    }
+    server.get("/livez").with_status(200);
 }

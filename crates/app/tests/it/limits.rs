@@ -85,6 +85,7 @@ fn callers_are_told_what_is_left_and_when_there_is_more() {
     assert_eq!(refused.header("ratelimit-policy"), Some("\"claim\";q=3;w=2"));
     assert_eq!(parameter(&refused, "ratelimit", "r"), 0);
     assert_eq!(number(&refused, "retry-after"), 1);
+    assert_eq!((parameter(&refused, "ratelimit", "t"), number(&refused, "x-ratelimit-reset")), (1, 1));
     // Failures count too, and say so.
     let other = server.ask(&from("203.0.113.8", Request::post("/api/v1/links")));
     other.problem(401, "unauthenticated");

@@ -2,13 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::{BufRead, BufReader, Read},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    process::{Child, ChildStdout, Stdio},
+    thread,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::{net::TcpSocket, runtime};
 
-use crate::support::{Answer, Connection, PATIENCE, Request, Setup, Signpost, code_of, eventually};
+use crate::support::{Answer, Connection, PATIENCE, Request, Setup, Signpost, code_of, eventually, guardian};
 
 /// Every field a line about a request may have.
 const FIELDS: [&str; 27] = [
@@ -252,6 +256,189 @@ fn an_odd_user_agent_makes_no_second_line() {
     server.ask(&Request::get(&long).header("X-Request-Id", "path")).with_status(404);
     assert!(line_of(&server, "path")["url.path"].as_str().is_some_and(|path| path.len() < 1_000));
     assert!(server.events("forged").is_empty());
+}
+
+/// Pasted into a path, a query, the name of a program or of a request: a reader of the log, the history or an answer cannot
+/// use it.
+#[test]
+fn a_key_in_the_wrong_place_is_written_down_nowhere() {
+    for format in ["json", "text"] {
+        let server = Signpost::on_sqlite().set("log.format", "json").start();
+        let (caller, setup) = (server.caller(), server.setup().clone());
+        let (key, secret) = (caller.key.clone(), caller.key[16..].to_owned());
+        drop(server);
+        let written = Written::start(&setup, format);
+        let mut answers = Vec::new();
+        let mut ask = |request: Request| {
+            let answer =
+                Connection::open(written.address).and_then(|mut to| to.send(&request)).expect("it is answered");
+            answers.push(answer.clone());
+            answer
+        };
+        let spellings = [
+            key.clone(),
+            key.replace("sgn_", "%73gn_"),
+            key.replace("sgn_", "sgn%5F"),
+            key.replace("sgn_", "%2573gn_"),
+        ];
+        for spelled in &spellings {
+            ask(Request::get(&format!("/{spelled}")));
+            ask(Request::get(&format!("/{spelled}+")));
+            ask(Request::get(&format!("/a/{spelled}/b?key={spelled}")));
+            ask(Request::new("DELETE", &format!("/api/v1/keys/{spelled}")).key(&key));
+            ask(Request::get(&format!("/api/v1/links/{spelled}")).key(&key));
+            ask(Request::get(&format!("/api/v1/links?{spelled}=1")).key(&key));
+            ask(Request::get("/livez").header("User-Agent", &format!("curl {spelled}")));
+            ask(Request::get("/livez").header("X-Request-Id", spelled));
+            ask(Request::get("/livez").header("traceparent", spelled));
+            ask(Request::post("/api/v1/links").key(&key).json(&json!({spelled.as_str(): 1})));
+            ask(Request::post("/api/v1/links")
+                .key(&key)
+                .json(&json!({"url": "https://example.com/", "alias": spelled})));
+        }
+        let named = Request::post("/api/v1/links").key(&key).header("X-Request-Id", &key);
+        let claimed = ask(named.json(&json!({"url": "https://example.com/named"}))).with_status(201).json();
+        ask(Request::get(&format!("/api/v1/links/{}/history", code_of(&claimed))).key(&key));
+        for answer in answers {
+            assert!(!format!("{answer:?}").contains(&secret), "{answer:?}");
+        }
+        let lines = written.end();
+        assert!(!lines.contains(&secret), "{lines}");
+        assert!(lines.contains(&format!("/sgn_{}[masked]", caller.key_id)), "{lines}");
+    }
+}
+
+#[test]
+fn a_proxy_that_is_not_trusted_is_told_of_once_with_the_setting() {
+    let server = Signpost::on_sqlite().start();
+    for field in ["X-Forwarded-For", "Forwarded", "X-Forwarded-For"] {
+        server.ask(&Request::get("/livez").header(field, "198.51.100.77")).with_status(200);
+    }
+    let event = server.event("proxies.untrusted");
+    assert_eq!((&event["level"], &event["client.address"]), (&json!("warning"), &json!("127.0.0.0")), "{event}");
+    assert!(event["message"].as_str().is_some_and(|message| message.contains("proxies.trusted")), "{event}");
+    assert!(server.terminate().success());
+    assert_eq!(server.events("proxies.untrusted").len(), 1);
+    assert!(!server.output().contains("198.51.100"), "{}", server.output());
+
+    let trusting = Signpost::on_sqlite().set("proxies.trusted", "127.0.0.1").start();
+    trusting.ask(&Request::get("/livez").header("X-Forwarded-For", "198.51.100.77")).with_status(200);
+    assert!(trusting.terminate().success());
+    assert!(trusting.events("proxies.untrusted").is_empty());
+}
+
+#[test]
+fn what_begins_as_a_key_is_no_alias() {
+    let server = Signpost::on_sqlite().start();
+    let caller = server.caller();
+    for alias in [caller.key.as_str(), "sgn_", "sgn_mine"] {
+        caller.claim(&json!({"url": "https://example.com/", "alias": alias})).refuses(&[("/alias", "reserved")]);
+    }
+}
+
+/// A terminal shows what a stranger sends, and does nothing of it, whatever the format.
+#[test]
+fn no_control_character_of_a_request_is_written() {
+    for format in ["json", "text"] {
+        let setup = Signpost::on_sqlite();
+        let written = Written::start(&setup, format);
+        for odd in [
+            "\t",
+            "\u{80}",
+            "\u{9b}31m",
+            "\u{9d}0;title\u{9c}",
+            "\u{85}",
+            "\u{2028}",
+            "\u{202e}",
+            "\u{2066}",
+            "\u{200f}",
+        ] {
+            let request = Request::get("/%1b%5b31m%07").header("User-Agent", &format!("a{odd}b"));
+            Connection::open(written.address).and_then(|mut to| to.send(&request)).expect("it is answered");
+        }
+        let lines = written.end();
+        let obeyed = |c: &char| (c.is_control() && *c != '\n') || ('\u{200b}'..='\u{206f}').contains(c);
+        let found: Vec<_> = lines.chars().filter(obeyed).collect();
+        assert!(found.is_empty(), "{found:?} in {lines}");
+        assert!(lines.lines().count() >= 9, "{lines}");
+    }
+}
+
+/// A reader that does not read, in both formats: requests are served as ever, and it is told what it missed.
+#[test]
+fn a_frozen_reader_of_the_log_stops_no_request() {
+    for format in ["json", "text"] {
+        let setup = Signpost::on_sqlite();
+        let mut written = Written::start_frozen(&setup, format);
+        let long = "x".repeat(500);
+        let path = format!("/{}", "y".repeat(500));
+        let request = Request::get(&path).header("User-Agent", &long);
+        let mut connection = Connection::open(written.address).expect("it listens");
+        // More than the pipe and all that may wait take.
+        for _ in 0..9_000 {
+            connection.send(&request).expect("it is answered").with_status(404);
+        }
+        written.thaw();
+        let lines = written.end();
+        assert!(lines.contains("log lines were dropped") && lines.contains("log.dropped"), "{format}");
+    }
+}
+
+/// A server whose output is read by the test alone, in any format.
+struct Written {
+    child: Child,
+    address: SocketAddr,
+    out: Option<BufReader<ChildStdout>>,
+    reading: Option<thread::JoinHandle<String>>,
+}
+
+impl Written {
+    fn start(setup: &Setup, format: &str) -> Self {
+        let mut written = Self::start_frozen(setup, format);
+        written.thaw();
+        written
+    }
+
+    /// What it writes after it has begun to listen is not read.
+    fn start_frozen(setup: &Setup, format: &str) -> Self {
+        let mut command = setup.clone().set("log.format", format).command();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary is built");
+        guardian::watch(child.id());
+        let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut address = None;
+        while address.is_none() {
+            let mut line = String::new();
+            assert!(out.read_line(&mut line).expect("it writes text") > 0, "it ended");
+            let told = line.split_once("listening on http://").and_then(|(_, rest)| rest.split([',', '"', ' ']).next());
+            address = told.and_then(|address| address.parse().ok());
+        }
+        Self { child, address: address.expect("it was just found"), out: Some(out), reading: None }
+    }
+
+    /// Reads on.
+    fn thaw(&mut self) {
+        let mut out = self.out.take().expect("it is not read yet");
+        self.reading = Some(thread::spawn(move || {
+            let mut bytes = Vec::new();
+            out.read_to_end(&mut bytes).expect("a pipe can be read");
+            String::from_utf8(bytes).expect("lines are text")
+        }));
+    }
+
+    /// All that it wrote.
+    fn end(mut self) -> String {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
+        assert!(self.child.wait().expect("it is our child").success());
+        self.reading.take().expect("it is read").join().expect("no panic")
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        // It may have ended before.
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
 }
 
 /// The line about the request of that name; waits for it.

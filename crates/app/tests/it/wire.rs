@@ -138,7 +138,8 @@ fn nothing_behind_a_refused_request_is_taken_for_another() {
 
 #[test]
 fn a_large_head_is_refused() {
-    let many = (0..65).fold(String::new(), |head, number| head + &format!("X-{number}: 1\r\n"));
+    // With `Host` one more than there may be.
+    let many = (0..100).fold(String::new(), |head, number| head + &format!("X-{number}: 1\r\n"));
     for head in [
         format!("{GET}X-Large: {}\r\n\r\n", "x".repeat(16 * 1024)),
         format!("GET /{} HTTP/1.1\r\nHost: client.example\r\n\r\n", "x".repeat(16 * 1024)),
@@ -155,6 +156,30 @@ fn a_large_head_is_refused() {
     let mut connection = patient().connect();
     connection.write(fits.as_bytes()).expect("it listens");
     next(&mut connection).with_status(200);
+}
+
+/// More than the parser behind can read. Those it would not use do not get that far; the others count wherever they stand.
+#[test]
+fn a_head_of_a_hundred_fields_is_read_like_any_other() {
+    let caller = patient().caller();
+    let body = "{\"url\":\"https://example.com/many-fields\"}";
+    let read = format!("X-Request-Id: many\r\nX-API-Key: {}\r\nContent-Type: application/json\r\n", caller.key);
+    let read = format!("{read}Content-Length: {}\r\n", body.len());
+    // `Host` and those four are fields too.
+    for (before, behind) in [(95, 0), (0, 95), (50, 45)] {
+        let many = |count: usize| (0..count).fold(String::new(), |head, number| head + &format!("X-{number}: 1\r\n"));
+        let mut connection = patient().connect();
+        let head = format!(
+            "POST /api/v1/links HTTP/1.1\r\n{}Host: client.example\r\n{read}{}\r\n",
+            many(before),
+            many(behind)
+        );
+        connection.write(format!("{head}{body}{GET}\r\n").as_bytes()).expect("it listens");
+        let answer = next(&mut connection);
+        assert!([200, 201].contains(&answer.status), "{answer:?}");
+        assert_eq!(answer.header("x-request-id"), Some("many"));
+        next(&mut connection).with_status(200);
+    }
 }
 
 #[test]

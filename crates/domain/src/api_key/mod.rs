@@ -3,9 +3,11 @@
 //! | file     | holds                                                  |
 //! |----------|--------------------------------------------------------|
 //! | `mod`    | what is known of a key, and who presents it            |
+//! | `mask`   | how keys in the wrong place are hidden                 |
 //! | `scope`  | what a key may do                                      |
 //! | `secret` | the key itself, its public part, and what is kept of it |
 
+mod mask;
 mod scope;
 mod secret;
 
@@ -14,8 +16,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    mask::{carries_key, mask_keys},
     scope::{InvalidScopes, Scope, Scopes},
-    secret::{KeyDigest, KeyId, KeySecret, MalformedKey},
+    secret::{KEY_PREFIX, KeyDigest, KeyId, KeySecret, MalformedKey},
 };
 use crate::{
     history::Actor,

@@ -16,6 +16,9 @@ use crate::{
     ports::Entropy,
 };
 
+/// What every key begins with, so that it is known wherever it turns up.
+pub const KEY_PREFIX: &str = "sgn_";
+
 /// The public part of a key: 12 characters, safe to log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -68,7 +71,7 @@ impl TryFrom<String> for KeyId {
 pub struct KeySecret(String);
 
 impl KeySecret {
-    const PREFIX: &str = "sgn_";
+    const PREFIX: &str = KEY_PREFIX;
     const RANDOM: usize = KeyId::LENGTH + 30;
     const CHECKSUM: usize = 6;
 

@@ -26,7 +26,7 @@ pub(super) fn folder() -> &'static Path {
 }
 
 /// Has this process ended when ours ends.
-pub(super) fn watch(process: u32) {
+pub(crate) fn watch(process: u32) {
     let mut shell = GUARDIAN.shell.lock().expect("nothing panics in here");
     let orders = shell.stdin.as_mut().expect("its input is piped");
     writeln!(orders, "{process}").expect("the guardian reads until we are gone");

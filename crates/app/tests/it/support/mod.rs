@@ -4,7 +4,7 @@
 mod stores;
 
 mod caller;
-mod guardian;
+pub(crate) mod guardian;
 mod http;
 mod open_loop;
 mod server;

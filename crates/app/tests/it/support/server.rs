@@ -154,7 +154,8 @@ impl Setup {
         run(self.command().args(arguments))
     }
 
-    fn command(&self) -> Command {
+    /// The command that starts a server, for a test that looks after it by itself.
+    pub(crate) fn command(&self) -> Command {
         let mut command = signpost();
         command.current_dir(self.folder.path()).arg("--data-dir").arg(self.data_dir());
         for (key, value) in &self.settings {
