@@ -29,7 +29,7 @@ use tokio::{
 use crate::{
     budget::{Budget, Exhausted, Holder, OwnShare, Revocable, Share},
     context::{Context, overloaded},
-    json::{Json, field_problem},
+    json::{Json, Size, field_problem},
     problem::{Problem, ProblemKind},
     state::State,
 };
@@ -65,13 +65,14 @@ struct Room {
     received: Arc<Budget>,
     /// What becomes of them: values, links, rows, answers; in [`UNIT`]s.
     work: Arc<Semaphore>,
+    most_work: usize,
 }
 
 /// The room that one body takes, until its request is answered.
 #[derive(Debug)]
 pub(crate) struct BodyRoom {
     _received: Option<Share>,
-    _work: Option<OwnedSemaphorePermit>,
+    _work: OwnedSemaphorePermit,
 }
 
 impl Bodies {
@@ -83,6 +84,7 @@ impl Bodies {
             values,
             received: Budget::new(received, OwnShare::Keep, log),
             work: Arc::new(Semaphore::new(work / UNIT)),
+            most_work: work,
         };
         Self {
             single: room(BODY_LIMIT, 4_096, 16 * MIB, 24 * MIB),
@@ -98,16 +100,19 @@ impl Bodies {
     }
 }
 
+/// Most claims in a batch.
+pub(crate) const MOST_CLAIMS: usize = 1_000;
 /// In so many bytes work is counted.
 const UNIT: usize = 1024;
 /// Bodies up to this size are not counted: the number of connections bounds them well enough.
 const FREE: usize = 4 * 1024;
 /// How long a body that has come waits for its turn.
-const TURN: Duration = Duration::from_secs(1);
+const TURN: Duration = Duration::from_secs(2);
 
-/// What is made of so many bytes with so many values in them, about, in bytes.
-fn work_of(bytes: usize, values: usize) -> usize {
-    6 * bytes + 64 * values
+/// How many bytes are made of a body, about: its tree, and of each object a link, its row, its answer. More claims than a
+/// batch may have are refused before anything is made of them.
+fn work_of(bytes: usize, size: Size) -> usize {
+    6 * bytes + 64 * size.values + 3 * 1024 * size.objects.min(MOST_CLAIMS)
 }
 
 /// A body and what it says.
@@ -130,28 +135,29 @@ pub(crate) async fn receive_json(
     let receiving = receive(request.headers(), payload, received);
     let late = |_| Err(Problem::new(ProblemKind::RequestTimeout));
     let Received { body, share, .. } = timeout(state.settings.body_timeout, receiving).await.unwrap_or_else(late)?;
-    let (json, values) = Json::read(&body, room.values).map_err(|error| {
+    let broken = |error: serde_json::Error| {
         let place = format!("line {}, column {}", error.line(), error.column());
         Problem::new(ProblemKind::MalformedJson).detail(format!("The body is not JSON: it breaks at {place}."))
-    })?;
-    if values > room.values {
-        let detail = format!("has more than {} values", room.values);
-        return Err(Problem::invalid(vec![field_problem(String::new(), "too-many", &detail)]));
+    };
+    if body.len() > FREE {
+        let size = Size::of(&body).map_err(broken)?;
+        if size.values > room.values {
+            let detail = format!("has more than {} values", room.values);
+            return Err(Problem::invalid(vec![field_problem(String::new(), "too-many", &detail)]));
+        }
+        let work = room.turn(work_of(body.len(), size)).await?;
+        context.keep(BodyRoom { _received: share, _work: work });
     }
-    let work = room.turn(work_of(body.len(), values)).await?;
-    context.keep(BodyRoom { _received: share, _work: work });
+    let json = serde_json::from_slice(&body).map_err(broken)?;
     Ok(JsonBody { json, bytes: body.into() })
 }
 
 impl Room {
     /// Waits until there is room for so much work; not for long.
-    async fn turn(&self, work: usize) -> Result<Option<OwnedSemaphorePermit>, Problem> {
-        if work <= work_of(FREE, 0) {
-            return Ok(None);
-        }
-        let units = u32::try_from(work / UNIT).unwrap_or(u32::MAX);
+    async fn turn(&self, work: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let units = u32::try_from(work.min(self.most_work) / UNIT).expect("there is no room for that many");
         match timeout(TURN, Arc::clone(&self.work).acquire_many_owned(units)).await {
-            Ok(Ok(permit)) => Ok(Some(permit)),
+            Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(overloaded()),
         }
     }

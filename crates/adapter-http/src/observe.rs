@@ -164,7 +164,7 @@ async fn turn_away(problem: Problem, mut request: ServiceRequest, line: AccessLi
 }
 
 /// Gives the answer its names, and the log its line.
-fn finish(outcome: Outcome, mut line: AccessLine, context: &Context, instance: Option<&str>) -> Answer {
+fn finish(outcome: Outcome, line: AccessLine, context: &Context, instance: Option<&str>) -> Answer {
     match outcome {
         Outcome::Answer(mut response) => {
             name(response.status(), response.headers_mut(), context);

@@ -19,15 +19,12 @@ use super::{
 };
 use crate::{
     auth::{Authenticated, authenticate_sender, may_make},
-    body::{BodySize, receive_json},
+    body::{BodySize, MOST_CLAIMS, receive_json},
     context::Effect,
     json::{Fault, Fields, Json, MOST_PROBLEMS},
     problem::{FieldProblem, Problem, ProblemBody, ProblemKind},
     state::State,
 };
-
-/// Most claims in a batch.
-const MOST: usize = 1_000;
 
 /// Many claims.
 #[derive(ToSchema)]
@@ -174,8 +171,8 @@ fn items(json: Json) -> Result<Vec<Json>, Vec<FieldProblem>> {
     let mut fields = Fields::of(json, "");
     let items = fields.required("links", |json| match json {
         Json::Array(items) if items.is_empty() => Err(Fault::new("empty", "must not be empty")),
-        Json::Array(items) if items.len() > MOST => {
-            Err(Fault::new("too-many", format!("must have at most {MOST} entries")))
+        Json::Array(items) if items.len() > MOST_CLAIMS => {
+            Err(Fault::new("too-many", format!("must have at most {MOST_CLAIMS} entries")))
         }
         Json::Array(items) => Ok(items),
         _ => Err(Fault::new("wrong-type", "must be an array of claims")),

@@ -202,13 +202,13 @@ fn clients_that_take_their_answers_slowly_hold_little_and_others_do_not_wait() {
     let kinds = answers_of_all_kinds(&server);
     let per_second = u32::try_from(rounds(100, 500)).expect("a few hundred");
     let known = [Request::get(&format!("/{}", caller.code("https://example.com/")))];
-    let usual = ask_steadily(&server, per_second, &known, lasts);
     let before = server.resident_bytes();
     for (name, request) in kinds {
+        let usual = ask_steadily(&server, per_second, &known, lasts);
         let mut sockets = Vec::with_capacity(count);
         while sockets.len() < count {
             // Few at a time, or they would be turned away.
-            let asking: Vec<_> = (0..16).map(|_| ask_and_take_nothing(&server, &request)).collect();
+            let asking: Vec<_> = (0..8).map(|_| ask_and_take_nothing(&server, &request)).collect();
             sockets.extend(asking.into_iter().map(|stream| begin_to_take(stream, name)));
         }
         let mut most = server.resident_bytes();
@@ -248,12 +248,21 @@ fn begin_to_take(mut stream: TcpStream, name: &str) -> TcpStream {
 
 /// A kilobyte from each, spread over a second; those that were closed are dropped.
 fn take_slowly(sockets: &mut Vec<TcpStream>) {
-    let begun = Instant::now();
-    sockets.retain_mut(|socket| match socket.read(&mut [0; 1_024]) {
-        Ok(count) => count > 0,
-        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    const SLICES: usize = 200;
+    let (slice, mut number) = (sockets.len().div_ceil(SLICES).max(1), 0);
+    sockets.retain_mut(|socket| {
+        number += 1;
+        if number % slice == 0 {
+            thread::sleep(Duration::from_secs(1) / u32::try_from(SLICES).expect("a small number"));
+        }
+        match socket.read(&mut [0; 1_024]) {
+            Ok(count) => count > 0,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        }
     });
-    thread::sleep(Duration::from_secs(1).saturating_sub(begun.elapsed()));
+    if sockets.is_empty() {
+        thread::sleep(Duration::from_secs(1));
+    }
 }
 
 /// Bodies of the largest size there is that take the most memory once they are read.

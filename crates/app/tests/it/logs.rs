@@ -375,8 +375,12 @@ fn a_frozen_reader_of_the_log_stops_no_request() {
         let request = Request::get(&path).header("User-Agent", &long);
         let mut connection = Connection::open(written.address).expect("it listens");
         // More than the pipe and all that may wait take.
-        for _ in 0..9_000 {
-            connection.send(&request).expect("it is answered").with_status(404);
+        let together = request.to_bytes().repeat(100);
+        for _ in 0..70 {
+            connection.write(&together).expect("it is read");
+            for _ in 0..100 {
+                connection.read().expect("it is answered").expect("it is answered").with_status(404);
+            }
         }
         written.thaw();
         let lines = written.end();
