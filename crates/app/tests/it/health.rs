@@ -2,13 +2,14 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
-use test_support::{PostgresServer, ServerOptions, shared_server};
+use test_support::{FaultProxy, PostgresServer, ServerOptions, TlsFiles, shared_server};
 
 use crate::support::{Caller, PATIENCE, Signpost, eventually, unique};
 
@@ -178,4 +179,44 @@ fn a_list_that_cannot_be_read_is_seen_and_the_rest_goes_on() {
     fs::write(&list, "evil.example\n").expect("the folder is ours");
     recovers(&server);
     server.event("task.recovered");
+}
+
+/// Sessions take eight round trips there, and each of them a tenth of a second.
+#[test]
+fn a_database_that_is_far_away_is_used_behind_tls_and_passwords() {
+    const AWAY: Duration = Duration::from_millis(100);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+    let (ca, rules) = (folder.path().join("ca.pem"), folder.path().join("pg_hba.conf"));
+    fs::write(&ca, made.cert.pem()).expect("the folder is ours");
+    fs::write(&rules, "local all all trust\nhostssl all all all scram-sha-256\n").expect("the folder is ours");
+    for path in [folder.path(), &rules] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    }
+    let tls = TlsFiles { cert_pem: made.cert.pem(), key_pem: made.signing_key.serialize_pem() };
+    let extra = vec![("hba_file".to_owned(), rules.to_str().expect("a plain path").to_owned())];
+    let postgres = PostgresServer::start(ServerOptions { tls: Some(tls), extra, ..ServerOptions::default() });
+    let database = postgres.create_database();
+    let role = "CREATE ROLE app LOGIN SUPERUSER PASSWORD 'far-away'";
+    database.sql(role).expect("it is ours");
+    // Its many statements are no part of this, and would take half a minute.
+    assert_eq!(
+        Signpost::on_database(&database).set("store.url", &database.socket_url()).run(&["migrate"]).code,
+        Some(0)
+    );
+    let proxy = FaultProxy::before(([127, 0, 0, 1], postgres.port()).into());
+    let url = format!("postgres://app:far-away@{}/{}", proxy.address(), database.name());
+    proxy.delay(AWAY);
+    let setup = Signpost::on_database(&database).set("store.url", &url).set("store.tls", "require");
+    let server = setup.set("store.tls_ca_file", ca.to_str().expect("a plain path")).start();
+    let caller = server.caller();
+    for number in 0..5 {
+        let code = caller.code(&format!("https://example.com/far/{number}"));
+        caller.read(&code).with_status(200);
+    }
+    // Not remembered here: on a connection that is made for it, if that takes longer than the first one waits.
+    let cold = || server.get(&format!("/{}", unique("cold"))).status == 404;
+    assert!(eventually(SEEN, cold), "lookups never get a connection");
+    assert!((0..5).all(|_| cold()), "and then they have one");
+    recovers(&server);
 }
