@@ -137,7 +137,7 @@ async fn notify(session: &mut Connection) -> Result<(), Anything> {
 
 fn parse(entry: &str) -> Option<(Code, Generation)> {
     let (code, generation) = entry.split_once(' ')?;
-    Some((code.parse().ok()?, Generation::new(generation.parse().ok()?)?))
+    Some((Code::from_stored(code).ok()?, Generation::new(generation.parse().ok()?)?))
 }
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ impl Connector {
     /// What `attempt` makes of a connection of its own, outside any pool.
     pub(crate) async fn connect_with<C, A>(
         &self,
-        attempt: impl Fn(Config, Option<MakeRustlsConnect>) -> A + Send + 'static,
+        attempt: impl Fn(Config, Option<MakeRustlsConnect>) -> A + Send + Sync + 'static,
     ) -> Result<C, ConnectError>
     where
         C: Send + 'static,

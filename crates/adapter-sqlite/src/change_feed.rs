@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use diesel::{dsl::max, prelude::*};
 use domain::{
+    code::Code,
     link::Generation,
     ports::{ChangeFeed, ChangeSubscriber, RepositoryError},
 };
@@ -32,7 +33,7 @@ impl ChangeFeed for SqliteStore {
                 Some(entries) => {
                     for (code, generation) in entries {
                         // A code that cannot be one is in no memory.
-                        if let (Ok(code), Some(generation)) = (code.parse(), Generation::new(generation)) {
+                        if let (Ok(code), Some(generation)) = (Code::from_stored(&code), Generation::new(generation)) {
                             subscriber.changed(&code, generation);
                         }
                     }

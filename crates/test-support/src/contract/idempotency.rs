@@ -135,7 +135,8 @@ pub async fn answers_up_to_a_moment_are_forgotten_and_counted(subject: Subject) 
 
 pub async fn more_old_answers_than_one_step_deletes_are_forgotten_in_one_call(subject: Subject) {
     for number in 0..50 {
-        record(&subject, &subject.request(&format!("key-{number}")), &an_answer(&subject)).await;
+        let new = record(&subject, &subject.request(&format!("key-{number}")), &an_answer(&subject)).await;
+        assert_eq!(new, None);
     }
     assert_eq!(forget(&subject, &subject.request("key-0")).await, 50);
     assert_eq!(recall(&subject, &subject.request("key-49")).await, None);
