@@ -22,7 +22,7 @@ use tokio::{
 };
 
 /// Is told how it goes.
-pub(crate) type Tell = dyn Fn(Result<(), &RepositoryError>) + Send + Sync;
+pub(crate) type Tell<'a> = &'a (dyn Fn(Result<(), &RepositoryError>) + Send + Sync);
 
 /// What is known of all codes.
 pub(crate) struct KnownCodes {
@@ -104,7 +104,7 @@ impl KnownCodes {
     }
 
     /// Fills the filter whenever that has to be, for ever.
-    pub(crate) async fn keep(&self, catalog: &dyn CodeCatalog, tell: &Tell, log: &Logger) -> Infallible {
+    pub(crate) async fn keep(&self, catalog: &dyn CodeCatalog, tell: Tell<'_>, log: &Logger) -> Infallible {
         loop {
             match timeout(Self::SIGN_OF_LIFE, self.outdated.notified()).await {
                 Ok(()) if self.limit > 0 => self.fill_until_it_is_done(catalog, tell, log).await,
@@ -113,7 +113,7 @@ impl KnownCodes {
         }
     }
 
-    async fn fill_until_it_is_done(&self, catalog: &dyn CodeCatalog, tell: &Tell, log: &Logger) {
+    async fn fill_until_it_is_done(&self, catalog: &dyn CodeCatalog, tell: Tell<'_>, log: &Logger) {
         let begun = Instant::now();
         loop {
             match self.fill(catalog, tell).await {
@@ -135,7 +135,7 @@ impl KnownCodes {
 
     /// Reads every code into a new filter and puts it into the place of the last; how many there are, `None` if there
     /// are too many.
-    async fn fill(&self, catalog: &dyn CodeCatalog, tell: &Tell) -> Result<Option<usize>, RepositoryError> {
+    async fn fill(&self, catalog: &dyn CodeCatalog, tell: Tell<'_>) -> Result<Option<usize>, RepositoryError> {
         let estimate = usize::try_from(catalog.estimate().await?).unwrap_or(usize::MAX);
         let mut capacity = estimate.saturating_mul(2).max(Self::FEWEST).min(self.limit);
         loop {
@@ -173,7 +173,7 @@ impl KnownCodes {
 }
 
 /// Whether every code found room.
-async fn fill_one(filter: &Filter, catalog: &dyn CodeCatalog, tell: &Tell) -> Result<bool, RepositoryError> {
+async fn fill_one(filter: &Filter, catalog: &dyn CodeCatalog, tell: Tell<'_>) -> Result<bool, RepositoryError> {
     let mut after = None;
     loop {
         let codes = catalog.codes(after.as_deref(), KnownCodes::PAGE).await?;
