@@ -56,10 +56,9 @@ pub(crate) fn open(config: &LogConfig) -> io::Result<(Logger, LogGuard)> {
         LogLevel::Debug => Level::Debug,
     };
     let format = match config.format {
-        LogFormat::Json => Format::Json,
         LogFormat::Text => Format::Text,
         LogFormat::Auto if io::stdout().is_terminal() => Format::Text,
-        LogFormat::Auto => Format::Json,
+        LogFormat::Json | LogFormat::Auto => Format::Json,
     };
     let lines = Arc::new(Lines::default());
     let (done, written) = sync_channel(1);
