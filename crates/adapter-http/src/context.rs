@@ -234,8 +234,8 @@ impl Context {
         };
         match (waiting, &outcome) {
             // What it had to read is no change yet.
-            (Some(waiting), Ok(_)) => waiting.is_served(effect == Effect::Write),
-            (Some(waiting), Err(problem)) => waiting.is_refused(problem),
+            (Some(waiting), Ok(_)) => waiting.ends_served(effect == Effect::Write),
+            (Some(waiting), Err(problem)) => waiting.ends_refused(problem),
             (None, _) => {}
         }
         outcome

@@ -132,7 +132,7 @@ pub(crate) struct Waiting<'a> {
 
 impl Waiting<'_> {
     /// It was answered, by the store or without it.
-    pub(crate) fn is_served(mut self, counts: bool) {
+    pub(crate) fn ends_served(mut self, counts: bool) {
         self.settled = true;
         if counts {
             self.window.served();
@@ -140,11 +140,10 @@ impl Waiting<'_> {
     }
 
     /// It was not, which counts if that is the store's doing.
-    pub(crate) fn is_refused(mut self, problem: &Problem) {
+    pub(crate) fn ends_refused(mut self, problem: &Problem) {
         self.settled = true;
-        match problem.store_failure() {
-            Some(reason) => self.window.failed(reason),
-            None => {}
+        if let Some(reason) = problem.store_failure() {
+            self.window.failed(reason);
         }
     }
 }

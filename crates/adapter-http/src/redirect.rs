@@ -91,8 +91,8 @@ pub(crate) async fn ask_and_follow(state: &State, context: &Context, code: &Code
     });
     let followed = followed.await;
     match &followed {
-        Ok(told) => waiting.is_served(told.source == Source::Store),
-        Err(problem) => waiting.is_refused(problem),
+        Ok(told) => waiting.ends_served(told.source == Source::Store),
+        Err(problem) => waiting.ends_refused(problem),
     }
     let told = trying.ends(followed, |told| told.followed == Followed::Unknown)?;
     answer(context, told)

@@ -100,7 +100,7 @@ fn has_sound_escapes(url: &str) -> bool {
         let digits = rest.as_bytes().get(..2);
         digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit) && digits != b"00")
     };
-    let is_text = |text: &str| !text.chars().any(|c| c.is_control());
+    let is_text = |text: &str| !text.chars().any(char::is_control);
     url.split('%').skip(1).all(is_escape) && is_text(url)
 }
 

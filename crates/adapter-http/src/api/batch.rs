@@ -97,12 +97,11 @@ pub(crate) async fn claim_batch(
     // As earlier releases record batches of which nothing is refused.
     let call = caller.repeatable_call(&request, &[&body.bytes[..], &vec![0; items.len()]].concat())?;
     let before = context.within_budget(Effect::Read, links.recall(&call)).await?.map(recorded_claims).transpose()?;
-    let moment = match before {
-        Some(_) => context.within_budget(Effect::Read, links.moment_of(&call)).await?,
-        None => {
-            may_make(&state, &caller.caller.owner)?;
-            links.now()
-        }
+    let moment = if before.is_some() {
+        context.within_budget(Effect::Read, links.moment_of(&call)).await?
+    } else {
+        may_make(&state, &caller.caller.owner)?;
+        links.now()
     };
     let settled = match before {
         // All were taken, so nothing is judged again.

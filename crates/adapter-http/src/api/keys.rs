@@ -144,13 +144,12 @@ pub(crate) async fn create(
     let keys = &state.services.keys;
     let call = caller.repeatable_call(&request, &body.bytes)?;
     let before = caller.context.within_budget(Effect::Read, keys.recall(&call, &caller.secret)).await?;
-    let issued = match before {
-        Some(issued) => issued,
-        None => {
-            let new = new_key(body.json, keys.now()).map_err(Problem::invalid)?;
-            let creating = keys.create(&call, Some(&caller.secret), &new);
-            caller.context.within_budget(Effect::Write, creating).await?
-        }
+    let issued = if let Some(issued) = before {
+        issued
+    } else {
+        let new = new_key(body.json, keys.now()).map_err(Problem::invalid)?;
+        let creating = keys.create(&call, Some(&caller.secret), &new);
+        caller.context.within_budget(Effect::Write, creating).await?
     };
     let location = format!("/api/v1/keys/{}", issued.key.id);
     let body = IssuedKeyBody { known: KeyBody::from(&issued.key), key: issued.secret.expose().to_owned() };

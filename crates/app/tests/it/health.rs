@@ -48,7 +48,7 @@ fn fails_because(server: &Signpost, words: &str) {
         answer.status == 503 && says(&answer.json())
     });
     assert!(seen, "{:?}: {}", begun.elapsed(), told().text());
-    let text = told().text().to_owned();
+    let text = told().text().clone();
     for secret in ["127.0.0.1", "SELECT", "INSERT", "postgres", "signpost.db"] {
         assert!(!text.contains(secret), "{text}");
     }
