@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::{
     block::Subject as Blocked,
     lifecycle::Access,
-    ports::{LinkFilter, ListQuery, Position, RepositoryErrorKind, Sort},
+    ports::{KeyCreation, LinkFilter, ListQuery, Position, RepositoryErrorKind, Sort},
 };
 use test_support::{
     KeptRows, TestDatabase,
@@ -112,7 +112,8 @@ async fn a_key_or_a_history_entry_that_cannot_be_read_hides_no_other() {
     let (subject, told, database) = stocked(0).await;
     for _ in 0..3 {
         subject.clock.advance_micros(1);
-        subject.keys.create(&subject.draw_key(), None).await.expect("it is made");
+        let created = subject.keys.create(&subject.draw_key(), None).await.expect("the store works");
+        assert_eq!(created, KeyCreation::Done);
     }
     let keys = subject.keys.list(None, 100).await.expect("all can be read");
     let link = subject.given(&a_link()).await;

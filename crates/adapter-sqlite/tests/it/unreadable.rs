@@ -6,7 +6,7 @@ use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use domain::{
     block::Subject as Blocked,
     lifecycle::Access,
-    ports::{LinkFilter, ListQuery, Position, RepositoryErrorKind, Sort, StateFilter},
+    ports::{KeyCreation, LinkFilter, ListQuery, Position, RepositoryErrorKind, Sort, StateFilter},
 };
 use tempfile::TempDir;
 use test_support::{
@@ -118,7 +118,8 @@ async fn a_key_or_a_history_entry_that_cannot_be_read_hides_no_other() {
     let (subject, told, mut raw, _folder) = stocked(0).await;
     for _ in 0..3 {
         subject.clock.advance_micros(1);
-        subject.keys.create(&subject.draw_key(), None).await.expect("it is made");
+        let created = subject.keys.create(&subject.draw_key(), None).await.expect("the store works");
+        assert_eq!(created, KeyCreation::Done);
     }
     let keys = subject.keys.list(None, 100).await.expect("all can be read");
     let link = subject.given(&a_link()).await;

@@ -23,7 +23,8 @@ fn while_claiming<T>(caller: &Caller, look: impl FnOnce() -> T) -> T {
         for _ in 0..3 {
             scope.spawn(|| {
                 while !over.load(Ordering::SeqCst) {
-                    caller.claim(&json!({"url": format!("https://example.com/{}", unique("health"))}));
+                    let claimed = caller.claim(&json!({"url": format!("https://example.com/{}", unique("health"))}));
+                    assert!(matches!(claimed.status, 201 | 500..), "{claimed:?}");
                     thread::sleep(Duration::from_millis(50));
                 }
             });
@@ -144,7 +145,8 @@ fn redirects_that_need_the_store_and_fail_are_a_warning() {
         database.sql(hiding).expect("we own it");
         scope.spawn(|| {
             while !over.load(Ordering::SeqCst) {
-                server.get(&format!("/{}", unique("cold")));
+                let followed = server.get(&format!("/{}", unique("cold")));
+                assert!(matches!(followed.status, 404 | 500..), "{followed:?}");
                 thread::sleep(Duration::from_millis(50));
             }
         });
