@@ -28,7 +28,11 @@ soak:
     set -euo pipefail
     exports=$(.ci/provision)
     eval "$exports"
-    SIGNPOST_TEST_SOAK=1 cargo test --profile ci --package app --test it --locked -- races crashes crowds failover linearizable limits memory shared deep_page a_walk
+    SIGNPOST_TEST_SOAK=100 cargo test --profile ci --package app --test it --locked -- races crashes crowds failover linearizable limits memory shared deep_page a_walk
+
+# A part of the soak run, for so many seconds and a tenth of the way to its full size: another part each day
+soak-slice seconds="100" day="":
+    @.ci/soak-slice "$@"
 
 # Fuzz what reads what strangers write, each target for so many seconds: `just fuzz 600`, or one of them: `just fuzz 60 cursor`
 fuzz seconds="60" *targets:
@@ -80,15 +84,13 @@ bench *arguments:
 bench-steps *arguments:
     cargo bench --locked --package adapter-cache --bench hot_path -- "$@"
 
-# Count the lines that the tests reach; below 90 % of a crate that must be safe, it fails
+# Count the lines that the tests of a crate that must be safe reach; below 90 %, it fails
 coverage:
-    #!/usr/bin/env bash
-    set -euo pipefail
-    exports=$(.ci/provision postgresql redis cc python llvm)
-    eval "$exports"
-    cargo llvm-cov --version >/dev/null 2>&1 || cargo install --locked cargo-llvm-cov
-    cargo llvm-cov test --workspace --locked --json --summary-only --output-path target/coverage.json
-    just coverage-verdict target/coverage.json
+    @.ci/coverage
+
+# Break the code on purpose and see whether a test notices; fails if more than 5 % go unseen. `just mutants domain 0/40`
+mutants package="" shard="":
+    @.ci/mutants "$@"
 
 [private]
 coverage-verdict report:
