@@ -125,8 +125,8 @@ async fn a_key_or_a_history_entry_that_cannot_be_read_hides_no_other() {
     let link = subject.given(&a_link()).await;
     let bad = format!("UPDATE api_keys SET scopes = '[\"fly\"]' WHERE id = '{}'", keys[0].id);
     raw.batch_execute(&bad).expect("constraints are off");
-    let event = "INSERT INTO link_events (link_id, generation, kind, actor, request_id, at)
-                 SELECT id, 2, 'sold', 'system', 'r', 1 FROM links";
+    let event = "INSERT INTO link_events (link_id, code, generation, kind, actor, request_id, at)
+                 SELECT id, code, 2, 'sold', 'system', 'r', 1 FROM links";
     raw.batch_execute(event).expect("constraints are off");
     for limit in [1, 2, 100] {
         let listed = subject.keys.list(None, limit).await.expect("no row stops it");
