@@ -61,6 +61,18 @@ impl Breaker {
     pub(crate) fn succeeded(&self) {
         self.last_answer.store(self.milliseconds(), Ordering::Release);
         self.failures.store(0, Ordering::Release);
+        self.close();
+    }
+
+    /// It answered another question than those that are counted here: they are worth another try, and no more.
+    pub(crate) fn may_answer_again(&self) {
+        if self.is_open() {
+            self.failures.store(0, Ordering::Release);
+            self.close();
+        }
+    }
+
+    fn close(&self) {
         // Whatever a failure at the same moment makes of the two numbers: the next answer closes it.
         if self.is_open() && self.next_try.swap(0, Ordering::AcqRel) != 0 {
             info!(self.log, "the store answers again"; "event.name" => "store.circuit_closed");
@@ -159,6 +171,23 @@ mod tests {
         advance(PAUSE).await;
         breaker.timed_out(asked);
         assert!(breaker.is_open());
+    }
+
+    /// As the history is read on a session of its own while no lookup gets one.
+    #[tokio::test(start_paused = true)]
+    async fn other_answers_close_it_and_do_not_keep_it_closed() {
+        let breaker = breaker();
+        for _ in 0..FAILURES {
+            assert!(!breaker.is_open());
+            advance(MOMENT).await;
+            breaker.failed();
+            if !breaker.is_open() {
+                breaker.may_answer_again();
+            }
+        }
+        assert!(breaker.is_open());
+        breaker.may_answer_again();
+        assert!(!breaker.is_open());
     }
 
     #[tokio::test(start_paused = true)]

@@ -71,7 +71,8 @@ impl Overtaken {
 /// The highest generation of a link that was heard of. An answer below it comes from behind.
 #[derive(Clone, Copy, Debug)]
 struct Floor {
-    generation: Generation,
+    /// None if all that is known of it is a doubt.
+    generation: Option<Generation>,
     raised: Instant,
     /// The number of the next write then: those before it may tell of older generations.
     write: u64,
@@ -209,7 +210,7 @@ impl Shard {
         if let Some(flight) = self.flights.get_mut(code) {
             flight.overtaken.doubted = true;
         }
-        let floor = Floor { generation: Generation::FIRST, raised: Instant::now(), write, epoch, doubted: write };
+        let floor = Floor { generation: None, raised: Instant::now(), write, epoch, doubted: write };
         match self.floors.get_mut(code) {
             Some(known) => *known = Floor { generation: known.generation, epoch: known.epoch, ..floor },
             None => self.add_floor(code, floor)?,
@@ -231,9 +232,9 @@ impl Shard {
         write: u64,
         epoch: u32,
     ) -> Result<(), FloorsOverflow> {
-        let floor = Floor { generation, raised: Instant::now(), write, epoch, doubted: 0 };
+        let floor = Floor { generation: Some(generation), raised: Instant::now(), write, epoch, doubted: 0 };
         if let Some(known) = self.floors.get_mut(code) {
-            if known.generation <= generation || known.epoch != epoch {
+            if known.generation <= Some(generation) || known.epoch != epoch {
                 *known = Floor { doubted: known.doubted, ..floor };
             }
         } else if generation > Generation::FIRST {
@@ -254,7 +255,7 @@ impl Shard {
     /// Whether what was asked then, and has that generation, comes from behind.
     pub(crate) fn is_below_floor(&self, code: &Code, generation: Option<Generation>, asked: Asked) -> bool {
         let floor = self.floors.get(code).filter(|floor| !is_later(asked, floor));
-        floor.is_some_and(|floor| generation < Some(floor.generation))
+        floor.is_some_and(|floor| generation < floor.generation)
     }
 }
 

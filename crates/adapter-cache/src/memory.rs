@@ -33,10 +33,9 @@ pub(crate) struct Memory {
     /// Raised when changes may have been missed: what was known before is asked for again.
     epoch: AtomicU32,
     born: Instant,
-    /// Until when what is known needs no asking, since all changes are heard of; in milliseconds since `born`.
-    assured_until: AtomicU64,
-    /// The same for what was known before the last time that changes may have been missed.
-    assured_before: AtomicU64,
+    /// Until when what is known since each of the last gaps needs no asking, since all changes are heard of; in
+    /// milliseconds since `born`.
+    assured_until: [AtomicU64; Self::GAPS],
 }
 
 /// One link, as it was when the store was asked. There are millions of them, so it is small.
@@ -83,6 +82,9 @@ pub(crate) enum Recall {
 }
 
 impl Memory {
+    /// So many gaps a link outlives as one to redirect to while there is no store.
+    const GAPS: usize = 64;
+
     pub(crate) fn new(options: CacheOptions) -> Self {
         Self {
             links: Cache::new(options.capacity),
@@ -91,8 +93,7 @@ impl Memory {
             jitter: RandomState::new(),
             epoch: AtomicU32::new(0),
             born: Instant::now(),
-            assured_until: AtomicU64::new(0),
-            assured_before: AtomicU64::new(0),
+            assured_until: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -116,11 +117,8 @@ impl Memory {
         let resolved = |source| Resolved { resolution: Some(Arc::clone(&known.resolution)), source };
         let gaps = self.epoch.load(Ordering::Acquire).wrapping_sub(known.epoch);
         let current = gaps == 0 && !known.doubted;
-        let assured_until = match gaps {
-            0 => self.assured_until.load(Ordering::Acquire),
-            1 => self.assured_before.load(Ordering::Acquire),
-            _ => 0,
-        };
+        let remembered = usize::try_from(gaps).is_ok_and(|gaps| gaps < Self::GAPS);
+        let assured_until = if remembered { self.assured_since(known.epoch).load(Ordering::Acquire) } else { 0 };
         let good_until = if known.doubted { known.until } else { known.until.max(assured_until) };
         let time = self.milliseconds(now);
         if current && time + milliseconds(self.options.ttl / 5) < good_until {
@@ -138,7 +136,12 @@ impl Memory {
 
     /// All changes until `moment` are known. Those after it may go unseen as long as anything may.
     pub(crate) fn assure(&self, moment: Instant) {
-        self.assured_until.fetch_max(self.milliseconds(moment + self.options.ttl), Ordering::AcqRel);
+        let assured = self.assured_since(self.epoch.load(Ordering::Acquire));
+        assured.fetch_max(self.milliseconds(moment + self.options.ttl), Ordering::AcqRel);
+    }
+
+    fn assured_since(&self, epoch: u32) -> &AtomicU64 {
+        &self.assured_until[epoch as usize % Self::GAPS]
     }
 
     /// Since the memory was made.
@@ -192,9 +195,9 @@ impl Memory {
 
     /// Trusts nothing of what is known now without asking again.
     pub(crate) fn distrust(&self) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
         // In this order: for a moment it looks as if less were assured, never more.
-        self.assured_before.store(self.assured_until.swap(0, Ordering::AcqRel), Ordering::Release);
+        self.assured_since(self.epoch.load(Ordering::Acquire).wrapping_add(1)).store(0, Ordering::Release);
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         self.unknown.clear();
     }
 }

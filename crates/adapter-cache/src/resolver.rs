@@ -198,8 +198,9 @@ impl ChangeSubscriber for CachedResolver {
         self.0.heard_of(code, generation, Heard::FromHistory);
     }
 
+    /// The history is read on a session of its own, which says little of whether links can be looked up.
     fn synced_until(&self, ago: Duration) {
-        self.0.asking.breaker.succeeded();
+        self.0.asking.breaker.may_answer_again();
         let now = Instant::now();
         let moment = now.checked_sub(ago).unwrap_or(now);
         self.0.memory.assure(moment);

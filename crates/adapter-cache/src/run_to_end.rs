@@ -89,7 +89,7 @@ mod tests {
             tokio::task::yield_now().await;
             panic!("on purpose");
         }));
-        work.await.map(|()| ()).expect_err("it panicked");
+        work.await.expect_err("it panicked");
         // A second poll would panic in a task of its own, and leave this one waiting for ever.
         timeout(Duration::from_millis(1), RunToEnd::new(pending::<()>())).await.expect_err("it waits");
     }

@@ -8,7 +8,7 @@ use domain::{
     code::Code,
     history::{LinkEvent, Provenance},
     idempotency::IdempotentRequest,
-    lifecycle::{Candidate, Change, Claim},
+    lifecycle::{Candidate, Change, Claim, Naming},
     link::{Generation, Link},
     ports::{Applied, Claims, LinkRepository, ListQuery, RepositoryError, RepositoryErrorKind},
 };
@@ -35,6 +35,14 @@ impl WriteThroughLinks {
     }
 }
 
+/// A code that may be in memory before the claim: one that was drawn for it is in none.
+fn chosen_code(candidate: &Candidate) -> Option<Code> {
+    match candidate.naming {
+        Naming::Alias => Some(candidate.link.code.clone()),
+        Naming::Shared | Naming::Separate => None,
+    }
+}
+
 /// Whether a call that failed may have changed something all the same.
 fn may_have_happened(error: &RepositoryError) -> bool {
     match error.kind() {
@@ -55,7 +63,7 @@ impl LinkRepository for WriteThroughLinks {
         let (links, memory) = (Arc::clone(&self.links), self.memory.clone());
         let (candidates, once) = (candidates.to_vec(), once.cloned());
         RunToEnd::new(async move {
-            let write = memory.begin_write(candidates.iter().map(|candidate| candidate.link.code.clone()).collect());
+            let write = memory.begin_write(candidates.iter().filter_map(chosen_code).collect());
             let outcome = links.claim(&candidates, once.as_ref()).await;
             match &outcome {
                 Ok(Claims::Settled(settled)) => {
@@ -69,9 +77,8 @@ impl LinkRepository for WriteThroughLinks {
                     }
                     write.settle();
                 }
-                Ok(Claims::CodeCollision | Claims::Repeated(_)) => write.settle(),
-                Err(error) if may_have_happened(error) => {}
-                Err(_) => write.settle(),
+                Err(error) if may_have_happened(error) => drop(write),
+                Ok(Claims::CodeCollision | Claims::Repeated(_)) | Err(_) => write.settle(),
             }
             outcome
         })
@@ -103,9 +110,8 @@ impl LinkRepository for WriteThroughLinks {
                     write.written(&change.after);
                     write.settle();
                 }
-                Ok(Applied::Stale | Applied::Missing | Applied::Repeated(_)) => write.settle(),
-                Err(error) if may_have_happened(error) => {}
-                Err(_) => write.settle(),
+                Err(error) if may_have_happened(error) => drop(write),
+                Ok(Applied::Stale | Applied::Missing | Applied::Repeated(_)) | Err(_) => write.settle(),
             }
             outcome
         })

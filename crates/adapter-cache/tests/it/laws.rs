@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, task::yield_now, time::advance};
 
 use crate::{
     OPTIONS, cached,
-    store::{AskedStore, Mood, Willing, code, deleted, link, moment, reactivated, somebody},
+    store::{AskedStore, Losing, Mood, Willing, code, deleted, link, moment, reactivated, somebody},
 };
 
 type Questions = mpsc::UnboundedReceiver<domain::code::Code>;
@@ -477,6 +477,34 @@ async fn when_changes_are_heard_of_again_what_is_stale_is_asked_for_before_it_is
     resolver.gap();
     assert_eq!(resolver.resolve_at_once(&code("known")), None);
     assert_eq!(resolve(&resolver, "known").await, Ok(known(&deleted(&link("known")), Source::Store)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_active_link_outlives_a_store_that_comes_and_goes() {
+    let (resolver, store, _) = around_one_link();
+    resolve(&resolver, "known").await.expect("the store answers");
+    advance(OPTIONS.stale_for).await;
+    resolver.synced_until(Duration::ZERO);
+    store.be(Mood::Failing(RepositoryErrorKind::Unavailable));
+    for _ in 0..5 {
+        resolver.gap();
+        resolver.synced_until(Duration::ZERO);
+        advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::StaleMemory)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alias_whose_claim_was_lost_is_what_the_store_says() {
+    let (resolver, store, _) = around_one_link();
+    let links = WriteThroughLinks::new(Arc::new(Losing), resolver.clone());
+    let change = Change { from: Generation::FIRST, after: link("lost"), kind: EventKind::Edited };
+    let lost = links.apply(&change, &somebody(), None).await.map_err(|error| error.kind());
+    assert_eq!(lost, Err(RepositoryErrorKind::Indeterminate));
+    assert_eq!(resolve(&resolver, "lost").await, Ok(Resolved { source: Source::Store, ..UNKNOWN }));
+    store.put(&link("lost"));
+    resolver.changed(&code("lost"), Generation::FIRST);
+    assert_eq!(resolve(&resolver, "lost").await, Ok(known(&link("lost"), Source::Store)));
 }
 
 // ---- Watching ----------------------------------------------------------------------------------

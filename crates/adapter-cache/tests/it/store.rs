@@ -130,6 +130,37 @@ impl LinkRepository for Willing {
     }
 }
 
+/// A repository that gives no answer to any change, and can nothing else.
+pub(crate) struct Losing;
+
+#[async_trait]
+impl LinkRepository for Losing {
+    async fn claim(&self, _: &[Candidate], _: Option<&IdempotentRequest>) -> Result<Claims, RepositoryError> {
+        unreachable!("nothing is claimed")
+    }
+
+    async fn find(&self, _: &Code) -> Result<Option<Link>, RepositoryError> {
+        unreachable!("nothing is found")
+    }
+
+    async fn apply(
+        &self,
+        _: &Change,
+        _: &Provenance,
+        _: Option<&IdempotentRequest>,
+    ) -> Result<Applied, RepositoryError> {
+        Err(RepositoryError::new(RepositoryErrorKind::Indeterminate, "changing a link"))
+    }
+
+    async fn list(&self, _: &ListQuery) -> Result<Vec<Link>, RepositoryError> {
+        unreachable!("nothing is listed")
+    }
+
+    async fn history(&self, _: &Code, _: Option<Generation>, _: u32) -> Result<Vec<LinkEvent>, RepositoryError> {
+        unreachable!("no history is read")
+    }
+}
+
 pub(crate) fn code(text: &str) -> Code {
     text.parse().expect("valid")
 }
