@@ -1,7 +1,14 @@
 //! Changes: taken to Redis first, then told to the subscriber. In this order, for a memory that forgets a link asks
 //! Redis next.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use domain::{
@@ -42,7 +49,8 @@ impl SharedChanges {
 impl ChangeFeed for SharedChanges {
     async fn subscribe(&self, subscriber: Arc<dyn ChangeSubscriber>) -> RepositoryError {
         let (news, mut waiting) = mpsc::channel(Self::MOST_WAITING);
-        let relay = Relay { news, subscriber: Arc::clone(&subscriber), shared: self.shared.clone() };
+        let (subscribed, shared) = (Arc::clone(&subscriber), self.shared.clone());
+        let relay = Relay { news, overflows: AtomicBool::new(false), subscriber: subscribed, shared };
         let hearing = async {
             let error = self.feed.subscribe(Arc::new(relay)).await;
             self.shared.0.hears_no_more();
@@ -88,14 +96,18 @@ async fn carry(some: &mut Vec<News>, shared: &SharedMemory, subscriber: &dyn Cha
 /// Takes down what is told, without waiting.
 struct Relay {
     news: mpsc::Sender<News>,
+    /// Some found no room, and the gap that this is has been told.
+    overflows: AtomicBool,
     subscriber: Arc<dyn ChangeSubscriber>,
     shared: SharedMemory,
 }
 
 impl Relay {
     fn take(&self, news: News) {
-        if self.news.try_send(news).is_err() {
-            self.gap();
+        match self.news.try_send(news) {
+            Ok(()) => self.overflows.store(false, Ordering::Release),
+            Err(_) if self.overflows.swap(true, Ordering::AcqRel) => {}
+            Err(_) => self.gap(),
         }
     }
 }
