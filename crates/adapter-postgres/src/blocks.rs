@@ -36,24 +36,25 @@ impl BlockRepository for PostgresStore {
                 if let Some(request) = once
                     && let Some(before) = answers::begin(connection, request).await?
                 {
-                    return Ok(Ok(Blocking::Repeated(before)));
+                    return Ok(Blocking::Repeated(before));
                 }
                 let settled = match place(connection, block).await? {
                     None => Blocking::Added(block.clone()),
                     Some(row) => match row.parse() {
                         Ok(before) => Blocking::InForce(before),
-                        Err(error) => return Ok(Err(error)),
+                        // Rolls back what was recorded of the request.
+                        Err(error) => return Err(diesel::result::Error::DeserializationError(error)),
                     },
                 };
                 if let (Some(request), Some(answer)) = (once, answer(&settled)) {
                     answers::finish(connection, request, &answer).await?;
                 }
                 progress.commits();
-                QueryResult::Ok(Ok(settled))
+                QueryResult::Ok(settled)
             }),
         )
         .await;
-        session.close(progress.effect(), settled)?.map_err(|error| corrupt(DOING, error))
+        session.close(progress.effect(), settled)
     }
 
     async fn lift(&self, id: &Uuid, lifted: &Lifted) -> Result<Option<Block>, RepositoryError> {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use deadpool::managed::Manager;
 use diesel::{
     QueryableByName, sql_query,
-    sql_types::{Array, BigInt, Text},
+    sql_types::{Array, BigInt, Bool, Text},
 };
 use diesel_async::RunQueryDsl;
 use domain::{
@@ -41,7 +41,10 @@ const MAX_ENTRIES: usize = 100_000;
 /// The present snapshot, and what it sees that `$1` does not: what began later, or had not ended then. Entries of other
 /// servers, as a restored dump has them, may carry any number, and are none of them.
 const TAIL: &str = "\
-SELECT pg_current_snapshot()::text AS snapshot, ARRAY(
+SELECT pg_current_snapshot()::text AS snapshot,
+    NOT pg_is_in_recovery() AND pg_snapshot_xmax(pg_current_snapshot()) >= pg_snapshot_xmax($1::pg_snapshot)
+        AND concat_ws(' ', inet_server_addr(), inet_server_port(), pg_postmaster_start_time()) = $3 AS same_server,
+    ARRAY(
     SELECT code || ' ' || generation FROM link_events
     WHERE xact >= pg_snapshot_xmax($1::pg_snapshot) AND xact < pg_snapshot_xmax(pg_current_snapshot())
     UNION ALL
@@ -66,6 +69,9 @@ struct Place {
 struct Tail {
     #[diesel(sql_type = Text)]
     snapshot: String,
+    /// A pooler may have moved the session. And snapshots of a standby do not tell what was in progress.
+    #[diesel(sql_type = Bool)]
+    same_server: bool,
     #[diesel(sql_type = Array<Text>)]
     entries: Vec<String>,
 }
@@ -100,11 +106,14 @@ impl PostgresStore {
         let Place { mut snapshot, server } =
             timeout(READING, sql_query(PLACE).get_result(&mut session.diesel)).await??;
         // Before the gap: what is asked after it must not be answered by the server before.
-        self.connector.reads_from(server);
+        self.connector.reads_from(server.clone());
         subscriber.gap();
         loop {
             let asked = Instant::now();
-            let tail = timeout(READING, read(&mut session, &snapshot)).await??;
+            let tail = timeout(READING, read(&mut session, &snapshot, &server)).await??;
+            if !tail.same_server {
+                return Err("the session is at another server, or at a standby".into());
+            }
             if tail.entries.len() > MAX_ENTRIES {
                 subscriber.gap();
             }
@@ -124,9 +133,10 @@ impl PostgresStore {
     }
 }
 
-async fn read(session: &mut Connection, snapshot: &str) -> Result<Tail, Anything> {
+async fn read(session: &mut Connection, snapshot: &str, server: &str) -> Result<Tail, Anything> {
     let limit = i64::try_from(MAX_ENTRIES + 1).expect("it is small");
-    Ok(sql_query(TAIL).bind::<Text, _>(snapshot).bind::<BigInt, _>(limit).get_result(&mut session.diesel).await?)
+    let tail = sql_query(TAIL).bind::<Text, _>(snapshot).bind::<BigInt, _>(limit).bind::<Text, _>(server);
+    Ok(tail.get_result(&mut session.diesel).await?)
 }
 
 /// Wakes the readers of all processes, this one among them.

@@ -1,7 +1,11 @@
 //! What an upgrade has to do with the rows themselves, after the migrations and under their lock: in steps, each of which
 //! stays done, so that it can be broken off and go on later.
 
-use diesel::{QueryResult, prelude::*};
+use diesel::{
+    QueryResult,
+    dsl::{exists, select},
+    prelude::*,
+};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
@@ -27,7 +31,9 @@ pub(crate) async fn finish(connection: &mut AsyncPgConnection) -> QueryResult<()
     }
 }
 
-/// One step. Keys differ now that were one before, never the other way round: no link can meet another one.
+/// One step. Keys differ now that were one before, never the other way round, so no two old links meet. But others may
+/// claim and edit meanwhile: a link that changed since it was read has been given its key by that change, and one whose new
+/// key was claimed by now leaves deduplication.
 async fn compute_fragment_keys(connection: &mut AsyncPgConnection, after: Option<Uuid>) -> QueryResult<()> {
     let rows: Vec<LinkRow> = links::table
         .filter(links::id.gt(after.unwrap_or(Uuid::nil())))
@@ -45,10 +51,17 @@ async fn compute_fragment_keys(connection: &mut AsyncPgConnection, after: Option
     // A row that cannot be read stays as it is: `check-store` tells of it.
     for link in rows.into_iter().filter_map(|row| row.parse().ok()) {
         if link.behaviour.has_escapes_in_fragment() {
-            diesel::update(links::table.find(link.id))
-                .set(links::dedup_key.eq(link.dedup_key().as_bytes().as_slice()))
-                .execute(connection)
-                .await?;
+            let key = link.dedup_key();
+            let holder = links::table
+                .filter(links::owner_id.eq(link.owner.as_str()))
+                .filter(links::dedup_key.eq(key.as_bytes().as_slice()))
+                .filter(links::deduplicated)
+                .filter(links::id.ne(link.id));
+            let is_held: bool = select(exists(holder)).get_result(connection).await?;
+            let unchanged = links::table.find(link.id).filter(links::generation.eq(link.generation.get()));
+            let change =
+                (links::dedup_key.eq(key.as_bytes().as_slice()), links::deduplicated.eq(link.deduplicated && !is_held));
+            diesel::update(unchanged).set(change).execute(connection).await?;
         }
     }
     diesel::update(unfinished).set(unfinished_upgrades::after.eq(last)).execute(connection).await?;
