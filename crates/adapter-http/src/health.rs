@@ -8,7 +8,10 @@ use domain::{
     time::Timestamp,
 };
 use serde::Serialize;
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{sleep_until, timeout},
+};
 use utoipa::ToSchema;
 
 use crate::{
@@ -278,7 +281,15 @@ pub(crate) struct Probers {
 
 /// Asks a dependency how it is, for everybody who wants to know.
 #[derive(Debug, Default)]
-struct Prober(Mutex<Option<(Instant, Probe)>>);
+struct Prober(Mutex<Probed>);
+
+/// What is known of a dependency.
+#[derive(Debug, Default)]
+struct Probed {
+    /// When it was asked last, with or without an answer.
+    begun: Option<Instant>,
+    answer: Option<(Instant, Probe)>,
+}
 
 impl Prober {
     /// How long an answer stays good.
@@ -290,12 +301,17 @@ impl Prober {
     /// The last answer if it is fresh, a new one otherwise; of many who ask at once, one goes and asks.
     async fn probe(&self, name: &str, dependency: &dyn Ping, state: &State) -> Probe {
         let mut last = self.0.lock().await;
-        if let Some((asked, probe)) = &*last
+        if let Some((asked, probe)) = &last.answer
             && asked.elapsed() < Self::FRESH
         {
             return probe.clone();
         }
+        // Whoever leaves while it is asked leaves no answer, and must not make the next one ask at once.
+        if let Some(begun) = last.begun {
+            sleep_until((begun + Self::FRESH).into()).await;
+        }
         let begun = Instant::now();
+        last.begun = Some(begun);
         let answer = timeout(Self::PATIENCE, dependency.ping()).await;
         let output = match answer {
             Ok(Ok(())) => None,
@@ -315,7 +331,7 @@ impl Prober {
             time: state.services.links.now().to_string(),
             output,
         };
-        *last = Some((Instant::now(), probe.clone()));
+        last.answer = Some((Instant::now(), probe.clone()));
         probe
     }
 }

@@ -1,6 +1,6 @@
 //! Serving: from the first byte on the listener to the last one written before the process ends.
 
-use std::{convert::Infallible, future::pending, net::TcpListener, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, net::TcpListener, pin::pin, sync::Arc, time::Duration};
 
 use adapter_cache::CachedResolver;
 use adapter_http::{CurrentPolicy, Phase, ServerOptions, Settings, Tasks};
@@ -17,6 +17,7 @@ use slog::{Logger, info, o, warn};
 use tokio::{
     net::TcpSocket,
     signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -81,12 +82,14 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         "event.name" => "server.listening", "server.address" => %address, "public_url" => &config.public_url,
         "store" => %config.store.location);
 
+    let following = Following::default();
     let mut preparing = JoinSet::new();
     {
         let (store, blocks) = (Arc::clone(&store), blocks.clone());
-        preparing.spawn(prepare(backend, store, blocks, config.clone(), phase.clone(), log.clone()));
+        let (following, config) = (following.clone(), config.clone());
+        preparing.spawn(prepare(backend, store, blocks, following, config, phase.clone(), log.clone()));
     }
-    watch_over(&supervisor, &store, &memory, blocks, targets, log);
+    watch_over(&supervisor, &store, &memory, &following, blocks, targets, log);
 
     let signal = tokio::select! {
         signal = stop.next() => signal,
@@ -191,6 +194,15 @@ fn settings(config: &Config, targets: CurrentPolicy, tasks: Arc<dyn Tasks>) -> S
     }
 }
 
+/// When the history of changes is followed.
+#[derive(Clone, Default)]
+struct Following {
+    /// The store is prepared.
+    may_begin: watch::Sender<bool>,
+    /// Everything from now on is heard of.
+    has_begun: watch::Sender<bool>,
+}
+
 /// Returns only if the start panics.
 async fn ends_badly(preparing: &mut JoinSet<()>) {
     match preparing.join_next().await {
@@ -200,7 +212,15 @@ async fn ends_badly(preparing: &mut JoinSet<()>) {
 }
 
 /// Brings the store to where it can serve, however long it takes to appear.
-async fn prepare(backend: Backend, store: Arc<Store>, blocks: BlockService, config: Config, phase: Phase, log: Logger) {
+async fn prepare(
+    backend: Backend,
+    store: Arc<Store>,
+    blocks: BlockService,
+    following: Following,
+    config: Config,
+    phase: Phase,
+    log: Logger,
+) {
     let mut pause = Duration::from_millis(100);
     while backend.is_remote()
         && let Err(error) = prepare_remote(&backend, &store, &blocks, &config, &log).await
@@ -209,6 +229,13 @@ async fn prepare(backend: Backend, store: Arc<Store>, blocks: BlockService, conf
             "error.message" => format!("{error:#}"), "retry_ms" => pause.as_millis());
         sleep(pause).await;
         pause = LONGEST_RETRY.min(pause * 2);
+    }
+    // Before it is, the history would be read in vain. And what is asked for before it is followed is not remembered.
+    following.may_begin.send_replace(true);
+    let mut has_begun = following.has_begun.subscribe();
+    let waiting = timeout(LONGEST_RETRY, has_begun.wait_for(|begun| *begun));
+    if waiting.await.is_err() {
+        warn!(log, "ready, although the history of changes is not followed yet"; "event.name" => "store.not_followed");
     }
     phase.become_ready();
     info!(log, "ready"; "event.name" => "server.ready");
@@ -242,16 +269,23 @@ fn watch_over(
     supervisor: &Supervisor,
     store: &Store,
     memory: &CachedResolver,
+    following: &Following,
     blocks: BlockService,
     targets: Targets,
     log: &Logger,
 ) {
     let subscriber: Arc<dyn ChangeSubscriber> = Arc::new(memory.clone());
-    let (changes, following) = (store.changes.clone(), subscriber.clone());
+    let (changes, follower, following) = (store.changes.clone(), subscriber.clone(), following.clone());
     supervisor.watch("change-feed", Duration::ZERO, move |report| {
-        let reporting = Arc::new(Reporting { subscriber: following.clone(), report });
+        let (subscriber, following) = (follower.clone(), following.clone());
+        let reporting = Arc::new(Reporting { subscriber, following: following.clone(), report });
         let changes = changes.clone();
-        async move { Failure::from(&changes.subscribe(reporting).await) }
+        async move {
+            let mut may_begin = following.may_begin.subscribe();
+            // Its sender is kept above.
+            drop(may_begin.wait_for(|may| *may).await);
+            Failure::from(&changes.subscribe(reporting).await)
+        }
     });
     let (memory, codes) = (memory.clone(), store.codes.clone());
     supervisor.watch("known-codes", Duration::ZERO, move |report| {
@@ -310,6 +344,7 @@ async fn announce_admin_key(store: &Store, config: &Config, log: &Logger) -> any
 /// Reports each time that the history was read to its end.
 struct Reporting {
     subscriber: Arc<dyn ChangeSubscriber>,
+    following: Following,
     report: Report,
 }
 
@@ -321,6 +356,7 @@ impl ChangeSubscriber for Reporting {
     fn synced_until(&self, ago: Duration) {
         self.report.succeeded();
         self.subscriber.synced_until(ago);
+        self.following.has_begun.send_replace(true);
     }
 
     fn gap(&self) {
@@ -355,11 +391,22 @@ async fn share(
 async fn keep_house(answers: Arc<dyn IdempotencyRepository>, report: Report, log: Logger) -> Infallible {
     loop {
         sleep(HOUSEKEEPING).await;
-        while let Err(failure) = forget_old_answers(answers.as_ref(), &log).await {
+        while let Err(failure) = busily(&report, forget_old_answers(answers.as_ref(), &log)).await {
             report.failed(failure);
             sleep(LONGEST_RETRY).await;
         }
         report.succeeded();
+    }
+}
+
+/// Says every two seconds that the work goes on.
+async fn busily<T>(report: &Report, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    loop {
+        match timeout(LONGEST_RETRY, work.as_mut()).await {
+            Ok(done) => return done,
+            Err(_) => report.is_busy(),
+        }
     }
 }
 
