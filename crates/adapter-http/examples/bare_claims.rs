@@ -3,6 +3,8 @@
 //!
 //!     bare_claims ADDRESS:PORT FILE
 
+#![expect(clippy::disallowed_methods, reason = "a side of a benchmark has no ports, and keeps the time it is given")]
+
 use std::{
     env::args,
     sync::Mutex,

@@ -130,7 +130,9 @@ fn is_explained_at_both_processes(planted: &Planted) -> Result<(), String> {
             scope.spawn(move || history.record(number, &mut planted.at(number % 2)));
         }
     });
-    // Whatever was on its way has been told.
+    // Whatever was on its way has been told. The last caller of all leaves.
+    let last = if planted.is_deleted() { Operation::Reactivate } else { Operation::Delete };
+    history.observe(&last, &mut planted.at(0).leaving());
     history.observe(&Operation::List, &mut planted.at(0));
     for process in 0..2 {
         history.observe_within(Duration::ZERO, &Operation::Follow, &mut planted.at(process));

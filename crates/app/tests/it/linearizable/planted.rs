@@ -47,6 +47,10 @@ impl Planted {
         AtProcess { planted: self, process, calls: 0 }
     }
 
+    pub(super) fn is_deleted(&self) -> bool {
+        self.read().deleted
+    }
+
     fn memory(&self, process: usize) -> MutexGuard<'_, Memory> {
         self.memories[process].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -101,6 +105,11 @@ pub(super) struct AtProcess<'a> {
 }
 
 impl AtProcess<'_> {
+    /// Its caller leaves at the next call.
+    pub(super) fn leaving(self) -> Self {
+        Self { calls: 3, ..self }
+    }
+
     fn follow(&self) -> Answered {
         let mut memory = self.planted.memory(self.process);
         if let Some(known) = &mut memory.known {
