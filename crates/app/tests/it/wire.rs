@@ -192,9 +192,11 @@ fn a_head_without_an_end_is_not_read_for_ever() {
 
 #[test]
 fn half_a_head_is_waited_for_until_it_is_late() {
+    let server = hasty();
     for half in ["G", "GET /livez HTTP/1.1\r\n", GET, "\x16\x03\x01\x02"] {
-        let mut connection = hasty().connect();
+        // Waiting begins when the server accepts, which may be before the client goes on.
         let begun = Instant::now();
+        let mut connection = server.connect();
         connection.write(half.as_bytes()).expect("it listens");
         let answer = next(&mut connection);
         answer.problem(408, "request-timeout");
@@ -207,8 +209,8 @@ fn half_a_head_is_waited_for_until_it_is_late() {
 #[test]
 fn half_a_second_head_is_waited_for_no_longer_than_a_first() {
     let mut connection = hasty().connect();
-    connection.send(&Request::get("/livez")).expect("an answer").with_status(200);
     let begun = Instant::now();
+    connection.send(&Request::get("/livez")).expect("an answer").with_status(200);
     connection.write(GET.as_bytes()).expect("it is kept open");
     next(&mut connection).problem(408, "request-timeout");
     assert!(connection.ends());
