@@ -146,6 +146,16 @@ compose-check:
     print("compose.yaml is consistent; Docker itself was not asked")
     CHECK
 
+# Whose turn it is today: the coverage floors one day, a slice of the soak run the next
+turn:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if [ $(($(date -u +%s) / 86400 % 2)) = 0 ]; then
+        just coverage
+    else
+        just soak-slice 100
+    fi
+
 # All that has to pass before a change is done
 ci:
     .ci/run

@@ -2,6 +2,7 @@
 
 mod contract;
 mod keys;
+mod known_codes;
 mod laws;
 mod orders;
 mod store;

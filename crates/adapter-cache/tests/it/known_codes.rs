@@ -1,0 +1,180 @@
+//! Which codes may be those of links: known in the background, and only as much as there is room for.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use adapter_cache::{CacheOptions, CachedResolver, WriteThroughLinks};
+use async_trait::async_trait;
+use domain::{
+    history::EventKind,
+    lifecycle::Change,
+    link::Generation,
+    ports::{
+        Applied, ChangeSubscriber, CodeCatalog, Existence, LinkRepository, LinkResolver, RepositoryError,
+        RepositoryErrorKind,
+    },
+};
+use tokio::{
+    task::{JoinSet, yield_now},
+    time::advance,
+};
+
+use crate::{
+    OPTIONS, cached,
+    store::{AskedStore, Willing, code, link, somebody},
+};
+
+/// Codes that a store has, and how often it fails before it tells them.
+#[derive(Default)]
+struct Catalog {
+    codes: Mutex<BTreeSet<String>>,
+    failures: AtomicUsize,
+    told: AtomicUsize,
+}
+
+#[async_trait]
+impl CodeCatalog for Catalog {
+    async fn estimate(&self) -> Result<u64, RepositoryError> {
+        Ok(0)
+    }
+
+    async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, RepositoryError> {
+        if self.failures.load(Ordering::SeqCst) > 0 {
+            self.failures.fetch_sub(1, Ordering::SeqCst);
+            return Err(RepositoryError::new(RepositoryErrorKind::Unavailable, "reading codes"));
+        }
+        let codes = self.codes.lock().expect("no panic");
+        let behind = codes.iter().filter(|code| after.is_none_or(|after| code.as_str() > after));
+        Ok(behind.take(limit as usize).cloned().collect())
+    }
+}
+
+impl Catalog {
+    fn of(codes: impl IntoIterator<Item = String>) -> Arc<Self> {
+        Arc::new(Self { codes: Mutex::new(codes.into_iter().collect()), ..Self::default() })
+    }
+}
+
+/// A memory that knows the codes of `catalog`, up to so many.
+fn knowing(catalog: &Arc<Catalog>, known_codes: usize) -> (CachedResolver, JoinSet<()>) {
+    let (store, _questions) = AskedStore::new();
+    let resolver = cached(store, CacheOptions { known_codes, ..OPTIONS });
+    let mut tasks = JoinSet::new();
+    let (keeping, catalog) = (resolver.clone(), Arc::clone(catalog));
+    tasks.spawn(async move {
+        let tell = |outcome: Result<(), &RepositoryError>| {
+            if outcome.is_ok() {
+                catalog.told.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        keeping.keep_codes_known(catalog.as_ref(), &tell).await;
+    });
+    (resolver, tasks)
+}
+
+async fn settle() {
+    for _ in 0..50 {
+        yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_known_before_all_codes_were_read() {
+    let catalog = Catalog::of((0..50_000).map(|number| format!("link-{number}")));
+    let (resolver, _tasks) = knowing(&catalog, 1_000_000);
+    settle().await;
+    assert_eq!(resolver.existence(&code("link-7")), Existence::Unsure);
+    resolver.gap();
+    settle().await;
+    for number in 0..50_000 {
+        assert_eq!(resolver.existence(&code(&format!("link-{number}"))), Existence::Possible);
+    }
+    let taken =
+        (0..10_000).filter(|number| resolver.existence(&code(&format!("none-{number}"))) == Existence::Possible);
+    assert!(taken.count() <= 100, "more than one in a hundred looks like a link");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_heard_of_is_known_at_once() {
+    let catalog = Catalog::of([]);
+    let (resolver, _tasks) = knowing(&catalog, 1_000_000);
+    resolver.gap();
+    settle().await;
+    assert_eq!(resolver.existence(&code("heard")), Existence::Absent);
+    resolver.changed(&code("heard"), Generation::FIRST);
+    assert_eq!(resolver.existence(&code("heard")), Existence::Possible);
+
+    let links = WriteThroughLinks::new(Arc::new(Willing), resolver.clone());
+    let change = Change { from: Generation::FIRST, after: link("written"), kind: EventKind::Edited };
+    assert_eq!(links.apply(&change, &somebody(), None).await.expect("the store works"), Applied::Done);
+    assert_eq!(resolver.existence(&code("written")), Existence::Possible);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_more_links_than_there_is_room_for_nothing_is_known() {
+    let catalog = Catalog::of((0..2_000).map(|number| format!("link-{number}")));
+    let (resolver, _tasks) = knowing(&catalog, 1_000);
+    resolver.gap();
+    settle().await;
+    assert_eq!(resolver.existence(&code("link-7")), Existence::Unsure);
+    assert_eq!(resolver.existence(&code("none")), Existence::Unsure);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_filter_that_is_full_is_filled_again_with_more_room() {
+    let catalog = Catalog::of([]);
+    let (resolver, _tasks) = knowing(&catalog, 1_000_000);
+    resolver.gap();
+    settle().await;
+    for number in 0..70_000 {
+        let code = format!("link-{number}");
+        catalog.codes.lock().expect("no panic").insert(code.clone());
+        resolver.changed(&crate::store::code(&code), Generation::FIRST);
+    }
+    settle().await;
+    for number in 0..70_000 {
+        assert_eq!(resolver.existence(&code(&format!("link-{number}"))), Existence::Possible);
+    }
+    let taken =
+        (0..10_000).filter(|number| resolver.existence(&code(&format!("none-{number}"))) == Existence::Possible);
+    assert!(taken.count() <= 100, "more than one in a hundred looks like a link");
+}
+
+#[tokio::test(start_paused = true)]
+async fn codes_that_cannot_be_read_are_tried_again_and_told() {
+    let catalog = Catalog::of(["known".to_owned()]);
+    catalog.failures.store(3, Ordering::SeqCst);
+    let (resolver, _tasks) = knowing(&catalog, 1_000_000);
+    resolver.gap();
+    settle().await;
+    assert_eq!(resolver.existence(&code("known")), Existence::Unsure);
+    for _ in 0..3 {
+        advance(Duration::from_secs(1)).await;
+        settle().await;
+    }
+    assert_eq!(resolver.existence(&code("known")), Existence::Possible);
+    let told = catalog.told.load(Ordering::SeqCst);
+    advance(Duration::from_secs(2)).await;
+    settle().await;
+    assert!(catalog.told.load(Ordering::SeqCst) > told, "it says nothing while there is nothing to do");
+}
+
+/// More links than there is room for floors change while nothing is read from the history.
+#[tokio::test(start_paused = true)]
+async fn more_floors_than_there_is_room_for_are_a_gap() {
+    let (store, _questions) = AskedStore::new();
+    store.put(&link("known"));
+    let resolver = cached(store, OPTIONS);
+    resolver.resolve(&code("known")).await.expect("the store answers");
+    assert!(resolver.resolve_at_once(&code("known")).is_some());
+    for number in 0..=100_000 {
+        resolver.changed(&code(&format!("link-{number}")), Generation::FIRST.next());
+    }
+    assert_eq!(resolver.resolve_at_once(&code("known")), None);
+}
