@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     PostgresStore, answers,
-    error::{Effect, corrupt},
+    error::Effect,
     rows::{Anything, Place, moment, stored},
     schema::{blocks, blocks_revision},
     session::{Progress, until},
@@ -70,14 +70,17 @@ impl BlockRepository for PostgresStore {
                     .set((blocks::lifted_at.eq(lifted.at.to_datetime()), blocks::lifted_by.eq(lifted.by.to_string())))
                     .execute(connection)
                     .await?;
-                let found = blocks::table.find(id).select(BlockRow::as_select()).first(connection).await.optional()?;
+                let found: Option<BlockRow> =
+                    blocks::table.find(id).select(BlockRow::as_select()).first(connection).await.optional()?;
+                // Rolls back: who is told that a block cannot be read must not have lifted it.
+                let found =
+                    found.map(BlockRow::parse).transpose().map_err(diesel::result::Error::DeserializationError)?;
                 progress.commits();
                 QueryResult::Ok(found)
             }),
         )
         .await;
-        let found: Option<BlockRow> = session.close(progress.effect(), found)?;
-        found.map(|row| row.parse().map_err(|error| corrupt(DOING, error))).transpose()
+        session.close(progress.effect(), found)
     }
 
     async fn list(
