@@ -1,4 +1,4 @@
-//! What is under way: questions to the store, one for each code, whoever else asks; and changes made by this process.
+//! What is under way: questions to the store, one for each code, however many ask for it; and changes made by this process.
 //! And floors: the generations that were heard of, below which nothing is remembered any more.
 
 use std::{
@@ -57,7 +57,7 @@ struct Flight {
 pub(crate) struct Overtaken {
     /// The change that was heard of.
     by: Option<Generation>,
-    /// A change was begun of which nobody knows how it ended.
+    /// A change was begun whose outcome is unknown.
     doubted: bool,
 }
 

@@ -48,7 +48,7 @@ struct Filter {
 }
 
 impl Filter {
-    /// Of the codes that nobody has, at most so many look as if a link had them, with the filter at its capacity.
+    /// Of the codes that no link has, at most so many look as if a link had them, with the filter at its capacity.
     const FALSE_POSITIVES: f64 = 0.006;
 
     fn new(capacity: usize) -> Self {

@@ -45,7 +45,7 @@ struct Known {
     /// Until when it is good without asking again, in milliseconds since the memory was made.
     until: u64,
     epoch: u32,
-    /// Whether a change was begun since of which nobody knows how it ended.
+    /// Whether a change was begun since whose outcome is unknown.
     doubted: bool,
 }
 

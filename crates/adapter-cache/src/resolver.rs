@@ -253,7 +253,7 @@ impl Inner {
 }
 
 /// A change by this process, from before the store is asked for it until everything is told that came of it. If it is
-/// dropped earlier, nobody knows what came of it.
+/// dropped earlier, its outcome is unknown.
 pub(crate) struct WriteInFlight {
     memory: Arc<Inner>,
     number: u64,

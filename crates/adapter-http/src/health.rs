@@ -306,7 +306,7 @@ impl Prober {
         {
             return probe.clone();
         }
-        // Whoever leaves while it is asked leaves no answer, and must not make the next one ask at once.
+        // A caller that leaves while it is asked leaves no answer, and must not make the next one ask at once.
         if let Some(begun) = last.begun {
             sleep_until((begun + Self::FRESH).into()).await;
         }

@@ -166,7 +166,7 @@ impl Connector {
         Ok(Connection { diesel, line, server })
     }
 
-    /// What the first host gives that answers in time; the later ones are tried a little later. Whoever stops waiting ends the attempt.
+    /// What the first host gives that answers in time; the later ones are tried a little later. A caller that stops waiting ends the attempt.
     async fn first_of<C, A>(
         &self,
         hosts: Vec<Config>,

@@ -51,7 +51,7 @@ impl ChangeFeed for SqliteStore {
 struct Tail {
     /// The last entry there is.
     end: i64,
-    /// What was written since; `None` if nobody can tell.
+    /// What was written since; `None` if that cannot be told.
     entries: Option<Vec<(String, i64)>>,
 }
 

@@ -90,7 +90,7 @@ impl Targets {
                 report.succeeded();
                 continue;
             }
-            // Whoever writes may be in the middle of it; whoever sends a signal is done.
+            // Its writer may be in the middle of it; one that sends a signal is done.
             if is_told || self.seen.1.elapsed() >= PAUSE {
                 self.read_anew(state, report).await;
             }

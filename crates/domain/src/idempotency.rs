@@ -42,7 +42,7 @@ impl IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// The same word by somebody of whom nothing is known but `scope`: another key for each scope, from which neither
+    /// The same word by a caller of whom nothing is known but `scope`: another key for each scope, from which neither
     /// can be read.
     #[must_use]
     pub fn within(&self, scope: &[u8]) -> Self {

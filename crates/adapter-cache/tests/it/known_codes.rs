@@ -27,7 +27,7 @@ use tokio::{
 
 use crate::{
     OPTIONS, cached,
-    store::{AskedStore, Willing, code, link, somebody},
+    store::{AskedStore, Changing, code, link, somebody},
 };
 
 /// Codes that a store has, and how often it fails before it tells them.
@@ -110,7 +110,7 @@ async fn what_is_heard_of_is_known_at_once() {
     resolver.changed(&code("heard"), Generation::FIRST);
     assert_eq!(resolver.existence(&code("heard")), Existence::Possible);
 
-    let links = WriteThroughLinks::new(Arc::new(Willing), resolver.clone());
+    let links = WriteThroughLinks::new(Arc::new(Changing::Done), resolver.clone());
     let change = Change { from: Generation::FIRST, after: link("written"), kind: EventKind::Edited };
     assert_eq!(links.apply(&change, &somebody(), None).await.expect("the store works"), Applied::Done);
     assert_eq!(resolver.existence(&code("written")), Existence::Possible);

@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, task::yield_now, time::advance};
 
 use crate::{
     OPTIONS, cached,
-    store::{AskedStore, Losing, Mood, Willing, code, deleted, link, moment, reactivated, somebody},
+    store::{AskedStore, Changing, Mood, code, deleted, link, moment, reactivated, somebody},
 };
 
 type Questions = mpsc::UnboundedReceiver<domain::code::Code>;
@@ -39,7 +39,7 @@ async fn resolve(resolver: &CachedResolver, text: &str) -> Result<Resolved, Repo
 
 /// This process changes a link, and it becomes that.
 async fn written(resolver: &CachedResolver, after: &Link) {
-    let links = WriteThroughLinks::new(Arc::new(Willing), resolver.clone());
+    let links = WriteThroughLinks::new(Arc::new(Changing::Done), resolver.clone());
     let change = Change { from: Generation::FIRST, after: after.clone(), kind: EventKind::Edited };
     let applied = links.apply(&change, &somebody(), None).await.expect("the store works");
     assert_eq!(applied, Applied::Done);
@@ -497,7 +497,7 @@ async fn an_active_link_outlives_a_store_that_comes_and_goes() {
 #[tokio::test(start_paused = true)]
 async fn an_alias_whose_claim_was_lost_is_what_the_store_says() {
     let (resolver, store, _) = around_one_link();
-    let links = WriteThroughLinks::new(Arc::new(Losing), resolver.clone());
+    let links = WriteThroughLinks::new(Arc::new(Changing::Lost), resolver.clone());
     let change = Change { from: Generation::FIRST, after: link("lost"), kind: EventKind::Edited };
     let lost = links.apply(&change, &somebody(), None).await.map_err(|error| error.kind());
     assert_eq!(lost, Err(RepositoryErrorKind::Indeterminate));

@@ -99,42 +99,16 @@ impl LinkResolver for AskedStore {
     }
 }
 
-/// A repository that makes every change, and can nothing else.
-pub(crate) struct Willing;
-
-#[async_trait]
-impl LinkRepository for Willing {
-    async fn claim(&self, _: &[Candidate], _: Option<&IdempotentRequest>) -> Result<Claims, RepositoryError> {
-        unreachable!("nothing is claimed")
-    }
-
-    async fn find(&self, _: &Code) -> Result<Option<Link>, RepositoryError> {
-        unreachable!("nothing is found")
-    }
-
-    async fn apply(
-        &self,
-        _: &Change,
-        _: &Provenance,
-        _: Option<&IdempotentRequest>,
-    ) -> Result<Applied, RepositoryError> {
-        Ok(Applied::Done)
-    }
-
-    async fn list(&self, _: &ListQuery) -> Result<Vec<Link>, RepositoryError> {
-        unreachable!("nothing is listed")
-    }
-
-    async fn history(&self, _: &Code, _: Option<Generation>, _: u32) -> Result<Vec<LinkEvent>, RepositoryError> {
-        unreachable!("no history is read")
-    }
+/// A repository that answers every change in one way, and can nothing else.
+pub(crate) enum Changing {
+    /// It is made.
+    Done,
+    /// Its outcome is unknown.
+    Lost,
 }
 
-/// A repository that gives no answer to any change, and can nothing else.
-pub(crate) struct Losing;
-
 #[async_trait]
-impl LinkRepository for Losing {
+impl LinkRepository for Changing {
     async fn claim(&self, _: &[Candidate], _: Option<&IdempotentRequest>) -> Result<Claims, RepositoryError> {
         unreachable!("nothing is claimed")
     }
@@ -149,7 +123,10 @@ impl LinkRepository for Losing {
         _: &Provenance,
         _: Option<&IdempotentRequest>,
     ) -> Result<Applied, RepositoryError> {
-        Err(RepositoryError::new(RepositoryErrorKind::Indeterminate, "changing a link"))
+        match self {
+            Self::Done => Ok(Applied::Done),
+            Self::Lost => Err(RepositoryError::new(RepositoryErrorKind::Indeterminate, "changing a link")),
+        }
     }
 
     async fn list(&self, _: &ListQuery) -> Result<Vec<Link>, RepositoryError> {

@@ -85,7 +85,7 @@ async fn entries_of_another_server_are_not_told_again_and_again() {
     assert!(!recorder.told().contains(&changed("restored", 1)), "{:?}", recorder.told());
 }
 
-/// Nobody can listen through a pooler that shares sessions: without notifications the history is read all the same.
+/// A pooler that shares sessions delivers no notification: without notifications the history is read all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_notifications_the_history_is_read_every_second() {
     let (store, database) = fresh().await;

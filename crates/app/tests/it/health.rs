@@ -139,7 +139,7 @@ fn redirects_that_need_the_store_and_fail_are_a_warning() {
         health["status"] == "warn" && lookups["status"] == "warn" && lookups["output"].is_string()
     };
     thread::scope(|scope| {
-        // Whoever probes is let through, for it asks for no row.
+        // A probe is let through, for it asks for no row.
         let hiding = "ALTER TABLE links ADD COLUMN IF NOT EXISTS broken boolean; \
                       ALTER TABLE links RENAME COLUMN target TO hidden";
         database.sql(hiding).expect("we own it");

@@ -202,7 +202,7 @@ pub trait LinkResolver: Send + Sync {
         None
     }
 
-    /// Whether a link may have that code, without asking anybody.
+    /// Whether a link may have that code, without asking the store.
     fn existence(&self, _code: &Code) -> Existence {
         Existence::Unsure
     }
