@@ -16,7 +16,6 @@ use domain::{
 };
 
 use crate::{
-    body::drain,
     context::{Context, Effect},
     json::field_problem,
     problem::{Problem, ProblemKind},
@@ -56,26 +55,12 @@ pub(crate) async fn authenticate(
 
 /// Whether links of that owner are made and changed, or are taken down. A repeated request has its answer before that.
 pub(crate) fn may_make(state: &State, owner: &Owner) -> Result<(), Problem> {
-    match state.services.blocks.blocked().in_force() {
+    match state.blocked()? {
         Some(blocked) if blocked.block_owner(owner) => {
             Err(Problem::new(ProblemKind::Forbidden).detail("The owner is blocked."))
         }
         _ => Ok(()),
     }
-}
-
-/// The same for a request with a body, of which nothing is left on the connection if the caller is refused.
-pub(crate) async fn authenticate_sender(
-    state: &web::Data<State>,
-    request: &HttpRequest,
-    scope: Scope,
-    payload: &mut web::Payload,
-) -> Result<Authenticated, Problem> {
-    let caller = authenticate(state, request, scope).await;
-    if caller.is_err() {
-        drain(request.headers(), payload).await;
-    }
-    caller
 }
 
 /// Whether the request carries any key at all.

@@ -19,7 +19,7 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, task::AtomicWaker};
+use futures_util::{StreamExt, task::AtomicWaker};
 use slog::Logger;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -30,8 +30,10 @@ use crate::{
     budget::{Budget, Exhausted, Holder, OwnShare, Revocable, Share},
     context::{Context, overloaded},
     json::{Json, Size, field_problem},
+    limits::Policy,
     problem::{Problem, ProblemKind},
     state::State,
+    unread::announced_length,
 };
 
 /// Most bytes of a body.
@@ -46,6 +48,21 @@ pub(crate) enum BodySize {
     Single,
     /// [`BATCH_LIMIT`].
     Batch,
+}
+
+impl BodySize {
+    /// Of the requests that are counted so.
+    pub(crate) fn of(policy: Option<Policy>) -> Self {
+        if policy == Some(Policy::Batch) { Self::Batch } else { Self::Single }
+    }
+
+    /// Most bytes.
+    pub(crate) fn limit(self) -> usize {
+        match self {
+            Self::Single => BODY_LIMIT,
+            Self::Batch => BATCH_LIMIT,
+        }
+    }
 }
 
 /// Room for the bodies of all requests. Small ones have room of their own, which large ones cannot take.
@@ -257,20 +274,6 @@ async fn receive(headers: &HeaderMap, mut payload: web::Payload, mut received: R
 #[derive(Debug, thiserror::Error)]
 #[error("the body broke off: {0}")]
 struct Broken(String);
-
-/// Reads a small body that nobody wants, if it comes at once: behind one that is not read, a connection has to be
-/// closed.
-pub(crate) async fn drain<E>(headers: &HeaderMap, mut payload: impl Stream<Item = Result<Bytes, E>> + Unpin) {
-    const AT_ONCE: Duration = Duration::from_millis(100);
-    if announced_length(headers).is_some_and(|length| length <= BODY_LIMIT) {
-        // Late or broken, it is as it would be without.
-        let _late = timeout(AT_ONCE, async { while let Some(Ok(_)) = payload.next().await {} }).await;
-    }
-}
-
-fn announced_length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
 
 fn check_media_type(headers: &HeaderMap, patch: bool) -> Result<(), Problem> {
     let unsupported = || Problem::new(ProblemKind::UnsupportedMediaType);

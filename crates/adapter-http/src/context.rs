@@ -60,6 +60,8 @@ pub(crate) struct Context {
     standing: Cell<Option<Standing>>,
     /// What was counted of it.
     pub(crate) charged: Cell<Charged>,
+    /// Whether the connection ends after the answer, for a body that nobody reads.
+    pub(crate) closes: Cell<bool>,
     /// Whether a failure is shown as a page.
     pub(crate) shows_page: Cell<bool>,
     untaken: Arc<Budget>,
@@ -132,6 +134,7 @@ impl Context {
             policy: Cell::new(Policy::of(request.method(), request.match_info().as_str())),
             standing: Cell::new(None),
             charged: Cell::default(),
+            closes: Cell::new(false),
             shows_page: Cell::new(false),
             untaken: Arc::clone(&state.untaken),
             body_room: RefCell::default(),

@@ -105,8 +105,8 @@ pub struct TaskState {
     pub last_success: Option<Timestamp>,
     /// How often it was started again.
     pub restarts: u64,
-    /// Why it does not do that, in general words; none if it does.
-    pub failing: Option<&'static str>,
+    /// Why it does not do that, or what of it is amiss, in general words; none if all is well.
+    pub amiss: Option<&'static str>,
 }
 
 /// The health of the process and of what it depends on, in the words of the draft.
@@ -212,7 +212,7 @@ pub(crate) struct TaskCheck {
     component_id: &'static str,
     /// Always `component`.
     component_type: &'static str,
-    /// `warn` if it ended, or did not do its work for ten seconds longer than it may.
+    /// `warn` if it ended, did not do its work for ten seconds longer than it may, or had to leave something out.
     status: Status,
     /// How often it was started again.
     observed_value: u64,
@@ -222,7 +222,7 @@ pub(crate) struct TaskCheck {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, nullable = false)]
     time: Option<Timestamp>,
-    /// Why it does not do its work, in general words.
+    /// Why it does not do its work, or what of it is amiss, in general words.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     output: Option<&'static str>,
@@ -233,11 +233,11 @@ impl From<&TaskState> for TaskCheck {
         Self {
             component_id: task.name,
             component_type: "component",
-            status: if task.failing.is_some() { Status::Warn } else { Status::Pass },
+            status: if task.amiss.is_some() { Status::Warn } else { Status::Pass },
             observed_value: task.restarts,
             observed_unit: "restarts",
             time: task.last_success,
-            output: task.failing,
+            output: task.amiss,
         }
     }
 }

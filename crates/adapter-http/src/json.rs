@@ -259,7 +259,7 @@ impl Fault {
 }
 
 pub(crate) fn field_problem(pointer: String, code: &'static str, detail: &str) -> FieldProblem {
-    FieldProblem { pointer, code, detail: detail.to_owned() }
+    FieldProblem { pointer, code: code.into(), detail: detail.to_owned() }
 }
 
 /// A JSON Pointer one step further (RFC 6901 §3). Names are cut: a caller needs no megabyte back.
@@ -312,7 +312,7 @@ mod tests {
     }
 
     fn told(problems: &[FieldProblem]) -> Vec<(&str, &str)> {
-        problems.iter().map(|problem| (problem.pointer.as_str(), problem.code)).collect()
+        problems.iter().map(|problem| (problem.pointer.as_str(), problem.code.as_ref())).collect()
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod fixed;
 pub mod fuzzing;
 mod gate;
 mod health;
+mod inherited;
 mod json;
 mod limits;
 mod observe;
@@ -36,6 +37,7 @@ pub mod problem;
 mod redirect;
 mod server;
 mod state;
+mod unread;
 mod wire;
 
 // The bodies of the fuzz targets name this crate; its own tests replay the corpus through them.
@@ -44,7 +46,8 @@ extern crate self as adapter_http;
 
 pub use client::{ForwardingField, TrustedProxies};
 pub use health::{TaskState, Tasks};
+pub use inherited::InheritedCodes;
 pub use limits::{Quota, Quotas};
-pub use openapi::openapi_json;
+pub use openapi::{openapi_json, path_words};
 pub use server::{ServerOptions, serve};
 pub use state::{CurrentPolicy, Phase, Services, Settings};

@@ -14,7 +14,7 @@ use actix_web::{
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
     error::InternalError,
     http::{
-        StatusCode,
+        ConnectionType, StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     web,
@@ -27,13 +27,15 @@ use futures_util::{
 use crate::{
     accept::prefers_page,
     access_log::AccessLine,
-    body::drain,
+    body::BodySize,
     context::{Context, overloaded},
     health::HEALTH_JSON,
+    inherited::forgive_slash,
     limits::Policy,
     problem::{Problem, ProblemKind},
-    redirect::{self, ask_and_follow, code_to_follow, follow_at_once},
+    redirect::{self, Begun, ask_and_follow, code_to_follow},
     state::State,
+    unread::Unread,
     wire::{REJECTED_HEADER, Rejection},
 };
 
@@ -71,31 +73,41 @@ where
 
     forward_ready!(service);
 
-    fn call(&self, request: ServiceRequest) -> Self::Future {
+    fn call(&self, mut request: ServiceRequest) -> Self::Future {
         let begun = Instant::now();
         let state = &self.state;
         let context = Rc::new(Context::new(&request, state));
         let mut line = AccessLine::begin(&state.log, &request, Rc::clone(&context), begun);
-        if let Some(code) = code_to_follow(&request) {
+        let unread = Unread::of(&mut request);
+        if let Some(code) = code_to_follow(&request, &state.settings.inherited) {
+            context.policy.set(Some(Policy::Redirect));
             context.note(|notes| notes.code = Some(code.clone()));
             line.note_route(Some(redirect::ROUTE.into()));
-            let following = || match state.limits.charge_visitor(&context) {
-                Ok(()) => follow_at_once(state, &context, &code, request.query_string()),
-                Err(too_many) => Some(Err(too_many)),
+            let following = || redirect::begin(state, &context, &code, request.query_string());
+            let begun = catch_unwind(AssertUnwindSafe(following)).unwrap_or_else(|_| Begun::Ended(Err(panicked())));
+            let begun = match (begun, &unread) {
+                (Begun::Ended(outcome), None) => {
+                    return Either::Left(ready(finish_redirect(outcome, request, line, &context)));
+                }
+                (begun, _) => begun,
             };
-            let outcome = catch_unwind(AssertUnwindSafe(following)).unwrap_or_else(|_| Some(Err(panicked())));
-            if let Some(outcome) = outcome {
-                return Either::Left(ready(finish_redirect(outcome, request, line, &context)));
-            }
             let state = state.clone();
             let later = async move {
-                let following = ask_and_follow(&state, &context, &code, request.query_string());
-                let outcome = AssertUnwindSafe(following).catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
+                let outcome = match begun {
+                    Begun::Ended(outcome) => outcome,
+                    Begun::MustAsk(trying) => {
+                        let following = ask_and_follow(trying, &code, request.query_string());
+                        AssertUnwindSafe(following).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
+                    }
+                };
+                settle_body(unread, outcome.as_ref().err(), &state, &context).await;
                 finish_redirect(outcome, request, line, &context)
             };
             return Either::Right(later.boxed_local());
         }
 
+        forgive_slash(&mut request);
+        context.policy.set(Policy::of(request.method(), request.match_info().as_str()));
         let rejection = rejection(&request, &state.rejection_nonce);
         // Whatever is no part of the API is for people.
         context.shows_page.set(context.policy.get() == Some(Policy::Redirect) && prefers_page(request.headers()));
@@ -106,25 +118,51 @@ where
         }
         let (service, state) = (Rc::clone(&self.service), state.clone());
         let later = async move {
-            if rejection.is_none()
-                && let Err(turned_away) = let_in(&state, &context).await
-            {
-                return turn_away(turned_away, request, line, &context).await;
-            }
             let outcome = match rejection {
                 Some(problem) => Outcome::Problem(problem),
-                None => match AssertUnwindSafe(service.call(request)).catch_unwind().await {
-                    Ok(result) => {
-                        let pattern = result.as_ref().ok().and_then(|response| response.request().match_pattern());
-                        line.note_route(pattern.map(Cow::Owned));
-                        Outcome::of(result)
-                    }
-                    Err(_panic) => Outcome::Problem(panicked()),
+                None => match let_in(&state, &context).await {
+                    Ok(()) => run(service.as_ref(), request, &mut line).await,
+                    Err(turned_away) => Outcome::Problem(turned_away),
                 },
             };
+            let problem = match &outcome {
+                Outcome::Problem(problem) => Some(problem),
+                Outcome::Answer(_) => None,
+            };
+            settle_body(unread, problem, &state, &context).await;
             finish(outcome, line, &context, instance.as_deref())
         };
         Either::Right(later.boxed_local())
+    }
+}
+
+/// Runs the handler.
+async fn run<S>(service: &S, request: ServiceRequest, line: &mut AccessLine) -> Outcome
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = Error>,
+{
+    match AssertUnwindSafe(service.call(request)).catch_unwind().await {
+        Ok(result) => {
+            let pattern = result.as_ref().ok().and_then(|response| response.request().match_pattern());
+            line.note_route(pattern.map(Cow::Owned));
+            Outcome::of(result)
+        }
+        Err(_panic) => Outcome::Problem(panicked()),
+    }
+}
+
+/// Reads what nobody has read of the body, so that the answer is seen, and the connection can stay. Else it says that it
+/// ends.
+async fn settle_body(unread: Option<Unread>, problem: Option<&Problem>, state: &State, context: &Context) {
+    let Some(unread) = unread else {
+        return;
+    };
+    if problem.is_some_and(Problem::ends_connection) {
+        return;
+    }
+    let most = BodySize::of(context.policy.get()).limit();
+    if !unread.drain(most, state.settings.body_timeout).await {
+        context.closes.set(true);
     }
 }
 
@@ -156,18 +194,12 @@ async fn let_in(state: &State, context: &Context) -> Result<(), Problem> {
     Err(overloaded())
 }
 
-/// What little comes of a request that is one too many. Its body is read, if it is there: then the connection can stay.
-async fn turn_away(problem: Problem, mut request: ServiceRequest, line: AccessLine, context: &Context) -> Answer {
-    let payload = request.take_payload();
-    drain(request.headers(), payload).await;
-    finish(Outcome::Problem(problem), line, context, Some(request.path()))
-}
-
 /// Gives the answer its names, and the log its line.
 fn finish(outcome: Outcome, line: AccessLine, context: &Context, instance: Option<&str>) -> Answer {
     match outcome {
         Outcome::Answer(mut response) => {
             name(response.status(), response.headers_mut(), context);
+            close_after(response.response_mut(), context);
             line.finish(response.response());
             Ok(response.map_body(|_, body| context.bounded(body)))
         }
@@ -196,8 +228,16 @@ fn problem_answer(
         answer.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     }
     name(answer.status(), answer.headers_mut(), context);
+    close_after(&mut answer, context);
     line.finish(&answer);
     answer.map_body(|_, body| context.bounded(body))
+}
+
+/// A connection with a body on it that nobody reads ends after the answer, and the answer says so.
+fn close_after(answer: &mut HttpResponse<BoxBody>, context: &Context) {
+    if context.closes.get() {
+        answer.head_mut().set_connection_type(ConnectionType::Close);
+    }
 }
 
 /// A handler panicked; the panic hook has said where.

@@ -168,6 +168,11 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
     }
 }
 
+/// The words that are paths of their own, where a code would be.
+pub fn path_words() -> Vec<String> {
+    RouteTable::of(&mut document("")).words().map(str::to_owned).collect()
+}
+
 /// Which methods which paths have.
 #[derive(Debug)]
 pub(crate) struct RouteTable(Vec<(Vec<String>, Vec<Method>)>);
@@ -186,6 +191,14 @@ impl RouteTable {
             routes.push((path.split('/').map(str::to_owned).collect(), methods.collect()));
         }
         Self(routes)
+    }
+
+    /// Paths of one word.
+    fn words(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|(template, _)| match template.as_slice() {
+            [_, word] if !word.is_empty() && !word.starts_with('{') => Some(word.as_str()),
+            _ => None,
+        })
     }
 
     /// The methods of a path, for `Allow`; `None` if there is no such path.
@@ -244,5 +257,8 @@ mod tests {
         ] {
             assert_eq!(table.allowed(path).as_deref(), methods, "{path}");
         }
+        let mut words: Vec<_> = table.words().collect();
+        words.sort_unstable();
+        assert_eq!(words, ["docs", "favicon.ico", "health", "livez", "openapi.json", "readyz", "robots.txt"]);
     }
 }

@@ -1,6 +1,6 @@
 //! Redirects: the only path most visitors ever touch.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, rc::Rc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use crate::{
     context::{Context, Effect, InContext},
+    inherited::InheritedCodes,
     limits::Policy,
     problem::{Problem, ProblemKind},
     state::State,
@@ -49,7 +50,8 @@ pub(crate) async fn follow(
     // Codes as they are never come this far (see `code_to_follow`): this one has percent-encoded characters.
     let code: Code = code.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
     context.note(|notes| notes.code = Some(code.clone()));
-    ask_and_follow(&state, &context, &code, request.query_string()).await
+    let trying = Trying::begin_unless_known(&state, &context, &code)?;
+    ask_and_follow(trying, &code, request.query_string()).await
 }
 
 /// The pattern of this route.
@@ -57,27 +59,44 @@ pub(crate) const ROUTE: &str = "/{code}";
 
 /// The code that a request wants to follow. Redirects are looked for before all other routes, whose paths are reserved
 /// words or no codes at all: it spares nearly every request that ever comes the patterns of those routes.
-pub(crate) fn code_to_follow(request: &ServiceRequest) -> Option<Code> {
+pub(crate) fn code_to_follow(request: &ServiceRequest, inherited: &InheritedCodes) -> Option<Code> {
     let follows = matches!(*request.method(), Method::GET | Method::HEAD);
     let code = request.path().strip_prefix('/').filter(|_| follows)?;
-    Code::parse_alias(code).ok()
+    Code::parse_alias(code).ok().or_else(|| inherited.get(code))
 }
 
-/// Follows a code without waiting, if that is possible; nearly always it is.
-pub(crate) fn follow_at_once(state: &State, context: &Context, code: &Code, query: &str) -> Option<Outcome> {
-    let known = state.services.resolver.follow_at_once(code, query)?;
+/// What is known of a redirect without waiting.
+pub(crate) enum Begun {
+    /// All of it; nearly always it is.
+    Ended(Outcome),
+    /// The store has to be asked, and may be.
+    MustAsk(Trying),
+}
+
+/// Begins to follow a code. Who may not is told so here, where nothing has been set up for waiting: codes are tried by
+/// the million.
+pub(crate) fn begin(state: &web::Data<State>, context: &Rc<Context>, code: &Code, query: &str) -> Begun {
+    if let Err(too_many) = state.limits.charge_visitor(context) {
+        return Begun::Ended(Err(too_many));
+    }
+    let Some(known) = state.services.resolver.follow_at_once(code, query) else {
+        return match Trying::begin_unless_known(state, context, code) {
+            Ok(trying) => Begun::MustAsk(trying),
+            Err(too_many) => Begun::Ended(Err(too_many)),
+        };
+    };
     if known.followed == Followed::Unknown {
         match Trying::begin(state, context) {
             Ok(trying) => drop(trying),
-            Err(too_many) => return Some(Err(too_many)),
+            Err(too_many) => return Begun::Ended(Err(too_many)),
         }
     }
-    Some(answer(context, known))
+    Begun::Ended(answer(context, known))
 }
 
-/// Follows a code that the store has to be asked for, if its sender may try one that nobody has.
-pub(crate) async fn ask_and_follow(state: &State, context: &Context, code: &Code, query: &str) -> Outcome {
-    let trying = Trying::begin_unless_known(state, context, code)?;
+/// Follows a code that the store has to be asked for.
+pub(crate) async fn ask_and_follow(trying: Trying, code: &Code, query: &str) -> Outcome {
+    let (state, context) = (trying.state.clone(), Rc::clone(&trying.context));
     let (patience, waiting) = (state.settings.redirect_timeout, context.lookups().begin());
     let following = state.services.resolver.follow(code, query);
     let followed = context.in_time(Effect::Read, async {
@@ -95,28 +114,34 @@ pub(crate) async fn ask_and_follow(state: &State, context: &Context, code: &Code
         Err(problem) => waiting.ends_refused(problem),
     }
     let told = trying.ends(followed, |told| told.followed == Followed::Unknown)?;
-    answer(context, told)
+    answer(&context, told)
 }
 
 /// Somebody tries a code. It is counted before the store is asked, and not any more once there is a link, or the store
 /// does not say. Who goes away before is counted: the answer is remembered, and others could ask for it.
-pub(crate) struct Trying<'a> {
-    state: &'a State,
-    context: &'a Context,
+pub(crate) struct Trying {
+    state: web::Data<State>,
+    context: Rc<Context>,
     /// None of a code that most likely is a link's: that must not depend on what others tried from the same address.
     taken: Option<NonZeroU32>,
     counts: bool,
 }
 
-impl<'a> Trying<'a> {
-    fn begin(state: &'a State, context: &'a Context) -> Result<Self, Problem> {
+impl Trying {
+    fn begin(state: &web::Data<State>, context: &Rc<Context>) -> Result<Self, Problem> {
         let taken = state.limits.take(context, Policy::Unknown)?;
-        Ok(Self { state, context, taken: Some(taken), counts: true })
+        Ok(Self { state: state.clone(), context: Rc::clone(context), taken: Some(taken), counts: true })
     }
 
-    pub(crate) fn begin_unless_known(state: &'a State, context: &'a Context, code: &Code) -> Result<Self, Problem> {
+    pub(crate) fn begin_unless_known(
+        state: &web::Data<State>,
+        context: &Rc<Context>,
+        code: &Code,
+    ) -> Result<Self, Problem> {
         match state.services.resolver.existence(code) {
-            Existence::Possible => Ok(Self { state, context, taken: None, counts: false }),
+            Existence::Possible => {
+                Ok(Self { state: state.clone(), context: Rc::clone(context), taken: None, counts: false })
+            }
             Existence::Absent | Existence::Unsure => Self::begin(state, context),
         }
     }
@@ -132,7 +157,7 @@ impl<'a> Trying<'a> {
     }
 }
 
-impl Drop for Trying<'_> {
+impl Drop for Trying {
     fn drop(&mut self) {
         let (limits, client) = (&self.state.limits, self.context.client);
         let Some(taken) = self.taken else {

@@ -36,7 +36,7 @@ use crate::{
     openapi::{RouteTable, document, openapi_json, routes},
     problem::{Problem, ProblemKind},
     state::{Phase, Services, Settings, State},
-    wire::{GuardedStream, WireLimits},
+    wire::{GuardedStream, LINGER, WireLimits},
 };
 
 /// How the server listens.
@@ -101,7 +101,8 @@ pub fn serve(
                 .keep_alive(keep_alive)
                 // The stream guard has a timer for every head, not only the first.
                 .client_request_timeout(Duration::ZERO)
-                .client_disconnect_timeout(Duration::from_secs(1))
+                // The guard ends it earlier.
+                .client_disconnect_timeout(LINGER + Duration::from_secs(1))
                 .h1_write_buffer_size(REFILLED_BELOW)
                 .graceful_shutdown_signal(move || {
                     let stopping = stopping.clone();

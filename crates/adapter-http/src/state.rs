@@ -10,6 +10,7 @@ use std::{
 };
 
 use domain::{
+    block::InForce,
     ports::{Entropy, Meter, Ping},
     service::{BlockService, KeyService, LinkService, ResolveService},
     target::TargetPolicy,
@@ -24,7 +25,9 @@ use crate::{
     experience::Experience,
     fixed::Fixed,
     health::{Probers, Tasks},
+    inherited::InheritedCodes,
     limits::{Limits, Quotas},
+    problem::{Problem, ProblemKind},
 };
 
 /// The verbs behind the routes.
@@ -81,6 +84,24 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// What watches something in the background.
     pub tasks: Arc<dyn Tasks>,
+    /// Links whose codes are paths of ours by now.
+    pub inherited: InheritedCodes,
+}
+
+/// What is taken down is not known yet, so nothing may be made or led anywhere.
+#[derive(Debug, thiserror::Error)]
+#[error("what is blocked is not known yet")]
+struct BlocksUnread;
+
+impl State {
+    /// What is taken down; `None` if nothing is.
+    pub(crate) fn blocked(&self) -> Result<Option<Arc<InForce>>, Problem> {
+        let blocked = self.services.blocks.blocked();
+        if blocked.is_unread() {
+            return Err(Problem::new(ProblemKind::Unavailable).caused_by(BlocksUnread));
+        }
+        Ok(blocked.in_force())
+    }
 }
 
 /// Which targets are allowed just now. Its clones are one.

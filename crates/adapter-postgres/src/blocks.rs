@@ -126,7 +126,9 @@ impl BlockRepository for PostgresStore {
         let read = |(id, kind, value): (Uuid, String, String)| {
             self.left_out.unless("blocks", id, read_subject(&kind, &value).map_err(Into::into))
         };
-        Ok(Some(Revision { id, subjects: rows.into_iter().filter_map(read).collect() }))
+        let count = rows.len();
+        let subjects: Vec<_> = rows.into_iter().filter_map(read).collect();
+        Ok(Some(Revision { id, left_out: count - subjects.len(), subjects }))
     }
 }
 

@@ -6,7 +6,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncC
 use domain::{
     code::Code,
     history::{LinkEvent, Provenance},
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::IdempotentRequest,
     lifecycle::{Candidate, Change, Claim, Naming},
     link::{Generation, Link},
     ports::{Applied, Claims, LinkRepository, LinkResolver, ListQuery, Page, RepositoryError, Resolved},
@@ -189,7 +189,7 @@ async fn claim_all(
                 }
             }
             if let Some(request) = once {
-                answers::finish(connection, request, &RecordedAnswer::Claims(claims.clone())).await?;
+                answers::finish(connection, request, &request.answered_by(claims.clone())).await?;
             }
             progress.commits();
             Ok(Claims::Settled(claims))

@@ -108,7 +108,9 @@ impl BlockRepository for SqliteStore {
                 let read = |(id, kind, value): (Vec<u8>, String, String)| {
                     left_out.unless("blocks", hex(&id), read_subject(&kind, &value).map_err(Into::into))
                 };
-                Ok(Some(Revision { id, subjects: rows.into_iter().filter_map(read).collect() }))
+                let count = rows.len();
+                let subjects: Vec<_> = rows.into_iter().filter_map(read).collect();
+                Ok(Some(Revision { id, left_out: count - subjects.len(), subjects }))
             })
             .await
     }

@@ -15,7 +15,7 @@ use diesel::{
 use domain::{
     code::Code,
     history::{EventKind, LinkEvent},
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::IdempotentRequest,
     lifecycle::{self, Candidate, Claim, Naming},
     link::Link,
     ports::{Claims, RepositoryError},
@@ -119,7 +119,7 @@ pub(crate) fn settle_all(
         claims.push(settle(connection, candidate)?);
     }
     if let Some(request) = once {
-        answers::keep(connection, request, &RecordedAnswer::Claims(claims.clone()))?;
+        answers::keep(connection, request, &request.answered_by(claims.clone()))?;
     }
     Ok(Claims::Settled(claims))
 }

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, future::pending, net::TcpListener, pin::pin, sync::Arc, time::Duration};
 
 use adapter_cache::CachedResolver;
-use adapter_http::{CurrentPolicy, Phase, ServerOptions, Settings, Tasks};
+use adapter_http::{CurrentPolicy, InheritedCodes, Phase, ServerOptions, Settings, Tasks, path_words};
 use adapter_redis::SharedMemory;
 use anyhow::{Context, bail};
 use domain::{
@@ -11,7 +11,7 @@ use domain::{
     idempotency::IDEMPOTENCY_WINDOW_SECONDS,
     link::Generation,
     ports::{ChangeSubscriber, Clock, IdempotencyRepository, Identify, Ping, RepositoryError},
-    service::BlockService,
+    service::{BlockService, LinkService},
 };
 use slog::{Logger, info, o, warn};
 use tokio::{
@@ -65,15 +65,16 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     let phase = Phase::default();
     let memory = store.remembered(config, log);
     let services = store.services(config, memory.clone());
-    let blocks = services.blocks.clone();
+    let (blocks, links) = (services.blocks.clone(), services.links.clone());
     if !backend.is_remote() {
         blocks.refresh().await?;
     }
+    let inherited = InheritedCodes::default();
     let (server, handle) = adapter_http::serve(
         listener,
         &server_options(config),
         services,
-        settings(config, targets.policy(), Arc::new(supervisor.clone())),
+        settings(config, targets.policy(), Arc::new(supervisor.clone()), inherited.clone()),
         phase.clone(),
         log.new(o!()),
     )?;
@@ -85,9 +86,16 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     let following = Following::default();
     let mut preparing = JoinSet::new();
     {
-        let (store, blocks) = (Arc::clone(&store), blocks.clone());
-        let (following, config) = (following.clone(), config.clone());
-        preparing.spawn(prepare(backend, store, blocks, following, config, phase.clone(), log.clone()));
+        let start = Start {
+            backend,
+            store: Arc::clone(&store),
+            blocks: blocks.clone(),
+            links,
+            inherited,
+            config: config.clone(),
+            log: log.clone(),
+        };
+        preparing.spawn(start.prepare(following.clone(), phase.clone()));
     }
     watch_over(&supervisor, &store, &memory, &following, blocks, targets, log);
 
@@ -174,7 +182,7 @@ fn server_options(config: &Config) -> ServerOptions {
     }
 }
 
-fn settings(config: &Config, targets: CurrentPolicy, tasks: Arc<dyn Tasks>) -> Settings {
+fn settings(config: &Config, targets: CurrentPolicy, tasks: Arc<dyn Tasks>, inherited: InheritedCodes) -> Settings {
     Settings {
         public_url: config.public_url.clone(),
         landing_url: config.landing_url.clone(),
@@ -191,6 +199,7 @@ fn settings(config: &Config, targets: CurrentPolicy, tasks: Arc<dyn Tasks>) -> S
         redirect_timeout: config.http.redirect_timeout,
         body_timeout: config.http.body_timeout,
         tasks,
+        inherited,
     }
 }
 
@@ -211,48 +220,49 @@ async fn ends_badly(preparing: &mut JoinSet<()>) {
     }
 }
 
-/// Brings the store to where it can serve, however long it takes to appear.
-async fn prepare(
+/// What brings the store to where it can serve, however long it takes to appear.
+struct Start {
     backend: Backend,
     store: Arc<Store>,
     blocks: BlockService,
-    following: Following,
+    links: LinkService,
+    inherited: InheritedCodes,
     config: Config,
-    phase: Phase,
     log: Logger,
-) {
-    let mut pause = Duration::from_millis(100);
-    while backend.is_remote()
-        && let Err(error) = prepare_remote(&backend, &store, &blocks, &config, &log).await
-    {
-        warn!(log, "the store is not usable yet"; "event.name" => "store.unavailable",
-            "error.message" => format!("{error:#}"), "retry_ms" => pause.as_millis());
-        sleep(pause).await;
-        pause = LONGEST_RETRY.min(pause * 2);
-    }
-    // Before it is, the history would be read in vain. And what is asked for before it is followed is not remembered.
-    following.may_begin.send_replace(true);
-    let mut has_begun = following.has_begun.subscribe();
-    let waiting = timeout(LONGEST_RETRY, has_begun.wait_for(|begun| *begun));
-    if waiting.await.is_err() {
-        warn!(log, "ready, although the history of changes is not followed yet"; "event.name" => "store.not_followed");
-    }
-    phase.become_ready();
-    info!(log, "ready"; "event.name" => "server.ready");
 }
 
-async fn prepare_remote(
-    backend: &Backend,
-    store: &Store,
-    blocks: &BlockService,
-    config: &Config,
-    log: &Logger,
-) -> anyhow::Result<()> {
-    migrate(backend, config, log).await?;
-    store.ping.ping().await?;
-    // Whoever sends traffic here must not be led to what is taken down.
-    blocks.refresh().await?;
-    announce_admin_key(store, config, log).await
+impl Start {
+    async fn prepare(self, following: Following, phase: Phase) {
+        let (log, mut pause) = (&self.log, Duration::from_millis(100));
+        while let Err(error) = self.prepare_store().await {
+            warn!(log, "the store is not usable yet"; "event.name" => "store.unavailable",
+                "error.message" => format!("{error:#}"), "retry_ms" => pause.as_millis());
+            sleep(pause).await;
+            pause = LONGEST_RETRY.min(pause * 2);
+        }
+        // Before it is, the history would be read in vain. And what is asked for before it is followed is not remembered.
+        following.may_begin.send_replace(true);
+        let mut has_begun = following.has_begun.subscribe();
+        let waiting = timeout(LONGEST_RETRY, has_begun.wait_for(|begun| *begun));
+        if waiting.await.is_err() {
+            warn!(log, "ready, although the history of changes is not followed yet"; "event.name" => "store.not_followed");
+        }
+        phase.become_ready();
+        info!(log, "ready"; "event.name" => "server.ready");
+    }
+
+    async fn prepare_store(&self) -> anyhow::Result<()> {
+        let Self { backend, store, config, log, .. } = self;
+        if backend.is_remote() {
+            migrate(backend, config, log).await?;
+            store.ping.ping().await?;
+            // Whoever sends traffic here must not be led to what is taken down.
+            self.blocks.refresh().await?;
+            announce_admin_key(store, config, log).await?;
+        }
+        self.inherited.learn(self.links.codes_among(&path_words()).await?);
+        Ok(())
+    }
 }
 
 async fn migrate(backend: &Backend, config: &Config, log: &Logger) -> anyhow::Result<()> {
@@ -323,6 +333,9 @@ async fn keep_blocks(blocks: BlockService, report: Report) -> Infallible {
     const PAUSE: Duration = Duration::from_secs(1);
     loop {
         match blocks.refresh().await {
+            Ok(()) if blocks.blocked().left_out() > 0 => {
+                report.succeeded_but("some blocks cannot be read and are not in force");
+            }
             Ok(()) => report.succeeded(),
             Err(error) => report.failed(Failure::from(&error)),
         }

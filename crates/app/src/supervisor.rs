@@ -109,6 +109,12 @@ impl Report {
         self.0.succeeded();
     }
 
+    /// The same, but something of it is amiss, which health shows until this task succeeds otherwise.
+    pub(crate) fn succeeded_but(&self, amiss: &'static str) {
+        self.0.succeeded();
+        locked(&self.0.standing).amiss = Some(amiss);
+    }
+
     /// It tried, and will again.
     pub(crate) fn failed(&self, failure: Failure) {
         let mut standing = locked(&self.0.standing);
@@ -141,6 +147,8 @@ struct Standing {
     ended: bool,
     /// The last one.
     failure: Option<Failure>,
+    /// What is amiss although it succeeded.
+    amiss: Option<&'static str>,
     /// Since the last success.
     failures: u64,
     restarts: u64,
@@ -157,6 +165,7 @@ impl Task {
             last_sign: now,
             ended: false,
             failure: None,
+            amiss: None,
             failures: 0,
             restarts: 0,
             told: false,
@@ -170,6 +179,7 @@ impl Task {
         (standing.good_since, standing.last_sign) = (now, now);
         standing.last_success = Some(self.clock.now());
         (standing.ended, standing.failure, standing.failures) = (false, None, 0);
+        standing.amiss = None;
         if std::mem::take(&mut standing.told) {
             info!(self.log, "{} works again", self.name; "event.name" => "task.recovered", "task" => self.name,
                 "restarts" => standing.restarts);
@@ -215,7 +225,7 @@ impl Task {
             name: self.name,
             last_success: standing.last_success,
             restarts: standing.restarts,
-            failing: standing.failing(self.period),
+            amiss: standing.failing(self.period).or(standing.amiss),
         }
     }
 }
@@ -345,10 +355,10 @@ mod tests {
             });
             pass(1).await;
             let failing = state(&supervisor);
-            assert_eq!(failing.failing, Some(if panics { "it panicked" } else { "it is read-only" }));
+            assert_eq!(failing.amiss, Some(if panics { "it panicked" } else { "it is read-only" }));
             pass(10).await;
             let well = state(&supervisor);
-            assert!(well.failing.is_none() && well.last_success.is_some(), "{well:?}");
+            assert!(well.amiss.is_none() && well.last_success.is_some(), "{well:?}");
             assert_eq!(well.restarts, 3);
             let lines = told.lines();
             assert_eq!(lines.len(), 2, "{lines:?}");
@@ -368,10 +378,10 @@ mod tests {
             }
         });
         pass(9).await;
-        assert!(state(&supervisor).failing.is_none());
+        assert!(state(&supervisor).amiss.is_none());
         pass(3).await;
         let failing = state(&supervisor);
-        assert_eq!((failing.failing, failing.restarts), (Some("it is locked by others"), 0));
+        assert_eq!((failing.amiss, failing.restarts), (Some("it is locked by others"), 0));
         pass(60).await;
         assert_eq!(told.lines(), ["WARN blocks does not work: it is locked by others"]);
     }
@@ -387,7 +397,7 @@ mod tests {
         });
         pass(14).await;
         assert_eq!(starts.load(Ordering::SeqCst), 2);
-        assert_eq!(state(&supervisor).failing, Some("it hung"));
+        assert_eq!(state(&supervisor).amiss, Some("it hung"));
         supervisor.stop();
     }
 
@@ -402,9 +412,9 @@ mod tests {
             pending().await
         });
         pass(14 * 60).await;
-        assert!(state(&supervisor).failing.is_none());
+        assert!(state(&supervisor).amiss.is_none());
         pass(75).await;
-        assert_eq!(state(&supervisor).failing, Some("it is read-only"));
+        assert_eq!(state(&supervisor).amiss, Some("it is read-only"));
         assert_eq!(told.lines().len(), 1);
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Targets {
     read: State,
     /// How many hosts that refuses.
     refused: usize,
+    /// Whether it refused some before.
+    refused_before: bool,
     /// What was there when it was looked at last, and since when.
     seen: (State, Instant),
     /// What could not be read, so that it is told once.
@@ -66,7 +68,18 @@ impl Targets {
         lists.tell(&files, log);
         let (refused, policy) = (lists.refused, CurrentPolicy::new(lists.policy));
         let seen = (read, Instant::now());
-        Ok(Self { policy, rules, files, read, refused, seen, unreadable: None, hangup, log: log.new(o!()) })
+        Ok(Self {
+            policy,
+            rules,
+            files,
+            read,
+            refused,
+            refused_before: refused > 0,
+            seen,
+            unreadable: None,
+            hangup,
+            log: log.new(o!()),
+        })
     }
 
     pub(crate) fn policy(&self) -> CurrentPolicy {
@@ -83,11 +96,13 @@ impl Targets {
                 _ = every.tick() => false,
                 _ = self.hangup.recv() => true,
             };
-            let state = self.files.state();
+            let Some(state) = self.look(report).await else {
+                continue;
+            };
             if self.seen.0 != state {
                 self.seen = (state, Instant::now());
             } else if !is_told && state == self.read {
-                report.succeeded();
+                self.is_as_it_should(report);
                 continue;
             }
             // Its writer may be in the middle of it; one that sends a signal is done.
@@ -101,19 +116,41 @@ impl Targets {
         let read = self.read_beside(report).await;
         match read {
             // Written to meanwhile.
-            Ok(_) if self.files.state() != state => {}
+            Ok(_) if self.look(report).await != Some(state) => {}
             Ok(lists) if lists.refused == 0 && self.refused > 0 && self.seen.1.elapsed() < EMPTY_FOR => {
                 self.does_not_count(state, report, "a list of hosts is empty", "it names no host any more".to_owned());
             }
             Ok(lists) => {
                 self.refused = lists.refused;
+                self.refused_before |= lists.refused > 0;
                 lists.tell(&self.files, &self.log);
                 self.policy.replace(lists.policy);
                 (self.read, self.unreadable) = (state, None);
-                report.succeeded();
+                self.is_as_it_should(report);
             }
             Err(error) => {
                 self.does_not_count(state, report, "a list of hosts cannot be read", format!("{error:#}"));
+            }
+        }
+    }
+
+    /// A list that lost all its hosts may be meant so, and is shown as long as this process knew better.
+    fn is_as_it_should(&self, report: &Report) {
+        if self.refused == 0 && self.refused_before {
+            report.succeeded_but("the list of refused hosts is empty, and was not before");
+        } else {
+            report.succeeded();
+        }
+    }
+
+    /// Beside the runtime: a file system that hangs holds nothing else.
+    async fn look(&self, report: &Report) -> Option<State> {
+        let files = self.files.clone();
+        match tokio::task::spawn_blocking(move || files.state()).await {
+            Ok(state) => Some(state),
+            Err(panicked) => {
+                report.failed(Failure::new("the lists of hosts cannot be looked at", panicked.to_string()));
+                None
             }
         }
     }

@@ -21,12 +21,23 @@ pub struct IdempotentRequest {
     pub fingerprint: Fingerprint,
     /// When it was sent. Answers [`IDEMPOTENCY_WINDOW_SECONDS`] older than this are forgotten.
     pub at: Timestamp,
+    /// What is told of its parts that were refused before anything was tried, in the words of the adapter that refused
+    /// them. It belongs to the answer: rules change, and the answer must not.
+    pub refusals: Option<String>,
 }
 
 impl IdempotentRequest {
     /// Answers recorded at this moment or earlier are forgotten.
     pub fn forgotten_before(&self) -> Timestamp {
         self.at.plus_seconds(-IDEMPOTENCY_WINDOW_SECONDS).unwrap_or(self.at)
+    }
+
+    /// What is recorded if it leads to these claims.
+    pub fn answered_by(&self, claims: Vec<Claim>) -> RecordedAnswer {
+        match self.refusals.clone() {
+            None => RecordedAnswer::Claims(claims),
+            Some(refusals) => RecordedAnswer::PartlyRefused { claims, refusals },
+        }
     }
 }
 
@@ -109,6 +120,13 @@ impl Fingerprint {
 pub enum RecordedAnswer {
     /// Of claims, in the order they were asked for.
     Claims(Vec<Claim>),
+    /// Of claims beside which others were refused before anything was tried.
+    PartlyRefused {
+        /// The others, in the order they were asked for.
+        claims: Vec<Claim>,
+        /// See [`IdempotentRequest::refusals`].
+        refusals: String,
+    },
     /// Of a reactivation: the link as it was then.
     Link(Link),
     /// Of a new API key: its id, and the salt from which the caller's own key leads to it again.

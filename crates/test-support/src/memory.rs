@@ -121,7 +121,7 @@ impl LinkRepository for MemoryStore {
             return Ok(Claims::CodeCollision);
         };
         if let Some(request) = once {
-            after.record(request, RecordedAnswer::Claims(claims.clone()));
+            after.record(request, request.answered_by(claims.clone()));
         }
         *tables = after;
         Ok(Claims::Settled(claims))
@@ -338,7 +338,7 @@ impl BlockRepository for MemoryStore {
         let tables = self.tables();
         let in_force = tables.blocks.values().filter(|block| block.lifted.is_none());
         let subjects = in_force.map(|block| block.subject.clone()).collect();
-        let revision = Revision { id: Uuid::from_u128(tables.blocks_revision), subjects };
+        let revision = Revision { id: Uuid::from_u128(tables.blocks_revision), subjects, left_out: 0 };
         Ok(Some(revision).filter(|revision| known != Some(revision.id)))
     }
 }

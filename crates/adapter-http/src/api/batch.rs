@@ -6,19 +6,18 @@ use actix_web::{HttpRequest, HttpResponse, post, web};
 use domain::{
     api_key::Scope,
     lifecycle::Claim,
-    service::{Call, ClaimRequest},
+    service::{ClaimRequest, ClaimSummary},
     time::Timestamp,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    claim::recorded_claims,
     fields::{self, ClaimBody, Rules},
     link::{LinkBody, outcome},
 };
 use crate::{
-    auth::{Authenticated, authenticate_sender, may_make},
+    auth::{authenticate, may_make},
     body::{BodySize, MOST_CLAIMS, receive_json},
     context::Effect,
     json::{Fault, Fields, Json, MOST_PROBLEMS},
@@ -84,9 +83,9 @@ pub(crate) struct BatchResult {
 pub(crate) async fn claim_batch(
     state: web::Data<State>,
     request: HttpRequest,
-    mut payload: web::Payload,
+    payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = authenticate_sender(&state, &request, Scope::LinksCreate, &mut payload).await?;
+    let caller = authenticate(&state, &request, Scope::LinksCreate).await?;
     let context = &caller.context;
     let body = receive_json(&state, &request, payload, BodySize::Batch).await?;
     let items = items(body.json).map_err(Problem::invalid)?;
@@ -94,26 +93,23 @@ pub(crate) async fn claim_batch(
         state.limits.charge_batch(context, &caller.secret.id(), size).await?;
     }
     let links = &state.services.links;
-    // As earlier releases record batches of which nothing is refused.
-    let call = caller.repeatable_call(&request, &[&body.bytes[..], &vec![0; items.len()]].concat())?;
-    let before = context.within_budget(Effect::Read, links.recall(&call)).await?.map(recorded_claims).transpose()?;
-    let moment = if before.is_some() {
-        context.within_budget(Effect::Read, links.moment_of(&call)).await?
-    } else {
-        may_make(&state, &caller.caller.owner)?;
-        links.now()
-    };
-    let settled = match before {
-        // All were taken, so nothing is judged again.
-        Some(claims) if claims.len() == items.len() => claims.into_iter().map(Ok).collect(),
-        before => {
-            let (targets, blocked) = (state.settings.targets.get(), state.services.blocks.blocked().in_force());
-            let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: moment };
-            let judged = items.into_iter().enumerate();
-            let judged = judged.map(|(index, json)| fields::claim(json, &format!("/links/{index}"), rules));
-            settle(&state, &caller, &call, judged.collect(), before).await?
+    let call = caller.repeatable_call(&request, &body.bytes)?;
+    let before = context.within_budget(Effect::Read, links.recall_claims(&call)).await?;
+    let (summary, moment) = match before {
+        // Nothing is judged again.
+        Some(before) => (before, context.within_budget(Effect::Read, links.moment_of(&call)).await?),
+        None => {
+            may_make(&state, &caller.caller.owner)?;
+            let (targets, blocked) = (state.settings.targets.get(), state.blocked()?);
+            let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: links.now() };
+            let (wanted, refused) = judge(items, rules);
+            let refusals = (!refused.is_empty()).then(|| serde_json::to_string(&refused).expect("strings are JSON"));
+            let claiming = links.claim_beside(&call, &wanted, refusals);
+            (context.within_budget(Effect::Write, claiming).await?, rules.now)
         }
     };
+    context.note(|notes| notes.code_collisions = summary.code_collisions);
+    let settled = in_order(summary)?;
 
     let mut answer = BatchAnswer { summary: BatchSummary::default(), results: Vec::with_capacity(settled.len()) };
     for (index, settled) in settled.into_iter().enumerate() {
@@ -125,45 +121,49 @@ pub(crate) async fn claim_batch(
     Ok(HttpResponse::Ok().json(answer))
 }
 
-/// Claims what is wanted in order, unless that was done before. Which claims are refused depends on the rules of today:
-/// where others were refused then, what was answered cannot be told any more.
-async fn settle(
-    state: &State,
-    caller: &Authenticated,
-    call: &Call,
-    judged: Vec<Result<ClaimRequest, Vec<FieldProblem>>>,
-    before: Option<Vec<Claim>>,
-) -> Result<Vec<Result<Claim, Problem>>, Problem> {
-    let wanted: Vec<ClaimRequest> = judged.iter().filter_map(|claim| claim.as_ref().ok().cloned()).collect();
-    let claims = match before {
-        Some(claims) if are_of(&claims, &wanted) => claims,
-        Some(_) => return Err(Problem::new(ProblemKind::IdempotencyKeyReused)),
-        None if wanted.is_empty() => Vec::new(),
-        None => {
-            let claiming = state.services.links.claim(call, &wanted);
-            let summary = caller.context.within_budget(Effect::Write, claiming).await?;
-            caller.context.note(|notes| notes.code_collisions = summary.code_collisions);
-            summary.claims
-        }
-    };
-    let (mut claims, mut room) = (claims.into_iter(), MOST_PROBLEMS);
-    let settled = judged.into_iter().map(|claim| match claim {
-        Err(problems) => {
-            let named = problems.len().min(room).max(1);
-            room = room.saturating_sub(named);
-            Err(Problem::invalid_within(problems, named))
-        }
-        Ok(_) => claims.next().ok_or_else(|| Problem::new(ProblemKind::Internal)),
-    });
-    Ok(settled.collect())
+/// A claim that was refused before anything was tried, as it is kept beside those that were not.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Refusal {
+    /// Which claim, from 0.
+    index: usize,
+    /// What is wrong with it.
+    errors: Vec<FieldProblem>,
+    /// How many of them are told.
+    told: usize,
 }
 
-/// Whether these claims are what such requests lead to.
-fn are_of(claims: &[Claim], wanted: &[ClaimRequest]) -> bool {
-    let fits = |(claim, wanted): (&Claim, &ClaimRequest)| {
-        outcome(claim).is_none_or(|(link, _)| link.behaviour.target == wanted.behaviour.target)
+/// What is to be claimed, and what is refused, in their order.
+fn judge(items: Vec<Json>, rules: Rules<'_>) -> (Vec<ClaimRequest>, Vec<Refusal>) {
+    let (mut wanted, mut refused, mut room) = (Vec::with_capacity(items.len()), Vec::new(), MOST_PROBLEMS);
+    for (index, json) in items.into_iter().enumerate() {
+        match fields::claim(json, &format!("/links/{index}"), rules) {
+            Ok(claim) => wanted.push(claim),
+            Err(problems) => {
+                let told = problems.len().min(room).max(1);
+                room = room.saturating_sub(told);
+                // One more says that there are more.
+                let errors = problems.iter().take(told + 1).map(FieldProblem::unkeyed).collect();
+                refused.push(Refusal { index, errors, told });
+            }
+        }
+    }
+    (wanted, refused)
+}
+
+/// What became of each claim, in the order they were asked for.
+fn in_order(summary: ClaimSummary) -> Result<Vec<Result<Claim, Problem>>, Problem> {
+    let refused: Vec<Refusal> = match summary.refusals.as_deref().map(serde_json::from_str) {
+        None => Vec::new(),
+        Some(Ok(refused)) => refused,
+        Some(Err(unreadable)) => return Err(Problem::new(ProblemKind::Internal).caused_by(unreadable)),
     };
-    claims.len() == wanted.len() && claims.iter().zip(wanted).all(fits)
+    let length = summary.claims.len() + refused.len();
+    let (mut claims, mut refused) = (summary.claims.into_iter(), refused.into_iter().peekable());
+    let settled = (0..length).map(|index| match refused.next_if(|refusal| refusal.index == index) {
+        Some(Refusal { errors, told, .. }) => Ok(Err(Problem::invalid_within(errors, told))),
+        None => claims.next().map(Ok).ok_or_else(|| Problem::new(ProblemKind::Internal)),
+    });
+    settled.collect()
 }
 
 fn items(json: Json) -> Result<Vec<Json>, Vec<FieldProblem>> {

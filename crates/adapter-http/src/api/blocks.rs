@@ -16,7 +16,7 @@ use super::{
     query::{Query, page},
 };
 use crate::{
-    auth::{authenticate, authenticate_sender},
+    auth::authenticate,
     body::{BodySize, receive_json},
     context::Effect,
     cursor::CursorScope,
@@ -119,15 +119,20 @@ pub(crate) struct BlockPage {
 pub(crate) async fn create(
     state: web::Data<State>,
     request: HttpRequest,
-    mut payload: web::Payload,
+    payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = authenticate_sender(&state, &request, Scope::Admin, &mut payload).await?;
+    let caller = authenticate(&state, &request, Scope::Admin).await?;
     let body = receive_json(&state, &request, payload, BodySize::Single).await?;
     let call = caller.repeatable_call(&request, &body.bytes)?;
     let recalling = state.services.links.recall(&call);
     let (block, added) = match caller.context.within_budget(Effect::Read, recalling).await? {
         Some(RecordedAnswer::Block { block, added }) => (block, added),
-        Some(RecordedAnswer::Claims(_) | RecordedAnswer::Link(_) | RecordedAnswer::ApiKey { .. }) => {
+        Some(
+            RecordedAnswer::Claims(_)
+            | RecordedAnswer::PartlyRefused { .. }
+            | RecordedAnswer::Link(_)
+            | RecordedAnswer::ApiKey { .. },
+        ) => {
             return Err(Problem::new(ProblemKind::IdempotencyKeyReused));
         }
         None => {

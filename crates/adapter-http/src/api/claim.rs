@@ -5,14 +5,14 @@ use actix_web::{
     http::{StatusCode, header},
     post, web,
 };
-use domain::{api_key::Scope, idempotency::RecordedAnswer, lifecycle::Claim, time::Timestamp};
+use domain::{api_key::Scope, lifecycle::Claim, time::Timestamp};
 
 use super::{
     fields::{self, ClaimBody, Rules},
     link::{ClaimedLink, outcome, tagged},
 };
 use crate::{
-    auth::{anonymous_call, authenticate_sender, carries_key, may_make},
+    auth::{anonymous_call, authenticate, carries_key, may_make},
     body::{BodySize, receive_json},
     context::{Context, Effect},
     problem::{Problem, ProblemKind},
@@ -34,27 +34,23 @@ use crate::{
 pub(crate) async fn claim(
     state: web::Data<State>,
     request: HttpRequest,
-    mut payload: web::Payload,
+    payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let context = Context::of(&request);
     let anonymous = state.settings.anonymous_may_claim && !carries_key(request.headers());
-    let caller = if anonymous {
-        None
-    } else {
-        Some(authenticate_sender(&state, &request, Scope::LinksCreate, &mut payload).await?)
-    };
+    let caller = if anonymous { None } else { Some(authenticate(&state, &request, Scope::LinksCreate).await?) };
     let body = receive_json(&state, &request, payload, BodySize::Single).await?;
     let call = match caller {
         Some(caller) => caller.repeatable_call(&request, &body.bytes)?,
         None => anonymous_call(&context, &request, &body.bytes)?,
     };
     let links = &state.services.links;
-    if let Some(before) = context.within_budget(Effect::Read, links.recall(&call)).await? {
+    if let Some(before) = context.within_budget(Effect::Read, links.recall_claims(&call)).await? {
         let moment = context.within_budget(Effect::Read, links.moment_of(&call)).await?;
-        return claimed(&state, &context, recorded_claims(before)?.first(), moment);
+        return claimed(&state, &context, before.claims.first(), moment);
     }
     may_make(&state, &call.caller.owner)?;
-    let (targets, blocked) = (state.settings.targets.get(), state.services.blocks.blocked().in_force());
+    let (targets, blocked) = (state.settings.targets.get(), state.blocked()?);
     let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: links.now() };
     let wanted = fields::claim(body.json, "", rules).map_err(Problem::invalid)?;
     if anonymous && wanted.alias.is_some() {
@@ -65,16 +61,6 @@ pub(crate) async fn claim(
     let summary = context.within_budget(Effect::Write, claiming).await?;
     context.note(|notes| notes.code_collisions = summary.code_collisions);
     claimed(&state, &context, summary.claims.first(), rules.now)
-}
-
-/// The claims that a request led to when it was first made.
-pub(crate) fn recorded_claims(answer: RecordedAnswer) -> Result<Vec<Claim>, Problem> {
-    match answer {
-        RecordedAnswer::Claims(claims) => Ok(claims),
-        RecordedAnswer::Link(_) | RecordedAnswer::ApiKey { .. } | RecordedAnswer::Block { .. } => {
-            Err(Problem::new(ProblemKind::IdempotencyKeyReused))
-        }
-    }
 }
 
 fn claimed(state: &State, context: &Context, made: Option<&Claim>, now: Timestamp) -> Result<HttpResponse, Problem> {

@@ -9,7 +9,7 @@ use super::{
     link::{LinkBody, answer},
 };
 use crate::{
-    auth::{authenticate_sender, may_make},
+    auth::{authenticate, may_make},
     body::{BodySize, receive_json},
     context::Effect,
     preconditions::if_match,
@@ -35,15 +35,15 @@ pub(crate) async fn edit(
     state: web::Data<State>,
     request: HttpRequest,
     code: web::Path<String>,
-    mut payload: web::Payload,
+    payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = authenticate_sender(&state, &request, Scope::LinksWrite, &mut payload).await?;
+    let caller = authenticate(&state, &request, Scope::LinksWrite).await?;
     may_make(&state, &caller.caller.owner)?;
     let code = code_in_path(&code)?;
     caller.context.note(|notes| notes.code = Some(code.clone()));
     let body = receive_json(&state, &request, payload, BodySize::Single).await?;
     let links = &state.services.links;
-    let (targets, blocked) = (state.settings.targets.get(), state.services.blocks.blocked().in_force());
+    let (targets, blocked) = (state.settings.targets.get(), state.blocked()?);
     let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: links.now() };
     let wanted = fields::edit(body.json, rules).map_err(Problem::invalid)?;
     let (call, expected) = (caller.call(), if_match(request.headers()));

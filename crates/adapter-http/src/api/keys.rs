@@ -15,7 +15,7 @@ use super::{
     query::{Query, page},
 };
 use crate::{
-    auth::{authenticate, authenticate_sender},
+    auth::authenticate,
     body::{BodySize, receive_json},
     context::Effect,
     cursor::CursorScope,
@@ -137,9 +137,9 @@ pub(crate) struct KeyPage {
 pub(crate) async fn create(
     state: web::Data<State>,
     request: HttpRequest,
-    mut payload: web::Payload,
+    payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = authenticate_sender(&state, &request, Scope::Admin, &mut payload).await?;
+    let caller = authenticate(&state, &request, Scope::Admin).await?;
     let body = receive_json(&state, &request, payload, BodySize::Single).await?;
     let keys = &state.services.keys;
     let call = caller.repeatable_call(&request, &body.bytes)?;

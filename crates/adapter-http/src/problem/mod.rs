@@ -22,7 +22,7 @@ use domain::{
     ports::{FailureReason, RepositoryError, RepositoryErrorKind},
     service::{Refused, ServiceError},
 };
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 pub use self::kind::{ProblemEntry, ProblemKind, errors_reference};
@@ -38,20 +38,20 @@ const USUAL_BYTES: usize = 512;
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// What is wrong with one field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldProblem {
     /// A JSON Pointer (RFC 6901) into the body, or `query/<name>` or `header/<name>`.
     pub pointer: String,
     /// A stable name for what is wrong.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// The same in words.
     pub detail: String,
 }
 
 impl FieldProblem {
     /// Names of unknown fields are the caller's words, and may be an API key in the wrong place.
-    fn unkeyed(&self) -> Self {
-        Self { pointer: unkeyed(&self.pointer).into(), code: self.code, detail: unkeyed(&self.detail).into() }
+    pub(crate) fn unkeyed(&self) -> Self {
+        Self { pointer: unkeyed(&self.pointer).into(), code: self.code.clone(), detail: unkeyed(&self.detail).into() }
     }
 }
 
@@ -87,6 +87,11 @@ impl Problem {
             _ => Vec::new(),
         };
         Self { kind, detail: None, fields: Vec::new(), headers, store_failure: None, cause: None }
+    }
+
+    /// Whether its answer is the last one of its connection.
+    pub(crate) fn ends_connection(&self) -> bool {
+        self.headers.iter().any(|(name, _)| name == header::CONNECTION)
     }
 
     /// One or more wrong fields, of which the first hundred are named.
@@ -224,7 +229,7 @@ impl Problem {
         for (name, value) in &self.headers {
             response.headers_mut().insert(name.clone(), value.clone());
         }
-        if self.headers.iter().any(|(name, _)| name == header::CONNECTION) {
+        if self.ends_connection() {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
         response
@@ -312,7 +317,7 @@ impl From<ServiceError> for Problem {
             ServiceError::ExpiryNotInFuture => {
                 return Self::invalid(vec![FieldProblem {
                     pointer: "/expires_at".to_owned(),
-                    code: "not-in-future",
+                    code: "not-in-future".into(),
                     detail: "must be in the future".to_owned(),
                 }]);
             }
@@ -358,8 +363,11 @@ mod tests {
 
     #[test]
     fn a_problem_is_sent_as_it_is_documented() {
-        let wrong =
-            vec![FieldProblem { pointer: "/url".to_owned(), code: "required", detail: "is \"required\"".to_owned() }];
+        let wrong = vec![FieldProblem {
+            pointer: "/url".to_owned(),
+            code: "required".into(),
+            detail: "is \"required\"".to_owned(),
+        }];
         for (problem, instance) in [
             (Problem::new(ProblemKind::NotFound), Some("/abc")),
             (Problem::new(ProblemKind::QuotaExceeded).detail("Too many \u{e9}."), None),
@@ -374,7 +382,7 @@ mod tests {
     fn an_api_key_in_the_wrong_place_is_not_told_again() {
         let key = "sgn_SSnBEMJK7Gb7abcdefghijkmnopqrstuvwxyz123456ABCDEF";
         let wrong =
-            FieldProblem { pointer: format!("/{key}"), code: "unknown-field", detail: format!("{key} is none") };
+            FieldProblem { pointer: format!("/{key}"), code: "unknown-field".into(), detail: format!("{key} is none") };
         let problem = Problem::invalid(vec![wrong]).detail(format!("No {key}."));
         for body in [
             serde_json::to_string(&problem.to_body("r", Some(&format!("/{key}")))),

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use adapter_http::{CurrentPolicy, Phase, ServerOptions, Services, Settings, TaskState, Tasks, TrustedProxies, serve};
+use adapter_http::{
+    CurrentPolicy, InheritedCodes, Phase, ServerOptions, Services, Settings, TaskState, Tasks, TrustedProxies, serve,
+};
 use domain::{
     api_key::KeySecret,
     ports::CodeGenerator,
@@ -118,6 +120,7 @@ fn settings() -> Settings {
         redirect_timeout: PATIENCE,
         body_timeout: Duration::from_secs(5),
         tasks: Arc::new(NoTasks),
+        inherited: InheritedCodes::default(),
     }
 }
 

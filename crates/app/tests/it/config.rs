@@ -288,6 +288,30 @@ fn rows_that_cannot_be_read_are_told_and_stop_nothing() {
     let again = server.another().start();
     assert_eq!(again.get(&format!("/{code}")).status, 451);
     assert_eq!(server.events("row.unreadable").len(), 1, "not each second");
+    let health = server.get("/health").with_status(200).json();
+    let tasks = health["checks"]["tasks:lastSuccess"].as_array().expect("a list").clone();
+    let blocks = tasks.into_iter().find(|task| task["componentId"] == "blocks").expect("it is watched");
+    assert_eq!((&health["status"], &blocks["status"]), (&json!("warn"), &json!("warn")), "{health}");
+    assert_eq!(blocks["output"], "some blocks cannot be read and are not in force");
+}
+
+/// A word that became a path of ours takes no link's address away, and is itself one slash further.
+#[test]
+fn a_link_whose_code_is_a_path_by_now_is_followed() {
+    let server = Signpost::on_postgres().start();
+    server.caller().code("https://example.com/older");
+    let inherited = "INSERT INTO links (id, code, owner_id, target, redirect, forward_query, tags, state, deduplicated, \
+                     dedup_key, activation_id, generation, created_at, updated_at) \
+                     SELECT gen_random_uuid(), 'docs', owner_id, target, redirect, forward_query, tags, state, false, \
+                     dedup_key, gen_random_uuid(), generation, created_at, updated_at FROM links;";
+    server.database().sql(inherited).expect("the database is ours");
+    let again = server.another().start();
+    let followed = again.get("/docs");
+    assert_eq!((followed.status, followed.header("location")), (302, Some("https://example.com/older")));
+    let reader = again.get("/docs/").with_status(200).text();
+    assert!(reader.contains("swagger-ui"), "{reader}");
+    again.get("/health/").with_status(200);
+    assert_eq!(again.get("/readyz").status, 200);
 }
 
 #[test]

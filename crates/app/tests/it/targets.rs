@@ -82,4 +82,12 @@ fn a_list_that_its_writer_has_emptied_goes_on_to_count() {
     let is_off = || server.events("targets.read").last().is_some_and(|told| told["hosts.refused"] == 0);
     assert!(eventually(2 * PATIENCE, is_off), "it never counts");
     assert!(!is_refused(&caller, "https://worse.example.com/"));
+    // And is shown all the same.
+    let health = server.get("/health").with_status(200).json();
+    let task = |name: &str| {
+        let tasks = health["checks"]["tasks:lastSuccess"].as_array().expect("a list");
+        tasks.iter().find(|task| task["componentId"] == name).expect("it is watched").clone()
+    };
+    assert_eq!(task("lists-of-hosts")["output"], "the list of refused hosts is empty, and was not before", "{health}");
+    assert_eq!(health["status"], "warn");
 }

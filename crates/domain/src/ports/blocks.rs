@@ -56,6 +56,8 @@ pub struct Revision {
     pub id: Uuid,
     /// What is blocked.
     pub subjects: Vec<Subject>,
+    /// How many blocks in force are not in it, because their kind or value cannot be read.
+    pub left_out: usize,
 }
 
 /// A place in the list of blocks: right behind this one.

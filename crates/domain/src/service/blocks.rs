@@ -14,7 +14,7 @@ use super::{Call, ServiceError, repeated};
 use crate::{
     block::{Block, InForce, Lifted, Reason, Subject},
     idempotency::RecordedAnswer,
-    ports::{BlockPosition, BlockRepository, Blocking, Clock, Entropy, RepositoryError},
+    ports::{BlockPosition, BlockRepository, Blocking, Clock, Entropy, RepositoryError, Revision},
 };
 
 /// What is blocked, as this process knows it. Its clones are one. By default nothing is.
@@ -37,6 +37,7 @@ struct Known {
     asked: u64,
     revision: Option<Uuid>,
     in_force: Arc<InForce>,
+    left_out: usize,
 }
 
 impl Blocked {
@@ -56,16 +57,23 @@ impl Blocked {
         self.0.unread.load(Ordering::Acquire)
     }
 
+    /// How many blocks are not in force although they should be, because they cannot be read.
+    pub fn left_out(&self) -> usize {
+        self.0.known.read().unwrap_or_else(PoisonError::into_inner).left_out
+    }
+
     fn revision(&self) -> Option<Uuid> {
         self.0.known.read().unwrap_or_else(PoisonError::into_inner).revision
     }
 
     /// The later question has seen all that an earlier one must know.
-    fn learn(&self, asked: u64, revision: Uuid, in_force: InForce) {
+    fn learn(&self, asked: u64, revision: Revision) {
+        let in_force: InForce = revision.subjects.into_iter().collect();
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
         if asked > known.asked {
             self.0.something.store(!in_force.is_empty(), Ordering::Release);
-            *known = Known { asked, revision: Some(revision), in_force: Arc::new(in_force) };
+            *known =
+                Known { asked, revision: Some(revision.id), in_force: Arc::new(in_force), left_out: revision.left_out };
             self.0.unread.store(false, Ordering::Release);
         }
     }
@@ -113,7 +121,10 @@ impl BlockService {
             Blocking::InForce(block) => Ok((block, false)),
             Blocking::Repeated(before) => repeated(before, |answer| match answer {
                 RecordedAnswer::Block { block, added } => Some((block, added)),
-                RecordedAnswer::Claims(_) | RecordedAnswer::Link(_) | RecordedAnswer::ApiKey { .. } => None,
+                RecordedAnswer::Claims(_)
+                | RecordedAnswer::PartlyRefused { .. }
+                | RecordedAnswer::Link(_)
+                | RecordedAnswer::ApiKey { .. } => None,
             }),
         }
     }
@@ -145,7 +156,7 @@ impl BlockService {
     pub async fn refresh(&self) -> Result<(), RepositoryError> {
         let asked = self.blocked.0.asked.fetch_add(1, Ordering::AcqRel) + 1;
         if let Some(revision) = self.blocks.in_force(self.blocked.revision()).await? {
-            self.blocked.learn(asked, revision.id, revision.subjects.into_iter().collect());
+            self.blocked.learn(asked, revision);
         }
         Ok(())
     }

@@ -212,6 +212,9 @@ fn issued_before(before: Repeated, parent: &KeySecret) -> Result<IssuedKey, Serv
 fn recorded_key(answer: RecordedAnswer) -> Option<(ApiKey, [u8; 16])> {
     match answer {
         RecordedAnswer::ApiKey { key, salt } => Some((key, salt)),
-        RecordedAnswer::Claims(_) | RecordedAnswer::Link(_) | RecordedAnswer::Block { .. } => None,
+        RecordedAnswer::Claims(_)
+        | RecordedAnswer::PartlyRefused { .. }
+        | RecordedAnswer::Link(_)
+        | RecordedAnswer::Block { .. } => None,
     }
 }

@@ -48,6 +48,8 @@ impl ClaimRequest {
 pub struct ClaimSummary {
     /// One for each request, in their order.
     pub claims: Vec<Claim>,
+    /// What was refused beside them when the call was first made.
+    pub refusals: Option<String>,
     /// How often drawn codes belonged to other links.
     pub code_collisions: u32,
 }
@@ -139,26 +141,53 @@ impl LinkService {
         }
     }
 
+    /// What claims led to, if the call repeats another one. To be asked before anything of the request is judged: rules
+    /// change, and the answer must not.
+    pub async fn recall_claims(&self, call: &Call) -> Result<Option<ClaimSummary>, ServiceError> {
+        let Some(once) = call.once(self.clock.now()) else {
+            return Ok(None);
+        };
+        let before = self.answers.recall(&once).await?;
+        before.map(|before| repeated(before, recorded_claims)).transpose()
+    }
+
     /// Gives a link for each request, new, known or brought back, all in one atomic change.
     pub async fn claim(&self, call: &Call, requests: &[ClaimRequest]) -> Result<ClaimSummary, ServiceError> {
+        self.claim_beside(call, requests, None).await
+    }
+
+    /// The same for what is left of a call of which some parts were refused: `refusals` says which, and why.
+    pub async fn claim_beside(
+        &self,
+        call: &Call,
+        requests: &[ClaimRequest],
+        refusals: Option<String>,
+    ) -> Result<ClaimSummary, ServiceError> {
         let now = self.clock.now();
-        let once = call.once(now);
+        let once = call.once(now).map(|once| IdempotentRequest { refusals: refusals.clone(), ..once });
         if let Some(once) = &once
             && let Some(before) = self.answers.recall(once).await?
         {
-            return Ok(ClaimSummary { claims: repeated(before, recorded_claims)?, code_collisions: 0 });
+            return repeated(before, recorded_claims);
+        }
+        if requests.is_empty() {
+            let before = match &once {
+                Some(once) => self.answers.record(once, &once.answered_by(Vec::new())).await?,
+                None => None,
+            };
+            let nothing = ClaimSummary { claims: Vec::new(), refusals, code_collisions: 0 };
+            return before.map_or(Ok(nothing), |before| repeated(before, recorded_claims));
         }
         if requests.iter().any(|request| request.behaviour.is_expired(now)) {
             return Err(ServiceError::ExpiryNotInFuture);
         }
         for code_collisions in 0..Self::CODE_ATTEMPTS {
             let candidates: Vec<_> = requests.iter().map(|request| self.candidate(call, request, now)).collect();
-            let claims = match self.links.claim(&candidates, once.as_ref()).await? {
-                Claims::Settled(claims) => claims,
-                Claims::Repeated(before) => repeated(before, recorded_claims)?,
+            return match self.links.claim(&candidates, once.as_ref()).await? {
+                Claims::Settled(claims) => Ok(ClaimSummary { claims, refusals, code_collisions }),
+                Claims::Repeated(before) => repeated(before, recorded_claims),
                 Claims::CodeCollision => continue,
             };
-            return Ok(ClaimSummary { claims, code_collisions });
         }
         Err(ServiceError::CodesExhausted { attempts: Self::CODE_ATTEMPTS })
     }
@@ -187,6 +216,17 @@ impl LinkService {
         let mut random = [0; 10];
         self.entropy.fill(&mut random);
         uuid::Builder::from_unix_timestamp_millis(now.unix_millis(), &random).into_uuid()
+    }
+
+    /// Which of these words are codes of links, deleted or not.
+    pub async fn codes_among(&self, words: &[String]) -> Result<Vec<Code>, ServiceError> {
+        let mut codes = Vec::new();
+        for code in words.iter().filter_map(|word| Code::from_stored(word).ok()) {
+            if self.links.find(&code).await?.is_some() {
+                codes.push(code);
+            }
+        }
+        Ok(codes)
     }
 
     /// The link of that code, deleted or not.
@@ -297,16 +337,21 @@ impl LinkService {
     }
 }
 
-fn recorded_claims(answer: RecordedAnswer) -> Option<Vec<Claim>> {
-    match answer {
-        RecordedAnswer::Claims(claims) => Some(claims),
-        RecordedAnswer::Link(_) | RecordedAnswer::ApiKey { .. } | RecordedAnswer::Block { .. } => None,
-    }
+fn recorded_claims(answer: RecordedAnswer) -> Option<ClaimSummary> {
+    let (claims, refusals) = match answer {
+        RecordedAnswer::Claims(claims) => (claims, None),
+        RecordedAnswer::PartlyRefused { claims, refusals } => (claims, Some(refusals)),
+        RecordedAnswer::Link(_) | RecordedAnswer::ApiKey { .. } | RecordedAnswer::Block { .. } => return None,
+    };
+    Some(ClaimSummary { claims, refusals, code_collisions: 0 })
 }
 
 fn recorded_link(answer: RecordedAnswer) -> Option<Link> {
     match answer {
         RecordedAnswer::Link(link) => Some(link),
-        RecordedAnswer::Claims(_) | RecordedAnswer::ApiKey { .. } | RecordedAnswer::Block { .. } => None,
+        RecordedAnswer::Claims(_)
+        | RecordedAnswer::PartlyRefused { .. }
+        | RecordedAnswer::ApiKey { .. }
+        | RecordedAnswer::Block { .. } => None,
     }
 }

@@ -36,7 +36,7 @@ impl Call {
 
     fn once(&self, at: Timestamp) -> Option<IdempotentRequest> {
         let (key, fingerprint) = self.idempotency.clone()?;
-        Some(IdempotentRequest { actor: self.caller.actor.clone(), key, fingerprint, at })
+        Some(IdempotentRequest { actor: self.caller.actor.clone(), key, fingerprint, at, refusals: None })
     }
 }
 

@@ -29,6 +29,7 @@ pub async fn a_recorded_answer_is_recalled(subject: Subject) {
     for (number, answer) in [
         RecordedAnswer::Claims(claims.to_vec()),
         RecordedAnswer::Claims(Vec::new()),
+        RecordedAnswer::PartlyRefused { claims: claims.to_vec(), refusals: r#"[{"index":0}]"#.to_owned() },
         RecordedAnswer::Link(gone),
         RecordedAnswer::ApiKey { key, salt: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 127, 128, 255] },
     ]

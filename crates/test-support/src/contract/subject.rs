@@ -240,6 +240,7 @@ impl Subject {
             key: idempotency_key(key),
             fingerprint: Fingerprint::of("POST", "/", b"one body"),
             at: self.now(),
+            refusals: None,
         }
     }
 

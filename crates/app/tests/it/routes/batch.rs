@@ -14,6 +14,7 @@ on_both_stores! {
     a_body_may_have_one_mib,
     what_is_no_batch_is_refused,
     a_repeated_batch_has_one_effect_and_one_answer,
+    a_repeated_batch_is_answered_as_it_was_whatever_is_refused_since,
     only_so_many_problems_are_named_of_one_batch,
     a_batch_needs_a_key_that_may_write,
 }
@@ -150,6 +151,33 @@ fn a_repeated_batch_has_one_effect_and_one_answer(server: &Signpost) {
     let first = caller.ask(&request);
     assert_eq!(first.with_status(200).json()["summary"]["created"], 2);
     assert_eq!(caller.ask(&request).with_status(200).text(), first.text());
+    assert_eq!(caller.walk("/api/v1/links").len(), 2);
+}
+
+fn a_repeated_batch_is_answered_as_it_was_whatever_is_refused_since(server: &Signpost) {
+    let (caller, admin) = (server.caller(), server.admin());
+    let (host, other) = (format!("{}.example", unique("first")), format!("{}.example", unique("second")));
+    let block = |host: &str| {
+        let body = json!({"kind": "host", "value": host, "reason": "phishing"});
+        admin.post("/api/v1/blocks", &body).with_status(201).json()["id"].as_str().expect("an id").to_owned()
+    };
+    let url = |host: &str| json!({"url": format!("https://{host}/"), "force_new": true});
+    let some = json!({"links": [url(&host), url(&other), {"nonsense": 1}, url(&other)]});
+    let none = json!({"links": [url(&host), {"nonsense": 1}]});
+    let send = |key: &str, links: &Value| {
+        let request = caller.request("POST", "/api/v1/links/batch").json(links).header("Idempotency-Key", key);
+        caller.ask(&request.header("X-Request-Id", "the-same")).with_status(200).text()
+    };
+    let first = block(&host);
+    let (partly, not_at_all) = (send("partly", &some), send("not-at-all", &none));
+    let summary = |text: &str| serde_json::from_str::<Value>(text).expect("JSON")["summary"].clone();
+    assert_eq!(summary(&partly), json!({"created": 2, "existing": 0, "reactivated": 0, "failed": 2}));
+    assert_eq!(summary(&not_at_all)["failed"], 2);
+    // What was refused would be made now, and what was made would be refused.
+    admin.ask(&admin.request("DELETE", &format!("/api/v1/blocks/{first}"))).with_status(204);
+    block(&other);
+    assert_eq!(send("partly", &some), partly);
+    assert_eq!(send("not-at-all", &none), not_at_all);
     assert_eq!(caller.walk("/api/v1/links").len(), 2);
 }
 
