@@ -57,7 +57,7 @@ const PLACE: &str = "\
 SELECT pg_current_snapshot()::text AS snapshot,
     concat_ws(' ', inet_server_addr(), inet_server_port(), pg_postmaster_start_time()) AS server";
 
-#[derive(QueryableByName)]
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
 struct Place {
     #[diesel(sql_type = Text)]
     snapshot: String,
@@ -92,26 +92,43 @@ type Anything = Box<dyn std::error::Error + Send + Sync>;
 #[async_trait]
 impl ChangeFeed for PostgresStore {
     async fn subscribe(&self, subscriber: Arc<dyn ChangeSubscriber>) -> RepositoryError {
-        let Err(reason) = self.follow(subscriber.as_ref()).await;
-        RepositoryError::new(RepositoryErrorKind::Unavailable, "reading the tail of the history").caused_by(reason)
+        let mut read_to = None;
+        loop {
+            let before: Option<Place> = read_to.clone();
+            let Err(reason) = self.follow(subscriber.as_ref(), &mut read_to).await;
+            // One reading that failed hides nothing: the next one begins where the last good one ended.
+            if read_to.is_none() || read_to == before {
+                let error = RepositoryError::new(RepositoryErrorKind::Unavailable, "reading the tail of the history");
+                return error.caused_by(reason);
+            }
+        }
     }
 }
 
 impl PostgresStore {
-    async fn follow(&self, subscriber: &dyn ChangeSubscriber) -> Result<Infallible, Anything> {
+    /// Goes on where it was read to. None of it is known any more after a change of servers.
+    async fn follow(
+        &self,
+        subscriber: &dyn ChangeSubscriber,
+        read_to: &mut Option<Place>,
+    ) -> Result<Infallible, Anything> {
         let mut session = self.connector.create().await?;
         let woken = Arc::new(Notify::new());
         let mut listening = JoinSet::new();
         listening.spawn_on(listener::listen(self.connector.clone(), Arc::clone(&woken)), self.connector.runtime());
-        let Place { mut snapshot, server } =
-            timeout(READING, sql_query(PLACE).get_result(&mut session.diesel)).await??;
-        // Before the gap: what is asked after it must not be answered by the server before.
-        self.connector.reads_from(server.clone());
-        subscriber.gap();
+        let here: Place = timeout(READING, sql_query(PLACE).get_result(&mut session.diesel)).await??;
+        if read_to.as_ref().is_none_or(|read_to| read_to.server != here.server) {
+            // Before the gap: what is asked after it must not be answered by the server before.
+            self.connector.reads_from(here.server.clone());
+            subscriber.gap();
+            *read_to = Some(here);
+        }
         loop {
             let asked = Instant::now();
-            let tail = timeout(READING, read(&mut session, &snapshot, &server)).await??;
+            let place = read_to.as_mut().expect("it was just set");
+            let tail = timeout(READING, read(&mut session, place)).await??;
             if !tail.same_server {
+                *read_to = None;
                 return Err("the session is at another server, or at a standby".into());
             }
             if tail.entries.len() > MAX_ENTRIES {
@@ -122,7 +139,7 @@ impl PostgresStore {
                 subscriber.changed(&code, generation);
             }
             subscriber.synced_until(asked.elapsed());
-            snapshot = tail.snapshot;
+            place.snapshot = tail.snapshot;
             sleep(SPACING).await;
             tokio::select! {
                 () = woken.notified() => {}
@@ -133,7 +150,7 @@ impl PostgresStore {
     }
 }
 
-async fn read(session: &mut Connection, snapshot: &str, server: &str) -> Result<Tail, Anything> {
+async fn read(session: &mut Connection, Place { snapshot, server }: &Place) -> Result<Tail, Anything> {
     let limit = i64::try_from(MAX_ENTRIES + 1).expect("it is small");
     let tail = sql_query(TAIL).bind::<Text, _>(snapshot).bind::<BigInt, _>(limit).bind::<Text, _>(server);
     Ok(tail.get_result(&mut session.diesel).await?)

@@ -70,6 +70,27 @@ async fn a_transaction_that_began_before_others_and_ends_after_them_is_told() {
     recorder.until(&changed("slow", 2)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_that_fails_hides_nothing_and_is_no_gap() {
+    let (store, database) = fresh().await;
+    let subject = Subject::over(store.clone(), 7);
+    let recorder = Recorder::of(store).await;
+    for round in 0..3 {
+        recorder.forget();
+        recorder.until(&Told::Synced).await;
+        database
+            .sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE query LIKE '%pg_snapshot_xip%' AND pid <> pg_backend_pid() AND datname = current_database()",
+            )
+            .expect("a superuser may");
+        let alias = format!("meanwhile-{round}");
+        subject.given(&a_link().alias(&alias)).await;
+        recorder.until(&changed(&alias, 1)).await;
+        assert!(!recorder.told().contains(&Told::Gap), "{:?}", recorder.told());
+    }
+}
+
 /// A restored dump brings the numbers of another server along.
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_of_another_server_are_not_told_again_and_again() {
