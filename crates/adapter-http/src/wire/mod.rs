@@ -26,7 +26,7 @@ mod stream_tests;
 
 use std::time::Duration;
 
-pub(crate) use self::stream::GuardedStream;
+pub(crate) use self::stream::{GuardedStream, LINGER};
 
 /// Carries the nonce of the process and the token of the [`Rejection`] in a request that replaces a refused one.
 /// A head in which a peer sends it is malformed.

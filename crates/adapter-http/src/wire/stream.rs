@@ -26,9 +26,9 @@ use super::{
 /// still comes after a refusal. Without this bound the dispatcher would read a chunked body for ever.
 const UNWANTED_BYTES: usize = 64 * 1024;
 
-/// How long a closing connection waits for the peer to stop sending. To close a socket with unread bytes in it resets
-/// the connection, and the peer may lose the answer that tells it what was wrong.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long a closing connection waits for the peer to stop sending, and to read the answer. To close a socket with
+/// unread bytes in it resets the connection, and the peer may lose the answer that tells it what was wrong.
+pub(crate) const LINGER: Duration = Duration::from_secs(3);
 
 /// So much of an answer has to be taken in its time, or the rest of it.
 const TAKEN_IN_TIME: usize = 16 * 1024;
@@ -253,7 +253,8 @@ impl<S: AsyncRead + Unpin> GuardedStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Throws away what the peer still sends, within bounds; ready when it is time to close.
+    /// Throws away what the peer still sends, within bounds; ready when it is time to close. Beyond those bounds it is
+    /// not read any more, but the peer keeps its time to read.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
         if linger.as_mut().poll(cx).is_ready() {
@@ -264,11 +265,11 @@ impl<S: AsyncRead + Unpin> GuardedStream<S> {
             let mut buf = ReadBuf::new(&mut scratch);
             let outcome = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf));
             if outcome.is_err() || buf.filled().is_empty() {
-                break;
+                return Poll::Ready(());
             }
             self.unwanted_left = self.unwanted_left.saturating_sub(buf.filled().len());
         }
-        Poll::Ready(())
+        Poll::Pending
     }
 }
 

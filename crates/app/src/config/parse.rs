@@ -129,7 +129,13 @@ pub(super) fn redis_url(text: &str) -> Option<Secret> {
     adapter_redis::check_url(text).is_ok().then(|| Secret::new(text))
 }
 
+/// A plain path: what other programs put behind `sqlite:` besides one (`:memory:`, `//host`, `?mode=ro`) would be a
+/// file of that name here, and be found one day.
 fn sqlite_path(file: &str, data_dir: &Path) -> Option<PathBuf> {
+    let names_a_host = file.starts_with("//") && !file.starts_with("///");
+    if file.starts_with(':') || file.contains('?') || names_a_host {
+        return None;
+    }
     match file.strip_prefix("{data_dir}/") {
         Some(below) => path(below).map(|below| data_dir.join(below)),
         None => path(file),

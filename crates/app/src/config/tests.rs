@@ -437,6 +437,10 @@ fn the_store_is_a_file_or_postgresql() {
     ] {
         assert_problem(load_flags(&[("store.url", bad)]), "store.url (flag): expected `sqlite:PATH`");
     }
+    assert_eq!(shown("sqlite:///x.db"), "sqlite:///x.db");
+    for bad in ["sqlite::memory:", "sqlite://x.db", "sqlite:x.db?mode=ro"] {
+        assert_problem(load_flags(&[("store.url", bad)]), "store.url (flag): expected `sqlite:PATH`");
+    }
     for bad in ["", "sqlite:", "sqlite:{data_dir}/", "postgres://", "postgresql:x", "mysql://x", "/x.db"] {
         assert_problem(load_flags(&[("store.url", bad)]), "store.url (flag): expected `sqlite:PATH`");
     }

@@ -368,6 +368,70 @@ fn whoever_is_refused_with_a_body_may_go_on() {
     }
 }
 
+/// As programs do that make a body while they send it, and look for the answer when they are done.
+#[test]
+fn a_client_that_sends_slowly_hears_why_it_is_refused_and_may_go_on() {
+    let caller = patient().caller();
+    let (json, text) = ("application/json", "text/plain");
+    let cases = [
+        ("POST /api/v1/links", 60 * 1024, "sgn_none", json, 401),
+        ("POST /api/v1/links/batch", 1024 * 1024, "sgn_none", json, 401),
+        ("POST /api/v1/links/batch", 1024 * 1024, &caller.key, text, 415),
+        ("PATCH /api/v1/links/no-such-link", 60 * 1024, &caller.key, text, 415),
+        ("DELETE /api/v1/links/no-such-link", 60 * 1024, &caller.key, json, 404),
+        ("POST /nothing/here", 60 * 1024, "sgn_none", json, 404),
+        ("POST /livez", 60 * 1024, "sgn_none", json, 405),
+        ("GET /livez", 60 * 1024, "sgn_none", json, 200),
+        ("GET /zzzzzzzz", 60 * 1024, "sgn_none", json, 404),
+    ];
+    let senders = cases.map(|(request, length, key, media_type, status)| {
+        let head = format!(
+            "{request} HTTP/1.1\r\nHost: client.example\r\nX-API-Key: {key}\r\nContent-Type: {media_type}\r\n\
+             Content-Length: {length}\r\n\r\n"
+        );
+        thread::spawn(move || {
+            let mut connection = patient().connect();
+            connection.write(head.as_bytes()).expect("it listens");
+            paced(&mut connection, length);
+            let answer = next(&mut connection);
+            assert_eq!((answer.status, answer.header("connection")), (status, None), "{request}: {answer:?}");
+            connection.send(&Request::get("/livez")).expect("it goes on").with_status(200);
+        })
+    });
+    for sender in senders {
+        sender.join().expect("it is answered as it should be");
+    }
+}
+
+#[test]
+fn a_client_that_sends_too_much_slowly_has_time_to_read_why() {
+    let caller = patient().caller();
+    for (path, length) in [("/api/v1/links", 65_537), ("/api/v1/links/batch", 8 * 1024 * 1024)] {
+        let mut connection = patient().connect();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: client.example\r\nX-API-Key: {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n",
+            caller.key
+        );
+        connection.write(head.as_bytes()).expect("it listens");
+        paced(&mut connection, length.min(512 * 1024));
+        let answer = next(&mut connection);
+        answer.problem(413, "payload-too-large");
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert!(connection.ends());
+    }
+}
+
+/// A body of white space, over more than a second.
+fn paced(connection: &mut Connection, length: usize) {
+    const PIECES: usize = 16;
+    for _ in 0..PIECES {
+        connection.write(&vec![b' '; length / PIECES]).expect("it is taken");
+        thread::sleep(Duration::from_millis(80));
+    }
+    connection.write(&vec![b' '; length % PIECES]).expect("it is taken");
+}
+
 #[test]
 fn after_all_of_it_every_worker_still_serves() {
     let server = Signpost::on_sqlite().set("http.head_timeout", "300ms").start();
