@@ -102,6 +102,8 @@ pub(crate) struct FloorsOverflow;
 impl Flights {
     /// Enough that workers seldom meet.
     const SHARDS: usize = 64;
+    /// Floors that each shard keeps room for.
+    const ROOM: usize = 64;
     /// Most questions under way. More could not be answered in time, and would only wait.
     pub(crate) const MOST: usize = 4_096;
     /// Most floors. More are raised only while nothing is heard from the history.
@@ -188,7 +190,12 @@ impl Flights {
             let mut shard = lock(shard);
             let before = shard.floors.len();
             shard.floors.retain(|_, floor| stays(floor));
-            self.floors.fetch_sub(before - shard.floors.len(), Ordering::AcqRel);
+            let left = shard.floors.len();
+            self.floors.fetch_sub(before - left, Ordering::AcqRel);
+            // Room for many is needed again only when many change again.
+            if shard.floors.capacity() > Self::ROOM + 4 * left {
+                shard.floors.shrink_to(Self::ROOM / 2 + 2 * left);
+            }
         }
     }
 }

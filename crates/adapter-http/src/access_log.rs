@@ -50,7 +50,10 @@ impl AccessLine {
             method: request.method().clone(),
             path: shortened(request.path()),
             route: None,
-            user_agent: user_agent.map(|agent| shortened(&String::from_utf8_lossy(agent.as_bytes()))),
+            user_agent: user_agent.map(|agent| match str::from_utf8(agent.as_bytes()) {
+                Ok(text) => shortened(text),
+                Err(_) => shortened(&String::from_utf8_lossy(agent.as_bytes())),
+            }),
             rejected: false,
             answered: None,
             problem: None,
@@ -105,7 +108,7 @@ impl Drop for AccessLine {
 impl KV for AccessLine {
     fn serialize(&self, _: &Record<'_>, out: &mut dyn Serializer) -> slog::Result {
         out.emit_str("request_id", self.context.request_id.as_str())?;
-        out.emit_str("trace_id", &self.context.trace.trace_id)?;
+        out.emit_str("trace_id", self.context.trace.trace_id())?;
         if !self.rejected {
             out.emit_str("http.request.method", self.method.as_str())?;
             out.emit_str("url.path", &self.path)?;
@@ -123,7 +126,7 @@ impl KV for AccessLine {
             None => out.emit_str("error.type", "client-disconnected")?,
         }
         out.emit_f64("duration_s", self.begun.elapsed().as_secs_f64())?;
-        out.emit_str("client.address", &self.context.client.network().to_string())?;
+        out.emit_arguments("client.address", &format_args!("{}", self.context.client.network()))?;
         if let Some(agent) = &self.user_agent {
             out.emit_str("user_agent.original", agent)?;
         }
@@ -167,6 +170,9 @@ impl KV for AccessLine {
 }
 
 fn shortened(text: &str) -> String {
+    if text.len() <= LONGEST_TEXT {
+        return text.to_owned();
+    }
     let end = text.char_indices().nth(LONGEST_TEXT).map_or(text.len(), |(end, _)| end);
     text[..end].to_owned()
 }

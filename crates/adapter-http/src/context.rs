@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, Ref, RefCell},
+    ops::Range,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -327,16 +328,17 @@ fn random_bytes(entropy: &dyn Entropy) -> [u8; RANDOM_BYTES] {
     })
 }
 
-/// Where in a distributed trace a request stands (W3C Trace Context).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Trace {
-    /// 32 lower-case hex digits, not all zero.
-    pub(crate) trace_id: String,
-    span_id: String,
-    flags: String,
-}
+/// Where in a distributed trace a request stands (W3C Trace Context), as the `traceparent` of the answer says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Trace([u8; Self::LENGTH]);
 
 impl Trace {
+    const LENGTH: usize = 55;
+    /// 32 lower-case hex digits, not all zero.
+    const TRACE_ID: Range<usize> = 3..35;
+    const SPAN_ID: Range<usize> = 36..52;
+    const FLAGS: Range<usize> = 53..55;
+
     /// The caller's trace if the caller names one, a new one otherwise; the span is always new.
     fn continued(headers: &HeaderMap, random: &[u8]) -> Self {
         let mut given = headers.get_all("traceparent");
@@ -345,24 +347,45 @@ impl Trace {
             _ => None,
         };
         let (span, trace) = random.split_at(8);
-        let drawn = || (hex(trace), "00".to_owned());
-        let (trace_id, flags) = parent.unwrap_or_else(drawn);
-        Self { trace_id, span_id: hex(span), flags }
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        write_hex(span, &mut text[Self::SPAN_ID]);
+        match parent {
+            Some((trace_id, flags)) => {
+                text[Self::TRACE_ID].copy_from_slice(trace_id.as_bytes());
+                text[Self::FLAGS].copy_from_slice(flags.as_bytes());
+            }
+            None => write_hex(trace, &mut text[Self::TRACE_ID]),
+        }
+        Self(text)
     }
 
     /// For the answer.
-    pub(crate) fn traceparent(&self) -> String {
-        ["00-", &self.trace_id, "-", &self.span_id, "-", &self.flags].concat()
+    pub(crate) fn traceparent(&self) -> &str {
+        str::from_utf8(&self.0).expect("it is ASCII")
+    }
+
+    pub(crate) fn trace_id(&self) -> &str {
+        &self.traceparent()[Self::TRACE_ID]
     }
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(u32::from(value), 16).expect("below 16");
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
+    let mut digits = vec![0; 2 * bytes.len()];
+    write_hex(bytes, &mut digits);
+    String::from_utf8(digits).expect("digits are ASCII")
+}
+
+/// Two lower-case digits for each byte.
+fn write_hex(bytes: &[u8], digits: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0xf)];
+    }
 }
 
 /// Trace id and flags of a `traceparent` field of version 00, or of what a later version keeps of it.
-fn parse_traceparent(text: &str) -> Option<(String, String)> {
+fn parse_traceparent(text: &str) -> Option<(&str, &str)> {
     let hex =
         |part: &str, length| part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let mut parts = text.split('-');
@@ -370,19 +393,33 @@ fn parse_traceparent(text: &str) -> Option<(String, String)> {
     let shaped = hex(version, 2) && hex(trace_id, 32) && hex(parent_id, 16) && hex(flags, 2);
     let nonzero = |part: &str| part.bytes().any(|byte| byte != b'0');
     let ends = version != "00" || parts.next().is_none();
-    (shaped && ends && version != "ff" && nonzero(trace_id) && nonzero(parent_id))
-        .then(|| (trace_id.to_owned(), flags.to_owned()))
+    (shaped && ends && version != "ff" && nonzero(trace_id) && nonzero(parent_id)).then_some((trace_id, flags))
 }
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
     use super::*;
+
+    #[test]
+    fn a_trace_says_where_it_comes_from() {
+        let random: Vec<u8> = (0x10..0x10 + 24).collect();
+        let mut headers = HeaderMap::new();
+        let own = Trace::continued(&headers, &random);
+        assert_eq!(own.traceparent(), "00-18191a1b1c1d1e1f2021222324252627-1011121314151617-00");
+        assert_eq!(own.trace_id(), "18191a1b1c1d1e1f2021222324252627");
+        let given = HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        headers.insert(HeaderName::from_static("traceparent"), given);
+        let continued = Trace::continued(&headers, &random);
+        assert_eq!(continued.traceparent(), "00-4bf92f3577b34da6a3ce929d0e0e4736-1011121314151617-01");
+    }
 
     #[test]
     fn a_trace_is_continued_only_from_a_valid_parent() {
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
         let good = format!("00-{trace}-00f067aa0ba902b7-01");
-        assert_eq!(parse_traceparent(&good), Some((trace.to_owned(), "01".to_owned())));
+        assert_eq!(parse_traceparent(&good), Some((trace, "01")));
         assert!(parse_traceparent(&format!("cc-{trace}-00f067aa0ba902b7-01-what-ever")).is_some());
         for bad in [
             String::new(),

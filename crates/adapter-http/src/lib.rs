@@ -48,6 +48,6 @@ pub use client::{ForwardingField, TrustedProxies};
 pub use health::{TaskState, Tasks};
 pub use inherited::InheritedCodes;
 pub use limits::{Quota, Quotas};
-pub use openapi::{openapi_json, path_words};
+pub use openapi::{PATH_WORDS, openapi_json};
 pub use server::{ServerOptions, serve};
 pub use state::{CurrentPolicy, Phase, Services, Settings};

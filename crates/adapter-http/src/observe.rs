@@ -294,12 +294,15 @@ fn problem_in(response: &ServiceResponse<BoxBody>) -> Option<Problem> {
     response.response().error()?.as_error::<Problem>().cloned()
 }
 
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// Every answer carries the names of its request, that of the API what is left of its sender's quota, and is never
 /// taken for anything but what it says it is.
 fn name(status: StatusCode, headers: &mut HeaderMap, context: &Context) {
     let value = |text: &str| HeaderValue::from_str(text).expect("ids are plain ASCII");
-    headers.insert(HeaderName::from_static("x-request-id"), value(context.request_id.as_str()));
-    headers.insert(HeaderName::from_static("traceparent"), value(&context.trace.traceparent()));
+    headers.insert(X_REQUEST_ID.clone(), value(context.request_id.as_str()));
+    headers.insert(TRACEPARENT.clone(), value(context.trace.traceparent()));
     let (program, refused) = (context.policy.get() != Some(Policy::Redirect), status == StatusCode::TOO_MANY_REQUESTS);
     if let Some(standing) = context.standing().filter(|_| (program || refused) && !status.is_redirection()) {
         standing.tell(headers);

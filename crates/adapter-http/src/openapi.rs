@@ -96,9 +96,14 @@ pub(crate) fn document(public_url: &str) -> Document {
     document
 }
 
-/// The document as JSON, with what the attributes of the handlers have no words for.
+/// The document as JSON.
 pub fn openapi_json(public_url: &str) -> String {
-    let mut json = serde_json::to_value(document(public_url)).expect("an OpenAPI document is JSON");
+    written(&document(public_url))
+}
+
+/// As JSON, with what the attributes of the handlers have no words for.
+pub(crate) fn written(document: &Document) -> String {
+    let mut json = serde_json::to_value(document).expect("an OpenAPI document is JSON");
     for schema in ["Claim", "Edit", "Batch", "NewApiKey", "NewBlock"] {
         json["components"]["schemas"][schema]["additionalProperties"] = false.into();
     }
@@ -169,9 +174,7 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
 }
 
 /// The words that are paths of their own, where a code would be.
-pub fn path_words() -> Vec<String> {
-    RouteTable::of(&mut document("")).words().map(str::to_owned).collect()
-}
+pub const PATH_WORDS: [&str; 7] = ["docs", "favicon.ico", "health", "livez", "openapi.json", "readyz", "robots.txt"];
 
 /// Which methods which paths have.
 #[derive(Debug)]
@@ -191,14 +194,6 @@ impl RouteTable {
             routes.push((path.split('/').map(str::to_owned).collect(), methods.collect()));
         }
         Self(routes)
-    }
-
-    /// Paths of one word.
-    fn words(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|(template, _)| match template.as_slice() {
-            [_, word] if !word.is_empty() && !word.starts_with('{') => Some(word.as_str()),
-            _ => None,
-        })
     }
 
     /// The methods of a path, for `Allow`; `None` if there is no such path.
@@ -257,8 +252,12 @@ mod tests {
         ] {
             assert_eq!(table.allowed(path).as_deref(), methods, "{path}");
         }
-        let mut words: Vec<_> = table.words().collect();
+        let words = table.0.iter().filter_map(|(template, _)| match template.as_slice() {
+            [_, word] if !word.is_empty() && !word.starts_with('{') => Some(word.as_str()),
+            _ => None,
+        });
+        let mut words: Vec<_> = words.collect();
         words.sort_unstable();
-        assert_eq!(words, ["docs", "favicon.ico", "health", "livez", "openapi.json", "readyz", "robots.txt"]);
+        assert_eq!(words, PATH_WORDS);
     }
 }

@@ -76,22 +76,23 @@ pub(crate) enum Begun {
 /// Begins to follow a code. Who may not is told so here, where nothing has been set up for waiting: codes are tried by
 /// the million.
 pub(crate) fn begin(state: &web::Data<State>, context: &Rc<Context>, code: &Code, query: &str) -> Begun {
-    if let Err(too_many) = state.limits.charge_visitor(context) {
-        return Begun::Ended(Err(too_many));
-    }
-    let Some(known) = state.services.resolver.follow_at_once(code, query) else {
-        return match Trying::begin_unless_known(state, context, code) {
-            Ok(trying) => Begun::MustAsk(trying),
-            Err(too_many) => Begun::Ended(Err(too_many)),
-        };
-    };
-    if known.followed == Followed::Unknown {
-        match Trying::begin(state, context) {
-            Ok(trying) => drop(trying),
-            Err(too_many) => return Begun::Ended(Err(too_many)),
+    let visit = || state.limits.charge_visitor(context);
+    let unknown = match state.services.resolver.follow_at_once(code, query) {
+        Some(known) if known.followed != Followed::Unknown => {
+            return Begun::Ended(visit().and_then(|()| answer(context, known)));
         }
+        unknown => unknown,
+    };
+    // The narrower quota first: who has used that up costs no more than it takes to find out.
+    let trying = match &unknown {
+        Some(_) => Trying::begin(state, context),
+        None => Trying::begin_unless_known(state, context, code),
+    };
+    match (trying.and_then(|trying| trying.goes_on(visit())), unknown) {
+        (Err(too_many), _) => Begun::Ended(Err(too_many)),
+        (Ok(trying), None) => Begun::MustAsk(trying),
+        (Ok(_counted), Some(unknown)) => Begun::Ended(answer(context, unknown)),
     }
-    Begun::Ended(answer(context, known))
 }
 
 /// Follows a code that the store has to be asked for.
@@ -146,6 +147,14 @@ impl Trying {
         }
     }
 
+    /// It goes on, unless something else is in the way: then it does not count.
+    fn goes_on(self, otherwise: Result<(), Problem>) -> Result<Self, Problem> {
+        match otherwise {
+            Ok(()) => Ok(self),
+            Err(problem) => self.ends(Err(problem), |_| false),
+        }
+    }
+
     /// What came of it; `is_unknown` tells whether no link has the code.
     pub(crate) fn ends<T>(
         mut self,
@@ -174,6 +183,8 @@ impl Drop for Trying {
 /// A redirect, or why there is none.
 pub(crate) type Outcome = Result<HttpResponse, Problem>;
 
+static X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+
 /// From memory, although that is too old: the store could not be asked (RFC 9211 §2.2).
 const STALE: &str = "signpost; hit; fwd=stale";
 
@@ -190,7 +201,7 @@ fn answer(context: &Context, Follow { followed, source }: Follow) -> Outcome {
                 .insert_header((header::LOCATION, location))
                 .insert_header((header::CACHE_CONTROL, reusable_for(max_age)))
                 .insert_header((header::REFERRER_POLICY, HeaderValue::from_static("no-referrer-when-downgrade")))
-                .insert_header((HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")));
+                .insert_header((X_ROBOTS_TAG.clone(), HeaderValue::from_static("noindex")));
             if source == Source::StaleMemory {
                 redirect.insert_header((HeaderName::from_static("cache-status"), HeaderValue::from_static(STALE)));
             }

@@ -33,7 +33,7 @@ use crate::{
     health::Probers,
     limits::Limits,
     observe::Observe,
-    openapi::{RouteTable, document, openapi_json, routes},
+    openapi::{RouteTable, document, routes, written},
     problem::{Problem, ProblemKind},
     state::{Phase, Services, Settings, State},
     wire::{GuardedStream, LINGER, WireLimits},
@@ -119,13 +119,14 @@ pub fn serve(
 fn state(services: Services, settings: Settings, phase: Phase, log: Logger) -> State {
     let mut nonce = [0; 16];
     services.entropy.fill(&mut nonce);
+    let mut document = document(&settings.public_url);
     let limits = Arc::new(Limits::new(settings.quotas, services.meter.clone(), settings.processes));
     limits.keep_swept();
     State {
-        routes: RouteTable::of(&mut document(&settings.public_url)),
+        routes: RouteTable::of(&mut document),
         openapi: Fixed::new(
             HeaderValue::from_static("application/json"),
-            Bytes::from(openapi_json(&settings.public_url).into_bytes().into_boxed_slice()),
+            Bytes::from(written(&document).into_bytes().into_boxed_slice()),
         ),
         warned_of_proxy: AtomicBool::new(false),
         untaken: Budget::new(UNTAKEN, OwnShare::Replace, &log),

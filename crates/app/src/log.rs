@@ -170,8 +170,12 @@ struct SharedBuffer(std::rc::Rc<RefCell<Vec<u8>>>);
 
 impl Write for SharedBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.borrow_mut().extend_from_slice(bytes);
-        Ok(bytes.len())
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -186,7 +190,7 @@ fn json_format() -> (slog_json::Json<SharedBuffer>, SharedBuffer) {
         .add_key_value(o!(
             "message" => PushFnValue(|record: &Record<'_>, out| out.emit(record.msg())),
             "level" => FnValue(|record: &Record<'_>| level_name(record.level())),
-            "timestamp" => FnValue(|_: &Record<'_>| SystemClock.now().to_string()),
+            "timestamp" => PushFnValue(|_: &Record<'_>, out| out.emit(format_args!("{}", SystemClock.now()))),
         ))
         .build();
     (format, buffer)
@@ -235,10 +239,12 @@ impl LineDrain {
 
 /// The line without secrets of API keys, and without characters that a terminal would obey instead of showing them.
 fn harmless(line: &[u8], format: Format) -> Cow<'_, [u8]> {
-    let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
+    let bytes = line.strip_suffix(b"\n").unwrap_or(line);
+    // Without an early end, so that many are looked at in one step: nearly all lines are plain to their end.
+    let is_plain = bytes.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
+    let text = str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
     let masked = mask_keys(&text);
-    let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
-    if matches!(masked, Cow::Borrowed(_)) && text.bytes().all(is_plain) {
+    if is_plain && matches!(masked, Cow::Borrowed(_)) {
         return Cow::Borrowed(line);
     }
     let mut shown = String::with_capacity(masked.len() + 16);

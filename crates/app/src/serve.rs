@@ -3,7 +3,7 @@
 use std::{convert::Infallible, future::pending, net::TcpListener, pin::pin, sync::Arc, time::Duration};
 
 use adapter_cache::CachedResolver;
-use adapter_http::{CurrentPolicy, InheritedCodes, Phase, ServerOptions, Settings, Tasks, path_words};
+use adapter_http::{CurrentPolicy, InheritedCodes, PATH_WORDS, Phase, ServerOptions, Settings, Tasks};
 use adapter_redis::SharedMemory;
 use anyhow::{Context, bail};
 use domain::{
@@ -260,7 +260,7 @@ impl Start {
             self.blocks.refresh().await?;
             announce_admin_key(store, config, log).await?;
         }
-        self.inherited.learn(self.links.codes_among(&path_words()).await?);
+        self.inherited.learn(self.links.codes_among(&PATH_WORDS).await?);
         Ok(())
     }
 }

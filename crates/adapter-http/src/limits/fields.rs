@@ -1,11 +1,29 @@
 //! What callers are told of limits (draft-ietf-httpapi-ratelimit-headers-10), and their older twins.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    io::Write as _,
+    num::NonZeroU32,
+    time::Duration,
+};
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::{Policy, Quota};
 use crate::problem::{Problem, ProblemKind};
+
+static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// A name and numbers, as a field has them.
+fn item(text: fmt::Arguments<'_>) -> HeaderValue {
+    const LONGEST: usize = 96;
+    let mut bytes = [0; LONGEST];
+    let mut rest = &mut bytes[..];
+    rest.write_fmt(text).expect("a name and two numbers are shorter");
+    let length = LONGEST - rest.len();
+    HeaderValue::from_bytes(&bytes[..length]).expect("they are ASCII")
+}
 
 /// How somebody stands to a limit. Every redirect makes one and none tells it: what is told is reckoned then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,10 +38,15 @@ pub(crate) struct Standing {
     refused_for: Option<Duration>,
 }
 
+/// Room for nearly every detail.
+const USUAL_BYTES: usize = 80;
+
 /// Too many: come back later.
 pub(super) fn quota_exceeded(policy: Policy, wait: Duration) -> Problem {
     let seconds = retry_after(wait);
-    let detail = format!("Too many requests of the policy `{}`; try again in {seconds} s.", policy.name());
+    let mut detail = String::with_capacity(USUAL_BYTES);
+    write!(detail, "Too many requests of the policy `{}`; try again in {seconds} s.", policy.name())
+        .expect("a text has room");
     Problem::new(ProblemKind::QuotaExceeded).detail(detail).header(header::RETRY_AFTER, seconds.into())
 }
 
@@ -79,12 +102,8 @@ impl Standing {
         let (quota, remaining) = (self.quota.part(self.share), self.remaining());
         let (name, burst) = (self.policy.name(), quota.burst);
         let (window, reset) = (whole_seconds(quota.refill()).max(1), self.reset());
-        let mut add = |name: &'static str, value: String| {
-            let value = HeaderValue::try_from(value).expect("numbers and names are ASCII");
-            headers.insert(HeaderName::from_static(name), value);
-        };
-        add("ratelimit-policy", format!("\"{name}\";q={burst};w={window}"));
-        add("ratelimit", format!("\"{name}\";r={remaining};t={reset}"));
+        headers.insert(RATELIMIT_POLICY.clone(), item(format_args!("\"{name}\";q={burst};w={window}")));
+        headers.insert(RATELIMIT.clone(), item(format_args!("\"{name}\";r={remaining};t={reset}")));
     }
 
     /// Adds their older twins, for programs that know no others.

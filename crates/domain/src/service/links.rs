@@ -219,7 +219,7 @@ impl LinkService {
     }
 
     /// Which of these words are codes of links, deleted or not.
-    pub async fn codes_among(&self, words: &[String]) -> Result<Vec<Code>, ServiceError> {
+    pub async fn codes_among(&self, words: &[&str]) -> Result<Vec<Code>, ServiceError> {
         let mut codes = Vec::new();
         for code in words.iter().filter_map(|word| Code::from_stored(word).ok()) {
             if self.links.find(&code).await?.is_some() {
