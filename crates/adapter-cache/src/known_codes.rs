@@ -4,8 +4,8 @@
 use std::{
     convert::Infallible,
     sync::{
-        Arc, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -22,12 +22,24 @@ use tokio::{
 };
 
 /// Is told how it goes.
-pub(crate) type Tell<'a> = &'a (dyn Fn(Result<(), &RepositoryError>) + Send + Sync);
+pub(crate) type Tell<'a> = &'a (dyn Fn(Progress<'_>) + Send + Sync);
+
+/// How it goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// As it should.
+    Well,
+    /// It is at it again, after it failed.
+    Slow,
+    /// It failed, and will try again.
+    Failed(&'a RepositoryError),
+}
 
 /// What is known of all codes.
 pub(crate) struct KnownCodes {
     filters: RwLock<Filters>,
     /// The filter has to be filled: for the first time, after a gap, or because it is full.
+    is_outdated: AtomicBool,
     outdated: Notify,
     /// Most codes that are known. With more, nothing is.
     limit: usize,
@@ -76,7 +88,7 @@ impl KnownCodes {
     const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
     pub(crate) fn new(limit: usize) -> Self {
-        Self { filters: RwLock::default(), outdated: Notify::new(), limit }
+        Self { filters: RwLock::default(), is_outdated: AtomicBool::new(false), outdated: Notify::new(), limit }
     }
 
     pub(crate) fn existence(&self, code: &Code) -> Existence {
@@ -94,54 +106,62 @@ impl KnownCodes {
             filter.add(code.as_str());
         }
         if filters.filling.is_none() && filters.complete.as_ref().is_some_and(|filter| filter.is_full()) {
-            self.outdated.notify_one();
+            self.gap();
         }
     }
 
     /// Codes may have gone untold: they are read again. Those that are known stay known.
     pub(crate) fn gap(&self) {
+        self.is_outdated.store(true, Ordering::Release);
         self.outdated.notify_one();
     }
 
     /// Fills the filter whenever that has to be, for ever.
     pub(crate) async fn keep(&self, catalog: &dyn CodeCatalog, tell: Tell<'_>, log: &Logger) -> Infallible {
         loop {
-            match timeout(Self::SIGN_OF_LIFE, self.outdated.notified()).await {
-                Ok(()) if self.limit > 0 => self.fill_until_it_is_done(catalog, tell, log).await,
-                Ok(()) | Err(_) => tell(Ok(())),
+            if self.limit > 0 && self.is_outdated.swap(false, Ordering::AcqRel) {
+                self.fill_until_it_is_done(catalog, tell, log).await;
             }
+            tell(Progress::Well);
+            // However it ends, it is time to look again, and to say so.
+            let _told_or_not = timeout(Self::SIGN_OF_LIFE, self.outdated.notified()).await;
         }
     }
 
     async fn fill_until_it_is_done(&self, catalog: &dyn CodeCatalog, tell: Tell<'_>, log: &Logger) {
-        let begun = Instant::now();
-        loop {
-            match self.fill(catalog, tell).await {
-                Ok(Some(count)) => {
-                    info!(log, "{} codes of links are known, read in {:?}", count, begun.elapsed();
-                        "event.name" => "codes.known", "count" => count);
-                    return;
-                }
-                Ok(None) => {
-                    warn!(log, "there are more links than cache.known_codes = {}: every code that is not remembered \
-                        needs the quota of unknown codes", self.limit; "event.name" => "codes.too_many");
-                    return;
-                }
-                Err(error) => tell(Err(&error)),
+        let (begun, mut unfinished, mut failed) = (Instant::now(), Unfinished(Some(self)), false);
+        let filled = loop {
+            // Each attempt begins anew: after one that failed, a page says nothing of whether this one will end.
+            let on_its_way = || tell(if failed { Progress::Slow } else { Progress::Well });
+            match self.fill(catalog, &on_its_way).await {
+                Ok(filled) => break filled,
+                Err(error) => tell(Progress::Failed(&error)),
             }
+            failed = true;
             sleep(Self::RETRY).await;
+        };
+        unfinished.0 = None;
+        match filled {
+            Some(count) => info!(log, "{} codes of links are known, read in {:?}", count, begun.elapsed();
+                "event.name" => "codes.known", "count" => count),
+            None => warn!(log, "there are more links than cache.known_codes = {}: every code that is not remembered \
+                needs the quota of unknown codes", self.limit; "event.name" => "codes.too_many"),
         }
     }
 
     /// Reads every code into a new filter and puts it into the place of the last; how many there are, `None` if there
     /// are too many.
-    async fn fill(&self, catalog: &dyn CodeCatalog, tell: Tell<'_>) -> Result<Option<usize>, RepositoryError> {
+    async fn fill(
+        &self,
+        catalog: &dyn CodeCatalog,
+        on_its_way: &(dyn Fn() + Send + Sync),
+    ) -> Result<Option<usize>, RepositoryError> {
         let estimate = usize::try_from(catalog.estimate().await?).unwrap_or(usize::MAX);
         let mut capacity = estimate.saturating_mul(2).max(Self::FEWEST).min(self.limit);
         loop {
             let filter = Arc::new(Filter::new(capacity));
             self.begin(&filter);
-            let filled = fill_one(&filter, catalog, tell).await;
+            let filled = fill_one(&filter, catalog, on_its_way).await;
             match filled {
                 Ok(true) => {
                     self.replace(Some(Arc::clone(&filter)));
@@ -172,12 +192,29 @@ impl KnownCodes {
     }
 }
 
+/// A fill under way: if it is cut short, it has to be done all the same.
+struct Unfinished<'a>(Option<&'a KnownCodes>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(codes) = self.0 {
+            // A panic while it is held leaves nothing half done.
+            codes.filters.write().unwrap_or_else(PoisonError::into_inner).filling = None;
+            codes.gap();
+        }
+    }
+}
+
 /// Whether every code found room.
-async fn fill_one(filter: &Filter, catalog: &dyn CodeCatalog, tell: Tell<'_>) -> Result<bool, RepositoryError> {
+async fn fill_one(
+    filter: &Filter,
+    catalog: &dyn CodeCatalog,
+    on_its_way: &(dyn Fn() + Send + Sync),
+) -> Result<bool, RepositoryError> {
     let mut after = None;
     loop {
         let codes = catalog.codes(after.as_deref(), KnownCodes::PAGE).await?;
-        tell(Ok(()));
+        on_its_way();
         for code in &codes {
             filter.add(code);
         }

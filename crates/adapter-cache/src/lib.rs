@@ -41,6 +41,7 @@ mod write_through;
 use std::time::Duration;
 
 pub use keys::RememberedKeys;
+pub use known_codes::Progress;
 pub use resolver::CachedResolver;
 pub use write_through::WriteThroughLinks;
 

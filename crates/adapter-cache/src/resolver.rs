@@ -18,7 +18,7 @@ use crate::{
     CacheOptions,
     asking::{Asking, DOING},
     flights::{Flights, FloorsOverflow, Landing, Seat},
-    known_codes::KnownCodes,
+    known_codes::{KnownCodes, Progress},
     memory::{Asked, Memory, Recall},
 };
 
@@ -56,11 +56,11 @@ impl CachedResolver {
     }
 
     /// Knows the codes of `catalog`, for ever: reads all of them after every gap, and hears of new ones as a subscriber.
-    /// Tells every two seconds at least whether it does.
+    /// Tells every two seconds at least how that goes.
     pub async fn keep_codes_known(
         &self,
         catalog: &dyn CodeCatalog,
-        tell: &(dyn Fn(Result<(), &RepositoryError>) + Send + Sync),
+        tell: &(dyn Fn(Progress<'_>) + Send + Sync),
     ) -> Infallible {
         self.0.known_codes.keep(catalog, tell, &self.0.log).await
     }

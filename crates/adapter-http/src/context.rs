@@ -18,7 +18,7 @@ use domain::{
     api_key::{KeyId, carries_key},
     code::Code,
     history::RequestId,
-    ports::{Entropy, FailureReason},
+    ports::FailureReason,
 };
 use futures_util::future::{Ready, ready};
 use slog::warn;
@@ -121,7 +121,8 @@ impl Context {
     pub(crate) fn new(request: &ServiceRequest, state: &State) -> Self {
         let headers = request.headers();
         warn_of_unheard_proxy(request, state);
-        let random = random_bytes(state.services.entropy.as_ref());
+        let mut random = [0; RANDOM_BYTES];
+        state.services.entropy.fill(&mut random);
         Self {
             request_id: given_request_id(headers).unwrap_or_else(|| drawn_request_id(&random)),
             trace: Trace::continued(headers, &random[16..]),
@@ -307,25 +308,6 @@ fn drawn_request_id(random: &[u8; RANDOM_BYTES]) -> RequestId {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&random[..16]);
     uuid::Builder::from_random_bytes(bytes).into_uuid().into()
-}
-
-/// Names for one request, out of a supply of the worker's own: asking the operating system costs as much as
-/// everything else that names a request.
-fn random_bytes(entropy: &dyn Entropy) -> [u8; RANDOM_BYTES] {
-    const REQUESTS: usize = 100;
-    thread_local! {
-        static SUPPLY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    }
-    SUPPLY.with_borrow_mut(|supply| {
-        if supply.is_empty() {
-            supply.resize(REQUESTS * RANDOM_BYTES, 0);
-            entropy.fill(supply);
-        }
-        let mut random = [0; RANDOM_BYTES];
-        random.copy_from_slice(&supply[supply.len() - RANDOM_BYTES..]);
-        supply.truncate(supply.len() - RANDOM_BYTES);
-        random
-    })
 }
 
 /// Where in a distributed trace a request stands (W3C Trace Context), as the `traceparent` of the answer says it.

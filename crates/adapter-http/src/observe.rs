@@ -121,7 +121,7 @@ where
             let outcome = match rejection {
                 Some(problem) => Outcome::Problem(problem),
                 None => match let_in(&state, &context).await {
-                    Ok(()) => run(service.as_ref(), request, &mut line).await,
+                    Ok(()) => run(service.as_ref(), request, &mut line, &context).await,
                     Err(turned_away) => Outcome::Problem(turned_away),
                 },
             };
@@ -136,8 +136,8 @@ where
     }
 }
 
-/// Runs the handler.
-async fn run<S>(service: &S, request: ServiceRequest, line: &mut AccessLine) -> Outcome
+/// Runs the handler. What it answers is counted from now on, whatever is waited for before it is sent.
+async fn run<S>(service: &S, request: ServiceRequest, line: &mut AccessLine, context: &Context) -> Outcome
 where
     S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = Error>,
 {
@@ -145,7 +145,10 @@ where
         Ok(result) => {
             let pattern = result.as_ref().ok().and_then(|response| response.request().match_pattern());
             line.note_route(pattern.map(Cow::Owned));
-            Outcome::of(result)
+            match Outcome::of(result) {
+                Outcome::Answer(answer) => Outcome::Answer(answer.map_body(|_, body| context.bounded(body))),
+                problem @ Outcome::Problem(_) => problem,
+            }
         }
         Err(_panic) => Outcome::Problem(panicked()),
     }
@@ -201,7 +204,7 @@ fn finish(outcome: Outcome, line: AccessLine, context: &Context, instance: Optio
             name(response.status(), response.headers_mut(), context);
             close_after(response.response_mut(), context);
             line.finish(response.response());
-            Ok(response.map_body(|_, body| context.bounded(body)))
+            Ok(response)
         }
         Outcome::Problem(problem) => {
             let answer = problem_answer(&problem, line, context, instance);

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use diesel::{
-    dsl::{AsSelect, SqlTypeOf, sql},
+    dsl::{AsSelect, SqlTypeOf, exists, select, sql},
     pg::{Pg, data_types::PgTimestamp},
     prelude::*,
     sql_types::{Bool, Timestamptz, Uuid as SqlUuid},
@@ -57,7 +57,7 @@ impl BlockRepository for PostgresStore {
         session.close(progress.effect(), settled)
     }
 
-    async fn lift(&self, id: &Uuid, lifted: &Lifted) -> Result<Option<Block>, RepositoryError> {
+    async fn lift(&self, id: &Uuid, lifted: &Lifted) -> Result<bool, RepositoryError> {
         const DOING: &str = "lifting a block";
         let mut session = self.sessions.open(DOING).await?;
         let deadline = session.deadline();
@@ -66,15 +66,11 @@ impl BlockRepository for PostgresStore {
             deadline,
             connection.transaction(async |connection| {
                 let in_force = blocks::table.find(id).filter(blocks::lifted_at.is_null());
-                diesel::update(in_force)
-                    .set((blocks::lifted_at.eq(lifted.at.to_datetime()), blocks::lifted_by.eq(lifted.by.to_string())))
-                    .execute(connection)
-                    .await?;
-                let found: Option<BlockRow> =
-                    blocks::table.find(id).select(BlockRow::as_select()).first(connection).await.optional()?;
-                // Rolls back: who is told that a block cannot be read must not have lifted it.
-                let found =
-                    found.map(BlockRow::parse).transpose().map_err(diesel::result::Error::DeserializationError)?;
+                let ended =
+                    (blocks::lifted_at.eq(lifted.at.to_datetime()), blocks::lifted_by.eq(lifted.by.to_string()));
+                let count = diesel::update(in_force).set(ended).execute(connection).await?;
+                let before = select(exists(blocks::table.find(id)));
+                let found = count == 1 || before.get_result(connection).await?;
                 progress.commits();
                 QueryResult::Ok(found)
             }),

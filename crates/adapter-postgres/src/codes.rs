@@ -26,4 +26,12 @@ impl CodeCatalog for PostgresStore {
         let codes = until(deadline, codes.load(session.connection())).await;
         session.close(Effect::Read, codes)
     }
+
+    async fn codes_among(&self, words: &[&str]) -> Result<Vec<String>, RepositoryError> {
+        let mut session = self.lists.open("looking for codes").await?;
+        let deadline = session.deadline();
+        let codes = links::table.filter(links::code.eq_any(words)).select(links::code);
+        let codes = until(deadline, codes.load(session.connection())).await;
+        session.close(Effect::Read, codes)
+    }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use diesel::{
     QueryResult,
-    dsl::{AsSelect, SqlTypeOf, sql},
+    dsl::{AsSelect, SqlTypeOf, exists, select, sql},
     prelude::*,
     sql_types::{BigInt, Binary, Bool},
     sqlite::Sqlite,
@@ -56,19 +56,17 @@ impl BlockRepository for SqliteStore {
             .map(|settled| *settled)
     }
 
-    async fn lift(&self, id: &Uuid, lifted: &Lifted) -> Result<Option<Block>, RepositoryError> {
+    async fn lift(&self, id: &Uuid, lifted: &Lifted) -> Result<bool, RepositoryError> {
         let (id, lifted) = (id.as_bytes().to_vec(), lifted.clone());
         self.threads
             .write("lifting a block", move |connection| {
                 let in_force = blocks::table.find(&id).filter(blocks::lifted_at.is_null());
-                diesel::update(in_force)
-                    .set((blocks::lifted_at.eq(lifted.at.unix_micros()), blocks::lifted_by.eq(lifted.by.to_string())))
-                    .execute(connection)?;
-                let found = blocks::table.find(&id).select(BlockRow::as_select()).get_result(connection).optional()?;
-                Ok(Box::new(found.map(BlockRow::into_block).transpose()?))
+                let ended =
+                    (blocks::lifted_at.eq(lifted.at.unix_micros()), blocks::lifted_by.eq(lifted.by.to_string()));
+                let count = diesel::update(in_force).set(ended).execute(connection)?;
+                Ok(count == 1 || select(exists(blocks::table.find(&id))).get_result(connection)?)
             })
             .await
-            .map(|block| *block)
     }
 
     async fn list(

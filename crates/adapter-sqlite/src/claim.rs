@@ -103,11 +103,20 @@ pub(crate) fn unchanged_by(connection: &mut SqliteConnection, candidate: &Candid
     })
 }
 
+/// What a claim will most likely meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guess {
+    Nothing,
+    /// No link: it is inserted without looking first, and looked for if that is refused.
+    New,
+}
+
 /// Settles all claims or none.
 pub(crate) fn settle_all(
     connection: &mut SqliteConnection,
     candidates: &[Candidate],
     once: Option<&IdempotentRequest>,
+    guess: Guess,
 ) -> Result<Claims, Undo<Claims>> {
     if let Some(request) = once
         && let Some(before) = answers::known_answer(connection, request)?
@@ -116,7 +125,7 @@ pub(crate) fn settle_all(
     }
     let mut claims = Vec::with_capacity(candidates.len());
     for candidate in candidates {
-        claims.push(settle(connection, candidate)?);
+        claims.push(settle(connection, candidate, guess)?);
     }
     if let Some(request) = once {
         answers::keep(connection, request, &request.answered_by(claims.clone()))?;
@@ -124,23 +133,41 @@ pub(crate) fn settle_all(
     Ok(Claims::Settled(claims))
 }
 
-fn settle(connection: &mut SqliteConnection, candidate: &Candidate) -> Result<Claim, Undo<Claims>> {
-    let met = met_by(connection, candidate)?;
-    let claim = lifecycle::claim(met.as_ref(), candidate);
+fn settle(connection: &mut SqliteConnection, candidate: &Candidate, guess: Guess) -> Result<Claim, Undo<Claims>> {
+    let unseen = lifecycle::claim(None, candidate);
+    let claim = match &unseen {
+        Claim::Created(link) if guess == Guess::New && inserted(connection, link)? => unseen,
+        _ => settle_what_is_met(connection, candidate)?,
+    };
     let (link, kind) = match &claim {
         Claim::Existing(_) | Claim::AliasTaken => return Ok(claim),
-        Claim::Created(link) => {
-            insert(connection, link)?;
-            (link, EventKind::Created)
-        }
-        Claim::Reactivated(link) => {
-            update(connection, link)?;
-            (link, EventKind::Reactivated)
-        }
+        Claim::Created(link) => (link, EventKind::Created),
+        Claim::Reactivated(link) => (link, EventKind::Reactivated),
     };
     let event = LinkEvent { kind, generation: link.generation, provenance: candidate.provenance.clone() };
     add_event(connection, link, &event)?;
     Ok(claim)
+}
+
+fn settle_what_is_met(connection: &mut SqliteConnection, candidate: &Candidate) -> Result<Claim, Undo<Claims>> {
+    let met = met_by(connection, candidate)?;
+    let claim = lifecycle::claim(met.as_ref(), candidate);
+    match &claim {
+        Claim::Existing(_) | Claim::AliasTaken => {}
+        Claim::Created(link) => insert(connection, link)?,
+        Claim::Reactivated(link) => update(connection, link)?,
+    }
+    Ok(claim)
+}
+
+/// Whether the link could be added. If not, one that is there says why. Any other failure may have ended the transaction,
+/// in which nothing may be tried again.
+fn inserted(connection: &mut SqliteConnection, link: &Link) -> QueryResult<bool> {
+    match diesel::insert_into(links::table).values(LinkRow::from(link)).execute(connection) {
+        Ok(_) => Ok(true),
+        Err(Error::DatabaseError(_, told)) if told.message().starts_with("links are never replaced") => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// A code that is taken is met once in many millions of claims, so it is looked for only when the link was refused.
@@ -221,7 +248,7 @@ mod tests {
             _ => {}
         });
         for number in 0..3 {
-            let settled = settle(&mut connection, &candidate(number, Naming::Shared));
+            let settled = settle(&mut connection, &candidate(number, Naming::Shared), Guess::Nothing);
             assert!(matches!(settled, Ok(Claim::Created(_))));
         }
         let statements = std::mem::take(&mut *kept.lock().expect("no panic"));
@@ -241,18 +268,44 @@ mod tests {
         let file = SqliteFile::new(folder.path().join("links.db"));
         file.migrate().expect("a new file");
         let mut connection = file.connect().expect("a file");
-        for naming in [Naming::Shared, Naming::Separate] {
+        let both = [Guess::Nothing, Guess::New];
+        for (naming, guess) in [Naming::Shared, Naming::Separate].into_iter().flat_map(|n| both.map(|g| (n, g))) {
             let first = candidate(1, Naming::Separate);
             let second = candidate(2, naming);
             let taken = Candidate { link: Link { code: first.link.code.clone(), ..second.link }, ..second };
             connection.test_transaction::<_, Error, _>(|connection| {
-                assert!(matches!(settle(connection, &first), Ok(Claim::Created(_))));
-                let settled = settle(connection, &taken);
+                assert!(matches!(settle(connection, &first, guess), Ok(Claim::Created(_))));
+                let settled = settle(connection, &taken, guess);
                 assert!(matches!(settled, Err(Undo::Answer(Claims::CodeCollision))));
                 assert_eq!(links::table.count().get_result(connection), Ok(1));
                 Ok(())
             });
         }
+    }
+
+    #[test]
+    fn a_wrong_guess_changes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = SqliteFile::new(folder.path().join("links.db"));
+        file.migrate().expect("a new file");
+        let mut connection = file.connect().expect("a file");
+        let shared = |number: u64, code: &str| {
+            let candidate = candidate(number, Naming::Shared);
+            Candidate { link: Link { code: code.parse().expect("valid"), ..candidate.link }, ..candidate }
+        };
+        let first = shared(1, "first");
+        assert!(matches!(settle(&mut connection, &first, Guess::New), Ok(Claim::Created(_))));
+        let again = Candidate { link: Link { id: Uuid::from_u128(9), ..shared(1, "again").link }, ..first.clone() };
+        let settled = settle(&mut connection, &again, Guess::New).ok();
+        assert_eq!(settled, Some(Claim::Existing(first.link.clone())));
+        let gone = lifecycle::delete(&first.link, Timestamp::from_unix_micros(2).expect("in range"));
+        let lifecycle::Step::Changed(gone) = gone else { panic!("it is active") };
+        update(&mut connection, &gone.after).expect("it is there");
+        let back = settle(&mut connection, &again, Guess::New);
+        assert!(matches!(back, Ok(Claim::Reactivated(link)) if link.code == first.link.code));
+        let alias = Candidate { naming: Naming::Alias, ..shared(3, "first") };
+        assert_eq!(settle(&mut connection, &alias, Guess::New).ok(), Some(Claim::AliasTaken));
+        assert_eq!(links::table.count().get_result(&mut connection), Ok(1));
     }
 
     /// A defect is not taken for a collision.
@@ -264,8 +317,11 @@ mod tests {
         let mut connection = file.connect().expect("a file");
         let (first, second) = (candidate(1, Naming::Separate), candidate(2, Naming::Separate));
         let same_id = Candidate { link: Link { id: first.link.id, ..second.link }, ..second };
-        assert!(matches!(settle(&mut connection, &first), Ok(Claim::Created(_))));
-        assert!(matches!(settle(&mut connection, &same_id), Err(Undo::Error(Error::DatabaseError(..)))));
+        assert!(matches!(settle(&mut connection, &first, Guess::Nothing), Ok(Claim::Created(_))));
+        for guess in [Guess::Nothing, Guess::New] {
+            let settled = settle(&mut connection, &same_id, guess);
+            assert!(matches!(settled, Err(Undo::Error(Error::DatabaseError(..)))), "{guess:?}");
+        }
     }
 
     #[test]

@@ -28,4 +28,13 @@ impl CodeCatalog for SqliteStore {
             })
             .await
     }
+
+    async fn codes_among(&self, words: &[&str]) -> Result<Vec<String>, RepositoryError> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        self.threads
+            .look_up("looking for codes", move |connection| {
+                links::table.filter(links::code.eq_any(words)).select(links::code).load(connection)
+            })
+            .await
+    }
 }

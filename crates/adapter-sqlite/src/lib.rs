@@ -138,7 +138,7 @@ impl SqliteFile {
         let path = self.0.to_str().ok_or(OpenError::Path)?;
         let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
         let settings = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                        PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;";
+                        PRAGMA wal_autocheckpoint = 4000; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;";
         set_up(&mut connection, settings).map_err(OpenError::Setup)?;
         Ok(connection)
     }

@@ -12,7 +12,9 @@ use domain::{
 };
 
 use crate::{
-    SqliteStore, answers, claim, list,
+    SqliteStore, answers,
+    claim::{self, Guess},
+    list,
     rows::{EventRow, LinkRow, ResolutionRow},
     schema::{link_events, links},
     threads::Undo,
@@ -51,11 +53,11 @@ impl LinkRepository for SqliteStore {
                 return Ok(Claims::Settled(vec![claim]));
             }
         }
-        let candidates = candidates.to_vec();
-        let once = once.cloned();
+        let (candidates, once) = (candidates.to_vec(), once.cloned());
+        let guess = if self.new_in_a_row.are_many() { Guess::New } else { Guess::Nothing };
         let outcome = self
             .threads
-            .write(DOING, move |connection| claim::settle_all(connection, &candidates, once.as_ref()))
+            .write(DOING, move |connection| claim::settle_all(connection, &candidates, once.as_ref(), guess))
             .await;
         self.new_in_a_row.note(&outcome);
         outcome

@@ -5,6 +5,7 @@
 //! may have to look at every row are apart: a redirect never waits behind them.
 
 use std::{
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
@@ -31,6 +32,13 @@ use crate::error::{classify, failed, of_failed_commit, reason};
 const QUEUE: usize = 4_096;
 /// Most calls that share one transaction.
 const GROUP: usize = 256;
+/// While calls keep coming, the writer waits for as many as shared one of the last two transactions: most of what a
+/// transaction costs is the same for one call and for many. It looks this often whether more have come.
+const STEP: Duration = Duration::from_micros(100);
+/// It waits no longer than this, and goes on when no call came for so many steps: those who were just answered need a
+/// moment to ask again.
+const STEPS: u32 = 20;
+const EMPTY_STEPS: u32 = 4;
 
 /// A call that only reads.
 type Read = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
@@ -108,7 +116,7 @@ impl Threads {
 
     /// Ends all threads after what is queued, and so closes every connection. Calls that come later fail.
     pub(crate) fn end(&self) {
-        let running = std::mem::take(&mut *self.running.lock().expect("nothing panics while it is held"));
+        let running = mem::take(&mut *self.running.lock().expect("nothing panics while it is held"));
         for (queue, readers) in [(&self.lookups, running.lookups), (&self.scans, running.scans)] {
             for _ in &readers {
                 // Where it cannot be sent the threads have ended, and joining tells so at once.
@@ -235,9 +243,10 @@ fn run_reader(mut connection: SqliteConnection, queue: &Receiver<Job<Read>>) {
 }
 
 fn run_writer(mut connection: SqliteConnection, queue: &Receiver<Job<Box<dyn Write>>>) {
-    let mut ends = false;
+    let (mut ends, mut crowds) = (false, [0, 0]);
     while !ends && let Ok(Job::Call(first)) = queue.recv() {
         let mut group = vec![first];
+        wait_for(crowds[0].max(crowds[1]), queue);
         for call in queue.try_iter().take(GROUP - 1) {
             let Job::Call(call) = call else {
                 ends = true;
@@ -245,10 +254,25 @@ fn run_writer(mut connection: SqliteConnection, queue: &Receiver<Job<Box<dyn Wri
             };
             group.push(call);
         }
+        crowds = [crowds[1], group.len()];
         let committed = commit_together(&mut connection, &mut group);
         for call in group {
             call.answer(&committed);
         }
+    }
+}
+
+/// Waits for a crowd to gather behind the first call. A crowd of one is no crowd.
+#[expect(clippy::disallowed_methods, reason = "to be woken by each call would cost more than to look now and then")]
+fn wait_for<C>(crowd: usize, queue: &Receiver<Job<C>>) {
+    let (mut waiting, mut empty) = (queue.len(), 0);
+    for _ in 0..STEPS {
+        if waiting + 1 >= crowd || empty == EMPTY_STEPS {
+            return;
+        }
+        thread::sleep(STEP);
+        let before = mem::replace(&mut waiting, queue.len());
+        empty = if waiting > before { 0 } else { empty + 1 };
     }
 }
 

@@ -173,7 +173,7 @@ async fn block(config: &Config, action: BlockAction) -> anyhow::Result<()> {
         BlockAction::Lift { id } => {
             let id: Uuid = id.parse().context("that is no id of a takedown")?;
             return match blocks.lift(&operator_call(&Owner::default()), &id).await {
-                Ok(block) => tell(&format!("lifted {}", block_line(&block))),
+                Ok(()) => tell(&format!("lifted {id}")),
                 Err(ServiceError::NotFound) => bail!("there is no takedown {id}"),
                 Err(error) => Err(error.into()),
             };

@@ -1,6 +1,9 @@
 //! The real clock and the real randomness, for the ports that ask for them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    cell::RefCell,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use domain::{
     ports::{Clock, Entropy},
@@ -24,8 +27,52 @@ impl Clock for SystemClock {
 #[derive(Debug)]
 pub(crate) struct SystemEntropy;
 
+impl SystemEntropy {
+    /// So much is asked for at a time: each question costs as much as all else that names a request.
+    const SUPPLY: usize = 4096;
+}
+
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) {
-        getrandom::fill(bytes).expect("without randomness from the operating system nothing here is safe");
+        thread_local! {
+            static SUPPLY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        if bytes.len() > Self::SUPPLY {
+            return ask(bytes);
+        }
+        SUPPLY.with_borrow_mut(|supply| {
+            if supply.len() < bytes.len() {
+                supply.resize(Self::SUPPLY, 0);
+                ask(supply);
+            }
+            // No byte is given twice, or stays here.
+            let left = supply.len() - bytes.len();
+            bytes.copy_from_slice(&supply[left..]);
+            supply[left..].fill(0);
+            supply.truncate(left);
+        });
+    }
+}
+
+fn ask(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("without randomness from the operating system nothing here is safe");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_byte_is_given_twice() {
+        let mut given = HashSet::new();
+        for length in [16, 24, 4_096, 4_097, 10_000].into_iter().cycle().take(500) {
+            let mut bytes = vec![0; length];
+            SystemEntropy.fill(&mut bytes);
+            for piece in bytes.chunks_exact(8) {
+                assert!(given.insert(piece.to_vec()), "{piece:?}");
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::pending, net::TcpListener, pin::pin, sync::Arc, time::Duration};
 
-use adapter_cache::CachedResolver;
+use adapter_cache::{CachedResolver, Progress};
 use adapter_http::{CurrentPolicy, InheritedCodes, PATH_WORDS, Phase, ServerOptions, Settings, Tasks};
 use adapter_redis::SharedMemory;
 use anyhow::{Context, bail};
@@ -10,8 +10,8 @@ use domain::{
     code::Code,
     idempotency::IDEMPOTENCY_WINDOW_SECONDS,
     link::Generation,
-    ports::{ChangeSubscriber, Clock, IdempotencyRepository, Identify, Ping, RepositoryError},
-    service::{BlockService, LinkService},
+    ports::{ChangeSubscriber, Clock, IdempotencyRepository, Identify, Ping},
+    service::BlockService,
 };
 use slog::{Logger, info, o, warn};
 use tokio::{
@@ -65,7 +65,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     let phase = Phase::default();
     let memory = store.remembered(config, log);
     let services = store.services(config, memory.clone());
-    let (blocks, links) = (services.blocks.clone(), services.links.clone());
+    let blocks = services.blocks.clone();
     if !backend.is_remote() {
         blocks.refresh().await?;
     }
@@ -90,7 +90,6 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
             backend,
             store: Arc::clone(&store),
             blocks: blocks.clone(),
-            links,
             inherited,
             config: config.clone(),
             log: log.clone(),
@@ -225,7 +224,6 @@ struct Start {
     backend: Backend,
     store: Arc<Store>,
     blocks: BlockService,
-    links: LinkService,
     inherited: InheritedCodes,
     config: Config,
     log: Logger,
@@ -260,7 +258,8 @@ impl Start {
             self.blocks.refresh().await?;
             announce_admin_key(store, config, log).await?;
         }
-        self.inherited.learn(self.links.codes_among(&PATH_WORDS).await?);
+        let codes = store.codes.codes_among(&PATH_WORDS).await?;
+        self.inherited.learn(codes.iter().filter_map(|code| Code::from_stored(code).ok()).collect());
         Ok(())
     }
 }
@@ -301,9 +300,10 @@ fn watch_over(
     supervisor.watch("known-codes", Duration::ZERO, move |report| {
         let (memory, codes) = (memory.clone(), codes.clone());
         never(async move {
-            let tell = |outcome: Result<(), &RepositoryError>| match outcome {
-                Ok(()) => report.succeeded(),
-                Err(error) => report.failed(Failure::from(error)),
+            let tell = |progress: Progress<'_>| match progress {
+                Progress::Well => report.succeeded(),
+                Progress::Slow => report.is_busy(),
+                Progress::Failed(error) => report.failed(Failure::from(error)),
             };
             memory.keep_codes_known(codes.as_ref(), &tell).await
         })

@@ -13,6 +13,7 @@ use domain::{hosts::HostList, target::TargetPolicy};
 use slog::{Logger, info, o, warn};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use url::Url;
@@ -42,6 +43,8 @@ pub(crate) struct Targets {
     seen: (State, Instant),
     /// What could not be read, so that it is told once.
     unreadable: Option<State>,
+    /// A look at the files that has not ended.
+    looking: Option<JoinHandle<State>>,
     hangup: Signal,
     log: Logger,
 }
@@ -77,6 +80,7 @@ impl Targets {
             refused_before: refused > 0,
             seen,
             unreadable: None,
+            looking: None,
             hangup,
             log: log.new(o!()),
         })
@@ -114,9 +118,10 @@ impl Targets {
 
     async fn read_anew(&mut self, state: State, report: &Report) {
         let read = self.read_beside(report).await;
+        let is_as_it_was = self.look(report).await == Some(state);
         match read {
             // Written to meanwhile.
-            Ok(_) if self.look(report).await != Some(state) => {}
+            Ok(_) if !is_as_it_was => {}
             Ok(lists) if lists.refused == 0 && self.refused > 0 && self.seen.1.elapsed() < EMPTY_FOR => {
                 self.does_not_count(state, report, "a list of hosts is empty", "it names no host any more".to_owned());
             }
@@ -144,15 +149,22 @@ impl Targets {
     }
 
     /// Beside the runtime: a file system that hangs holds nothing else.
-    async fn look(&self, report: &Report) -> Option<State> {
+    async fn look(&mut self, report: &Report) -> Option<State> {
         let files = self.files.clone();
-        match tokio::task::spawn_blocking(move || files.state()).await {
-            Ok(state) => Some(state),
-            Err(panicked) => {
-                report.failed(Failure::new("the lists of hosts cannot be looked at", panicked.to_string()));
-                None
+        let looking = self.looking.get_or_insert_with(|| tokio::task::spawn_blocking(move || files.state()));
+        let details = match timeout(PAUSE, &mut *looking).await {
+            // It is waited for further: each new one would hold a thread more.
+            Err(_still_looking) => "the file system does not answer".to_owned(),
+            Ok(looked) => {
+                self.looking = None;
+                match looked {
+                    Ok(state) => return Some(state),
+                    Err(panicked) => panicked.to_string(),
+                }
             }
-        }
+        };
+        report.failed(Failure::new("the lists of hosts cannot be looked at", details));
+        None
     }
 
     /// Said once of each state of the files.

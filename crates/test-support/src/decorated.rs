@@ -149,7 +149,7 @@ impl BlockRepository for Decorated {
         self.store.block(block, once).await
     }
 
-    async fn lift(&self, id: &Uuid, lifted: &Lifted) -> Result<Option<Block>, RepositoryError> {
+    async fn lift(&self, id: &Uuid, lifted: &Lifted) -> Result<bool, RepositoryError> {
         self.store.lift(id, lifted).await
     }
 

@@ -305,16 +305,15 @@ impl BlockRepository for MemoryStore {
         Ok(if added { Blocking::Added(block) } else { Blocking::InForce(block) })
     }
 
-    async fn lift(&self, id: &Uuid, lifted: &Lifted) -> Result<Option<Block>, RepositoryError> {
+    async fn lift(&self, id: &Uuid, lifted: &Lifted) -> Result<bool, RepositoryError> {
         let mut tables = self.tables();
         let Some(block) = tables.blocks.get_mut(id) else {
-            return Ok(None);
+            return Ok(false);
         };
         let changes = block.lifted.is_none();
         block.lifted.get_or_insert_with(|| lifted.clone());
-        let block = block.clone();
         tables.blocks_revision += u128::from(changes);
-        Ok(Some(block))
+        Ok(true)
     }
 
     async fn list(

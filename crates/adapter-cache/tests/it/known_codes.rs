@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use adapter_cache::{CacheOptions, CachedResolver, WriteThroughLinks};
+use adapter_cache::{CacheOptions, CachedResolver, Progress, WriteThroughLinks};
 use async_trait::async_trait;
 use domain::{
     history::EventKind,
@@ -36,6 +36,8 @@ struct Catalog {
     codes: Mutex<BTreeSet<String>>,
     failures: AtomicUsize,
     told: AtomicUsize,
+    /// Behind this code nothing can be read.
+    unreadable_behind: Mutex<Option<String>>,
 }
 
 #[async_trait]
@@ -49,9 +51,18 @@ impl CodeCatalog for Catalog {
             self.failures.fetch_sub(1, Ordering::SeqCst);
             return Err(RepositoryError::new(RepositoryErrorKind::Unavailable, "reading codes"));
         }
+        let end = self.unreadable_behind.lock().expect("no panic").clone();
+        if end.is_some_and(|end| after.is_some_and(|after| after > end.as_str())) {
+            return Err(RepositoryError::new(RepositoryErrorKind::Corrupt, "reading codes"));
+        }
         let codes = self.codes.lock().expect("no panic");
         let behind = codes.iter().filter(|code| after.is_none_or(|after| code.as_str() > after));
         Ok(behind.take(limit as usize).cloned().collect())
+    }
+
+    async fn codes_among(&self, words: &[&str]) -> Result<Vec<String>, RepositoryError> {
+        let codes = self.codes.lock().expect("no panic");
+        Ok(words.iter().filter(|word| codes.contains(**word)).map(|word| (*word).to_owned()).collect())
     }
 }
 
@@ -65,17 +76,22 @@ impl Catalog {
 fn knowing(catalog: &Arc<Catalog>, known_codes: usize) -> (CachedResolver, JoinSet<()>) {
     let (store, _questions) = AskedStore::new();
     let resolver = cached(store, CacheOptions { known_codes, ..OPTIONS });
+    let tasks = keeping(&resolver, catalog);
+    (resolver, tasks)
+}
+
+fn keeping(resolver: &CachedResolver, catalog: &Arc<Catalog>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let (keeping, catalog) = (resolver.clone(), Arc::clone(catalog));
     tasks.spawn(async move {
-        let tell = |outcome: Result<(), &RepositoryError>| {
-            if outcome.is_ok() {
+        let tell = |progress: Progress<'_>| {
+            if matches!(progress, Progress::Well) {
                 catalog.told.fetch_add(1, Ordering::SeqCst);
             }
         };
         keeping.keep_codes_known(catalog.as_ref(), &tell).await;
     });
-    (resolver, tasks)
+    tasks
 }
 
 async fn settle() {
@@ -163,6 +179,43 @@ async fn codes_that_cannot_be_read_are_tried_again_and_told() {
     advance(Duration::from_secs(2)).await;
     settle().await;
     assert!(catalog.told.load(Ordering::SeqCst) > told, "it says nothing while there is nothing to do");
+}
+
+/// The first pages can be read again and again, and a later one never: nothing is known by that.
+#[tokio::test(start_paused = true)]
+async fn a_walk_that_fails_on_its_way_each_time_is_no_success() {
+    let catalog = Catalog::of((0..50_000).map(|number| format!("link-{number:05}")));
+    catalog.unreadable_behind.lock().expect("no panic").replace("link-30000".to_owned());
+    let (resolver, _tasks) = knowing(&catalog, 1_000_000);
+    resolver.gap();
+    settle().await;
+    let told = catalog.told.load(Ordering::SeqCst);
+    for _ in 0..10 {
+        advance(Duration::from_secs(1)).await;
+        settle().await;
+    }
+    assert_eq!(catalog.told.load(Ordering::SeqCst), told);
+    assert_eq!(resolver.existence(&code("link-00007")), Existence::Unsure);
+    catalog.unreadable_behind.lock().expect("no panic").take();
+    advance(Duration::from_secs(1)).await;
+    settle().await;
+    assert!(catalog.told.load(Ordering::SeqCst) > told);
+    assert_eq!(resolver.existence(&code("link-00007")), Existence::Possible);
+}
+
+/// Its supervisor ends a task that hangs, and starts it again.
+#[tokio::test(start_paused = true)]
+async fn a_fill_that_was_cut_short_is_begun_again() {
+    let catalog = Catalog::of(["known".to_owned()]);
+    catalog.failures.store(usize::MAX, Ordering::SeqCst);
+    let (resolver, tasks) = knowing(&catalog, 1_000_000);
+    resolver.gap();
+    settle().await;
+    drop(tasks);
+    catalog.failures.store(0, Ordering::SeqCst);
+    let _tasks = keeping(&resolver, &catalog);
+    settle().await;
+    assert_eq!(resolver.existence(&code("known")), Existence::Possible);
 }
 
 /// More links than there is room for floors change while nothing is read from the history.

@@ -78,12 +78,9 @@ async fn a_reading_that_fails_hides_nothing_and_is_no_gap() {
     for round in 0..3 {
         recorder.forget();
         recorder.until(&Told::Synced).await;
-        database
-            .sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                 WHERE query LIKE '%pg_snapshot_xip%' AND pid <> pg_backend_pid() AND datname = current_database()",
-            )
-            .expect("a superuser may");
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE query LIKE '%pg_snapshot_xip%' AND pid <> pg_backend_pid() AND datname = current_database()";
+        assert_eq!(database.sql(end).expect("a superuser may"), "t", "one session reads the history");
         let alias = format!("meanwhile-{round}");
         subject.given(&a_link().alias(&alias)).await;
         recorder.until(&changed(&alias, 1)).await;

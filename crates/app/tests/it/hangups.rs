@@ -1,6 +1,11 @@
 //! Callers that leave: whatever they had begun, every process goes on to answer what the store says.
 
-use std::{collections::HashMap, net::TcpStream, thread, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    net::TcpStream,
+    thread,
+    time::Duration,
+};
 
 use rustix::net::sockopt::set_socket_linger;
 use serde_json::{Value, json};
@@ -49,7 +54,7 @@ fn differs(link: &Value, visitor: &Answer) -> Option<String> {
 fn after_a_hang_up_every_process_redirects_as_the_store_says(setup: &Setup) {
     let processes = processes(setup);
     let caller = processes[0].caller();
-    let mut codes = Vec::new();
+    let (mut codes, mut kinds) = (Vec::new(), Vec::new());
     for round in 0..rounds(120, 1_000) {
         let dice = scrambled(round);
         let url = format!("https://example.com/{round}");
@@ -68,10 +73,30 @@ fn after_a_hang_up_every_process_redirects_as_the_store_says(setup: &Setup) {
             2 => caller.reactivating(&code),
             _ => caller.claiming(&json!({"url": url})),
         };
+        let request = request.header("X-Request-Id", &format!("left-{round}"));
         hang_up(&caller, &request, Duration::from_micros(u64::try_from(dice / 4 % 3_000).expect("small")));
         codes.push(code);
+        kinds.push(dice % 4);
     }
     assert_every_process_is_right(&caller, &processes, &codes);
+    assert!(changes_without_a_caller(&processes[0], &caller, &codes, &kinds) > 0, "no caller left a change behind");
+}
+
+/// How many requests whose caller left before the answer have changed their link all the same.
+fn changes_without_a_caller(server: &Signpost, caller: &Caller, codes: &[String], kinds: &[usize]) -> usize {
+    let lines = server.log();
+    let left = lines.iter().filter(|line| line["error.type"] == "client-disconnected");
+    let left: HashSet<_> = left.filter_map(|line| line["request_id"].as_str()).collect();
+    let changed = |(round, kind): (usize, &usize)| {
+        let link = caller.read(&codes[round]).with_status(200).json();
+        let changed = match kind {
+            0 => link["state"] == "deleted",
+            1 => link["url"].as_str().is_some_and(|url| url.ends_with("/edited")),
+            _ => link["state"] == "active",
+        };
+        left.contains(format!("left-{round}").as_str()) && changed
+    };
+    kinds.iter().enumerate().filter(|kind| changed(*kind)).count()
 }
 
 fn assert_every_process_is_right(caller: &Caller, processes: &[Signpost], codes: &[String]) {

@@ -228,6 +228,9 @@ pub trait CodeCatalog: Send + Sync {
     /// Up to `limit` codes in the order of their bytes, behind `after`. MUST show each code that exists during a whole
     /// walk.
     async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, RepositoryError>;
+
+    /// Which of these words are codes of links, whatever else of those links can be read.
+    async fn codes_among(&self, words: &[&str]) -> Result<Vec<String>, RepositoryError>;
 }
 
 /// What a resolver knows of a code.

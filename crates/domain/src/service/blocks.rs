@@ -130,11 +130,13 @@ impl BlockService {
     }
 
     /// Lifts a block; what it was about is as it was before, unless another one is about it too.
-    pub async fn lift(&self, call: &Call, id: &Uuid) -> Result<Block, ServiceError> {
+    pub async fn lift(&self, call: &Call, id: &Uuid) -> Result<(), ServiceError> {
         let lifted = Lifted { at: self.clock.now(), by: call.caller.actor.clone() };
-        let block = self.blocks.lift(id, &lifted).await?.ok_or(ServiceError::NotFound)?;
+        if !self.blocks.lift(id, &lifted).await? {
+            return Err(ServiceError::NotFound);
+        }
         self.see_it_here().await;
-        Ok(block)
+        Ok(())
     }
 
     /// One page of blocks, newest first, and where the next one begins.

@@ -218,17 +218,6 @@ impl LinkService {
         uuid::Builder::from_unix_timestamp_millis(now.unix_millis(), &random).into_uuid()
     }
 
-    /// Which of these words are codes of links, deleted or not.
-    pub async fn codes_among(&self, words: &[&str]) -> Result<Vec<Code>, ServiceError> {
-        let mut codes = Vec::new();
-        for code in words.iter().filter_map(|word| Code::from_stored(word).ok()) {
-            if self.links.find(&code).await?.is_some() {
-                codes.push(code);
-            }
-        }
-        Ok(codes)
-    }
-
     /// The link of that code, deleted or not.
     pub async fn find(&self, access: &Access, code: &Code) -> Result<Link, ServiceError> {
         self.links.find(code).await?.filter(|link| access.includes(&link.owner)).ok_or(ServiceError::NotFound)

@@ -59,8 +59,7 @@ pub async fn a_lifted_block_stays_with_its_first_end(subject: Subject) {
     let end = |seconds| Lifted { at: subject.in_seconds(seconds), by: Actor::System };
     let lifted = Block { lifted: Some(end(1)), ..block.clone() };
     for seconds in [1, 2] {
-        let told = subject.blocks.lift(&block.id, &end(seconds)).await.expect("the store answers");
-        assert_eq!(told.as_ref(), Some(&lifted));
+        assert!(subject.blocks.lift(&block.id, &end(seconds)).await.expect("the store answers"));
     }
     assert_eq!((list(&subject, false).await, list(&subject, true).await), (vec![], vec![lifted.clone()]));
     // It can be blocked again, by a block of its own.
@@ -71,7 +70,7 @@ pub async fn a_lifted_block_stays_with_its_first_end(subject: Subject) {
 
 pub async fn an_unknown_block_is_not_lifted(subject: Subject) {
     let end = Lifted { at: subject.now(), by: Actor::System };
-    assert_eq!(subject.blocks.lift(&Uuid::from_u128(7), &end).await.expect("the store answers"), None);
+    assert!(!subject.blocks.lift(&Uuid::from_u128(7), &end).await.expect("the store answers"));
     assert_eq!(revision(&subject, None).await.map(|revision| revision.subjects), Some(Vec::new()));
 }
 
@@ -192,8 +191,7 @@ async fn given(subject: &Subject, block: &Block) {
 
 /// A block that is in force no longer than until now.
 async fn lift(subject: &Subject, block: &Block, end: &Lifted) {
-    let lifted = subject.blocks.lift(&block.id, end).await.expect("the store answers");
-    assert_eq!(lifted, Some(Block { lifted: Some(end.clone()), ..block.clone() }));
+    assert!(subject.blocks.lift(&block.id, end).await.expect("the store answers"));
 }
 
 async fn list(subject: &Subject, lifted_too: bool) -> Vec<Block> {
