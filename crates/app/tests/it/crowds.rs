@@ -221,6 +221,32 @@ fn clients_that_take_their_answers_slowly_hold_little_and_others_do_not_wait() {
     }
 }
 
+/// The end of a body that nobody wants does not come, and the answer waits for it.
+#[test]
+fn answers_that_wait_for_a_body_hold_little() {
+    let count = rounds(400, 2_000);
+    let setup = Signpost::on_sqlite().patient().set("http.max_connections", "5000");
+    let server = setup.set("http.body_timeout", "60s").start();
+    let (_, page) = answers_of_all_kinds(&server).swap_remove(3);
+    assert!(server.ask(&page).with_status(200).text().len() > 150_000, "it is a page of links");
+    let before = server.resident_bytes();
+    let asked = page.header("Content-Length", "1").to_bytes();
+    let mut sockets = Vec::with_capacity(count);
+    let mut most = before;
+    while sockets.len() < count {
+        let mut socket = server.connect();
+        socket.write(&asked).expect("it is taken");
+        sockets.push(socket);
+        if sockets.len() % 16 == 0 {
+            // Behind the others: by its answer most of theirs are made.
+            server.get("/health").with_status(200);
+            most = most.max(server.resident_bytes());
+        }
+    }
+    let grown = most.saturating_sub(before);
+    assert!(grown < HELD_BY_SLOW_READERS, "{count} answers hold {grown} bytes");
+}
+
 /// Asks on a connection whose window is small.
 fn ask_and_take_nothing(server: &Signpost, request: &Request) -> TcpStream {
     let runtime = runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
