@@ -5,7 +5,7 @@ use std::{borrow::Cow, rc::Rc, time::Instant};
 use actix_web::{
     HttpResponse,
     body::{BodySize, BoxBody, MessageBody},
-    dev::ServiceRequest,
+    dev::RequestHead,
     http::{Method, header},
 };
 use slog::{KV, Level, Logger, Record, Serializer};
@@ -41,14 +41,15 @@ struct Answered {
 }
 
 impl AccessLine {
-    pub(crate) fn begin(log: &Logger, request: &ServiceRequest, context: Rc<Context>, begun: Instant) -> Self {
-        let user_agent = request.headers().get(header::USER_AGENT);
+    /// For a request to `path`, as it came.
+    pub(crate) fn begin(log: &Logger, head: &RequestHead, path: &str, context: Rc<Context>, begun: Instant) -> Self {
+        let user_agent = head.headers().get(header::USER_AGENT);
         Self {
             log: log.clone(),
             context,
             begun,
-            method: request.method().clone(),
-            path: shortened(request.path()),
+            method: head.method.clone(),
+            path: shortened(path),
             route: None,
             user_agent: user_agent.map(|agent| match str::from_utf8(agent.as_bytes()) {
                 Ok(text) => shortened(text),

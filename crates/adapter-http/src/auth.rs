@@ -40,7 +40,7 @@ pub(crate) async fn authenticate(
     let keys = &state.services.keys;
     let (caller, worth_noting) = context.within_budget(Effect::Read, keys.authenticate(&secret)).await?;
     context.note(|notes| notes.key_id = Some(secret.id()));
-    if let Some(policy) = context.policy.get() {
+    if let Some(policy) = context.policy {
         state.limits.charge_key(&context, policy, &secret.id()).await?;
     }
     if worth_noting {

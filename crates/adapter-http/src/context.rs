@@ -11,7 +11,7 @@ use std::{
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest,
     body::BoxBody,
-    dev::{Payload, ServiceRequest},
+    dev::{Payload, RequestHead},
     http::header::HeaderMap,
 };
 use domain::{
@@ -57,7 +57,7 @@ pub(crate) struct Context {
     /// Who is asking.
     pub(crate) client: ClientAddress,
     /// What the request is counted as, and how its sender stands to the tightest limit.
-    pub(crate) policy: Cell<Option<Policy>>,
+    pub(crate) policy: Option<Policy>,
     standing: Cell<Option<Standing>>,
     /// What was counted of it.
     pub(crate) charged: Cell<Charged>,
@@ -118,9 +118,9 @@ pub(crate) fn overloaded() -> Problem {
 }
 
 impl Context {
-    pub(crate) fn new(request: &ServiceRequest, state: &State) -> Self {
-        let headers = request.headers();
-        warn_of_unheard_proxy(request, state);
+    pub(crate) fn new(head: &RequestHead, policy: Option<Policy>, state: &State) -> Self {
+        let headers = head.headers();
+        warn_of_unheard_proxy(head, state);
         let mut random = [0; RANDOM_BYTES];
         state.services.entropy.fill(&mut random);
         Self {
@@ -131,9 +131,8 @@ impl Context {
             store_time: Cell::new(None),
             gates: Arc::clone(&state.gates),
             experience: Arc::clone(&state.experience),
-            client: state.settings.proxies.client(request.peer_addr(), headers),
-            // By the path as the router reads it, percent-encoded or not.
-            policy: Cell::new(Policy::of(request.method(), request.match_info().as_str())),
+            client: state.settings.proxies.client(head.peer_addr, headers),
+            policy,
             standing: Cell::new(None),
             charged: Cell::default(),
             closes: Cell::new(false),
@@ -248,7 +247,7 @@ impl Context {
 
     /// Whether the request is a change, of which a call with this effect is a part.
     fn changes_something(&self, effect: Effect) -> bool {
-        effect == Effect::Write || matches!(self.policy.get(), Some(Policy::Claim | Policy::Batch))
+        effect == Effect::Write || matches!(self.policy, Some(Policy::Claim | Policy::Batch))
     }
 
     /// The request is turned away because too many came.
@@ -284,11 +283,11 @@ impl FromRequest for InContext {
 
 /// Says once that a peer names clients and is not believed: behind a proxy that the settings do not name all clients are
 /// one, and share its quota.
-fn warn_of_unheard_proxy(request: &ServiceRequest, state: &State) {
+fn warn_of_unheard_proxy(head: &RequestHead, state: &State) {
     if state.warned_of_proxy.load(Ordering::Relaxed) {
         return;
     }
-    let unheard = state.settings.proxies.unheard(request.peer_addr(), request.headers());
+    let unheard = state.settings.proxies.unheard(head.peer_addr, head.headers());
     if let Some((field, network)) = unheard
         && !state.warned_of_proxy.swap(true, Ordering::Relaxed)
     {

@@ -1,7 +1,7 @@
 //! Signpost's HTTP face: the REST API, redirects and previews, health, and the contract that describes them.
 //!
 //! Data flows one way: bytes are judged by the stream guard (`wire`), every request gets its names, its time
-//! budget and its log line from the outermost middleware (`observe`), is counted (`client`, `limits`), a handler reads
+//! budget and its log line at the door (`door`) or in the outermost middleware (`observe`), is counted (`client`, `limits`), a handler reads
 //! it into domain types, calls one service and maps the answer. Every failure is a [`problem::ProblemKind`].
 //!
 //! To add an endpoint: 1. one file under `api/` with its types and its handler, described by
@@ -19,6 +19,7 @@ mod client;
 mod context;
 mod cursor;
 mod docs;
+mod door;
 mod experience;
 mod fixed;
 #[cfg(any(fuzzing, test))]

@@ -1,12 +1,7 @@
-//! The outermost middleware: gives every request its names, survives panics, makes every failure a problem,
+//! The outermost middleware: gives every request but those that end at the [door](crate::door) its names, survives panics, makes every failure a problem,
 //! and sees to its log line, whatever happens inside.
 
-use std::{
-    borrow::Cow,
-    panic::{AssertUnwindSafe, catch_unwind},
-    rc::Rc,
-    time::Instant,
-};
+use std::{borrow::Cow, panic::AssertUnwindSafe, rc::Rc, time::Instant};
 
 use actix_web::{
     Error, HttpMessage, HttpResponse,
@@ -21,7 +16,7 @@ use actix_web::{
 };
 use futures_util::{
     FutureExt,
-    future::{Either, LocalBoxFuture, Ready, ready},
+    future::{LocalBoxFuture, Ready, ready},
 };
 
 use crate::{
@@ -33,7 +28,6 @@ use crate::{
     inherited::forgive_slash,
     limits::Policy,
     problem::{Problem, ProblemKind},
-    redirect::{self, Begun, ask_and_follow, code_to_follow},
     state::State,
     unread::Unread,
     wire::{REJECTED_HEADER, Rejection},
@@ -69,48 +63,23 @@ where
 {
     type Response = ServiceResponse<BoxBody>;
     type Error = Error;
-    type Future = Either<Ready<Answer>, LocalBoxFuture<'static, Answer>>;
+    type Future = LocalBoxFuture<'static, Answer>;
 
     forward_ready!(service);
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
         let begun = Instant::now();
         let state = &self.state;
-        let context = Rc::new(Context::new(&request, state));
-        let mut line = AccessLine::begin(&state.log, &request, Rc::clone(&context), begun);
-        let unread = Unread::of(&mut request);
-        if let Some(code) = code_to_follow(&request, &state.settings.inherited) {
-            context.policy.set(Some(Policy::Redirect));
-            context.note(|notes| notes.code = Some(code.clone()));
-            line.note_route(Some(redirect::ROUTE.into()));
-            let following = || redirect::begin(state, &context, &code, request.query_string());
-            let begun = catch_unwind(AssertUnwindSafe(following)).unwrap_or_else(|_| Begun::Ended(Err(panicked())));
-            let begun = match (begun, &unread) {
-                (Begun::Ended(outcome), None) => {
-                    return Either::Left(ready(finish_redirect(outcome, request, line, &context)));
-                }
-                (begun, _) => begun,
-            };
-            let state = state.clone();
-            let later = async move {
-                let outcome = match begun {
-                    Begun::Ended(outcome) => outcome,
-                    Begun::MustAsk(trying) => {
-                        let following = ask_and_follow(trying, &code, request.query_string());
-                        AssertUnwindSafe(following).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
-                    }
-                };
-                settle_body(unread, outcome.as_ref().err(), &state, &context).await;
-                finish_redirect(outcome, request, line, &context)
-            };
-            return Either::Right(later.boxed_local());
-        }
-
+        let asked = request.uri().clone();
         forgive_slash(&mut request);
-        context.policy.set(Policy::of(request.method(), request.match_info().as_str()));
+        // By the path as the router reads it, percent-encoded or not.
+        let policy = Policy::of(request.method(), request.match_info().as_str());
+        let context = Rc::new(Context::new(request.head(), policy, state));
+        let mut line = AccessLine::begin(&state.log, request.head(), asked.path(), Rc::clone(&context), begun);
+        let unread = Unread::of(&mut request);
         let rejection = rejection(&request, &state.rejection_nonce);
         // Whatever is no part of the API is for people.
-        context.shows_page.set(context.policy.get() == Some(Policy::Redirect) && prefers_page(request.headers()));
+        context.shows_page.set(context.policy == Some(Policy::Redirect) && prefers_page(request.headers()));
         request.extensions_mut().insert(Rc::clone(&context));
         let instance = rejection.is_none().then(|| request.path().to_owned());
         if rejection.is_some() {
@@ -132,7 +101,7 @@ where
             settle_body(unread, problem, &state, &context).await;
             finish(outcome, line, &context, instance.as_deref())
         };
-        Either::Right(later.boxed_local())
+        later.boxed_local()
     }
 }
 
@@ -163,7 +132,7 @@ async fn settle_body(unread: Option<Unread>, problem: Option<&Problem>, state: &
     if problem.is_some_and(Problem::ends_connection) {
         return;
     }
-    let most = BodySize::of(context.policy.get()).limit();
+    let most = BodySize::of(context.policy).limit();
     if !unread.drain(most, state.settings.body_timeout).await {
         context.closes.set(true);
     }
@@ -171,20 +140,9 @@ async fn settle_body(unread: Option<Unread>, problem: Option<&Problem>, state: &
 
 type Answer = Result<ServiceResponse<BoxBody>, Error>;
 
-fn finish_redirect(outcome: redirect::Outcome, request: ServiceRequest, line: AccessLine, context: &Context) -> Answer {
-    match outcome {
-        Ok(answer) => finish(Outcome::Answer(request.into_response(answer)), line, context, None),
-        Err(problem) => {
-            context.shows_page.set(prefers_page(request.headers()));
-            let answer = problem_answer(&problem, line, context, Some(request.path()));
-            Ok(request.into_response(answer))
-        }
-    }
-}
-
 /// Lets a request in, or says why it is one too many, of its sender or of all.
 async fn let_in(state: &State, context: &Context) -> Result<(), Problem> {
-    match context.policy.get() {
+    match context.policy {
         None => return Ok(()),
         Some(Policy::Redirect) => return state.limits.charge_visitor(context),
         Some(policy) => state.limits.charge_client(context, policy).await?,
@@ -215,7 +173,7 @@ fn finish(outcome: Outcome, line: AccessLine, context: &Context, instance: Optio
 }
 
 /// The answer that is a problem.
-fn problem_answer(
+pub(crate) fn problem_answer(
     problem: &Problem,
     mut line: AccessLine,
     context: &Context,
@@ -227,7 +185,7 @@ fn problem_answer(
     } else {
         problem.to_response(context.request_id.as_str(), instance)
     };
-    if context.policy.get() == Some(Policy::Redirect) {
+    if context.policy == Some(Policy::Redirect) {
         answer.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     }
     name(answer.status(), answer.headers_mut(), context);
@@ -248,7 +206,7 @@ fn close_after(answer: &mut HttpResponse<BoxBody>, context: &Context) {
 #[error("the handler panicked")]
 struct Panicked;
 
-fn panicked() -> Problem {
+pub(crate) fn panicked() -> Problem {
     Problem::new(ProblemKind::Internal).caused_by(Panicked)
 }
 
@@ -302,11 +260,11 @@ static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Every answer carries the names of its request, that of the API what is left of its sender's quota, and is never
 /// taken for anything but what it says it is.
-fn name(status: StatusCode, headers: &mut HeaderMap, context: &Context) {
+pub(crate) fn name(status: StatusCode, headers: &mut HeaderMap, context: &Context) {
     let value = |text: &str| HeaderValue::from_str(text).expect("ids are plain ASCII");
     headers.insert(X_REQUEST_ID.clone(), value(context.request_id.as_str()));
     headers.insert(TRACEPARENT.clone(), value(context.trace.traceparent()));
-    let (program, refused) = (context.policy.get() != Some(Policy::Redirect), status == StatusCode::TOO_MANY_REQUESTS);
+    let (program, refused) = (context.policy != Some(Policy::Redirect), status == StatusCode::TOO_MANY_REQUESTS);
     if let Some(standing) = context.standing().filter(|_| (program || refused) && !status.is_redirection()) {
         standing.tell(headers);
         if program {
@@ -315,7 +273,7 @@ fn name(status: StatusCode, headers: &mut HeaderMap, context: &Context) {
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // What the API tells one caller is for no cache, whichever field the key came in.
-    let told_to_one = context.policy.get().is_some_and(|policy| policy != Policy::Redirect);
+    let told_to_one = context.policy.is_some_and(|policy| policy != Policy::Redirect);
     if told_to_one && !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }

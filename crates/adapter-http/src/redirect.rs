@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, rc::Rc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    dev::ServiceRequest,
+    dev::RequestHead,
     http::{
         Method, StatusCode,
         header::{self, HeaderName, HeaderValue},
@@ -59,9 +59,9 @@ pub(crate) const ROUTE: &str = "/{code}";
 
 /// The code that a request wants to follow. Redirects are looked for before all other routes, whose paths are reserved
 /// words or no codes at all: it spares nearly every request that ever comes the patterns of those routes.
-pub(crate) fn code_to_follow(request: &ServiceRequest, inherited: &InheritedCodes) -> Option<Code> {
-    let follows = matches!(*request.method(), Method::GET | Method::HEAD);
-    let code = request.path().strip_prefix('/').filter(|_| follows)?;
+pub(crate) fn code_to_follow(head: &RequestHead, inherited: &InheritedCodes) -> Option<Code> {
+    let follows = matches!(head.method, Method::GET | Method::HEAD);
+    let code = head.uri.path().strip_prefix('/').filter(|_| follows)?;
     Code::parse_alias(code).ok().or_else(|| inherited.get(code))
 }
 

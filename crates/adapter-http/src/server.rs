@@ -28,6 +28,7 @@ use crate::{
     body::Bodies,
     budget::{Budget, OwnShare},
     context::Gates,
+    door::Door,
     experience::Experience,
     fixed::Fixed,
     health::Probers,
@@ -108,7 +109,7 @@ pub fn serve(
                     let stopping = stopping.clone();
                     async move { stopping.notified().await }
                 })
-                .h1(map_config(app(state), |()| AppConfig::default()));
+                .h1(Door { inner: map_config(app(state.clone()), |()| AppConfig::default()), state });
             guard.and_then(http)
         })?
         .run();

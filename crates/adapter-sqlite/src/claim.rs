@@ -145,7 +145,7 @@ fn settle(connection: &mut SqliteConnection, candidate: &Candidate, guess: Guess
         Claim::Reactivated(link) => (link, EventKind::Reactivated),
     };
     let event = LinkEvent { kind, generation: link.generation, provenance: candidate.provenance.clone() };
-    add_event(connection, link, &event)?;
+    add_event(connection, link, &event).map_err(Undo::Half)?;
     Ok(claim)
 }
 
@@ -160,12 +160,15 @@ fn settle_what_is_met(connection: &mut SqliteConnection, candidate: &Candidate) 
     Ok(claim)
 }
 
+/// How the trigger begins that refuses a link in whose place another one is.
+pub(crate) const NEVER_REPLACED: &str = "links are never replaced";
+
 /// Whether the link could be added. If not, one that is there says why. Any other failure may have ended the transaction,
 /// in which nothing may be tried again.
 fn inserted(connection: &mut SqliteConnection, link: &Link) -> QueryResult<bool> {
     match diesel::insert_into(links::table).values(LinkRow::from(link)).execute(connection) {
         Ok(_) => Ok(true),
-        Err(Error::DatabaseError(_, told)) if told.message().starts_with("links are never replaced") => Ok(false),
+        Err(Error::DatabaseError(_, told)) if told.message().starts_with(NEVER_REPLACED) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -1,7 +1,9 @@
 //! What SQLite says, as what a caller can conclude.
 
-use diesel::result::Error;
+use diesel::result::{DatabaseErrorKind, Error};
 use domain::ports::{FailureReason, RepositoryError, RepositoryErrorKind};
+
+use crate::claim::NEVER_REPLACED;
 
 /// What to conclude from an error. SQLite's own words for a result code never change
 /// (`sqlite3_errstr`), and diesel passes nothing else on.
@@ -20,6 +22,21 @@ pub(crate) fn classify(error: &Error) -> RepositoryErrorKind {
         },
         Error::DeserializationError(_) => RepositoryErrorKind::Corrupt,
         _ => RepositoryErrorKind::Internal,
+    }
+}
+
+/// Whether a statement that failed so has changed nothing, and its transaction goes on: a row was refused, or what was read
+/// cannot be understood. After any other failure SQLite may have ended the transaction.
+pub(crate) fn changes_nothing(error: &Error) -> bool {
+    use DatabaseErrorKind as Kind;
+    match error {
+        Error::DatabaseError(
+            Kind::UniqueViolation | Kind::CheckViolation | Kind::NotNullViolation | Kind::ForeignKeyViolation,
+            _,
+        )
+        | Error::DeserializationError(_) => true,
+        Error::DatabaseError(_, about) => about.message().starts_with(NEVER_REPLACED),
+        _ => false,
     }
 }
 

@@ -55,10 +55,13 @@ impl LinkRepository for SqliteStore {
         }
         let (candidates, once) = (candidates.to_vec(), once.cloned());
         let guess = if self.new_in_a_row.are_many() { Guess::New } else { Guess::Nothing };
-        let outcome = self
-            .threads
-            .write(DOING, move |connection| claim::settle_all(connection, &candidates, once.as_ref(), guess))
-            .await;
+        let is_one = candidates.len() == 1 && once.is_none();
+        let settle = move |connection: &mut _| claim::settle_all(connection, &candidates, once.as_ref(), guess);
+        let outcome = if is_one {
+            self.threads.write_whole(DOING, settle).await
+        } else {
+            self.threads.write(DOING, settle).await
+        };
         self.new_in_a_row.note(&outcome);
         outcome
     }

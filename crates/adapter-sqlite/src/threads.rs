@@ -26,7 +26,7 @@ use diesel::{
 use domain::ports::{FailureReason, RepositoryError, RepositoryErrorKind};
 use tokio::{sync::oneshot, time::timeout};
 
-use crate::error::{classify, failed, of_failed_commit, reason};
+use crate::error::{changes_nothing, classify, failed, of_failed_commit, reason};
 
 /// Calls that may wait for a thread. More are turned away at once: they could not be answered in time.
 const QUEUE: usize = 4_096;
@@ -92,6 +92,8 @@ pub(crate) enum Undo<T> {
     Answer(T),
     /// It failed.
     Error(Error),
+    /// It failed when it had changed something.
+    Half(Error),
 }
 
 impl<T> From<Error> for Undo<T> {
@@ -139,9 +141,27 @@ impl Threads {
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> Result<T, Undo<T>> + Send + 'static,
     {
+        self.write_as(Undoing::Savepoint, doing, work).await
+    }
+
+    /// The same for `work` that either changes nothing when it fails, or says [`Undo::Half`]. It needs no savepoint, for
+    /// which SQLite copies every page that it changes.
+    pub(crate) async fn write_whole<T, F>(&self, doing: &'static str, work: F) -> Result<T, RepositoryError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> Result<T, Undo<T>> + Send + 'static,
+    {
+        self.write_as(Undoing::Itself, doing, work).await
+    }
+
+    async fn write_as<T, F>(&self, undoing: Undoing, doing: &'static str, work: F) -> Result<T, RepositoryError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> Result<T, Undo<T>> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         let fate = Fate::default();
-        let call = WriteCall { doing, work: Some(work), fate: fate.clone(), result: None, reply };
+        let call = WriteCall { undoing, doing, work: Some(work), fate: fate.clone(), result: None, reply };
         self.writes.try_send(Job::Call(Box::new(call))).map_err(|error| turned_away(&error, doing))?;
         match timeout(self.patience, answer).await {
             Ok(Ok(result)) => result,
@@ -276,13 +296,17 @@ fn wait_for<C>(crowd: usize, queue: &Receiver<Job<C>>) {
     }
 }
 
-/// Runs a group in one transaction, each call in a savepoint of its own.
+/// Runs a group in one transaction, each call in a savepoint of its own if it needs one.
 fn commit_together(connection: &mut SqliteConnection, group: &mut [Box<dyn Write>]) -> Committed {
     if let Err(error) = begin(connection) {
         return Committed::No(classify(&error), error.to_string());
     }
     for call in group {
-        if let Err((kind, cause)) = run_in_savepoint(connection, call.as_mut()) {
+        let ran = match call.undoing() {
+            Undoing::Savepoint => run_in_savepoint(connection, call.as_mut()),
+            Undoing::Itself => run_whole(connection, call.as_mut()),
+        };
+        if let Err((kind, cause)) = ran {
             return Committed::No(if roll_back(connection) { kind } else { RepositoryErrorKind::Indeterminate }, cause);
         }
     }
@@ -319,6 +343,11 @@ fn run_in_savepoint(
     connection
         .batch_execute("ROLLBACK TO call; RELEASE call")
         .map_err(|error| call.failure().unwrap_or_else(|| told(error)))
+}
+
+/// Fails if the whole transaction has to end: because it may have ended already, or half of the call would stay in it.
+fn run_whole(connection: &mut SqliteConnection, call: &mut dyn Write) -> Result<(), (RepositoryErrorKind, String)> {
+    if call.run(connection) { Ok(()) } else { call.half_done().map_or(Ok(()), Err) }
 }
 
 /// A statement without values that runs for each call, and so is prepared once.
@@ -368,13 +397,25 @@ impl Fate {
 trait Write: Send {
     /// Does it; says whether its changes stay.
     fn run(&mut self, connection: &mut SqliteConnection) -> bool;
+    /// How it is undone.
+    fn undoing(&self) -> Undoing;
     /// What it met, if it failed.
     fn failure(&self) -> Option<(RepositoryErrorKind, String)>;
+    /// The same, unless it is sure that nothing was changed and the transaction goes on.
+    fn half_done(&self) -> Option<(RepositoryErrorKind, String)>;
     /// Tells the caller, after the commit.
     fn answer(self: Box<Self>, committed: &Committed);
 }
 
+/// How a call that failed is undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Undoing {
+    Savepoint,
+    Itself,
+}
+
 struct WriteCall<T, F> {
+    undoing: Undoing,
     doing: &'static str,
     work: Option<F>,
     fate: Fate,
@@ -401,8 +442,19 @@ where
 
     fn failure(&self) -> Option<(RepositoryErrorKind, String)> {
         match &self.result {
-            Some(Err(Undo::Error(error))) => Some((classify(error), error.to_string())),
+            Some(Err(Undo::Error(error) | Undo::Half(error))) => Some((classify(error), error.to_string())),
             Some(Err(Undo::Answer(_)) | Ok(_)) | None => None,
+        }
+    }
+
+    fn undoing(&self) -> Undoing {
+        self.undoing
+    }
+
+    fn half_done(&self) -> Option<(RepositoryErrorKind, String)> {
+        match &self.result {
+            Some(Err(Undo::Error(error))) if changes_nothing(error) => None,
+            _ => self.failure(),
         }
     }
 
@@ -410,7 +462,7 @@ where
         let doing = self.doing;
         let result = match (self.result, committed) {
             // Its own failure says more than the group's.
-            (Some(Err(Undo::Error(error))), _) => Err(failed(doing, error)),
+            (Some(Err(Undo::Error(error) | Undo::Half(error))), _) => Err(failed(doing, error)),
             (_, Committed::No(kind, cause)) => {
                 Err(RepositoryError::new(*kind, doing).because(reason(cause)).caused_by(cause.clone()))
             }
@@ -538,6 +590,12 @@ mod tests {
     /// SQLite rolls back by itself when a page does not fit any more: the savepoint is gone then.
     #[tokio::test(flavor = "multi_thread")]
     async fn those_who_share_a_transaction_with_a_full_disk_are_told_of_the_full_disk() {
+        for undoing in [Undoing::Savepoint, Undoing::Itself] {
+            share_a_full_disk(undoing).await;
+        }
+    }
+
+    async fn share_a_full_disk(undoing: Undoing) {
         let threads = Arc::new(threads(Duration::from_secs(30)));
         let table = "CREATE TABLE filler (data BLOB); PRAGMA max_page_count = 20";
         threads.write("making room", move |connection| Ok(connection.batch_execute(table)?)).await.expect("it fits");
@@ -562,7 +620,7 @@ mod tests {
         for sql in [small, huge, small] {
             let filling = threads.clone();
             sent.push(tokio::spawn(async move {
-                filling.write("filling", move |connection| Ok(connection.batch_execute(sql)?)).await
+                filling.write_as(undoing, "filling", move |connection| Ok(connection.batch_execute(sql)?)).await
             }));
             while threads.writes.len() < sent.len() {
                 tokio::task::yield_now().await;
@@ -581,6 +639,28 @@ mod tests {
             call.await.expect("no panic").expect("it changes nothing");
         }
         threads.write("going on", move |connection| Ok(connection.batch_execute(small)?)).await.expect("it fits");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nothing_of_a_call_without_a_savepoint_stays_if_it_fails() {
+        let threads = threads(Duration::from_secs(30));
+        let run = |sql: &'static str| move |connection: &mut SqliteConnection| Ok(connection.batch_execute(sql)?);
+        threads.write("making a table", run("CREATE TABLE t (n INTEGER PRIMARY KEY)")).await.expect("it is new");
+        let one = "INSERT INTO t VALUES (1)";
+        threads.write_whole("adding", run(one)).await.expect("it is new");
+        assert!(threads.write_whole("adding", run(one)).await.is_err());
+        let half = |connection: &mut SqliteConnection| -> Result<(), Undo<()>> {
+            connection.batch_execute("INSERT INTO t VALUES (2)")?;
+            Err(Undo::Half(Error::RollbackTransaction))
+        };
+        assert!(threads.write_whole("adding", half).await.is_err());
+        let panicking = |connection: &mut SqliteConnection| -> Result<(), Undo<()>> {
+            connection.batch_execute("INSERT INTO t VALUES (3)")?;
+            panic!("on purpose")
+        };
+        assert!(threads.write_whole("adding", panicking).await.is_err());
+        let rows = "SELECT CASE WHEN (SELECT count(*) FROM t) <> 1 THEN json('') END";
+        threads.write("counting", run(rows)).await.expect("only the first is there");
     }
 
     #[tokio::test(flavor = "multi_thread")]
