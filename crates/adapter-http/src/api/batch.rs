@@ -96,18 +96,17 @@ pub(crate) async fn claim_batch(
     // As earlier releases name a batch of which nothing is refused.
     let call = caller.repeatable_call(&request, &[&body.bytes[..], &vec![0; items.len()]].concat())?;
     let before = context.within_budget(Effect::Read, links.recall_claims(&call)).await?;
-    let (summary, moment) = match before {
+    let (summary, moment) = if let Some(before) = before {
         // Nothing is judged again.
-        Some(before) => (before, context.within_budget(Effect::Read, links.moment_of(&call)).await?),
-        None => {
-            may_make(&state, &caller.caller.owner)?;
-            let (targets, blocked) = (state.settings.targets.get(), state.blocked()?);
-            let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: links.now() };
-            let (wanted, refused) = judge(items, rules);
-            let refusals = (!refused.is_empty()).then(|| serde_json::to_string(&refused).expect("strings are JSON"));
-            let claiming = links.claim_beside(&call, &wanted, refusals);
-            (context.within_budget(Effect::Write, claiming).await?, rules.now)
-        }
+        (before, context.within_budget(Effect::Read, links.moment_of(&call)).await?)
+    } else {
+        may_make(&state, &caller.caller.owner)?;
+        let (targets, blocked) = (state.settings.targets.get(), state.blocked()?);
+        let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: links.now() };
+        let (wanted, refused) = judge(items, rules);
+        let refusals = (!refused.is_empty()).then(|| serde_json::to_string(&refused).expect("strings are JSON"));
+        let claiming = links.claim_beside(&call, &wanted, refusals);
+        (context.within_budget(Effect::Write, claiming).await?, rules.now)
     };
     context.note(|notes| notes.code_collisions = summary.code_collisions);
     let settled = in_order(summary)?;
