@@ -23,7 +23,7 @@ const SLICE: usize = 7 * 1024;
 /// The buffer of a connection is filled again when it holds less than this, which is also room for most heads.
 pub(crate) const REFILLED_BELOW: usize = 1024;
 /// Most bytes of all answers together that wait to be taken, beyond the buffers of their connections.
-pub(crate) const UNTAKEN: usize = 16 * 1024 * 1024;
+pub(crate) const UNTAKEN: usize = 8 * 1024 * 1024;
 
 /// A body that many answers share: none of them holds more of it than a slice.
 pub(crate) struct Shared(Bytes);

@@ -123,6 +123,8 @@ pub(crate) const MOST_CLAIMS: usize = 1_000;
 const UNIT: usize = 1024;
 /// Bodies up to this size are not counted: the number of connections bounds them well enough.
 const FREE: usize = 4 * 1024;
+/// A larger one comes in pieces of this size.
+const PIECE: usize = 16 * 1024;
 /// How long a body that has come waits for its turn.
 const TURN: Duration = Duration::from_secs(2);
 
@@ -151,7 +153,7 @@ pub(crate) async fn receive_json(
     let received = Received::new(room, context.holder());
     let receiving = receive(request.headers(), payload, received);
     let late = |_| Err(Problem::new(ProblemKind::RequestTimeout));
-    let Received { body, share, .. } = timeout(state.settings.body_timeout, receiving).await.unwrap_or_else(late)?;
+    let (body, share) = timeout(state.settings.body_timeout, receiving).await.unwrap_or_else(late)?.into_body();
     let broken = |error: serde_json::Error| {
         let place = format!("line {}, column {}", error.line(), error.column());
         Problem::new(ProblemKind::MalformedJson).detail(format!("The body is not JSON: it breaks at {place}."))
@@ -182,7 +184,9 @@ impl Room {
 
 /// What has come of a body.
 struct Received {
-    body: Vec<u8>,
+    /// In pieces, which memory has room for again and again: of texts that grow and are given up it keeps the holes.
+    pieces: Vec<Vec<u8>>,
+    length: usize,
     limit: usize,
     budget: Arc<Budget>,
     holder: Holder,
@@ -208,21 +212,36 @@ impl Revocable for GivenUp {
 impl Received {
     fn new(room: &Room, holder: Holder) -> Self {
         let (limit, budget) = (room.limit, Arc::clone(&room.received));
-        Self { body: Vec::new(), limit, budget, holder, share: None, given_up: Arc::default() }
+        Self { pieces: Vec::new(), length: 0, limit, budget, holder, share: None, given_up: Arc::default() }
     }
 
-    fn push(&mut self, chunk: &[u8]) -> Result<(), Problem> {
-        let length = self.body.len() + chunk.len();
-        if length > self.limit {
+    fn push(&mut self, mut chunk: &[u8]) -> Result<(), Problem> {
+        self.length += chunk.len();
+        if self.length > self.limit {
             return Err(Problem::new(ProblemKind::PayloadTooLarge));
         }
-        if length > self.body.capacity() {
-            let capacity = (self.body.capacity() * 2).clamp(length, self.limit);
-            self.count(capacity)?;
-            self.body.reserve_exact(capacity - self.body.len());
+        while !chunk.is_empty() {
+            let room = self.pieces.last().map_or(0, |piece| piece.capacity() - piece.len());
+            if room == 0 {
+                let size = if self.pieces.is_empty() { FREE } else { PIECE };
+                self.count(self.pieces.iter().map(Vec::capacity).sum::<usize>() + size)?;
+                self.pieces.push(Vec::with_capacity(size));
+                continue;
+            }
+            let (fits, rest) = chunk.split_at(room.min(chunk.len()));
+            self.pieces.last_mut().expect("there is room in it").extend_from_slice(fits);
+            chunk = rest;
         }
-        self.body.extend_from_slice(chunk);
         Ok(())
+    }
+
+    /// All of it in one; each piece is free as soon as it is copied.
+    fn into_body(self) -> (Vec<u8>, Option<Share>) {
+        let mut pieces = self.pieces.into_iter();
+        let mut body = pieces.next().unwrap_or_default();
+        body.reserve_exact(self.length - body.len());
+        pieces.for_each(|piece| body.extend_from_slice(&piece));
+        (body, self.share)
     }
 
     /// Takes so much room in all.

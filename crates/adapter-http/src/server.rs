@@ -105,6 +105,7 @@ pub fn serve(
                 // The guard ends it earlier.
                 .client_disconnect_timeout(LINGER + Duration::from_secs(1))
                 .h1_write_buffer_size(REFILLED_BELOW)
+                .on_connect_ext(|stream: &GuardedStream<TcpStream>, data| drop(data.insert(stream.flow())))
                 .graceful_shutdown_signal(move || {
                     let stopping = stopping.clone();
                     async move { stopping.notified().await }

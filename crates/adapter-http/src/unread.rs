@@ -23,6 +23,8 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 
+use crate::wire::Flow;
+
 /// A body that is handed to a handler, and of which the rest can be read without it.
 pub(crate) struct Unread {
     body: Rc<RefCell<Body>>,
@@ -31,6 +33,7 @@ pub(crate) struct Unread {
 
 struct Body {
     payload: Payload,
+    flow: Option<Rc<Flow>>,
     ended: bool,
     length: usize,
 }
@@ -43,7 +46,8 @@ impl Unread {
             return None;
         }
         let announced = announced_length(request.headers());
-        let body = Rc::new(RefCell::new(Body { payload, ended: false, length: 0 }));
+        let flow = request.conn_data::<Rc<Flow>>().cloned();
+        let body = Rc::new(RefCell::new(Body { payload, flow, ended: false, length: 0 }));
         request.set_payload(Payload::Stream { payload: Box::pin(Handed(Rc::clone(&body))) });
         Some(Self { body, announced })
     }
@@ -90,7 +94,11 @@ impl Stream for Handed {
         match &next {
             Poll::Ready(Some(Ok(chunk))) => body.length += chunk.len(),
             Poll::Ready(Some(Err(_)) | None) => body.ended = true,
-            Poll::Pending => {}
+            Poll::Pending => {
+                if let Some(flow) = &body.flow {
+                    flow.wants_more();
+                }
+            }
         }
         next
     }

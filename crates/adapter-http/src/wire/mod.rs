@@ -8,11 +8,13 @@
 //! | file      | knows                                                       |
 //! |-----------|-------------------------------------------------------------|
 //! | `stream`  | the socket, the clock, whose turn it is to speak             |
+//! | `flow`    | how far a body may come before it is read                   |
 //! | `framing` | where requests begin and end; no socket, no clock            |
 //! | `head`    | which heads are acceptable                                  |
 //! | `chunked` | where a chunked body ends                                   |
 
 mod chunked;
+mod flow;
 mod framing;
 mod head;
 mod stream;
@@ -26,7 +28,10 @@ mod stream_tests;
 
 use std::time::Duration;
 
-pub(crate) use self::stream::{GuardedStream, LINGER};
+pub(crate) use self::{
+    flow::Flow,
+    stream::{GuardedStream, LINGER},
+};
 
 /// Carries the nonce of the process and the token of the [`Rejection`] in a request that replaces a refused one.
 /// A head in which a peer sends it is malformed.

@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSlice},
     mem,
     pin::Pin,
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -19,6 +20,7 @@ use tokio::{
 use super::{
     Rejection, WireLimits,
     chunked::CorruptBody,
+    flow::Flow,
     framing::{Framing, Stage, Verdict},
 };
 
@@ -29,6 +31,9 @@ const UNWANTED_BYTES: usize = 64 * 1024;
 /// How long a closing connection waits for the peer to stop sending, and to read the answer. To close a socket with
 /// unread bytes in it resets the connection, and the peer may lose the answer that tells it what was wrong.
 pub(crate) const LINGER: Duration = Duration::from_secs(3);
+
+/// Most bytes of a body that are read at once.
+const PIECE: usize = 4 * 1024;
 
 /// So much of an answer has to be taken in its time, or the rest of it.
 const TAKEN_IN_TIME: usize = 16 * 1024;
@@ -54,6 +59,7 @@ pub(crate) struct GuardedStream<S> {
     /// How many of the held bytes may pass.
     ready: usize,
     input: Input,
+    flow: Rc<Flow>,
     /// Whether a request has passed and its answer has not begun.
     answer_due: bool,
     unwanted_left: usize,
@@ -93,12 +99,18 @@ impl<S> GuardedStream<S> {
             held: BytesMut::new(),
             ready: 0,
             input: Input::Open,
+            flow: Rc::default(),
             answer_due: false,
             unwanted_left: UNWANTED_BYTES,
             deadline: None,
             taking: Taking { since: None, left: limits.answer_timeout, taken: 0 },
             linger: None,
         }
+    }
+
+    /// How far its bodies have come.
+    pub(crate) fn flow(&self) -> Rc<Flow> {
+        Rc::clone(&self.flow)
     }
 
     /// Whether what comes next has to wait for the answer to the request before it: until that has begun, and while it
@@ -120,6 +132,7 @@ impl<S> GuardedStream<S> {
                 self.answer_due = true;
                 self.unwanted_left = UNWANTED_BYTES;
                 self.deadline = None;
+                self.flow.begin();
                 self.taking = Taking { since: None, left: self.limits.answer_timeout, taken: 0 };
                 count
             }
@@ -132,7 +145,9 @@ impl<S> GuardedStream<S> {
     }
 
     fn settle_body(&mut self, count: usize) -> usize {
-        if !self.answer_due {
+        if self.answer_due {
+            self.flow.passed(count);
+        } else {
             let Some(left) = self.unwanted_left.checked_sub(count) else {
                 self.input = Input::Refused;
                 return 0;
@@ -279,34 +294,52 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedStream<S> {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
+        let is_in_body = this.answer_due && !this.framing.is_at_head();
+        if !is_in_body || this.ready > 0 {
+            return this.poll_input(cx, buf);
+        }
+        ready!(this.flow.poll_room(cx));
+        // The dispatcher's buffer may have room for much more, which it would keep.
+        let mut piece = [0; PIECE];
+        let room = buf.remaining().min(PIECE);
+        let mut read = ReadBuf::new(&mut piece[..room]);
+        ready!(this.poll_input(cx, &mut read))?;
+        buf.put_slice(read.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> GuardedStream<S> {
+    /// The next bytes that may pass; none are the end of the stream.
+    fn poll_input(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         loop {
-            if this.ready > 0 {
-                this.hand_on(buf);
+            if self.ready > 0 {
+                self.hand_on(buf);
             }
             if buf.filled().len() > before {
                 return Poll::Ready(Ok(()));
             }
-            if this.must_wait() && (this.input != Input::Open || !this.held.is_empty()) {
+            if self.must_wait() && (self.input != Input::Open || !self.held.is_empty()) {
                 return Poll::Pending; // until `note_answer`
             }
-            if this.input != Input::Open {
+            if self.input != Input::Open {
                 return Poll::Ready(Ok(())); // with nothing filled in, that is the end of the stream
             }
-            if !this.held.is_empty() {
-                let verdict = this.framing.inspect(&this.held);
-                this.ready += this.settle(verdict);
-                if let Some((head, shorter)) = this.framing.take_replaced() {
-                    this.ready = this.ready - head + shorter.len();
-                    let rest = this.held.split_off(head);
-                    this.held = BytesMut::from(shorter.as_slice());
-                    this.held.unsplit(rest);
+            if !self.held.is_empty() {
+                let verdict = self.framing.inspect(&self.held);
+                self.ready += self.settle(verdict);
+                if let Some((head, shorter)) = self.framing.take_replaced() {
+                    self.ready = self.ready - head + shorter.len();
+                    let rest = self.held.split_off(head);
+                    self.held = BytesMut::from(shorter.as_slice());
+                    self.held.unsplit(rest);
                 }
                 if verdict != Ok(Verdict::NeedMore) {
                     continue;
                 }
             }
-            ready!(this.poll_fill(cx, buf))?;
+            ready!(self.poll_fill(cx, buf))?;
         }
     }
 }
