@@ -59,7 +59,9 @@ impl Asking {
                 Err(error) => error,
             };
             match error.kind() {
-                RepositoryErrorKind::Unavailable | RepositoryErrorKind::Indeterminate => self.breaker.failed(),
+                RepositoryErrorKind::Unavailable | RepositoryErrorKind::Indeterminate => {
+                    self.breaker.failed_because(error.reason());
+                }
                 RepositoryErrorKind::StorageFull | RepositoryErrorKind::Corrupt | RepositoryErrorKind::Internal => {
                     self.breaker.succeeded();
                     return Err(error);

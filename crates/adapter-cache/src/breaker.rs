@@ -1,10 +1,14 @@
 //! The circuit breaker: a store that keeps failing is left alone, and tried once a second.
 
 use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use domain::ports::FailureReason;
 use slog::{Logger, info, warn};
 use tokio::time::Instant;
 
@@ -26,6 +30,7 @@ pub(crate) struct Breaker {
     last_answer: AtomicU64,
     /// In milliseconds since `born`.
     last_failure: AtomicU64,
+    reason: Mutex<FailureReason>,
     log: Logger,
 }
 
@@ -33,7 +38,15 @@ impl Breaker {
     pub(crate) fn new(log: Logger) -> Self {
         let never = || AtomicU64::new(0);
         let (next_try, last_answer, last_failure) = (never(), never(), never());
-        Self { born: Instant::now(), failures: AtomicU32::new(0), next_try, last_answer, last_failure, log }
+        Self {
+            born: Instant::now(),
+            failures: AtomicU32::new(0),
+            next_try,
+            last_answer,
+            last_failure,
+            reason: Mutex::default(),
+            log,
+        }
     }
 
     /// Whether to ask now. Open, the one who is told yes is the one who tries.
@@ -86,8 +99,18 @@ impl Breaker {
         self.count(if others_were_answered { 1 } else { FAILURES });
     }
 
-    /// It failed.
-    pub(crate) fn failed(&self) {
+    /// It failed, and said this of why.
+    pub(crate) fn failed_because(&self, reason: FailureReason) {
+        *self.reason.lock().expect("nothing panics while it is held") = reason;
+        self.failed();
+    }
+
+    /// Why it failed last.
+    pub(crate) fn reason(&self) -> FailureReason {
+        *self.reason.lock().expect("nothing panics while it is held")
+    }
+
+    fn failed(&self) {
         let now = self.milliseconds();
         let last = self.last_failure.swap(now, Ordering::AcqRel);
         if last == 0 || now >= last + milliseconds(MOMENT) || self.is_open() {

@@ -8,7 +8,8 @@ use domain::{
     lifecycle::Resolution,
     link::{Generation, Link},
     ports::{
-        ChangeSubscriber, CodeCatalog, Existence, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved, Source,
+        ChangeSubscriber, CodeCatalog, Existence, FailureReason, LinkResolver, RepositoryError, RepositoryErrorKind,
+        Resolved, Source,
     },
 };
 use slog::{Logger, warn};
@@ -165,12 +166,13 @@ impl LinkResolver for CachedResolver {
             }
             let Some(mut landing) = self.question(code) else {
                 let left_alone = self.0.asking.breaker.is_open();
-                let why = if left_alone {
-                    "it is left alone because it does not answer"
+                let refused = if left_alone {
+                    let why = "it is left alone because it does not answer";
+                    unavailable(why).because(self.0.asking.breaker.reason())
                 } else {
-                    "too many codes are asked for"
+                    unavailable("too many codes are asked for").because(FailureReason::Busy)
                 };
-                return self.instead(code, unavailable(why));
+                return self.instead(code, refused);
             };
             let landing = match landing.wait_for(Option::is_some).await {
                 Ok(landing) => landing.clone().expect("that was waited for"),

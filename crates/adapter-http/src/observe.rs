@@ -1,7 +1,12 @@
-//! The outermost middleware: gives every request but those that end at the [door](crate::door) its names, survives panics, makes every failure a problem,
-//! and sees to its log line, whatever happens inside.
+//! The outermost middleware: gives every request but those that end at the [door](crate::door) its names, survives
+//! panics, makes every failure a problem, and sees to its log line, whatever happens inside.
 
-use std::{borrow::Cow, panic::AssertUnwindSafe, rc::Rc, time::Instant};
+use std::{
+    borrow::Cow,
+    panic::AssertUnwindSafe,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     Error, HttpMessage, HttpResponse,
@@ -9,7 +14,7 @@ use actix_web::{
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
     error::InternalError,
     http::{
-        ConnectionType, StatusCode,
+        ConnectionType, Method, StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     web,
@@ -77,11 +82,16 @@ where
         let context = Rc::new(Context::new(request.head(), policy, state));
         let mut line = AccessLine::begin(&state.log, request.head(), asked.path(), Rc::clone(&context), begun);
         let unread = Unread::of(&mut request);
+        let patience = if matches!(*request.method(), Method::POST | Method::PATCH | Method::PUT) {
+            self.state.settings.body_timeout
+        } else {
+            AT_ONCE
+        };
         let rejection = rejection(&request, &state.rejection_nonce);
         // Whatever is no part of the API is for people.
         context.shows_page.set(context.policy == Some(Policy::Redirect) && prefers_page(request.headers()));
         request.extensions_mut().insert(Rc::clone(&context));
-        let instance = rejection.is_none().then(|| request.path().to_owned());
+        let instance = rejection.is_none().then(|| asked.path().to_owned());
         if rejection.is_some() {
             line.note_rejection();
         }
@@ -98,7 +108,7 @@ where
                 Outcome::Problem(problem) => Some(problem),
                 Outcome::Answer(_) => None,
             };
-            settle_body(unread, problem, &state, &context).await;
+            settle_body(unread, problem, patience, &context).await;
             finish(outcome, line, &context, instance.as_deref())
         };
         later.boxed_local()
@@ -123,9 +133,12 @@ where
     }
 }
 
+/// How long the answer waits for the body of a request that has none by its nature.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// Reads what nobody has read of the body, so that the answer is seen, and the connection can stay. Else it says that it
 /// ends.
-async fn settle_body(unread: Option<Unread>, problem: Option<&Problem>, state: &State, context: &Context) {
+async fn settle_body(unread: Option<Unread>, problem: Option<&Problem>, patience: Duration, context: &Context) {
     let Some(unread) = unread else {
         return;
     };
@@ -133,7 +146,7 @@ async fn settle_body(unread: Option<Unread>, problem: Option<&Problem>, state: &
         return;
     }
     let most = BodySize::of(context.policy).limit();
-    if !unread.drain(most, state.settings.body_timeout).await {
+    if !unread.drain(most, patience).await {
         context.closes.set(true);
     }
 }

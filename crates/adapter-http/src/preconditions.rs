@@ -36,7 +36,15 @@ pub(crate) fn names_tag(headers: &HeaderMap, current: &str) -> bool {
 
 fn tags<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(name).map(|value| value.to_str().unwrap_or_default());
-    lines.flat_map(|line| line.split(',')).map(str::trim)
+    lines.flat_map(|line| {
+        // A comma between quotes is a part of a tag (RFC 9110 §8.8.3).
+        let mut is_quoted = false;
+        let is_between = move |character: char| {
+            is_quoted ^= character == '"';
+            character == ',' && !is_quoted
+        };
+        line.split(is_between).map(str::trim)
+    })
 }
 
 /// Only the very text of [`entity_tag`]: `"01"` is another tag than `"1"`.

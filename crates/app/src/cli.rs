@@ -1,11 +1,12 @@
 //! The command line.
 
 use std::{
+    ffi::OsString,
     io::{self, Write},
     path::PathBuf,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::OsStringValueParser};
 
 /// A URL shortener that manages a link's whole life.
 ///
@@ -24,8 +25,8 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 pub(crate) struct SettingsArguments {
     /// TOML file with settings [default: ./signpost.toml, if it exists]
-    #[arg(long, short, global = true, value_name = "FILE", env = "SIGNPOST_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
+    #[arg(long, short, global = true, value_name = "FILE", env = "SIGNPOST_CONFIG", value_parser = OsStringValueParser::new())]
+    config: Option<OsString>,
     /// Any setting, such as `--set codes.length=10`; can be repeated
     #[arg(long, short, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
@@ -47,6 +48,11 @@ pub(crate) struct SettingsArguments {
 }
 
 impl SettingsArguments {
+    /// The file that was named; an empty variable names none.
+    pub(crate) fn config(&self) -> Option<PathBuf> {
+        self.config.as_ref().filter(|file| !file.is_empty()).map(PathBuf::from)
+    }
+
     /// The settings given here, by key.
     pub(crate) fn overrides(&self) -> Vec<(String, String)> {
         let flags = [

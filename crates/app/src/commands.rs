@@ -27,6 +27,7 @@ use crate::{
     log,
     serve::serve,
     stores::Backend,
+    targets,
     unreadable::NotedRows,
 };
 
@@ -34,7 +35,10 @@ use crate::{
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let config = load(&arguments.settings)?;
     match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => run_server(&config)?,
+        Command::Serve => {
+            targets::must_be_readable(&config.targets)?;
+            run_server(&config)?;
+        }
         Command::Migrate { action } => runtime()?.block_on(migrate(&config, action.unwrap_or(MigrateAction::Up)))?,
         Command::CheckConfig => check_config(&config)?,
         Command::CheckStore => runtime()?.block_on(check_store(&config))?,
@@ -51,7 +55,7 @@ fn load(arguments: &SettingsArguments) -> anyhow::Result<Config> {
     let environment = std::env::vars_os();
     let readable = environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let sources = Sources {
-        file: arguments.config.clone(),
+        file: arguments.config(),
         default_file: PathBuf::from("signpost.toml"),
         env: readable.collect(),
         overrides: arguments.overrides(),
@@ -111,7 +115,7 @@ fn check_config(config: &Config) -> anyhow::Result<()> {
     for setting in config.effective() {
         tell(&format!("{} = {}  # {}", setting.key, setting.value, setting.source))?;
     }
-    Ok(())
+    targets::must_be_readable(&config.targets)
 }
 
 async fn check_store(config: &Config) -> anyhow::Result<()> {

@@ -300,7 +300,8 @@ impl Store {
         })
     }
 
-    /// Reads every link, block and API key, so that what cannot be read is met.
+    /// Reads every link, block in force and API key, so that what cannot be read is met. A block that was lifted is in
+    /// nobody's way.
     async fn read_everything(&self) -> anyhow::Result<()> {
         const PAGE: u32 = 500;
         let mut query = ListQuery {
@@ -319,7 +320,7 @@ impl Store {
         }
         let mut after = None;
         loop {
-            let page = self.blocks.list(true, after.as_ref(), PAGE).await?;
+            let page = self.blocks.list(false, after.as_ref(), PAGE).await?;
             after = page.last().map(BlockPosition::from);
             if page.len() < PAGE as usize {
                 break;

@@ -19,7 +19,7 @@ use tokio::{
 use url::Url;
 
 use crate::{
-    config::Config,
+    config::{Config, TargetsConfig},
     supervisor::{Failure, Report},
 };
 
@@ -106,6 +106,10 @@ impl Targets {
             if self.seen.0 != state {
                 self.seen = (state, Instant::now());
             } else if !is_told && state == self.read {
+                if self.unreadable.take().is_some() {
+                    info!(self.log, "the lists of hosts are as they were read"; "event.name" => "targets.read",
+                        "hosts.refused" => self.refused);
+                }
                 self.is_as_it_should(report);
                 continue;
             }
@@ -190,6 +194,18 @@ impl Targets {
     }
 }
 
+/// Fails if a list cannot be read. Only who reads them asks: takedowns need no list.
+pub(crate) fn must_be_readable(config: &TargetsConfig) -> anyhow::Result<()> {
+    for (key, file) in [("targets.deny_file", &config.deny_file), ("targets.allow_file", &config.allow_file)] {
+        if let Some(file) = file {
+            let readable = fs::File::open(file).and_then(|opened| opened.metadata()).map(|about| about.is_file());
+            let expected = || format!("{key}: expected a readable file, not {}", file.display());
+            anyhow::ensure!(readable.with_context(expected)?, expected());
+        }
+    }
+    Ok(())
+}
+
 /// What the files say.
 struct Lists {
     policy: TargetPolicy,
@@ -221,7 +237,8 @@ impl Files {
     }
 
     fn read(&self, rules: &TargetPolicy) -> anyhow::Result<Lists> {
-        let ((refused, bad), (excepted, worse)) = (read_list(self.deny.as_deref())?, read_list(self.allow.as_deref())?);
+        let (refused, bad) = read_list(self.deny.as_deref()).context("targets.deny_file")?;
+        let (excepted, worse) = read_list(self.allow.as_deref()).context("targets.allow_file")?;
         let (count, exceptions) = (refused.len(), excepted.len());
         let policy = rules.with_lists(refused, excepted);
         Ok(Lists { policy, refused: count, excepted: exceptions, unread: bad + worse })

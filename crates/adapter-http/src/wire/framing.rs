@@ -105,14 +105,14 @@ impl Framing {
             return Ok(Verdict::NeedMore);
         };
         let (head, rest) = buffer.split_at(end);
-        let head::Acceptable { body, shorter } = head::judge(head, &self.limits)?;
+        let head::Acceptable { body, instead } = head::judge(head, &self.limits)?;
         self.body = body;
         let passed = self.pass_body(rest).map_err(|CorruptBody| {
             // The head is still ours, so this body can be refused in words.
             self.body = None;
             Rejection::Malformed
         })?;
-        self.replaced = shorter.map(|shorter| (end, shorter));
+        self.replaced = instead.map(|instead| (end, instead));
         self.scan = HeadScan::default();
         self.has_passed_a_head = true;
         Ok(Verdict::Request(end + passed))

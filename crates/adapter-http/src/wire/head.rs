@@ -45,8 +45,8 @@ const READ: [&str; 19] = [
 pub(super) struct Acceptable {
     /// The body it announces.
     pub(super) body: Option<Body>,
-    /// What passes in its place, if the parser behind could not read all of it.
-    pub(super) shorter: Option<Vec<u8>>,
+    /// What passes in its place, if the parser behind would not read it as it is meant.
+    pub(super) instead: Option<Vec<u8>>,
 }
 
 /// Judges a head whose lines all end in CRLF.
@@ -72,34 +72,73 @@ pub(super) fn judge(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Reje
         fields.note(header)?;
     }
     let is_readable = match minor_version {
-        // Without a length the parser behind would refuse such a POST by itself (RFC 1945 section 7.2.2).
-        0 => !fields.is_chunked && (fields.length.is_some() || method != Method::POST),
+        0 => !fields.is_chunked,
         _ => fields.has_host,
     };
     if !is_readable {
         return Err(Rejection::Malformed);
     }
+    // Of such a POST the parser behind wants a length (RFC 1945 section 7.2.2); since RFC 9112 section 6.3 it is zero.
+    let lacks_length = minor_version == 0 && method == Method::POST && fields.length.is_none();
     let surplus = request.headers.len().saturating_sub(MOST_READABLE);
-    let shorter = if surplus > 0 { Some(without_unread(head, request.headers, surplus)?) } else { None };
-    Ok(Acceptable { body: fields.body(limits)?, shorter })
+    let instead = if surplus > 0 || lacks_length || fields.offers_upgrade {
+        Some(rewritten(head, request.headers, surplus, lacks_length)?)
+    } else {
+        None
+    };
+    Ok(Acceptable { body: fields.body(limits)?, instead })
 }
 
-/// The head without so many of the fields that are not read.
-fn without_unread(head: &[u8], fields: &[httparse::Header<'_>], surplus: usize) -> Result<Vec<u8>, Rejection> {
-    let is_read = |name: &str| READ.iter().any(|read| read.eq_ignore_ascii_case(name));
-    let unread = fields.iter().filter(|field| !is_read(field.name)).take(surplus);
-    let lines: Vec<_> = unread.map(|field| line_of(head, field)).collect();
-    if lines.len() < surplus {
-        return Err(Rejection::HeadersTooLarge);
-    }
-    let mut shorter = Vec::with_capacity(head.len());
-    let mut copied = 0;
-    for line in lines {
-        shorter.extend_from_slice(&head[copied..line.start]);
+/// The head without so many of the fields that are not read, without the offer of another protocol, and with a length if
+/// it lacks one.
+///
+/// A server may ignore such an offer (RFC 9110 section 7.8). The parser behind would end the connection after it without
+/// saying so, and on `websocket` take everything up to its end for a body.
+fn rewritten(
+    head: &[u8],
+    fields: &[httparse::Header<'_>],
+    surplus: usize,
+    lacks_length: bool,
+) -> Result<Vec<u8>, Rejection> {
+    let (mut rewritten, mut copied, mut left_out) = (Vec::with_capacity(head.len() + 32), 0, 0);
+    for field in fields {
+        let is_read = READ.iter().any(|read| read.eq_ignore_ascii_case(field.name));
+        let instead: &[u8] = if !is_read && left_out < surplus {
+            left_out += 1;
+            b""
+        } else if field.name.eq_ignore_ascii_case("upgrade") {
+            b""
+        } else if field.name.eq_ignore_ascii_case("connection") && has_option(field.value, "upgrade") {
+            if has_option(field.value, "close") {
+                b"connection: close\r\n"
+            } else if has_option(field.value, "keep-alive") {
+                b"connection: keep-alive\r\n"
+            } else {
+                b""
+            }
+        } else {
+            continue;
+        };
+        let line = line_of(head, field);
+        rewritten.extend_from_slice(&head[copied..line.start]);
+        rewritten.extend_from_slice(instead);
         copied = line.end;
     }
-    shorter.extend_from_slice(&head[copied..]);
-    Ok(shorter)
+    if left_out < surplus {
+        return Err(Rejection::HeadersTooLarge);
+    }
+    let end = head.len() - b"\r\n".len();
+    rewritten.extend_from_slice(&head[copied..end]);
+    if lacks_length {
+        rewritten.extend_from_slice(b"content-length: 0\r\n");
+    }
+    rewritten.extend_from_slice(&head[end..]);
+    Ok(rewritten)
+}
+
+/// Whether a list of connection options has this one (RFC 9110 section 7.6.1).
+fn has_option(list: &[u8], option: &str) -> bool {
+    list.split(|byte| *byte == b',').any(|each| each.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
 }
 
 /// Where the line of a field stands, its end included.
@@ -116,6 +155,8 @@ struct Fields {
     has_host: bool,
     is_chunked: bool,
     length: Option<u64>,
+    /// Another protocol is offered, which none here takes.
+    offers_upgrade: bool,
 }
 
 impl Fields {
@@ -128,9 +169,11 @@ impl Fields {
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             value.eq_ignore_ascii_case(b"chunked") && !mem::replace(&mut self.is_chunked, true)
         } else if name.eq_ignore_ascii_case("upgrade") {
-            // On this one word, whatever Content-Length says, the parser behind takes everything up to the end of the
-            // connection for a body, and loses step with us. Offers of other protocols it ignores, as it may.
-            !value.eq_ignore_ascii_case(b"websocket")
+            self.offers_upgrade = true;
+            true
+        } else if name.eq_ignore_ascii_case("connection") {
+            self.offers_upgrade |= has_option(value, "upgrade");
+            true
         } else {
             // Ours alone: whoever finds it behind the guard knows that the request is a replacement.
             !name.eq_ignore_ascii_case(REJECTED_HEADER)

@@ -256,9 +256,9 @@ impl<S: AsyncRead + Unpin> GuardedStream<S> {
             let verdict = self.framing.inspect(fresh);
             passing = self.settle(verdict);
         }
-        if let Some((head, shorter)) = self.framing.take_replaced() {
-            self.ready += passing - head + shorter.len();
-            self.held.extend_from_slice(&shorter);
+        if let Some((head, instead)) = self.framing.take_replaced() {
+            self.ready += passing - head + instead.len();
+            self.held.extend_from_slice(&instead);
             self.held.extend_from_slice(&fresh[head..]);
             passing = 0;
         } else if self.input == Input::Open {
@@ -329,10 +329,10 @@ impl<S: AsyncRead + Unpin> GuardedStream<S> {
             if !self.held.is_empty() {
                 let verdict = self.framing.inspect(&self.held);
                 self.ready += self.settle(verdict);
-                if let Some((head, shorter)) = self.framing.take_replaced() {
-                    self.ready = self.ready - head + shorter.len();
+                if let Some((head, instead)) = self.framing.take_replaced() {
+                    self.ready = self.ready - head + instead.len();
                     let rest = self.held.split_off(head);
-                    self.held = BytesMut::from(shorter.as_slice());
+                    self.held = BytesMut::from(instead.as_slice());
                     self.held.unsplit(rest);
                 }
                 if verdict != Ok(Verdict::NeedMore) {

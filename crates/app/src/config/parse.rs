@@ -1,7 +1,6 @@
 //! From text to a value: one function for each kind of setting, `None` when it is not one.
 
 use std::{
-    fs::File,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -91,14 +90,14 @@ fn local_url(mut bind: SocketAddr) -> String {
 /// A name or an address without a port, IPv6 in brackets.
 pub(super) fn host(text: &str) -> Option<String> {
     let ipv6 = text.starts_with('[') && text.ends_with(']');
-    let bare = ipv6 || !text.contains([':', '/', '\\', '?', '#']);
+    // A pattern or half a name would be taken for a host that nothing ever leads to.
+    let is_label = |label: &str| {
+        let plain = |character: char| character.is_alphanumeric() || "-_".contains(character);
+        !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.chars().all(plain)
+    };
+    let bare = ipv6 || text.strip_suffix('.').unwrap_or(text).split('.').all(is_label);
     let parses = web_url(&format!("http://{text}/")).is_some();
     (bare && parses).then(|| text.to_owned())
-}
-
-/// A file that can be read now.
-pub(super) fn readable_file(text: &str) -> Option<PathBuf> {
-    path(text).filter(|file| file.is_file() && File::open(file).is_ok())
 }
 
 /// A network that is not everybody, or an address as one of its own. With bits behind the prefix it is a slip of the

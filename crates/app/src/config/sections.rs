@@ -196,8 +196,8 @@ impl TargetsConfig {
         Self {
             allow_private: reader.value("targets.allow_private", from_text),
             own_hosts: reader.list("targets.own_hosts", parse::host),
-            deny_file: reader.optional("targets.deny_file", parse::readable_file),
-            allow_file: reader.optional("targets.allow_file", parse::readable_file),
+            deny_file: reader.optional("targets.deny_file", parse::path),
+            allow_file: reader.optional("targets.allow_file", parse::path),
         }
     }
 }

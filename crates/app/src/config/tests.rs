@@ -409,7 +409,21 @@ fn own_hosts_are_a_list_in_the_file_and_comma_separated_elsewhere() {
     assert_eq!(in_file.targets.own_hosts, expected);
     let in_variable = load_env(&[("SIGNPOST_TARGETS__OWN_HOSTS", "a.example,[::1]")]).unwrap();
     assert_eq!(in_variable.targets.own_hosts, expected);
-    for bad in ["['']", "['a:80']", "['[::1]:80']", "['a/b']", "['a b']", "['u@a']", "['http://a']", "[1]"] {
+    for bad in [
+        "['']",
+        "['a:80']",
+        "['[::1]:80']",
+        "['a/b']",
+        "['a b']",
+        "['u@a']",
+        "['http://a']",
+        "[1]",
+        "['*.a']",
+        "['a..b']",
+        "['-a.b']",
+        "['.']",
+        "['%61']",
+    ] {
         assert_problem(load_file(&format!("[targets]\nown_hosts = {bad}")), "targets.own_hosts (file");
     }
 }

@@ -49,6 +49,28 @@ fn hosts_of_the_list_are_refused_and_a_changed_list_counts_soon() {
     assert!(is_refused(&caller, "https://fine.example.com/"));
 }
 
+/// Takedowns and revocations are for nights on which such a list is missing too.
+#[test]
+fn a_list_that_cannot_be_read_is_in_the_way_of_those_alone_who_read_it() {
+    let (file, setup) = refusing(&Signpost::on_sqlite(), "evil.example.com\n");
+    let server = setup.start();
+    fs::remove_file(&file).expect("it is there");
+    for command in
+        [&["block", "host", "worse.example.com", "--reason", "ticket 7"][..], &["block", "list"], &["keys", "list"]]
+    {
+        assert_eq!(server.setup().run(command).code, Some(0), "{command:?}");
+    }
+    for command in [&["check-config"][..], &["serve"]] {
+        let told = server.setup().run(command);
+        assert!(told.code == Some(1) && told.err.contains("targets.deny_file: expected a readable file"), "{told:?}");
+    }
+    // What was read is told again when it is there again.
+    assert!(eventually(PATIENCE, || !server.events("targets.not_read").is_empty()), "nothing is said of it");
+    let read = server.events("targets.read").len();
+    fs::write(&file, "evil.example.com\n").expect("the folder is ours");
+    assert!(eventually(PATIENCE, || server.events("targets.read").len() > read), "nothing is said of it");
+}
+
 #[test]
 fn what_is_refused_by_mistake_can_be_excepted() {
     let (_, setup) = refusing(&Signpost::on_sqlite().patient(), "example.com\n");
