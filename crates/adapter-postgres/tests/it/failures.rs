@@ -95,13 +95,15 @@ fn connections_to(port: u16) -> usize {
 async fn a_frozen_server_collects_no_connections() {
     let server = PostgresServer::start(ServerOptions::default());
     let database = server.create_database();
+    let patient = store(&options(&database.url()));
+    patient.migrate().await.expect("an empty database takes every migration");
+    drop(patient);
     let store = store(&PostgresOptions {
         connect_timeout: Duration::from_millis(100),
         pool_timeout: Duration::from_millis(150),
         statement_timeout: Duration::from_millis(100),
         ..options(&database.url())
     });
-    store.migrate().await.expect("an empty database takes every migration");
     let busy = Instant::now() + Duration::from_secs(30);
     while store.resolve(&code()).await.is_err() {
         assert!(Instant::now() < busy, "no session in such short time, again and again");
