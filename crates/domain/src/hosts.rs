@@ -200,6 +200,14 @@ mod tests {
     }
 
     #[test]
+    fn a_list_says_how_many_hosts_it_names_and_not_which() {
+        let (list, unread) = HostList::read(["one.example", "two.example", "ONE.example."]);
+        assert_eq!((list.len(), list.is_empty(), unread), (2, false, 0));
+        assert_eq!(format!("{list:?}"), "HostList(2 hosts)");
+        assert!(HostList::default().is_empty());
+    }
+
+    #[test]
     fn what_is_no_host_is_counted_and_comments_are_not() {
         let lines =
             ["", "# comment", "! comment", "; comment", "[Adblock Plus]", "127.0.0.1 localhost", "::1 ip6-loopback"];
