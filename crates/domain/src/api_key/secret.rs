@@ -199,6 +199,7 @@ mod tests {
         assert_eq!(secret.expose().len(), 4 + 12 + 30 + 6);
         let read: KeySecret = secret.expose().parse().expect("valid");
         assert_eq!(read.id(), secret.id());
+        assert_eq!(secret.id().as_str(), &secret.expose()[4..16]);
         assert!(read.digest().matches(&secret.digest()));
     }
 
