@@ -347,7 +347,10 @@ pub async fn a_key_that_would_be_expired_at_once_is_not_made(subject: Subject) {
 
 pub async fn a_repeated_creation_shows_the_same_secret_again(subject: Subject) {
     let (keys, parent) = (subject.key_service(), subject.key_service().draw_secret());
+    assert_eq!(keys.recall(&repeatable_call(b"body"), &parent).await.expect("the store answers"), None);
     let first = keys.create(&repeatable_call(b"body"), Some(&parent), &new_key(None)).await.expect("it is new");
+    let recalled = keys.recall(&repeatable_call(b"body"), &parent).await.expect("the store answers");
+    assert_eq!(recalled.as_ref(), Some(&first));
     subject.clock.advance(60);
     let again = keys.create(&repeatable_call(b"body"), Some(&parent), &new_key(None)).await.expect("it is known");
     assert_eq!(first, again);

@@ -167,6 +167,9 @@ pub async fn pages_of_the_blocks_service_say_whether_there_is_more(subject: Subj
     assert_eq!(page.len(), 2);
     let (page, next) = service.list(false, next.as_ref(), 2).await.expect("the store answers");
     assert_eq!((page.len(), next), (1, None));
+    // A page that holds all of them is the last one.
+    let (page, next) = service.list(false, None, 3).await.expect("the store answers");
+    assert_eq!((page.len(), next), (3, None));
 }
 
 fn a_block(subject: &Subject, kind: &str, value: &str) -> Block {
