@@ -1,8 +1,9 @@
 //! Signpost's HTTP face: the REST API, redirects and previews, health, and the contract that describes them.
 //!
 //! Data flows one way: bytes are judged by the stream guard (`wire`), every request gets its names, its time
-//! budget and its log line at the door (`door`) or in the outermost middleware (`observe`), is counted (`client`, `limits`), a handler reads
-//! it into domain types, calls one service and maps the answer. Every failure is a [`problem::ProblemKind`].
+//! budget and its log line at the door (`door`) or in the outermost middleware (`observe`), is counted (`client`,
+//! `limits`), a handler reads it into domain types, calls one service and maps the answer. Every failure is a
+//! [`problem::ProblemKind`].
 //!
 //! To add an endpoint: 1. one file under `api/` with its types and its handler, described by
 //! `utoipa::path`; 2. one line in `openapi::routes`; 3. if it can fail in a new way, one entry in the table of
@@ -37,6 +38,7 @@ mod preview;
 pub mod problem;
 mod redirect;
 mod server;
+mod slashes;
 mod state;
 mod unread;
 mod wire;

@@ -205,6 +205,7 @@ mod tests {
         target::{Target, TargetPolicy},
         time::Timestamp,
     };
+    use tempfile::TempDir;
     use uuid::Uuid;
 
     use super::*;
@@ -231,6 +232,14 @@ mod tests {
         Candidate { link, naming, provenance }
     }
 
+    fn fresh() -> (TempDir, SqliteConnection) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = SqliteFile::new(folder.path().join("links.db"));
+        file.migrate().expect("a new file");
+        let connection = file.connect().expect("a file");
+        (folder, connection)
+    }
+
     /// To prepare a statement costs more than to run it.
     #[test]
     fn every_statement_of_a_claim_is_prepared_once_and_finds_its_rows_through_an_index() {
@@ -239,10 +248,7 @@ mod tests {
             #[diesel(sql_type = Text)]
             detail: String,
         }
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = SqliteFile::new(folder.path().join("links.db"));
-        file.migrate().expect("a new file");
-        let mut connection = file.connect().expect("a file");
+        let (_folder, mut connection) = fresh();
         let (run, kept) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(Vec::new())));
         let (counted, noted) = (run.clone(), kept.clone());
         connection.set_instrumentation(move |event: InstrumentationEvent<'_>| match event {
@@ -267,10 +273,7 @@ mod tests {
 
     #[test]
     fn a_code_that_is_taken_is_told_and_nothing_is_written() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = SqliteFile::new(folder.path().join("links.db"));
-        file.migrate().expect("a new file");
-        let mut connection = file.connect().expect("a file");
+        let (_folder, mut connection) = fresh();
         let both = [Guess::Nothing, Guess::New];
         for (naming, guess) in [Naming::Shared, Naming::Separate].into_iter().flat_map(|n| both.map(|g| (n, g))) {
             let first = candidate(1, Naming::Separate);
@@ -288,10 +291,7 @@ mod tests {
 
     #[test]
     fn a_wrong_guess_changes_nothing() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = SqliteFile::new(folder.path().join("links.db"));
-        file.migrate().expect("a new file");
-        let mut connection = file.connect().expect("a file");
+        let (_folder, mut connection) = fresh();
         let shared = |number: u64, code: &str| {
             let candidate = candidate(number, Naming::Shared);
             Candidate { link: Link { code: code.parse().expect("valid"), ..candidate.link }, ..candidate }
@@ -314,10 +314,7 @@ mod tests {
     /// A defect is not taken for a collision.
     #[test]
     fn a_link_that_is_refused_for_another_reason_is_an_error() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = SqliteFile::new(folder.path().join("links.db"));
-        file.migrate().expect("a new file");
-        let mut connection = file.connect().expect("a file");
+        let (_folder, mut connection) = fresh();
         let (first, second) = (candidate(1, Naming::Separate), candidate(2, Naming::Separate));
         let same_id = Candidate { link: Link { id: first.link.id, ..second.link }, ..second };
         assert!(matches!(settle(&mut connection, &first, Guess::Nothing), Ok(Claim::Created(_))));

@@ -100,6 +100,14 @@ async fn settle() {
     }
 }
 
+/// All of so many links, and of other codes few look like one.
+fn assert_knows_links(resolver: &CachedResolver, count: u32) {
+    let possible = |code: String| resolver.existence(&crate::store::code(&code)) == Existence::Possible;
+    assert!((0..count).all(|number| possible(format!("link-{number}"))));
+    let taken = (0..10_000).filter(|number| possible(format!("none-{number}"))).count();
+    assert!(taken <= 100, "{taken} of 10,000 look like a link");
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_is_known_before_all_codes_were_read() {
     let catalog = Catalog::of((0..50_000).map(|number| format!("link-{number}")));
@@ -108,12 +116,7 @@ async fn nothing_is_known_before_all_codes_were_read() {
     assert_eq!(resolver.existence(&code("link-7")), Existence::Unsure);
     resolver.gap();
     settle().await;
-    for number in 0..50_000 {
-        assert_eq!(resolver.existence(&code(&format!("link-{number}"))), Existence::Possible);
-    }
-    let taken =
-        (0..10_000).filter(|number| resolver.existence(&code(&format!("none-{number}"))) == Existence::Possible);
-    assert!(taken.count() <= 100, "more than one in a hundred looks like a link");
+    assert_knows_links(&resolver, 50_000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,12 +157,7 @@ async fn a_filter_that_is_full_is_filled_again_with_more_room() {
         resolver.changed(&crate::store::code(&code), Generation::FIRST);
     }
     settle().await;
-    for number in 0..70_000 {
-        assert_eq!(resolver.existence(&code(&format!("link-{number}"))), Existence::Possible);
-    }
-    let taken =
-        (0..10_000).filter(|number| resolver.existence(&code(&format!("none-{number}"))) == Existence::Possible);
-    assert!(taken.count() <= 100, "more than one in a hundred looks like a link");
+    assert_knows_links(&resolver, 70_000);
 }
 
 #[tokio::test(start_paused = true)]
