@@ -26,7 +26,7 @@ use crate::{
     links::{add_event, by_code, update},
     rows::LinkRow,
     schema::links,
-    threads::Undo,
+    writer::Undo,
 };
 
 /// The condition of the partial index, spelled like there, or SQLite would not use it. An expression of its own: a

@@ -23,6 +23,7 @@ mod rows;
 mod schema;
 mod threads;
 mod upgrade;
+mod writer;
 
 use std::{
     error::Error,

@@ -17,7 +17,7 @@ use crate::{
     list,
     rows::{EventRow, LinkRow, ResolutionRow},
     schema::{link_events, links},
-    threads::Undo,
+    writer::Undo,
 };
 
 #[async_trait]

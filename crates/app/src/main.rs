@@ -11,6 +11,7 @@ mod serve;
 mod stores;
 mod supervisor;
 mod targets;
+mod tasks;
 mod unreadable;
 
 use std::process::ExitCode;

@@ -1,23 +1,14 @@
 //! Serving: from the first byte on the listener to the last one written before the process ends.
 
-use std::{convert::Infallible, future::pending, net::TcpListener, pin::pin, sync::Arc, time::Duration};
+use std::{future::pending, net::TcpListener, sync::Arc, time::Duration};
 
-use adapter_cache::{CachedResolver, Progress};
 use adapter_http::{CurrentPolicy, InheritedCodes, PATH_WORDS, Phase, ServerOptions, Settings, Tasks};
-use adapter_redis::SharedMemory;
 use anyhow::{Context, bail};
-use domain::{
-    code::Code,
-    idempotency::IDEMPOTENCY_WINDOW_SECONDS,
-    link::Generation,
-    ports::{ChangeSubscriber, Clock, IdempotencyRepository, Identify, Ping},
-    service::BlockService,
-};
+use domain::{code::Code, service::BlockService};
 use slog::{Logger, info, o, warn};
 use tokio::{
     net::TcpSocket,
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -28,8 +19,9 @@ use crate::{
     config::{AnonymousAccess, Config},
     effects::SystemClock,
     stores::{Backend, Store},
-    supervisor::{Failure, Report, Supervisor},
+    supervisor::Supervisor,
     targets::Targets,
+    tasks::{Following, watch_over},
     unreadable::LoggedRows,
 };
 
@@ -39,9 +31,6 @@ const BACKLOG: u32 = 1024;
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
 /// Most time for closing the store. With the drain and the open requests it fits into the 30 s of orchestrators.
 const LONGEST_CLOSE: Duration = Duration::from_secs(3);
-/// How often answers nobody can ask for any more are deleted.
-const HOUSEKEEPING: Duration = Duration::from_mins(1);
-
 /// Serves until it is told to stop; then drains, finishes what is open, and returns.
 pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     log_panics(log.clone());
@@ -202,15 +191,6 @@ fn settings(config: &Config, targets: CurrentPolicy, tasks: Arc<dyn Tasks>, inhe
     }
 }
 
-/// When the history of changes is followed.
-#[derive(Clone, Default)]
-struct Following {
-    /// The store is prepared.
-    may_begin: watch::Sender<bool>,
-    /// Everything from now on is heard of.
-    has_begun: watch::Sender<bool>,
-}
-
 /// Returns only if the start panics.
 async fn ends_badly(preparing: &mut JoinSet<()>) {
     match preparing.join_next().await {
@@ -254,7 +234,7 @@ impl Start {
         if backend.is_remote() {
             migrate(backend, config, log).await?;
             store.ping.ping().await?;
-            // Whoever sends traffic here must not be led to what is taken down.
+            // No visitor may be led to what is taken down.
             self.blocks.refresh().await?;
             announce_admin_key(store, config, log).await?;
         }
@@ -273,76 +253,6 @@ async fn migrate(backend: &Backend, config: &Config, log: &Logger) -> anyhow::Re
     Ok(())
 }
 
-/// Starts what watches something in the background.
-fn watch_over(
-    supervisor: &Supervisor,
-    store: &Store,
-    memory: &CachedResolver,
-    following: &Following,
-    blocks: BlockService,
-    targets: Targets,
-    log: &Logger,
-) {
-    let subscriber: Arc<dyn ChangeSubscriber> = Arc::new(memory.clone());
-    let (changes, follower, following) = (store.changes.clone(), subscriber.clone(), following.clone());
-    supervisor.watch("change-feed", Duration::ZERO, move |report| {
-        let (subscriber, following) = (follower.clone(), following.clone());
-        let reporting = Arc::new(Reporting { subscriber, following: following.clone(), report });
-        let changes = changes.clone();
-        async move {
-            let mut may_begin = following.may_begin.subscribe();
-            // Its sender is kept above.
-            drop(may_begin.wait_for(|may| *may).await);
-            Failure::from(&changes.subscribe(reporting).await)
-        }
-    });
-    let (memory, codes) = (memory.clone(), store.codes.clone());
-    supervisor.watch("known-codes", Duration::ZERO, move |report| {
-        let (memory, codes) = (memory.clone(), codes.clone());
-        never(async move {
-            let tell = |progress: Progress<'_>| match progress {
-                Progress::Well => report.succeeded(),
-                Progress::Slow => report.is_busy(),
-                Progress::Failed(error) => report.failed(Failure::from(error)),
-            };
-            memory.keep_codes_known(codes.as_ref(), &tell).await
-        })
-    });
-    supervisor.watch("blocks", Duration::ZERO, move |report| never(keep_blocks(blocks.clone(), report)));
-    let targets = Arc::new(tokio::sync::Mutex::new(targets));
-    supervisor.watch("lists-of-hosts", Duration::ZERO, move |report| {
-        let targets = Arc::clone(&targets);
-        never(async move { targets.lock().await.keep_up_to_date(&report).await })
-    });
-    if let Some((shared, identity)) = store.shared.clone() {
-        supervisor.watch("redis", Duration::ZERO, move |report| {
-            never(share(shared.clone(), identity.clone(), subscriber.clone(), report))
-        });
-    }
-    let (answers, log) = (store.answers.clone(), log.clone());
-    supervisor.watch("retention", HOUSEKEEPING, move |report| never(keep_house(answers.clone(), report, log.clone())));
-}
-
-/// As a task that gives no reason to end.
-async fn never(task: impl Future<Output = Infallible>) -> Failure {
-    match task.await {}
-}
-
-/// Learns of takedowns by others, for ever. While the store does not answer, what is known stays in force.
-async fn keep_blocks(blocks: BlockService, report: Report) -> Infallible {
-    const PAUSE: Duration = Duration::from_secs(1);
-    loop {
-        match blocks.refresh().await {
-            Ok(()) if blocks.blocked().left_out() > 0 => {
-                report.succeeded_but("some blocks cannot be read and are not in force");
-            }
-            Ok(()) => report.succeeded(),
-            Err(error) => report.failed(Failure::from(&error)),
-        }
-        sleep(PAUSE).await;
-    }
-}
-
 /// The secret goes to the person at the terminal, never into the log.
 async fn announce_admin_key(store: &Store, config: &Config, log: &Logger) -> anyhow::Result<()> {
     if let Some(new) = admin_key::ensure(&store.key_service(), &config.data_dir).await? {
@@ -350,86 +260,6 @@ async fn announce_admin_key(store: &Store, config: &Config, log: &Logger) -> any
         info!(log, "admin key made, kept in {}", file; "event.name" => "api_key.created",
             "api_key.id" => %new.secret.id(), "file" => &file);
         tell_aside(&format!("\n  admin API key, shown this once and kept in {file}:\n\n  {}\n", new.secret.expose()));
-    }
-    Ok(())
-}
-
-/// Reports each time that the history was read to its end.
-struct Reporting {
-    subscriber: Arc<dyn ChangeSubscriber>,
-    following: Following,
-    report: Report,
-}
-
-impl ChangeSubscriber for Reporting {
-    fn changed(&self, code: &Code, generation: Generation) {
-        self.subscriber.changed(code, generation);
-    }
-
-    fn synced_until(&self, ago: Duration) {
-        self.report.succeeded();
-        self.subscriber.synced_until(ago);
-        self.following.has_begun.send_replace(true);
-    }
-
-    fn gap(&self) {
-        self.subscriber.gap();
-    }
-}
-
-/// Keeps what processes share, and says how that goes.
-async fn share(
-    shared: SharedMemory,
-    store: Arc<dyn Identify>,
-    subscriber: Arc<dyn ChangeSubscriber>,
-    report: Report,
-) -> Infallible {
-    const PAUSE: Duration = Duration::from_secs(1);
-    let looking = async {
-        loop {
-            match shared.ping().await {
-                Ok(()) => report.succeeded(),
-                Err(error) => report.failed(Failure::from(&error)),
-            }
-            sleep(PAUSE).await;
-        }
-    };
-    tokio::select! {
-        never = shared.keep(store.as_ref(), subscriber) => never,
-        never = looking => never,
-    }
-}
-
-/// Deletes answers that are too old to be asked for.
-async fn keep_house(answers: Arc<dyn IdempotencyRepository>, report: Report, log: Logger) -> Infallible {
-    loop {
-        sleep(HOUSEKEEPING).await;
-        while let Err(failure) = busily(&report, forget_old_answers(answers.as_ref(), &log)).await {
-            report.failed(failure);
-            sleep(LONGEST_RETRY).await;
-        }
-        report.succeeded();
-    }
-}
-
-/// Says every two seconds that the work goes on.
-async fn busily<T>(report: &Report, work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
-    loop {
-        match timeout(LONGEST_RETRY, work.as_mut()).await {
-            Ok(done) => return done,
-            Err(_) => report.is_busy(),
-        }
-    }
-}
-
-async fn forget_old_answers(answers: &dyn IdempotencyRepository, log: &Logger) -> Result<(), Failure> {
-    let Some(moment) = SystemClock.now().plus_seconds(-IDEMPOTENCY_WINDOW_SECONDS) else {
-        return Ok(());
-    };
-    let count = answers.forget(moment).await.map_err(|error| Failure::from(&error))?;
-    if count > 0 {
-        info!(log, "{} old answers forgotten", count; "event.name" => "answers.forgotten", "count" => count);
     }
     Ok(())
 }

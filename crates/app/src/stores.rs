@@ -301,7 +301,7 @@ impl Store {
     }
 
     /// Reads every link, block in force and API key, so that what cannot be read is met. A block that was lifted is in
-    /// nobody's way.
+    /// the way of none.
     async fn read_everything(&self) -> anyhow::Result<()> {
         const PAGE: u32 = 500;
         let mut query = ListQuery {

@@ -1,0 +1,189 @@
+//! Tasks: what watches something in the background for as long as the process lives, each under the supervisor.
+
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+
+use adapter_cache::{CachedResolver, Progress};
+use adapter_redis::SharedMemory;
+use domain::{
+    code::Code,
+    idempotency::IDEMPOTENCY_WINDOW_SECONDS,
+    link::Generation,
+    ports::{ChangeSubscriber, Clock, IdempotencyRepository, Identify, Ping},
+    service::BlockService,
+};
+use slog::{Logger, info};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    effects::SystemClock,
+    stores::Store,
+    supervisor::{Failure, Report, Supervisor},
+    targets::Targets,
+};
+
+/// How often long work says that it goes on, and what failed is tried again.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+/// How often answers that are too old to be asked for are deleted.
+const HOUSEKEEPING: Duration = Duration::from_mins(1);
+
+/// When the history of changes is followed.
+#[derive(Clone, Default)]
+pub(crate) struct Following {
+    /// The store is prepared.
+    pub(crate) may_begin: watch::Sender<bool>,
+    /// Everything from now on is heard of.
+    pub(crate) has_begun: watch::Sender<bool>,
+}
+
+/// Starts what watches something in the background.
+pub(crate) fn watch_over(
+    supervisor: &Supervisor,
+    store: &Store,
+    memory: &CachedResolver,
+    following: &Following,
+    blocks: BlockService,
+    targets: Targets,
+    log: &Logger,
+) {
+    let subscriber: Arc<dyn ChangeSubscriber> = Arc::new(memory.clone());
+    let (changes, follower, following) = (store.changes.clone(), subscriber.clone(), following.clone());
+    supervisor.watch("change-feed", Duration::ZERO, move |report| {
+        let (subscriber, following) = (follower.clone(), following.clone());
+        let reporting = Arc::new(Reporting { subscriber, following: following.clone(), report });
+        let changes = changes.clone();
+        async move {
+            let mut may_begin = following.may_begin.subscribe();
+            // Its sender is kept above.
+            drop(may_begin.wait_for(|may| *may).await);
+            Failure::from(&changes.subscribe(reporting).await)
+        }
+    });
+    let (memory, codes) = (memory.clone(), store.codes.clone());
+    supervisor.watch("known-codes", Duration::ZERO, move |report| {
+        let (memory, codes) = (memory.clone(), codes.clone());
+        never(async move {
+            let tell = |progress: Progress<'_>| match progress {
+                Progress::Well => report.succeeded(),
+                Progress::Slow => report.is_busy(),
+                Progress::Failed(error) => report.failed(Failure::from(error)),
+            };
+            memory.keep_codes_known(codes.as_ref(), &tell).await
+        })
+    });
+    supervisor.watch("blocks", Duration::ZERO, move |report| never(keep_blocks(blocks.clone(), report)));
+    let targets = Arc::new(tokio::sync::Mutex::new(targets));
+    supervisor.watch("lists-of-hosts", Duration::ZERO, move |report| {
+        let targets = Arc::clone(&targets);
+        never(async move { targets.lock().await.keep_up_to_date(&report).await })
+    });
+    if let Some((shared, identity)) = store.shared.clone() {
+        supervisor.watch("redis", Duration::ZERO, move |report| {
+            never(share(shared.clone(), identity.clone(), subscriber.clone(), report))
+        });
+    }
+    let (answers, log) = (store.answers.clone(), log.clone());
+    supervisor.watch("retention", HOUSEKEEPING, move |report| never(keep_house(answers.clone(), report, log.clone())));
+}
+
+/// As a task that gives no reason to end.
+async fn never(task: impl Future<Output = Infallible>) -> Failure {
+    match task.await {}
+}
+
+/// Learns of takedowns by others, for ever. While the store does not answer, what is known stays in force.
+async fn keep_blocks(blocks: BlockService, report: Report) -> Infallible {
+    const PAUSE: Duration = Duration::from_secs(1);
+    loop {
+        match blocks.refresh().await {
+            Ok(()) if blocks.blocked().left_out() > 0 => {
+                report.succeeded_but("some blocks cannot be read and are not in force");
+            }
+            Ok(()) => report.succeeded(),
+            Err(error) => report.failed(Failure::from(&error)),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Reports each time that the history was read to its end.
+struct Reporting {
+    subscriber: Arc<dyn ChangeSubscriber>,
+    following: Following,
+    report: Report,
+}
+
+impl ChangeSubscriber for Reporting {
+    fn changed(&self, code: &Code, generation: Generation) {
+        self.subscriber.changed(code, generation);
+    }
+
+    fn synced_until(&self, ago: Duration) {
+        self.report.succeeded();
+        self.subscriber.synced_until(ago);
+        self.following.has_begun.send_replace(true);
+    }
+
+    fn gap(&self) {
+        self.subscriber.gap();
+    }
+}
+
+/// Keeps what processes share, and says how that goes.
+async fn share(
+    shared: SharedMemory,
+    store: Arc<dyn Identify>,
+    subscriber: Arc<dyn ChangeSubscriber>,
+    report: Report,
+) -> Infallible {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let looking = async {
+        loop {
+            match shared.ping().await {
+                Ok(()) => report.succeeded(),
+                Err(error) => report.failed(Failure::from(&error)),
+            }
+            sleep(PAUSE).await;
+        }
+    };
+    tokio::select! {
+        never = shared.keep(store.as_ref(), subscriber) => never,
+        never = looking => never,
+    }
+}
+
+/// Deletes answers that are too old to be asked for.
+async fn keep_house(answers: Arc<dyn IdempotencyRepository>, report: Report, log: Logger) -> Infallible {
+    loop {
+        sleep(HOUSEKEEPING).await;
+        while let Err(failure) = busily(&report, forget_old_answers(answers.as_ref(), &log)).await {
+            report.failed(failure);
+            sleep(SIGN_OF_LIFE).await;
+        }
+        report.succeeded();
+    }
+}
+
+/// Says every two seconds that the work goes on.
+async fn busily<T>(report: &Report, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    loop {
+        match timeout(SIGN_OF_LIFE, work.as_mut()).await {
+            Ok(done) => return done,
+            Err(_) => report.is_busy(),
+        }
+    }
+}
+
+async fn forget_old_answers(answers: &dyn IdempotencyRepository, log: &Logger) -> Result<(), Failure> {
+    let Some(moment) = SystemClock.now().plus_seconds(-IDEMPOTENCY_WINDOW_SECONDS) else {
+        return Ok(());
+    };
+    let count = answers.forget(moment).await.map_err(|error| Failure::from(&error))?;
+    if count > 0 {
+        info!(log, "{} old answers forgotten", count; "event.name" => "answers.forgotten", "count" => count);
+    }
+    Ok(())
+}
