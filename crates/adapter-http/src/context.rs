@@ -61,7 +61,7 @@ pub(crate) struct Context {
     standing: Cell<Option<Standing>>,
     /// What was counted of it.
     pub(crate) charged: Cell<Charged>,
-    /// Whether the connection ends after the answer, for a body that nobody reads.
+    /// Whether the connection ends after the answer, for a body that is not read.
     pub(crate) closes: Cell<bool>,
     /// Whether a failure is shown as a page.
     pub(crate) shows_page: Cell<bool>,

@@ -1,4 +1,4 @@
-//! The door: whoever follows a code is answered here, before the router and all that other requests need. Nearly all
+//! The door: requests that follow a code are answered here, before the router and all that other requests need. Nearly all
 //! requests that ever come end here.
 
 use std::{
@@ -76,7 +76,7 @@ where
 
     fn call(&self, mut request: Request) -> Self::Future {
         let state = &self.state;
-        // A body that nobody asked for has to be read, as those of all others have.
+        // A body that means nothing has to be read all the same, as those of all other requests are.
         let has_body = !matches!(request.payload(), Payload::None);
         let code = if has_body { None } else { code_to_follow(request.head(), &state.settings.inherited) };
         let Some(code) = code else {

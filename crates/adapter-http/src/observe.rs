@@ -136,7 +136,7 @@ where
 /// How long the answer waits for the body of a request that has none by its nature.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
-/// Reads what nobody has read of the body, so that the answer is seen, and the connection can stay. Else it says that it
+/// Reads what the handler has not read of the body, so that the answer is seen, and the connection can stay. Else it says that it
 /// ends.
 async fn settle_body(unread: Option<Unread>, problem: Option<&Problem>, patience: Duration, context: &Context) {
     let Some(unread) = unread else {
@@ -207,7 +207,7 @@ pub(crate) fn problem_answer(
     answer.map_body(|_, body| context.bounded(body))
 }
 
-/// A connection with a body on it that nobody reads ends after the answer, and the answer says so.
+/// A connection with a body on it that is not read ends after the answer, and the answer says so.
 fn close_after(answer: &mut HttpResponse<BoxBody>, context: &Context) {
     if context.closes.get() {
         answer.head_mut().set_connection_type(ConnectionType::Close);

@@ -27,7 +27,7 @@ use tokio::{
 
 use crate::{
     OPTIONS, cached,
-    store::{AskedStore, Changing, code, link, somebody},
+    store::{AskedStore, Changing, a_caller, code, link},
 };
 
 /// Codes that a store has, and how often it fails before it tells them.
@@ -131,7 +131,7 @@ async fn what_is_heard_of_is_known_at_once() {
 
     let links = WriteThroughLinks::new(Arc::new(Changing::Done), resolver.clone());
     let change = Change { from: Generation::FIRST, after: link("written"), kind: EventKind::Edited };
-    assert_eq!(links.apply(&change, &somebody(), None).await.expect("the store works"), Applied::Done);
+    assert_eq!(links.apply(&change, &a_caller(), None).await.expect("the store works"), Applied::Done);
     assert_eq!(resolver.existence(&code("written")), Existence::Possible);
 }
 

@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, task::yield_now, time::advance};
 
 use crate::{
     OPTIONS, cached,
-    store::{AskedStore, Changing, Mood, code, deleted, link, moment, reactivated, somebody},
+    store::{AskedStore, Changing, Mood, a_caller, code, deleted, link, moment, reactivated},
 };
 
 type Questions = mpsc::UnboundedReceiver<domain::code::Code>;
@@ -41,7 +41,7 @@ async fn resolve(resolver: &CachedResolver, text: &str) -> Result<Resolved, Repo
 async fn written(resolver: &CachedResolver, after: &Link) {
     let links = WriteThroughLinks::new(Arc::new(Changing::Done), resolver.clone());
     let change = Change { from: Generation::FIRST, after: after.clone(), kind: EventKind::Edited };
-    let applied = links.apply(&change, &somebody(), None).await.expect("the store works");
+    let applied = links.apply(&change, &a_caller(), None).await.expect("the store works");
     assert_eq!(applied, Applied::Done);
 }
 
@@ -499,7 +499,7 @@ async fn an_alias_whose_claim_was_lost_is_what_the_store_says() {
     let (resolver, store, _) = around_one_link();
     let links = WriteThroughLinks::new(Arc::new(Changing::Lost), resolver.clone());
     let change = Change { from: Generation::FIRST, after: link("lost"), kind: EventKind::Edited };
-    let lost = links.apply(&change, &somebody(), None).await.map_err(|error| error.kind());
+    let lost = links.apply(&change, &a_caller(), None).await.map_err(|error| error.kind());
     assert_eq!(lost, Err(RepositoryErrorKind::Indeterminate));
     assert_eq!(resolve(&resolver, "lost").await, Ok(Resolved { source: Source::Store, ..UNKNOWN }));
     store.put(&link("lost"));
@@ -519,13 +519,13 @@ async fn a_change_made_here_is_seen_here_at_once() {
     resolver.resolve(&link.code).await.expect("the store answers");
     let gone = deleted(&link);
     let change = Change { from: link.generation, after: gone.clone(), kind: EventKind::Deleted };
-    let applied = links.apply(&change, &somebody(), None).await.expect("the store works");
+    let applied = links.apply(&change, &a_caller(), None).await.expect("the store works");
     assert_eq!(applied, Applied::Done);
     assert_eq!(resolver.resolve_at_once(&link.code), Some(known(&gone, Source::Memory)));
     assert_eq!(gone.deleted_at(), Some(moment()));
 
     // The same change again is stale, and nothing that is known comes from it.
-    let applied = links.apply(&change, &somebody(), None).await.expect("the store works");
+    let applied = links.apply(&change, &a_caller(), None).await.expect("the store works");
     assert_eq!(applied, Applied::Stale);
     let error: Result<_, RepositoryError> = resolver.resolve(&link.code).await;
     assert_eq!(error.expect("it is known"), known(&gone, Source::Memory));

@@ -29,7 +29,7 @@ use tokio::{
 
 use crate::{
     OPTIONS, cached,
-    store::{AskedStore, code, deleted, link, reactivated, somebody},
+    store::{AskedStore, a_caller, code, deleted, link, reactivated},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +171,7 @@ impl World {
         let (links, link) = (self.links.clone(), change.after.clone());
         let caller = tokio::spawn(async move {
             // How it ends is what the memory is told.
-            let _outcome = links.apply(&change, &somebody(), None).await;
+            let _outcome = links.apply(&change, &a_caller(), None).await;
         });
         (link, caller, release)
     }

@@ -189,6 +189,6 @@ fn changed(step: Step) -> Link {
 }
 
 /// Who does things in tests that do not care.
-pub(crate) fn somebody() -> Provenance {
+pub(crate) fn a_caller() -> Provenance {
     Provenance { actor: Actor::System, request_id: "test".parse().expect("valid"), at: moment() }
 }

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// Shared by the stream guard, which lets a body pass, and by whoever reads it. The dispatcher between them would take
+/// Shared by the stream guard, which lets a body pass, and by the reader of it. The dispatcher between them would take
 /// 128 KiB of each connection before anything asks for them, into a buffer that it keeps as long as the connection.
 #[derive(Default)]
 pub(crate) struct Flow {

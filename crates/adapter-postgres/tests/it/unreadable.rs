@@ -6,7 +6,7 @@ use domain::{
     block::{Lifted, Subject as Blocked},
     history::Actor,
     lifecycle::Access,
-    ports::{KeyCreation, LinkFilter, ListQuery, Position, RepositoryErrorKind, Sort},
+    ports::{CodeCatalog, KeyCreation, LinkFilter, ListQuery, Position, RepositoryErrorKind, Sort},
 };
 use test_support::{
     KeptRows, TestDatabase,
@@ -146,4 +146,12 @@ async fn a_block_that_cannot_be_read_can_be_lifted() {
     }
     let left = database.sql("SELECT count(*) FROM blocks WHERE lifted_at IS NULL").expect("the database is ours");
     assert_eq!(left, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_code_of_a_link_that_cannot_be_read_is_known() {
+    let (store, database) = fresh().await;
+    Subject::over(store.clone(), 7).given(&a_link().alias("inherited")).await;
+    database.sql("UPDATE links SET updated_at = 'infinity'").expect("the database is ours");
+    assert_eq!(store.codes_among(&["docs", "inherited"]).await.expect("no row stops it"), ["inherited"]);
 }

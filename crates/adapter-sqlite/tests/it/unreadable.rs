@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use domain::{
-    block::Subject as Blocked,
+    block::{Lifted, Subject as Blocked},
+    history::Actor,
     lifecycle::Access,
-    ports::{KeyCreation, LinkFilter, ListQuery, Position, RepositoryErrorKind, Sort, StateFilter},
+    ports::{CodeCatalog, KeyCreation, LinkFilter, ListQuery, Position, RepositoryErrorKind, Sort, StateFilter},
 };
 use tempfile::TempDir;
 use test_support::{
     KeptRows,
     contract::{Subject, a_link},
 };
+use uuid::Uuid;
 
 use crate::{fresh, path};
 
@@ -136,4 +138,31 @@ async fn a_key_or_a_history_entry_that_cannot_be_read_hides_no_other() {
     }
     let tables: Vec<_> = told.told().into_iter().map(|(table, _)| table).collect();
     assert_eq!(tables, ["api_keys", "link_events"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_cannot_be_read_is_counted_and_can_be_lifted() {
+    let (subject, _told, mut raw, _folder) = stocked(0).await;
+    let id = Uuid::from_u128(7);
+    let bad =
+        format!("INSERT INTO blocks VALUES (x'{}', 'planet', 'mars', 'why', 1, 'system', NULL, NULL);", id.simple());
+    raw.batch_execute(&bad).expect("constraints are off");
+    let left_out = async || subject.blocks.in_force(None).await.expect("no row stops it").map(|now| now.left_out);
+    assert_eq!(left_out().await, Some(1));
+    let lifted = Lifted { at: subject.now(), by: Actor::System };
+    for _ in 0..2 {
+        assert!(subject.blocks.lift(&id, &lifted).await.expect("its row need not be read"));
+    }
+    assert_eq!(left_out().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_code_of_a_link_that_cannot_be_read_is_known() {
+    let (store, folder) = fresh().await;
+    let subject = Subject::over(store.clone(), 7);
+    subject.given(&a_link().alias("inherited")).await;
+    let mut raw = SqliteConnection::establish(path(&folder).to_str().expect("UTF-8")).expect("the file opens");
+    let spoil = "PRAGMA ignore_check_constraints = ON; UPDATE links SET title = ''";
+    raw.batch_execute(spoil).expect("it is ours");
+    assert_eq!(store.codes_among(&["docs", "inherited"]).await.expect("no row stops it"), ["inherited"]);
 }

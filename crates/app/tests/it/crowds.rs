@@ -221,7 +221,7 @@ fn clients_that_take_their_answers_slowly_hold_little_and_others_do_not_wait() {
     }
 }
 
-/// The end of a body that nobody wants does not come, and the answer waits for it.
+/// The end of a body that means nothing does not come, and the answer waits for it.
 #[test]
 fn answers_that_wait_for_a_body_hold_little() {
     let count = rounds(400, 2_000);

@@ -19,7 +19,7 @@ pub trait BlockRepository: Send + Sync {
     async fn block(&self, block: &Block, once: Option<&IdempotentRequest>) -> Result<Blocking, RepositoryError>;
 
     /// Lifts a block; if it is lifted already, the first time MUST stay. Says whether there is one. One that cannot be
-    /// read MUST be lifted like any other: it is in nobody's way then.
+    /// read MUST be lifted like any other: it is in no other's way then.
     async fn lift(&self, id: &Uuid, lifted: &Lifted) -> Result<bool, RepositoryError>;
 
     /// Up to `limit` blocks, newest first, behind `after`; those in force only, or all.
