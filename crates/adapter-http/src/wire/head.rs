@@ -80,7 +80,7 @@ pub(super) fn judge(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Reje
     }
     // Of such a POST the parser behind wants a length (RFC 1945 section 7.2.2); since RFC 9112 section 6.3 it is zero.
     let lacks_length = minor_version == 0 && method == Method::POST && fields.length.is_none();
-    let surplus = request.headers.len().saturating_sub(MOST_READABLE);
+    let surplus = (request.headers.len() + usize::from(lacks_length)).saturating_sub(MOST_READABLE);
     let instead = if surplus > 0 || lacks_length || fields.offers_upgrade {
         Some(rewritten(head, request.headers, surplus, lacks_length)?)
     } else {

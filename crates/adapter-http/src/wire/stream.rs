@@ -230,6 +230,10 @@ impl<S> GuardedStream<S> {
     /// order of reading and writing, and for a body beyond [`UNWANTED_BYTES`] the connection.
     fn note_answer(&mut self, cx: &Context<'_>) {
         let was_due = mem::take(&mut self.answer_due);
+        if was_due {
+            // What is left of the body is for no reader now, and must not wait for one.
+            self.flow.wants_more();
+        }
         if was_due && (self.input != Input::Open || !self.held.is_empty()) {
             // The dispatcher waits for input that is already here.
             cx.waker().wake_by_ref();

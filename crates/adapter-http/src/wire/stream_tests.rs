@@ -189,6 +189,36 @@ async fn chunk_that_breaks_its_framing_ends_the_stream_for_the_handler_to_answer
     assert!(rest.is_empty(), "a bare LF ends no chunk size");
 }
 
+/// The dispatcher would take all it can get, long before a handler asks for it.
+#[tokio::test]
+async fn body_comes_no_further_than_it_is_read() {
+    let (mut peer, mut stream) = connection(patient());
+    let head = b"POST /abc HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n";
+    send(&mut peer, head).await;
+    assert_eq!(read_now(&mut stream).as_deref(), Some(head.as_slice()));
+    send(&mut peer, &[b'x'; 65_536]).await;
+    let flow = stream.flow();
+    let mut passed = 0;
+    for _ in 0..8 {
+        while let Some(bytes) = read_now(&mut stream) {
+            passed += bytes.len();
+        }
+        let before = passed;
+        assert!(passed > 0 && passed < 65_536, "{passed} bytes passed");
+        flow.wants_more();
+        passed += read_now(&mut stream).expect("the reader wants more").len();
+        assert!(passed - before <= 12 * 1024);
+        if passed >= 40_000 {
+            break;
+        }
+    }
+    // Once it is answered, the rest is for no reader, and is not waited for.
+    stream.write_all(ANSWER).await.expect("writable");
+    while passed < 65_536 {
+        passed += read(&mut stream).await.expect("readable").len();
+    }
+}
+
 #[tokio::test]
 async fn body_is_cut_off_soon_after_its_answer_has_begun() {
     let (mut peer, mut stream) = connection(patient());

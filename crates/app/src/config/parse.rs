@@ -92,7 +92,8 @@ pub(super) fn host(text: &str) -> Option<String> {
     let ipv6 = text.starts_with('[') && text.ends_with(']');
     // A pattern or half a name would be taken for a host that nothing ever leads to.
     let is_label = |label: &str| {
-        let plain = |character: char| character.is_alphanumeric() || "-_".contains(character);
+        let plain =
+            |character: char| character.is_ascii_alphanumeric() || "-_".contains(character) || !character.is_ascii();
         !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.chars().all(plain)
     };
     let bare = ipv6 || text.strip_suffix('.').unwrap_or(text).split('.').all(is_label);
