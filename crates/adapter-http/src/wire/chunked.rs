@@ -4,6 +4,9 @@
 /// us read more than the body holds.
 const SIZE_LINE_BYTES: usize = 64;
 
+/// Most chunks that pass at once. Each is a thing of its own behind the guard, however little there is in it.
+const CHUNKS_AT_ONCE: usize = 64;
+
 /// As many hexadecimal digits as fit a `u64`.
 const SIZE_DIGITS: u8 = 16;
 
@@ -43,19 +46,21 @@ impl ChunkedBody {
         Self { state: State::FIRST, overhead: 0, trailer_bytes }
     }
 
-    /// Follows the body through `bytes`; how many of them, from the first, belong to it.
-    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<usize, CorruptBody> {
-        let mut at = 0;
-        while at < bytes.len() && !self.is_complete() {
+    /// Follows the body through `bytes`, but through [`CHUNKS_AT_ONCE`] at most; how many of them, from the first, belong
+    /// to it, and how many chunks end there.
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<(usize, usize), CorruptBody> {
+        let (mut at, mut chunks) = (0, 0);
+        while at < bytes.len() && !self.is_complete() && chunks < CHUNKS_AT_ONCE {
             if let State::Data { mut left } = self.state {
                 at += take(&mut left, bytes.len() - at);
                 self.state = if left == 0 { State::DataCr } else { State::Data { left } };
+                chunks += usize::from(left == 0);
             } else {
                 self.step(bytes[at])?;
                 at += 1;
             }
         }
-        Ok(at)
+        Ok((at, chunks))
     }
 
     /// Whether the last byte of the body has been seen.

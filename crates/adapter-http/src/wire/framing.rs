@@ -1,5 +1,7 @@
 //! Framing: where each request of a connection begins and ends, in whatever pieces its bytes arrive.
 
+use std::mem;
+
 use memchr::memchr2;
 
 use super::{
@@ -22,6 +24,8 @@ pub(super) struct Framing {
     has_passed_a_head: bool,
     /// What passes in the place of the head that has just been judged: how long that is, and what passes.
     replaced: Option<(usize, Vec<u8>)>,
+    /// Of the bytes of bodies that passed since it was asked for.
+    weight: usize,
 }
 
 /// What may happen to the bytes that have come so far.
@@ -36,6 +40,9 @@ pub(super) enum Verdict {
     /// No byte may pass, now or later.
     Reject(Rejection),
 }
+
+/// What each chunk of a body weighs beside its bytes: about as much as it takes in the library's queue.
+const CHUNK_WEIGHT: usize = 64;
 
 /// What the peer is in the middle of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +69,7 @@ pub(super) enum Body {
 impl Framing {
     /// A connection of which no byte has come.
     pub(super) fn new(limits: WireLimits) -> Self {
-        Self { limits, scan: HeadScan::default(), body: None, has_passed_a_head: false, replaced: None }
+        Self { limits, scan: HeadScan::default(), body: None, has_passed_a_head: false, replaced: None, weight: 0 }
     }
 
     /// Judges the bytes that have come and not passed yet.
@@ -75,6 +82,11 @@ impl Framing {
         } else {
             self.pass_body(buffer).map(Verdict::Body)
         }
+    }
+
+    /// Asked after bytes of a body may pass: what they weigh behind the guard.
+    pub(super) fn take_weight(&mut self) -> usize {
+        mem::take(&mut self.weight)
     }
 
     /// Asked after a request may pass: whether another head has to take the place of its own, which is so long.
@@ -122,8 +134,13 @@ impl Framing {
         let (passed, is_complete) = match &mut self.body {
             None => (0, true),
             Some(Body::Sized { left }) => (take(left, bytes.len()), *left == 0),
-            Some(Body::Chunked(body)) => (body.advance(bytes)?, body.is_complete()),
+            Some(Body::Chunked(body)) => {
+                let (passed, chunks) = body.advance(bytes)?;
+                self.weight += chunks * CHUNK_WEIGHT;
+                (passed, body.is_complete())
+            }
         };
+        self.weight += passed;
         if is_complete {
             self.body = None;
         }

@@ -133,6 +133,7 @@ impl<S> GuardedStream<S> {
                 self.unwanted_left = UNWANTED_BYTES;
                 self.deadline = None;
                 self.flow.begin();
+                self.flow.passed(self.framing.take_weight());
                 self.taking = Taking { since: None, left: self.limits.answer_timeout, taken: 0 };
                 count
             }
@@ -145,8 +146,9 @@ impl<S> GuardedStream<S> {
     }
 
     fn settle_body(&mut self, count: usize) -> usize {
+        let weight = self.framing.take_weight();
         if self.answer_due {
-            self.flow.passed(count);
+            self.flow.passed(weight);
         } else {
             let Some(left) = self.unwanted_left.checked_sub(count) else {
                 self.input = Input::Refused;

@@ -219,6 +219,19 @@ async fn body_comes_no_further_than_it_is_read() {
     }
 }
 
+/// Each chunk is a thing of its own behind the guard, however little there is in it.
+#[tokio::test]
+async fn chunks_pass_no_further_than_they_are_read_however_small_they_are() {
+    let (mut peer, mut stream) = connection(patient());
+    send(&mut peer, &[CHUNKED_POST, "1\r\nx\r\n".repeat(3_000).as_bytes()].concat()).await;
+    let mut passed = 0;
+    while let Some(bytes) = read_now(&mut stream) {
+        passed += bytes.len();
+    }
+    let chunks = (passed - CHUNKED_POST.len()) / 6;
+    assert!((1..=256).contains(&chunks), "{chunks} chunks passed");
+}
+
 #[tokio::test]
 async fn body_is_cut_off_soon_after_its_answer_has_begun() {
     let (mut peer, mut stream) = connection(patient());
