@@ -196,7 +196,7 @@ async fn body_comes_no_further_than_it_is_read() {
     let head = b"POST /abc HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n";
     send(&mut peer, head).await;
     assert_eq!(read_now(&mut stream).as_deref(), Some(head.as_slice()));
-    send(&mut peer, &[b'x'; 65_536]).await;
+    send(&mut peer, &vec![b'x'; 65_536]).await;
     let flow = stream.flow();
     let mut passed = 0;
     for _ in 0..8 {
