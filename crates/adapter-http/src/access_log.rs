@@ -6,7 +6,10 @@ use actix_web::{
     HttpResponse,
     body::{BodySize, BoxBody, MessageBody},
     dev::RequestHead,
-    http::{Method, header},
+    http::{
+        Method, Uri,
+        header::{self, HeaderValue},
+    },
 };
 use slog::{KV, Level, Logger, Record, Serializer};
 
@@ -14,6 +17,9 @@ use crate::{
     context::Context,
     problem::{Problem, ProblemKind},
 };
+
+/// The tag of the log records of requests.
+pub const REQUEST_TAG: &str = "request";
 
 /// Longest path, and longest user agent, in characters: a line must stay a line.
 const LONGEST_TEXT: usize = 512;
@@ -25,9 +31,9 @@ pub(crate) struct AccessLine {
     context: Rc<Context>,
     begun: Instant,
     method: Method,
-    path: String,
+    asked: Uri,
     route: Option<Cow<'static, str>>,
-    user_agent: Option<String>,
+    user_agent: Option<HeaderValue>,
     /// The stand-in for a request that never got through has no method or path of its own.
     rejected: bool,
     answered: Option<Answered>,
@@ -41,20 +47,16 @@ struct Answered {
 }
 
 impl AccessLine {
-    /// For a request to `path`, as it came.
-    pub(crate) fn begin(log: &Logger, head: &RequestHead, path: &str, context: Rc<Context>, begun: Instant) -> Self {
-        let user_agent = head.headers().get(header::USER_AGENT);
+    /// For a request to the address `asked`, as it came.
+    pub(crate) fn begin(log: &Logger, head: &RequestHead, asked: Uri, context: Rc<Context>, begun: Instant) -> Self {
         Self {
             log: log.clone(),
             context,
             begun,
             method: head.method.clone(),
-            path: shortened(path),
+            asked,
             route: None,
-            user_agent: user_agent.map(|agent| match str::from_utf8(agent.as_bytes()) {
-                Ok(text) => shortened(text),
-                Err(_) => shortened(&String::from_utf8_lossy(agent.as_bytes())),
-            }),
+            user_agent: head.headers().get(header::USER_AGENT).cloned(),
             rejected: false,
             answered: None,
             problem: None,
@@ -99,9 +101,9 @@ impl Drop for AccessLine {
         let line: &Self = self;
         // The macros of slog fix the level at compile time; this line's level follows from its outcome.
         match line.level() {
-            Level::Error => slog::error!(line.log, "request failed"; line),
-            Level::Warning => slog::warn!(line.log, "request not served"; line),
-            _ => slog::info!(line.log, "request"; line),
+            Level::Error => slog::error!(line.log, #REQUEST_TAG, "request failed"; line),
+            Level::Warning => slog::warn!(line.log, #REQUEST_TAG, "request not served"; line),
+            _ => slog::info!(line.log, #REQUEST_TAG, "request"; line),
         }
     }
 }
@@ -112,7 +114,7 @@ impl KV for AccessLine {
         out.emit_str("trace_id", self.context.trace.trace_id())?;
         if !self.rejected {
             out.emit_str("http.request.method", self.method.as_str())?;
-            out.emit_str("url.path", &self.path)?;
+            out.emit_str("url.path", shortened(self.asked.path()))?;
             if let Some(route) = &self.route {
                 out.emit_str("http.route", route)?;
             }
@@ -127,9 +129,9 @@ impl KV for AccessLine {
             None => out.emit_str("error.type", "client-disconnected")?,
         }
         out.emit_f64("duration_s", self.begun.elapsed().as_secs_f64())?;
-        out.emit_arguments("client.address", &format_args!("{}", self.context.client.network()))?;
+        out.emit_str("client.address", &self.context.client.network().text())?;
         if let Some(agent) = &self.user_agent {
-            out.emit_str("user_agent.original", agent)?;
+            out.emit_str("user_agent.original", shortened(&String::from_utf8_lossy(agent.as_bytes())))?;
         }
         let notes = self.context.notes();
         if let Some(code) = &notes.code {
@@ -170,10 +172,10 @@ impl KV for AccessLine {
     }
 }
 
-fn shortened(text: &str) -> String {
+fn shortened(text: &str) -> &str {
     if text.len() <= LONGEST_TEXT {
-        return text.to_owned();
+        return text;
     }
     let end = text.char_indices().nth(LONGEST_TEXT).map_or(text.len(), |(end, _)| end);
-    text[..end].to_owned()
+    &text[..end]
 }

@@ -36,6 +36,7 @@ use crate::{
     experience::{Experience, Window},
     gate::Gate,
     limits::{Charged, Policy, Standing},
+    observe::{TRACEPARENT, X_REQUEST_ID},
     problem::{Problem, ProblemKind},
     state::State,
 };
@@ -299,7 +300,7 @@ fn warn_of_unheard_proxy(head: &RequestHead, state: &State) {
 
 /// An API key in the wrong place is no id: ids are stored, logged and sent back.
 fn given_request_id(headers: &HeaderMap) -> Option<RequestId> {
-    let given = headers.get("x-request-id")?.to_str().ok()?;
+    let given = headers.get(&X_REQUEST_ID)?.to_str().ok()?;
     given.parse().ok().filter(|_| !carries_key(given))
 }
 
@@ -322,7 +323,7 @@ impl Trace {
 
     /// The caller's trace if the caller names one, a new one otherwise; the span is always new.
     fn continued(headers: &HeaderMap, random: &[u8]) -> Self {
-        let mut given = headers.get_all("traceparent");
+        let mut given = headers.get_all(&TRACEPARENT);
         let parent = match (given.next(), given.next()) {
             (Some(value), None) => value.to_str().ok().and_then(parse_traceparent),
             _ => None,

@@ -85,7 +85,7 @@ where
         };
         let begun = Instant::now();
         let context = Rc::new(Context::new(request.head(), Some(Policy::Redirect), state));
-        let mut line = AccessLine::begin(&state.log, request.head(), request.path(), Rc::clone(&context), begun);
+        let mut line = AccessLine::begin(&state.log, request.head(), request.uri().clone(), Rc::clone(&context), begun);
         context.note(|notes| notes.code = Some(code.clone()));
         line.note_route(Some(redirect::ROUTE.into()));
         let query = request.uri().query().unwrap_or_default();

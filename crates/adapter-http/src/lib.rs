@@ -47,6 +47,7 @@ mod wire;
 #[cfg(test)]
 extern crate self as adapter_http;
 
+pub use access_log::REQUEST_TAG;
 pub use client::{ForwardingField, TrustedProxies};
 pub use health::{TaskState, Tasks};
 pub use inherited::InheritedCodes;

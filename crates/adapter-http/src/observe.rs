@@ -80,7 +80,7 @@ where
         // By the path as the router reads it, percent-encoded or not.
         let policy = Policy::of(request.method(), request.match_info().as_str());
         let context = Rc::new(Context::new(request.head(), policy, state));
-        let mut line = AccessLine::begin(&state.log, request.head(), asked.path(), Rc::clone(&context), begun);
+        let mut line = AccessLine::begin(&state.log, request.head(), asked.clone(), Rc::clone(&context), begun);
         let unread = Unread::of(&mut request);
         let patience = if matches!(*request.method(), Method::POST | Method::PATCH | Method::PUT) {
             self.state.settings.body_timeout
@@ -268,8 +268,8 @@ fn problem_in(response: &ServiceResponse<BoxBody>) -> Option<Problem> {
     response.response().error()?.as_error::<Problem>().cloned()
 }
 
-static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Every answer carries the names of its request, that of the API what is left of its sender's quota, and is never
 /// taken for anything but what it says it is.

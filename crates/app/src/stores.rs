@@ -26,6 +26,9 @@ use crate::{
     unreadable::CollectedRows,
 };
 
+/// How SQLite says that a row violates a constraint of its table.
+const VIOLATION: &str = "CHECK constraint failed";
+
 /// Where data lives, not yet necessarily reachable.
 #[derive(Clone)]
 pub(crate) enum Backend {
@@ -137,18 +140,19 @@ impl Backend {
             Self::Sqlite(file, _) => self.opened(file.damage())?,
             Self::Postgres(_) => Vec::new(),
         };
-        if !damage.is_empty() {
+        if !damage.iter().all(|finding| finding.starts_with(VIOLATION)) {
             return Ok(damage);
         }
         let missing = self.migrations().await?.into_iter().filter(|migration| !migration.applied);
         let faults: Vec<_> = missing.map(|missing| format!("migration {} is not applied", missing.name)).collect();
         if !faults.is_empty() {
-            return Ok(faults);
+            return Ok([damage, faults].concat());
         }
         if let Self::Postgres(store) = self {
             store.ping().await?;
         }
-        self.unreadable_rows().await
+        // Which row violates a constraint is not among the findings of SQLite; most such rows cannot be read.
+        Ok([damage, self.unreadable_rows().await?].concat())
     }
 
     /// The rows that are left out wherever they are met. Reads all that is listed.

@@ -1,11 +1,6 @@
 //! What callers are told of limits (draft-ietf-httpapi-ratelimit-headers-10), and their older twins.
 
-use std::{
-    fmt::{self, Write as _},
-    io::Write as _,
-    num::NonZeroU32,
-    time::Duration,
-};
+use std::{num::NonZeroU32, time::Duration};
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -15,14 +10,14 @@ use crate::problem::{Problem, ProblemKind};
 static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// A name and numbers, as a field has them.
-fn item(text: fmt::Arguments<'_>) -> HeaderValue {
-    const LONGEST: usize = 96;
-    let mut bytes = [0; LONGEST];
-    let mut rest = &mut bytes[..];
-    rest.write_fmt(text).expect("a name and two numbers are shorter");
-    let length = LONGEST - rest.len();
-    HeaderValue::from_bytes(&bytes[..length]).expect("they are ASCII")
+/// A name and two parameters, as a field has them (RFC 9651 §3.3).
+fn item(name: &str, parameters: [(&str, u64); 2]) -> HeaderValue {
+    let mut text = String::with_capacity(USUAL_BYTES);
+    text.extend(["\"", name, "\""]);
+    for (key, value) in parameters {
+        text.extend([";", key, "=", itoa::Buffer::new().format(value)]);
+    }
+    HeaderValue::try_from(text).expect("names and numbers are ASCII")
 }
 
 /// How somebody stands to a limit. Every redirect makes one and none tells it: what is told is reckoned then.
@@ -38,15 +33,21 @@ pub(crate) struct Standing {
     refused_for: Option<Duration>,
 }
 
-/// Room for nearly every detail.
+/// Room for nearly every detail, and for every item.
 const USUAL_BYTES: usize = 80;
 
 /// Too many: come back later.
 pub(super) fn quota_exceeded(policy: Policy, wait: Duration) -> Problem {
     let seconds = retry_after(wait);
     let mut detail = String::with_capacity(USUAL_BYTES);
-    write!(detail, "Too many requests of the policy `{}`; try again in {seconds} s.", policy.name())
-        .expect("a text has room");
+    let mut digits = itoa::Buffer::new();
+    detail.extend([
+        "Too many requests of the policy `",
+        policy.name(),
+        "`; try again in ",
+        digits.format(seconds),
+        " s.",
+    ]);
     Problem::new(ProblemKind::QuotaExceeded).detail(detail).header(header::RETRY_AFTER, seconds.into())
 }
 
@@ -100,10 +101,9 @@ impl Standing {
     /// Adds the fields to an answer.
     pub(crate) fn tell(self, headers: &mut HeaderMap) {
         let (quota, remaining) = (self.quota.part(self.share), self.remaining());
-        let (name, burst) = (self.policy.name(), quota.burst);
-        let (window, reset) = (whole_seconds(quota.refill()).max(1), self.reset());
-        headers.insert(RATELIMIT_POLICY.clone(), item(format_args!("\"{name}\";q={burst};w={window}")));
-        headers.insert(RATELIMIT.clone(), item(format_args!("\"{name}\";r={remaining};t={reset}")));
+        let (name, window, reset) = (self.policy.name(), whole_seconds(quota.refill()).max(1), self.reset());
+        headers.insert(RATELIMIT_POLICY.clone(), item(name, [("q", quota.burst.get().into()), ("w", window)]));
+        headers.insert(RATELIMIT.clone(), item(name, [("r", remaining.into()), ("t", reset)]));
     }
 
     /// Adds their older twins, for programs that know no others.

@@ -7,7 +7,11 @@
 
 mod kind;
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -22,7 +26,7 @@ use domain::{
     ports::{FailureReason, RepositoryError, RepositoryErrorKind},
     service::{Refused, ServiceError},
 };
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use self::kind::{ProblemEntry, ProblemKind, errors_reference};
@@ -171,26 +175,32 @@ impl Problem {
         }
     }
 
-    /// The same without copies: a client that tries codes is answered by many of them.
-    fn as_sent<'a>(&'a self, request_id: &'a str, instance: Option<&'a str>) -> SentBody<'a> {
+    /// The same, written piece by piece: a client that tries codes is answered by many of them.
+    fn written(&self, request_id: &str, instance: Option<&str>) -> Vec<u8> {
         let entry = self.kind.entry();
-        SentBody {
-            r#type: TypeOf(entry.code),
-            title: entry.title,
-            status: entry.status,
-            detail: mask_keys(self.detail.as_deref().unwrap_or(entry.meaning)),
-            instance: instance.map(mask_keys),
-            code: entry.code,
-            request_id,
-            errors: self.fields.iter().map(FieldProblem::unkeyed).collect(),
+        let mut body = Vec::with_capacity(USUAL_BYTES);
+        body.extend_from_slice(BEGINNINGS[self.kind as usize].as_bytes());
+        push_json(&mut body, &mask_keys(self.detail.as_deref().unwrap_or(entry.meaning)));
+        if let Some(instance) = instance {
+            body.extend_from_slice(b",\"instance\":");
+            push_json(&mut body, &mask_keys(instance));
         }
+        body.extend_from_slice(b",\"code\":");
+        push_json(&mut body, &entry.code);
+        body.extend_from_slice(b",\"request_id\":");
+        push_json(&mut body, &request_id);
+        if !self.fields.is_empty() {
+            body.extend_from_slice(b",\"errors\":");
+            push_json(&mut body, &self.fields.iter().map(FieldProblem::unkeyed).collect::<Vec<_>>());
+        }
+        body.push(b'}');
+        body
     }
 
     /// The whole answer.
     pub(crate) fn to_response(&self, request_id: &str, instance: Option<&str>) -> HttpResponse<BoxBody> {
-        let mut body = Vec::with_capacity(USUAL_BYTES);
-        serde_json::to_writer(&mut body, &self.as_sent(request_id, instance)).expect("strings and numbers are JSON");
-        let mut response = HttpResponse::with_body(self.kind.status(), BoxBody::new(body));
+        let mut response =
+            HttpResponse::with_body(self.kind.status(), BoxBody::new(self.written(request_id, instance)));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -265,28 +275,20 @@ pub struct ProblemBody {
     errors: Vec<FieldProblem>,
 }
 
-/// [`ProblemBody`], borrowed.
-#[derive(Serialize)]
-struct SentBody<'a> {
-    r#type: TypeOf,
-    title: &'static str,
-    status: u16,
-    detail: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance: Option<Cow<'a, str>>,
-    code: &'static str,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<FieldProblem>,
-}
-
-/// The reference to the explanation of the kind of problem with this code.
-struct TypeOf(&'static str);
-
-impl Serialize for TypeOf {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("/docs/errors#{}", self.0))
+/// How the bodies of each kind begin: all that is before `detail`.
+static BEGINNINGS: LazyLock<[String; ProblemKind::ALL.len()]> = LazyLock::new(|| {
+    let mut beginnings = [const { String::new() }; ProblemKind::ALL.len()];
+    for kind in ProblemKind::ALL {
+        let ProblemEntry { code, title, status, .. } = kind.entry();
+        let title = serde_json::Value::from(title);
+        beginnings[kind as usize] =
+            format!("{{\"type\":\"/docs/errors#{code}\",\"title\":{title},\"status\":{status},\"detail\":");
     }
+    beginnings
+});
+
+fn push_json(body: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(body, value).expect("texts are JSON");
 }
 
 impl fmt::Display for Problem {
@@ -368,13 +370,14 @@ mod tests {
             code: "required".into(),
             detail: "is \"required\"".to_owned(),
         }];
-        for (problem, instance) in [
-            (Problem::new(ProblemKind::NotFound), Some("/abc")),
-            (Problem::new(ProblemKind::QuotaExceeded).detail("Too many \u{e9}."), None),
+        let usual = ProblemKind::ALL.map(|kind| (Problem::new(kind), Some("/abc")));
+        let others = [
+            (Problem::new(ProblemKind::QuotaExceeded).detail("Too many \u{e9} \"."), None),
             (Problem::invalid(wrong), Some("/api/v1/links")),
-        ] {
+        ];
+        for (problem, instance) in usual.into_iter().chain(others) {
             let documented = serde_json::to_string(&problem.to_body("r", instance)).expect("JSON");
-            assert_eq!(serde_json::to_string(&problem.as_sent("r", instance)).expect("JSON"), documented);
+            assert_eq!(String::from_utf8(problem.written("r", instance)).expect("UTF-8"), documented);
         }
     }
 
@@ -386,7 +389,7 @@ mod tests {
         let problem = Problem::invalid(vec![wrong]).detail(format!("No {key}."));
         for body in [
             serde_json::to_string(&problem.to_body("r", Some(&format!("/{key}")))),
-            serde_json::to_string(&problem.as_sent("r", Some(&format!("/{key}")))),
+            Ok(String::from_utf8(problem.written("r", Some(&format!("/{key}")))).expect("UTF-8")),
         ] {
             let body = body.expect("JSON");
             assert_eq!(body.matches("sgn_SSnBEMJK7Gb7[masked]").count(), 4, "{body}");

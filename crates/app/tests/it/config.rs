@@ -328,6 +328,31 @@ fn damage_is_told() {
     assert!(!told.out.contains("nothing is wrong"), "{told:?}");
 }
 
+/// SQLite says in which table a constraint is violated, and not in which row.
+#[test]
+fn a_row_that_violates_a_constraint_is_named() {
+    let setup = Signpost::on_sqlite();
+    let server = setup.start();
+    let link =
+        server.caller().claim(&json!({"url": "https://example.com/a", "tags": ["here"]})).with_status(201).json();
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
+    let file = setup.data_dir().join("signpost.db");
+    let mut bytes = fs::read(&file).expect("it is there");
+    let row = b"example.com/a\x01\x2e[\"here\"]";
+    let at =
+        bytes.windows(row.len()).position(|window| window == row).expect("a row has its columns one after another");
+    bytes[at..at + row.len()].copy_from_slice(b"example.com/a\x01\x2f[\"here\"]");
+    fs::write(&file, bytes).expect("it is ours");
+    let told = setup.run(&["check-store"]);
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.out.contains("CHECK constraint failed in links"), "{told:?}");
+    assert!(
+        told.out.contains(&format!("unreadable row in links, {}: redirect: ", link["id"].as_str().expect("an id"))),
+        "{told:?}"
+    );
+}
+
 #[test]
 fn what_only_looks_makes_no_database() {
     let setup = Signpost::on_sqlite();

@@ -4,11 +4,14 @@
 //! never waits for the reader of the log, in any format: lines that find no room are counted and told of later. What
 //! strangers wrote into a line can neither steer a terminal nor be used as an API key.
 
+mod request_line;
+
 use std::{
     borrow::Cow,
     cell::RefCell,
     io::{self, IsTerminal, Write},
     mem,
+    ops::Range,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
         mpsc::{Receiver, sync_channel},
@@ -17,7 +20,8 @@ use std::{
     time::Duration,
 };
 
-use domain::{api_key::mask_keys, ports::Clock};
+use adapter_http::REQUEST_TAG;
+use domain::{api_key::mask_keys, ports::Clock, time::Timestamp};
 use slog::{Drain, FnValue, Level, LevelFilter, Logger, OwnedKVList, PushFnValue, Record, o};
 
 use crate::{
@@ -159,7 +163,36 @@ struct LineDrain {
     format: Format,
 }
 
+/// A moment in words (RFC 3339). Most lines follow another one of the same second, of which only the microseconds change.
+struct Moment {
+    second: i64,
+    text: [u8; Self::LENGTH],
+}
+
+impl Moment {
+    const LENGTH: usize = "2026-01-01T00:00:00.000000Z".len();
+    const MICROS: Range<usize> = 20..26;
+
+    fn of(at: Timestamp) -> Self {
+        let text = at.to_string().into_bytes().try_into().expect("every moment has six decimals");
+        Self { second: at.unix_micros().div_euclid(1_000_000), text }
+    }
+
+    fn advance_to(&mut self, now: Timestamp) -> &str {
+        let mut micros = now.unix_micros().rem_euclid(1_000_000);
+        if now.unix_micros().div_euclid(1_000_000) != self.second {
+            *self = Self::of(now);
+        }
+        for digit in self.text[Self::MICROS].iter_mut().rev() {
+            *digit = b"0123456789"[usize::try_from(micros % 10).expect("it is a digit")];
+            micros /= 10;
+        }
+        str::from_utf8(&self.text).expect("it is ASCII")
+    }
+}
+
 thread_local! {
+    static LAST_MOMENT: RefCell<Moment> = RefCell::new(Moment::of(SystemClock.now()));
     static JSON: (slog_json::Json<SharedBuffer>, SharedBuffer) = json_format();
     static TEXT: (slog_term::FullFormat<slog_term::PlainDecorator<SharedBuffer>>, SharedBuffer) = text_format();
 }
@@ -188,12 +221,27 @@ fn json_format() -> (slog_json::Json<SharedBuffer>, SharedBuffer) {
     let format = slog_json::Json::new(buffer.clone())
         .set_newlines(true)
         .add_key_value(o!(
-            "message" => PushFnValue(|record: &Record<'_>, out| out.emit(record.msg())),
+            "message" => PushFnValue(|record: &Record<'_>, out| match record.msg().as_str() {
+                Some(plain) => out.emit(plain),
+                None => out.emit(record.msg()),
+            }),
             "level" => FnValue(|record: &Record<'_>| level_name(record.level())),
-            "timestamp" => PushFnValue(|_: &Record<'_>, out| out.emit(format_args!("{}", SystemClock.now()))),
+            "timestamp" => PushFnValue(|_: &Record<'_>, out| {
+                LAST_MOMENT.with_borrow_mut(|moment| out.emit(moment.advance_to(SystemClock.now())))
+            }),
         ))
         .build();
     (format, buffer)
+}
+
+/// The same line, in fewer steps.
+fn request_line(line: &mut Vec<u8>, record: &Record<'_>, values: &OwnedKVList) -> io::Result<()> {
+    let message = record.msg().as_str().map_or_else(|| record.msg().to_string().into(), Cow::Borrowed);
+    LAST_MOMENT.with_borrow_mut(|moment| {
+        let timestamp = moment.advance_to(SystemClock.now());
+        let first = [("timestamp", timestamp), ("level", level_name(record.level())), ("message", &*message)];
+        request_line::write_to(line, &first, record, values).map_err(io::Error::other)
+    })
 }
 
 fn text_format() -> (slog_term::FullFormat<slog_term::PlainDecorator<SharedBuffer>>, SharedBuffer) {
@@ -219,6 +267,10 @@ impl Drain for LineDrain {
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> io::Result<()> {
         match self.format {
+            Format::Json if record.tag() == REQUEST_TAG => JSON.with(|(_, buffer)| {
+                let outcome = request_line(&mut buffer.0.borrow_mut(), record, values);
+                self.add(buffer, outcome)
+            }),
             Format::Json => JSON.with(|(words, buffer)| self.add(buffer, words.log(record, values))),
             Format::Text => TEXT.with(|(words, buffer)| self.add(buffer, words.log(record, values))),
         }
@@ -312,6 +364,56 @@ mod tests {
         }
         for obeyed in ["\u{1b}[31m", "\u{9b}31m", "\u{7f}", "\u{202e}", "\u{2066}", "\r", "\u{85}"] {
             assert!(obeyed.chars().any(steers), "{obeyed:?}");
+        }
+    }
+
+    #[test]
+    fn a_moment_advances_within_its_second_and_beyond_it() {
+        let at = |micros| Timestamp::from_unix_micros(micros).expect("it is near");
+        let mut moment = Moment::of(at(1_700_000_000_000_001));
+        for micros in [1, 0, 999_999, 1_000_000, 1_000_042, 86_400_000_000, -1, -1_000_000, -1_700_000_000_000_001] {
+            let now = at(1_700_000_000_000_000 + micros);
+            assert_eq!(moment.advance_to(now), now.to_string());
+        }
+    }
+
+    /// Writes each record both ways.
+    #[derive(Clone, Default)]
+    struct BothWays(Arc<Mutex<Vec<[String; 2]>>>);
+
+    impl Drain for BothWays {
+        type Ok = ();
+        type Err = io::Error;
+
+        fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> io::Result<()> {
+            let without_moment = |line: &[u8]| {
+                let mut line = String::from_utf8(line.to_vec()).expect("text");
+                let at = line.find("\"timestamp\":\"").expect("it has one") + 13;
+                line.replace_range(at..at + Moment::LENGTH, "");
+                line
+            };
+            let (words, buffer) = json_format();
+            words.log(record, values)?;
+            let usual = without_moment(&buffer.0.take());
+            request_line(&mut buffer.0.borrow_mut(), record, values)?;
+            self.0.lock().expect(UNPOISONED).push([usual, without_moment(&buffer.0.take())]);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_request_has_the_line_that_any_other_record_would_have() {
+        let lines = BothWays::default();
+        let log = Logger::root(lines.clone().fuse(), o!("region" => "a\"b", "number" => 7_u64));
+        for text in ["", "plain", "a\"b\\c", "\n\t\u{1b}\u{7f}\u{85}", "Grüße \u{202e}"] {
+            slog::info!(log, "request"; "url.path" => text, "a" => 1_u16, "b" => u32::MAX, "c" => u64::MAX,
+                "d" => usize::MAX, "e" => 0.000_123_f64, "f" => f64::NAN, "g" => %text, "h" => 1e300);
+            slog::warn!(log, "{text} of {}", 7; "a" => true, "b" => 'x', "c" => -1_i64);
+        }
+        let lines = lines.0.lock().expect(UNPOISONED);
+        assert_eq!(lines.len(), 10);
+        for [usual, own] in &*lines {
+            assert_eq!(own, usual);
         }
     }
 
