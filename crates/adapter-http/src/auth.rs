@@ -65,7 +65,7 @@ pub(crate) fn may_make(state: &State, owner: &Owner) -> Result<(), Problem> {
 
 /// Whether the request carries any key at all.
 pub(crate) fn carries_key(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key")
+    headers.contains_key("x-api-key") || bearer_tokens(headers).next().is_some()
 }
 
 /// Off the caller's path: at most once a minute for each key, and no harm if it fails.
@@ -78,13 +78,14 @@ fn note_use(state: &web::Data<State>, secret: &KeySecret) {
     });
 }
 
-/// The one key of a request: from `Authorization: Bearer` or from `X-API-Key`, if both then both the same.
+/// The one key of a request: from `X-API-Key` if that is there, else from `Authorization: Bearer`. Other schemes of
+/// `Authorization` are for others, a proxy or a gateway in front.
 fn presented_key(headers: &HeaderMap) -> Result<Option<KeySecret>, Problem> {
     let invalid = || Problem::new(ProblemKind::Unauthenticated);
     let mut presented: Option<KeySecret> = None;
-    let bearer = headers.get_all(header::AUTHORIZATION).map(|value| bearer_token(value.as_bytes()));
-    let plain = headers.get_all("x-api-key").map(|value| std::str::from_utf8(value.as_bytes()).ok());
-    for token in bearer.chain(plain) {
+    let plain: Vec<_> = headers.get_all("x-api-key").map(|value| str::from_utf8(value.as_bytes()).ok()).collect();
+    let tokens = if plain.is_empty() { bearer_tokens(headers).map(Some).collect() } else { plain };
+    for token in tokens {
         let secret: KeySecret = token.ok_or_else(invalid)?.trim().parse().map_err(|_| invalid())?;
         if presented.as_ref().is_some_and(|other| *other != secret) {
             return Err(invalid());
@@ -94,9 +95,14 @@ fn presented_key(headers: &HeaderMap) -> Result<Option<KeySecret>, Problem> {
     Ok(presented)
 }
 
-fn bearer_token(value: &[u8]) -> Option<&str> {
-    let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+fn bearer_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    // What is no text holds no key, and is refused as one.
+    let texts =
+        headers.get_all(header::AUTHORIZATION).map(|value| str::from_utf8(value.as_bytes()).unwrap_or("Bearer"));
+    texts.filter_map(|value| {
+        let (scheme, token) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));
+        scheme.eq_ignore_ascii_case("bearer").then_some(token)
+    })
 }
 
 impl Authenticated {
@@ -159,16 +165,23 @@ mod tests {
     }
 
     #[test]
-    fn one_key_may_come_in_either_field_but_not_two_different_ones() {
+    fn one_key_may_come_in_either_field_and_its_own_field_decides() {
         let (one, other) = (KeySecret::draw(&Fixed(1)), KeySecret::draw(&Fixed(2)));
         let bearer = format!("bEaReR {}", one.expose());
         let found = |lines: &[_]| presented_key(&headers(lines)).ok().flatten();
         assert_eq!(found(&[("authorization", &bearer)]).as_ref(), Some(&one));
         assert_eq!(found(&[("x-api-key", one.expose())]).as_ref(), Some(&one));
         assert_eq!(found(&[("authorization", &bearer), ("x-api-key", one.expose())]).as_ref(), Some(&one));
-        assert!(presented_key(&headers(&[("authorization", &bearer), ("x-api-key", other.expose())])).is_err());
-        for bad in ["Basic YTpi", "Bearer", "Bearer ", "Bearer sgn_x", one.expose()] {
+        assert_eq!(found(&[("authorization", &bearer), ("x-api-key", other.expose())]).as_ref(), Some(&other));
+        assert_eq!(found(&[("authorization", "Basic YTpi"), ("authorization", &bearer)]).as_ref(), Some(&one));
+        assert!(presented_key(&headers(&[("x-api-key", one.expose()), ("x-api-key", other.expose())])).is_err());
+        assert!(presented_key(&headers(&[("authorization", &bearer), ("x-api-key", "")])).is_err());
+        for bad in ["Bearer", "Bearer ", "Bearer sgn_x", "bearer x y"] {
             assert!(presented_key(&headers(&[("authorization", bad)])).is_err(), "{bad}");
+            assert!(carries_key(&headers(&[("authorization", bad)])), "{bad}");
+        }
+        for other in ["Basic YTpi", "Digest a=b", "", one.expose()] {
+            assert!(presented_key(&headers(&[("authorization", other)])).is_ok_and(|key| key.is_none()), "{other}");
         }
         assert!(presented_key(&headers(&[])).is_ok_and(|key| key.is_none()));
     }

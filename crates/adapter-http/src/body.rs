@@ -19,6 +19,7 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
+use domain::api_key::mask_keys;
 use futures_util::{StreamExt, task::AtomicWaker};
 use slog::Logger;
 use tokio::{
@@ -158,8 +159,9 @@ pub(crate) async fn receive_json(
         let place = format!("line {}, column {}", error.line(), error.column());
         Problem::new(ProblemKind::MalformedJson).detail(format!("The body is not JSON: it breaks at {place}."))
     };
+    let text = text_of(&body)?;
     if body.len() > FREE {
-        let size = Size::of(&body).map_err(broken)?;
+        let size = Size::of(text).map_err(broken)?;
         if size.values > room.values {
             let detail = format!("has more than {} values", room.values);
             return Err(Problem::invalid(vec![field_problem(String::new(), "too-many", &detail)]));
@@ -167,7 +169,7 @@ pub(crate) async fn receive_json(
         let work = room.turn(work_of(body.len(), size)).await?;
         context.keep(BodyRoom { _received: share, _work: work });
     }
-    let json = serde_json::from_slice(&body).map_err(broken)?;
+    let json = serde_json::from_slice(text).map_err(broken)?;
     Ok(JsonBody { json, bytes: body.into() })
 }
 
@@ -294,24 +296,56 @@ async fn receive(headers: &HeaderMap, mut payload: web::Payload, mut received: R
 #[error("the body broke off: {0}")]
 struct Broken(String);
 
+/// What stands behind a byte order mark, if there is one.
+fn text_of(body: &[u8]) -> Result<&[u8], Problem> {
+    let malformed = |detail: &str| Err(Problem::new(ProblemKind::MalformedJson).detail(detail));
+    match body {
+        [] => malformed("The body is empty."),
+        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] => malformed("The body is in UTF-16 or UTF-32; JSON is UTF-8 (RFC 8259)."),
+        [0xef, 0xbb, 0xbf, text @ ..] => Ok(text),
+        text => Ok(text),
+    }
+}
+
+/// Names of UTF-8, and of what is a part of it.
+const UTF_8: [&str; 5] = ["utf-8", "utf8", "unicode-1-1-utf-8", "us-ascii", "ascii"];
+
 fn check_media_type(headers: &HeaderMap, patch: bool) -> Result<(), Problem> {
     let unsupported = || Problem::new(ProblemKind::UnsupportedMediaType);
-    let coded = headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
-    let mut given = headers.get_all(header::CONTENT_TYPE);
-    let (Some(value), None, false) = (given.next(), given.next(), coded) else {
-        return Err(unsupported());
+    let named = |what: &str, name: &str, only: &str| {
+        let name: String = name.chars().filter(|character| !character.is_control()).take(40).collect();
+        unsupported().detail(mask_keys(&format!("The body has the {what} `{name}`; {only}.")))
     };
+    let codings = headers.get_all(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
+    for coding in codings.flat_map(|codings| codings.split(',')).map(str::trim).filter(|coding| !coding.is_empty()) {
+        if !coding.eq_ignore_ascii_case("identity") {
+            return Err(named("content coding", coding, "it has to be sent without any"));
+        }
+    }
+    let mut given = headers.get_all(header::CONTENT_TYPE);
+    let Some(value) = given.next() else {
+        return Err(unsupported().detail("The body has no media type; `Content-Type: application/json` is understood."));
+    };
+    if given.next().is_some() {
+        return Err(unsupported().detail("The request has more than one Content-Type."));
+    }
     let text = value.to_str().map_err(|_| unsupported())?;
     let mut parts = text.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
     let known = essence == "application/json" || (patch && essence == "application/merge-patch+json");
-    let utf8 = |parameter: &str| match parameter.split_once('=') {
-        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
-            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+    if !known {
+        let only =
+            if patch { "`application/merge-patch+json` is understood" } else { "`application/json` is understood" };
+        return Err(named("media type", &essence, only));
+    }
+    for (name, value) in parts.filter_map(|parameter| parameter.split_once('=')) {
+        let charset = value.trim().trim_matches(['"', '\'']);
+        let is_utf_8 = charset.is_empty() || UTF_8.iter().any(|name| name.eq_ignore_ascii_case(charset));
+        if name.trim().eq_ignore_ascii_case("charset") && !is_utf_8 {
+            return Err(named("encoding", charset, "JSON is UTF-8 (RFC 8259)"));
         }
-        Some(_) | None => true,
-    };
-    if known && parts.all(utf8) { Ok(()) } else { Err(unsupported()) }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -333,6 +367,12 @@ mod tests {
             "Application/JSON; charset=UTF-8",
             "application/json;charset=\"utf-8\"",
             "application/json; v=1",
+            "application/json; charset=utf8",
+            "application/json; charset='UTF8'",
+            "application/json; Charset = utf-8",
+            "application/json; charset=us-ascii",
+            "application/json; charset=",
+            "application/json;",
         ] {
             assert!(accepted(good, false), "{good}");
         }
@@ -352,5 +392,14 @@ mod tests {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         assert!(check_media_type(&headers, false).is_err());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        assert_eq!(text_of(b"\xef\xbb\xbf{}").expect("UTF-8"), b"{}");
+        assert_eq!(text_of(b"{}").expect("UTF-8"), b"{}");
+        for bad in [&b""[..], b"\xff\xfe{\0", b"\xfe\xff\0{"] {
+            assert!(text_of(bad).is_err());
+        }
     }
 }

@@ -33,12 +33,13 @@ use crate::{
     body::BodyRoom,
     budget::{Budget, Holder},
     client::ClientAddress,
+    cors::CrossOrigin,
     experience::{Experience, Window},
     gate::Gate,
     limits::{Charged, Policy, Standing},
     observe::{TRACEPARENT, X_REQUEST_ID},
     problem::{Problem, ProblemKind},
-    state::State,
+    state::{OwnPages, State},
 };
 
 /// A request id, a span id and a trace id.
@@ -66,6 +67,10 @@ pub(crate) struct Context {
     pub(crate) closes: Cell<bool>,
     /// Whether a failure is shown as a page.
     pub(crate) shows_page: Cell<bool>,
+    /// Where browsers are sent instead of being shown a failure.
+    pub(crate) own_pages: Arc<OwnPages>,
+    /// Whose scripts may read the answer.
+    pub(crate) cross_origin: CrossOrigin,
     untaken: Arc<Budget>,
     /// The room that its body takes, until it is answered.
     body_room: RefCell<Option<BodyRoom>>,
@@ -138,6 +143,11 @@ impl Context {
             charged: Cell::default(),
             closes: Cell::new(false),
             shows_page: Cell::new(false),
+            own_pages: Arc::clone(&state.settings.pages),
+            cross_origin: match policy {
+                Some(Policy::Redirect) | None => CrossOrigin::Off,
+                Some(_) => state.settings.cors_origins.judge(head),
+            },
             untaken: Arc::clone(&state.untaken),
             body_room: RefCell::default(),
         }

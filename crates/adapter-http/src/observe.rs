@@ -194,7 +194,10 @@ pub(crate) fn problem_answer(
 ) -> HttpResponse<BoxBody> {
     line.note_problem(problem);
     let mut answer = if context.shows_page.get() {
-        problem.to_page(context.request_id.as_str())
+        match context.own_pages.of(problem.kind()) {
+            Some(page) => to_own_page(page),
+            None => problem.to_page(context.request_id.as_str()),
+        }
     } else {
         problem.to_response(context.request_id.as_str(), instance)
     };
@@ -205,6 +208,14 @@ pub(crate) fn problem_answer(
     close_after(&mut answer, context);
     line.finish(&answer);
     answer.map_body(|_, body| context.bounded(body))
+}
+
+/// Leads a browser to the operator's own page instead.
+fn to_own_page(page: &str) -> HttpResponse<BoxBody> {
+    HttpResponse::Found()
+        .insert_header((header::LOCATION, page))
+        .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .finish()
 }
 
 /// A connection with a body on it that is not read ends after the answer, and the answer says so.
@@ -284,6 +295,7 @@ pub(crate) fn name(status: StatusCode, headers: &mut HeaderMap, context: &Contex
             standing.tell_programs(headers);
         }
     }
+    context.cross_origin.tell(headers);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // What the API tells one caller is for no cache, whichever field the key came in.
     let told_to_one = context.policy.is_some_and(|policy| policy != Policy::Redirect);

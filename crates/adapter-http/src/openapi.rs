@@ -52,8 +52,8 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
         .service(pages::front)
         .service(pages::robots)
         .service(pages::favicon)
-        .service(pages::security)
-        .service(preview::preview)
+        .service(pages::well_known)
+        .service(preview::show)
         .service(redirect::follow);
 }
 
@@ -87,10 +87,16 @@ pub(crate) fn document(public_url: &str) -> Document {
     components.add_security_scheme("header", SecurityScheme::ApiKey(header));
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
+            add_problems(path, &method, operation);
             if method == HttpMethod::Head {
                 operation.operation_id = operation.operation_id.take().map(|id| format!("{id}_head"));
+                // The same head, and nothing behind it.
+                for response in operation.responses.responses.values_mut() {
+                    if let RefOr::T(response) = response {
+                        response.content.clear();
+                    }
+                }
             }
-            add_problems(path, &method, operation);
         }
     }
     document
@@ -154,7 +160,7 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
     }
     if operation.security.is_some() {
         kinds.push(Kind::ValidationFailed);
-        if *method != HttpMethod::Get {
+        if !matches!(method, HttpMethod::Get | HttpMethod::Head) {
             kinds.push(Kind::StorageFull);
         }
     }
@@ -198,12 +204,16 @@ impl RouteTable {
 
     /// The methods of a path, for `Allow`; `None` if there is no such path.
     pub(crate) fn allowed(&self, path: &str) -> Option<String> {
+        if path == "*" {
+            return Some("GET, HEAD, POST, PATCH, DELETE, OPTIONS".to_owned());
+        }
         let segments: Vec<_> = path.split('/').collect();
         let mut fitting: Vec<_> = self.0.iter().filter(|(template, _)| fits(template, &segments)).collect();
         // A literal path is itself, not a code.
         fitting.sort_by_key(|(template, _)| template.iter().filter(|part| part.starts_with('{')).count());
         let (_, methods) = fitting.first()?;
-        Some(methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", "))
+        let methods = methods.iter().map(Method::as_str).chain(["OPTIONS"]);
+        Some(methods.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -229,7 +239,8 @@ mod tests {
             let could_be_a_code = domain::code::Code::parse_alias(word).is_ok();
             assert!(!could_be_a_code || is_reserved(word), "{path}");
         }
-        for word in ["api", "docs", "health", "livez", "readyz", "metrics"] {
+        let planned = ["console", "live", "logs", "events", "metrics", "yourls-api"];
+        for word in PATH_WORDS.into_iter().chain(["api"]).chain(planned) {
             assert!(is_reserved(word), "{word}");
         }
     }
@@ -238,15 +249,16 @@ mod tests {
     fn the_table_knows_the_methods_of_each_path() {
         let table = RouteTable::of(&mut document("http://127.0.0.1:8080"));
         for (path, methods) in [
-            ("/api/v1/links", Some("GET, POST")),
-            ("/api/v1/links/batch", Some("POST")),
-            ("/api/v1/links/abc", Some("GET, PATCH, DELETE")),
-            ("/api/v1/links/abc/reactivate", Some("POST")),
-            ("/api/v1/keys/abc", Some("DELETE")),
-            ("/abc", Some("GET, HEAD")),
-            ("/abc+", Some("GET, HEAD")),
-            ("/livez", Some("GET, HEAD")),
-            ("/", Some("GET, HEAD")),
+            ("/api/v1/links", Some("GET, HEAD, POST, OPTIONS")),
+            ("/api/v1/links/batch", Some("POST, OPTIONS")),
+            ("/api/v1/links/abc", Some("GET, HEAD, PATCH, DELETE, OPTIONS")),
+            ("/api/v1/links/abc/reactivate", Some("POST, OPTIONS")),
+            ("/api/v1/keys/abc", Some("DELETE, OPTIONS")),
+            ("/abc", Some("GET, HEAD, OPTIONS")),
+            ("/abc+", Some("GET, HEAD, OPTIONS")),
+            ("/livez", Some("GET, HEAD, OPTIONS")),
+            ("/", Some("GET, HEAD, OPTIONS")),
+            ("*", Some("GET, HEAD, POST, PATCH, DELETE, OPTIONS")),
             ("/a/b", None),
             ("/api/v1/links/", None),
         ] {

@@ -1,12 +1,20 @@
-//! The few pages and files that are not links: the front page, robots, icon, security contact.
+//! The few pages and files that are not links: the front page, robots, icon, and files of the operator's own.
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use actix_web::{
     HttpResponse, Responder,
     http::header::{self, ContentType},
     route, web,
 };
+use bytes::Bytes;
+use serde::de::IgnoredAny;
 
-use crate::state::State;
+use crate::{
+    answer::Shared,
+    problem::{Problem, ProblemKind},
+    state::State,
+};
 
 /// No script, nothing from elsewhere, nobody's frame.
 const CONTENT_SECURITY_POLICY: &str =
@@ -55,12 +63,20 @@ pub(crate) async fn front(state: web::Data<State>) -> impl Responder {
     }
 }
 
-/// Short addresses are not for search engines.
+/// Crawlers may follow links, unless the operator says otherwise: a link that is shared is unfurled by one. No index should
+/// have them, which each redirect says itself (`X-Robots-Tag`).
 #[utoipa::path(method(get, head), path = "/robots.txt", tag = "pages", operation_id = "robots",
     responses((status = 200, description = "Rules for crawlers", body = String, content_type = "text/plain")))]
 #[route("/robots.txt", method = "GET", method = "HEAD")]
-pub(crate) async fn robots() -> impl Responder {
-    HttpResponse::Ok().content_type(ContentType::plaintext()).body("User-agent: *\nDisallow: /\n")
+pub(crate) async fn robots(state: web::Data<State>) -> HttpResponse {
+    if let Some(file) = state.settings.well_known.file("robots.txt") {
+        return file;
+    }
+    let rules = if state.settings.crawlable { "Disallow: /api/\nDisallow: /console\n" } else { "Disallow: /\n" };
+    HttpResponse::Ok()
+        .content_type(ContentType::plaintext())
+        .insert_header((header::CACHE_CONTROL, "public, max-age=3600"))
+        .body(format!("User-agent: *\n{rules}"))
 }
 
 /// There is no icon; browsers ask anyway.
@@ -71,10 +87,32 @@ pub(crate) async fn favicon() -> impl Responder {
     HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, "public, max-age=86400")).finish()
 }
 
-/// Whom to tell of a weakness (RFC 9116): nobody is named, and a code is never looked up here.
-#[utoipa::path(method(get, head), path = "/.well-known/security.txt", tag = "pages", operation_id = "security_contact",
-    responses((status = 204, description = "Nobody is named")))]
-#[route("/.well-known/security.txt", method = "GET", method = "HEAD")]
-pub(crate) async fn security() -> impl Responder {
-    HttpResponse::NoContent().finish()
+/// A file of the operator's own under `/.well-known` (RFC 8615): `security.txt`, what apps of theirs want to see.
+#[utoipa::path(method(get, head), path = "/.well-known/{file}", tag = "pages", operation_id = "well_known",
+    params(("file" = String, Path, description = "Name of the file", example = "security.txt")),
+    responses((status = 200, description = "The file", body = String, content_type = "*/*")))]
+#[route("/.well-known/{file}", method = "GET", method = "HEAD")]
+pub(crate) async fn well_known(state: web::Data<State>, file: web::Path<String>) -> Result<HttpResponse, Problem> {
+    state.settings.well_known.file(&file).ok_or_else(|| Problem::new(ProblemKind::NotFound))
+}
+
+/// Files of the operator's own, read at the start.
+#[derive(Clone, Debug, Default)]
+pub struct WellKnown(Arc<BTreeMap<String, Bytes>>);
+
+impl WellKnown {
+    /// These, by their names.
+    pub fn new(files: BTreeMap<String, Vec<u8>>) -> Self {
+        Self(Arc::new(files.into_iter().map(|(name, bytes)| (name, bytes.into())).collect()))
+    }
+
+    fn file(&self, name: &str) -> Option<HttpResponse> {
+        let bytes = self.0.get(name)?.clone();
+        // `apple-app-site-association` is JSON by contract, without an ending that says so.
+        let is_json = name.ends_with(".json") || serde_json::from_slice::<IgnoredAny>(&bytes).is_ok();
+        let media_type = if is_json { ContentType::json() } else { ContentType::plaintext() };
+        let mut answer = HttpResponse::Ok();
+        answer.content_type(media_type).insert_header((header::CACHE_CONTROL, "public, max-age=3600"));
+        Some(answer.body(Shared::new(bytes)))
+    }
 }

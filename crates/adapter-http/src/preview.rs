@@ -1,6 +1,12 @@
 //! Previews: where a link leads, without going there.
 
-use actix_web::{HttpRequest, HttpResponse, http::header, route, web};
+use std::rc::Rc;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderMap},
+    route, web,
+};
 use domain::{
     code::Code,
     lifecycle::{Gone, Resolution},
@@ -13,7 +19,7 @@ use utoipa::ToSchema;
 
 use crate::{
     accept::{Format, preferred_format},
-    context::{Effect, InContext},
+    context::{Context, Effect, InContext},
     pages::{escaped, html},
     problem::{Problem, ProblemKind},
     redirect::Trying,
@@ -22,33 +28,43 @@ use crate::{
 
 /// Shows where a link leads: a page, or JSON where `Accept` prefers it. Never counted as a click.
 #[utoipa::path(method(get, head), path = "/{code}+", tag = "redirects", operation_id = "preview",
-    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]{3,64}$")),
+    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64)),
     responses(
         (status = 200, description = "Where it leads", content((Preview = "application/json"), (String = "text/html"))),
         (status = 410, description = "Deleted or expired", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 451, description = "Taken down", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
 #[route("/{code}+", method = "GET", method = "HEAD")]
-pub(crate) async fn preview(
+pub(crate) async fn show(
     state: web::Data<State>,
     InContext(context): InContext,
     request: HttpRequest,
     code: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let format = preferred_format(request.headers())?;
-    let code: Code = code.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
+    let code = Code::from_pasted(&code).map_err(|_| Problem::new(ProblemKind::NotFound))?;
+    preview(&state, &context, request.headers(), &code).await
+}
+
+/// The preview of a code.
+pub(crate) async fn preview(
+    state: &web::Data<State>,
+    context: &Rc<Context>,
+    headers: &HeaderMap,
+    code: &Code,
+) -> Result<HttpResponse, Problem> {
+    let format = preferred_format(headers)?;
     context.note(|notes| notes.code = Some(code.clone()));
-    let trying = Trying::begin_unless_known(&state, &context, &code)?;
-    let known = context.in_time(Effect::Read, state.services.resolver.preview(&code)).await;
+    let trying = Trying::begin_unless_known(state, context, code)?;
+    let known = context.in_time(Effect::Read, state.services.resolver.preview(code)).await;
     let known = trying.ends(known, Option::is_none)?;
     let (resolution, now) = known.ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
-    if state.services.resolver.is_blocked(&code, &resolution) {
+    if state.services.resolver.is_blocked(code, &resolution) {
         return Err(Problem::new(ProblemKind::Blocked));
     }
     match resolution.follow(now) {
         Err(Gone::Deleted | Gone::Expired) => return Err(Problem::new(ProblemKind::Gone)),
         Ok(_) => {}
     }
-    let preview = Preview::of(&code, &resolution, &state.settings.public_url);
+    let preview = Preview::of(code, &resolution, &state.settings.public_url);
     Ok(match format {
         Format::Json => HttpResponse::Ok()
             .insert_header((header::CACHE_CONTROL, "no-store"))

@@ -12,7 +12,7 @@ use actix_web::{
     route, web,
 };
 use domain::{
-    code::Code,
+    code::{Code, is_reserved},
     ports::{Existence, FailureReason, Source},
     service::{Follow, Followed, ResolveService},
 };
@@ -22,7 +22,9 @@ use crate::{
     context::{Context, Effect, InContext},
     inherited::InheritedCodes,
     limits::Policy,
+    preview::preview,
     problem::{Problem, ProblemKind},
+    server::nothing_there,
     state::State,
 };
 
@@ -30,9 +32,10 @@ use crate::{
 ///
 /// `HEAD` answers the same without a body. The redirect may be reused for `max-age` seconds, ten at most: a
 /// deleted link stops redirecting for everybody within that time. While the store does not answer, links that are
-/// remembered redirect on, with a `Cache-Status` that says so (RFC 9211).
+/// remembered redirect on, with a `Cache-Status` that says so (RFC 9211). Links with the status 307 or 308 redirect every
+/// method. What was pasted behind a code, such as a full stop, is no part of it.
 #[utoipa::path(method(get, head), path = "/{code}", tag = "redirects", operation_id = "follow",
-    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]{3,64}$")),
+    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64)),
     responses(
         (status = 301, description = "Moved permanently", headers(("Location" = String, description = "The target"), ("Cache-Control" = String))),
         (status = 302, description = "Found", headers(("Location" = String, description = "The target"), ("Cache-Control" = String))),
@@ -40,18 +43,45 @@ use crate::{
         (status = 308, description = "Permanent redirect", headers(("Location" = String, description = "The target"), ("Cache-Control" = String))),
         (status = 410, description = "Deleted or expired", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 451, description = "Taken down", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
-#[route("/{code}", method = "GET", method = "HEAD")]
+#[route(
+    "/{code}",
+    method = "GET",
+    method = "HEAD",
+    method = "POST",
+    method = "PUT",
+    method = "PATCH",
+    method = "DELETE"
+)]
 pub(crate) async fn follow(
     state: web::Data<State>,
     InContext(context): InContext,
     request: HttpRequest,
     code: web::Path<String>,
 ) -> Outcome {
-    // Codes as they are never come this far (see `code_to_follow`): this one has percent-encoded characters.
-    let code: Code = code.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
+    let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !only_reads && is_reserved(&code) && state.settings.inherited.get(&code).is_none() {
+        return nothing_there(state, request).await;
+    }
+    if only_reads && let Some(code) = code_to_preview(&code) {
+        return preview(&state, &context, request.headers(), &code).await;
+    }
+    // Codes as they are rarely come this far (see `code_to_follow`).
+    let code = Code::from_pasted(&code).map_err(|_| Problem::new(ProblemKind::NotFound))?;
     context.note(|notes| notes.code = Some(code.clone()));
     let trying = Trying::begin_unless_known(&state, &context, &code)?;
-    ask_and_follow(trying, &code, request.query_string()).await
+    let answer = ask_and_follow(trying, &code, request.query_string()).await?;
+    if only_reads || matches!(answer.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
+        return Ok(answer);
+    }
+    // A client would follow it with another method than it was asked to use (RFC 9110 §15.4).
+    let allow = HeaderValue::from_static("GET, HEAD, OPTIONS");
+    Err(Problem::new(ProblemKind::MethodNotAllowed).header(header::ALLOW, allow))
+}
+
+/// The code whose preview is asked for, although its `+` is percent-encoded or something was pasted behind it.
+fn code_to_preview(text: &str) -> Option<Code> {
+    let is_behind = |character: char| character != '+' && !character.is_ascii_alphanumeric();
+    Code::from_pasted(text.trim_end_matches(is_behind).strip_suffix('+')?).ok()
 }
 
 /// The pattern of this route.

@@ -14,7 +14,10 @@ use actix_web::{
     App, HttpRequest, HttpResponse,
     body::BoxBody,
     dev::{AppConfig, ServiceFactory, ServiceRequest, ServiceResponse},
-    http::header::{self, HeaderValue},
+    http::{
+        Method,
+        header::{self, HeaderValue},
+    },
     rt::net::TcpStream,
     web,
 };
@@ -27,7 +30,7 @@ use crate::{
     answer::{REFILLED_BELOW, UNTAKEN},
     body::Bodies,
     budget::{Budget, OwnShare},
-    context::Gates,
+    context::{Context, Gates},
     door::Door,
     experience::Experience,
     fixed::Fixed,
@@ -166,16 +169,17 @@ fn app(
         .wrap(Observe(state))
 }
 
-/// Nothing is at this path, or nothing for this method.
+/// Nothing is at this path, or nothing for this method; or the request asks which methods there are.
 pub(crate) async fn nothing_there(
     state: web::Data<State>,
     request: HttpRequest,
 ) -> Result<HttpResponse<BoxBody>, Problem> {
-    match state.routes.allowed(request.path()) {
-        None => Err(Problem::new(ProblemKind::NotFound)),
-        Some(methods) => {
-            let allow = HeaderValue::from_str(&methods).expect("methods are ASCII");
-            Err(Problem::new(ProblemKind::MethodNotAllowed).header(header::ALLOW, allow))
-        }
+    let allowed = state.routes.allowed(request.path()).ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
+    let allow = HeaderValue::from_str(&allowed).expect("methods are ASCII");
+    if request.method() != Method::OPTIONS {
+        return Err(Problem::new(ProblemKind::MethodNotAllowed).header(header::ALLOW, allow));
     }
+    let mut answer = HttpResponse::NoContent();
+    Context::of(&request).cross_origin.tell_preflight(request.head(), &allow, &mut answer);
+    Ok(answer.insert_header((header::ALLOW, allow)).finish())
 }

@@ -22,11 +22,13 @@ use crate::{
     budget::Budget,
     client::TrustedProxies,
     context::Gates,
+    cors::Origins,
     experience::Experience,
     fixed::Fixed,
     health::{Probers, Tasks},
     inherited::InheritedCodes,
     limits::{Limits, Quotas},
+    pages::WellKnown,
     problem::{Problem, ProblemKind},
 };
 
@@ -66,6 +68,14 @@ pub struct Settings {
     pub landing_url: Option<String>,
     /// Which targets are allowed.
     pub targets: CurrentPolicy,
+    /// Whose scripts may call the API from a browser.
+    pub cors_origins: Origins,
+    /// Whether crawlers may follow links, so that they are unfurled where people share them.
+    pub crawlable: bool,
+    /// Files of the operator's own, by the paths they are served at.
+    pub well_known: WellKnown,
+    /// Where browsers are sent instead of being told that a link is unknown, gone or blocked.
+    pub pages: Arc<OwnPages>,
     /// Whether callers without a key may claim.
     pub anonymous_may_claim: bool,
     /// Whose word about their clients is believed.
@@ -86,6 +96,30 @@ pub struct Settings {
     pub tasks: Arc<dyn Tasks>,
     /// Links whose codes are paths of ours by now.
     pub inherited: InheritedCodes,
+}
+
+/// Pages of the operator's own, in the place of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnPages {
+    /// For codes that no link has.
+    pub unknown: Option<String>,
+    /// For links that are deleted or expired.
+    pub gone: Option<String>,
+    /// For links that were taken down.
+    pub blocked: Option<String>,
+}
+
+impl OwnPages {
+    /// The page for a problem of that kind.
+    pub(crate) fn of(&self, kind: ProblemKind) -> Option<&str> {
+        let page = match kind {
+            ProblemKind::NotFound => &self.unknown,
+            ProblemKind::Gone => &self.gone,
+            ProblemKind::Blocked => &self.blocked,
+            _ => &None,
+        };
+        page.as_deref()
+    }
 }
 
 /// What is taken down is not known yet, so nothing may be made or led anywhere.

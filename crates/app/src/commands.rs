@@ -29,6 +29,7 @@ use crate::{
     stores::Backend,
     targets,
     unreadable::NotedRows,
+    well_known,
 };
 
 /// Does what the command line asks for.
@@ -115,6 +116,7 @@ fn check_config(config: &Config) -> anyhow::Result<()> {
     for setting in config.effective() {
         tell(&format!("{} = {}  # {}", setting.key, setting.value, setting.source))?;
     }
+    well_known::read(config.pages.well_known_dir.as_deref())?;
     targets::must_be_readable(&config.targets)
 }
 

@@ -13,6 +13,7 @@ mod supervisor;
 mod targets;
 mod tasks;
 mod unreadable;
+mod well_known;
 
 use std::process::ExitCode;
 

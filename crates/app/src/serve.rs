@@ -2,7 +2,7 @@
 
 use std::{future::pending, net::TcpListener, sync::Arc, time::Duration};
 
-use adapter_http::{CurrentPolicy, InheritedCodes, PATH_WORDS, Phase, ServerOptions, Settings, Tasks};
+use adapter_http::{CurrentPolicy, InheritedCodes, PATH_WORDS, Phase, ServerOptions, Settings, Tasks, WellKnown};
 use anyhow::{Context, bail};
 use domain::{code::Code, service::BlockService};
 use slog::{Logger, info, o, warn};
@@ -23,6 +23,7 @@ use crate::{
     targets::Targets,
     tasks::{Following, watch_over},
     unreadable::LoggedRows,
+    well_known,
 };
 
 /// Connections that may wait to be accepted.
@@ -35,6 +36,7 @@ const LONGEST_CLOSE: Duration = Duration::from_secs(3);
 pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     log_panics(log.clone());
     let mut stop = Stop::listen()?;
+    let well_known = well_known::read(config.pages.well_known_dir.as_deref())?;
     let listener = bind(config)?;
     let address = listener.local_addr()?;
     let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
@@ -63,7 +65,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         listener,
         &server_options(config),
         services,
-        settings(config, targets.policy(), Arc::new(supervisor.clone()), inherited.clone()),
+        settings(config, targets.policy(), Arc::new(supervisor.clone()), inherited.clone(), well_known),
         phase.clone(),
         log.new(o!()),
     )?;
@@ -170,11 +172,21 @@ fn server_options(config: &Config) -> ServerOptions {
     }
 }
 
-fn settings(config: &Config, targets: CurrentPolicy, tasks: Arc<dyn Tasks>, inherited: InheritedCodes) -> Settings {
+fn settings(
+    config: &Config,
+    targets: CurrentPolicy,
+    tasks: Arc<dyn Tasks>,
+    inherited: InheritedCodes,
+    well_known: WellKnown,
+) -> Settings {
     Settings {
         public_url: config.public_url.clone(),
         landing_url: config.landing_url.clone(),
         targets,
+        cors_origins: config.http.cors_origins.clone(),
+        crawlable: config.pages.crawlable,
+        well_known,
+        pages: Arc::new(config.pages.own.clone()),
         anonymous_may_claim: match config.auth {
             AnonymousAccess::Off => false,
             AnonymousAccess::Shorten => true,

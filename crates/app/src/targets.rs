@@ -63,7 +63,8 @@ impl Targets {
     pub(crate) fn load(config: &Config, log: &Logger) -> anyhow::Result<Self> {
         let mut own_hosts = config.targets.own_hosts.clone();
         own_hosts.push(own_host(&config.public_url)?);
-        let rules = TargetPolicy::new(config.targets.allow_private, &own_hosts);
+        let rules =
+            TargetPolicy::new(config.targets.allow_private, &own_hosts).with_max_length(config.targets.max_length);
         let files = Files { deny: config.targets.deny_file.clone(), allow: config.targets.allow_file.clone() };
         let hangup = signal(SignalKind::hangup())?;
         let read = files.state();

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{api_key::KEY_PREFIX, ports::Entropy};
 
-/// The path segment that names a link. Case-sensitive, 3 to 64 characters of `A-Z a-z 0-9 _ -`.
+/// The path segment that names a link. Case-sensitive, 1 to 64 characters of `A-Z a-z 0-9 _ -`, with single dots between
+/// them.
 ///
 /// A code belongs to one link for ever, also after that link is deleted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -14,8 +15,6 @@ use crate::{api_key::KEY_PREFIX, ports::Entropy};
 pub struct Code(Box<str>);
 
 impl Code {
-    /// Fewest characters of a code.
-    pub const MIN_LENGTH: usize = 3;
     /// Most characters of a code.
     pub const MAX_LENGTH: usize = 64;
 
@@ -36,13 +35,25 @@ impl Code {
         Ok(Self(text.into()))
     }
 
-    /// A code that a caller chose: any code but a reserved word, or what could be an API key in the wrong place.
+    /// A code that a caller chose: any code but a reserved word, what could be an API key in the wrong place, or the
+    /// address of a picture.
     pub fn parse_alias(text: &str) -> Result<Self, InvalidCode> {
         let code = text.parse()?;
-        if is_reserved(text) || text.starts_with(KEY_PREFIX) {
-            return Err(InvalidCode::Reserved);
+        if is_reserved(text) {
+            Err(InvalidCode::Reserved)
+        } else if text.starts_with(KEY_PREFIX) {
+            Err(InvalidCode::Key)
+        } else if text.ends_with(PICTURE) {
+            Err(InvalidCode::Picture)
+        } else {
+            Ok(code)
         }
-        Ok(code)
+    }
+
+    /// The code at the beginning of a text that was pasted: whatever no code can end with is no part of it.
+    pub fn from_pasted(text: &str) -> Result<Self, InvalidCode> {
+        let is_last = |character: char| character.is_ascii() && is_code_byte(character as u8);
+        text.trim_end_matches(|character| !is_last(character)).parse()
     }
 }
 
@@ -50,13 +61,19 @@ impl FromStr for Code {
     type Err = InvalidCode;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if !(Self::MIN_LENGTH..=Self::MAX_LENGTH).contains(&text.len()) {
+        if !(1..=Self::MAX_LENGTH).contains(&text.len()) {
             return Err(InvalidCode::Length);
         }
-        if !text.bytes().all(is_code_byte) {
-            return Err(InvalidCode::Character);
+        // A dot stands between two other characters.
+        let mut after_other = false;
+        for byte in text.bytes() {
+            let is_other = is_code_byte(byte);
+            if !is_other && !(byte == b'.' && after_other) {
+                return Err(InvalidCode::Character);
+            }
+            after_other = is_other;
         }
-        Ok(Self(text.into()))
+        if after_other { Ok(Self(text.into())) } else { Err(InvalidCode::Character) }
     }
 }
 
@@ -87,57 +104,53 @@ impl TryFrom<String> for Code {
 /// Why a text is no code, or no alias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCode {
-    /// Fewer than 3 or more than 64 characters.
-    #[error("must have 3 to 64 characters")]
+    /// None or more than 64 characters.
+    #[error("must have 1 to 64 characters")]
     Length,
-    /// A character outside `A-Z a-z 0-9 _ -`.
-    #[error("may only contain letters, digits, `_` and `-`")]
+    /// A character outside `A-Z a-z 0-9 _ -`, or a dot that is not between two of them.
+    #[error("may only contain letters, digits, `_`, `-`, and single dots between them")]
     Character,
-    /// A word that the service keeps for its own paths, or the beginning of an API key.
-    #[error("is a reserved word")]
+    /// A word that the service keeps for its own paths.
+    #[error("must not be one of the reserved words {}", RESERVED_WORDS.join(", "))]
     Reserved,
+    /// The beginning of an API key.
+    #[error("must not begin with `{KEY_PREFIX}`, as API keys do")]
+    Key,
+    /// The ending of the pictures of links.
+    #[error("must not end in `{PICTURE}`, as the pictures of links do")]
+    Picture,
 }
 
-/// Words that are never codes, in any case: paths the service has, and those people expect it to have.
+/// What follows a code in the address of its QR code.
+const PICTURE: &str = ".qr";
+
+/// Words that are never codes, in any case: the paths the service has at its root, and those it is going to have.
 pub const RESERVED_WORDS: &[&str] = &[
-    "about",
-    "account",
     "admin",
+    "ads.txt",
     "api",
     "assets",
-    "auth",
-    "batch",
-    "blocks",
-    "dashboard",
+    "console",
     "docs",
-    "favicon",
+    "domains",
+    "events",
+    "export",
+    "favicon.ico",
     "health",
-    "healthz",
-    "help",
-    "index",
-    "keys",
-    "links",
+    "import",
+    "live",
     "livez",
-    "login",
-    "logout",
+    "logs",
     "metrics",
-    "openapi",
-    "oauth",
-    "preview",
-    "qr",
+    "openapi.json",
     "readyz",
-    "register",
-    "robots",
-    "security",
-    "settings",
-    "signin",
-    "signup",
-    "sitemap",
+    "regions",
+    "rest",
+    "robots.txt",
+    "sitemap.xml",
     "static",
     "stats",
-    "status",
-    "well-known",
-    "www",
+    "yourls-api",
 ];
 
 /// Whether `word` is kept for the service's own paths.
@@ -228,16 +241,34 @@ mod tests {
 
     #[test]
     fn aliases_are_bounded_plain_and_not_reserved() {
-        for good in ["abc", "A_b-9", &"x".repeat(64)] {
+        for good in ["a", "cv", "abc", "A_b-9", "report.pdf", "a.b.c", "-", "_", "help", "status", &"x".repeat(64)] {
             assert!(Code::parse_alias(good).is_ok(), "{good}");
         }
-        assert_eq!(Code::parse_alias("ab"), Err(InvalidCode::Length));
+        assert_eq!(Code::parse_alias(""), Err(InvalidCode::Length));
         assert_eq!(Code::parse_alias(&"x".repeat(65)), Err(InvalidCode::Length));
-        for bad in ["a b", "a/b", "a.b", "abc+", "ab\r\n", "äbc", "ab\0"] {
+        for bad in ["a b", "a/b", ".a", "a.", "a..b", ".", "abc+", "ab\r\n", "äbc", "ab\0"] {
             assert_eq!(Code::parse_alias(bad), Err(InvalidCode::Character), "{bad:?}");
         }
-        for reserved in ["api", "API", "Health", "well-known", "sgn_", "sgn_SSnBEMJK7Gb7", "sgn_-"] {
+        for reserved in ["api", "API", "Health", "robots.txt", "Yourls-API"] {
             assert_eq!(Code::parse_alias(reserved), Err(InvalidCode::Reserved));
+        }
+        for key in ["sgn_", "sgn_SSnBEMJK7Gb7", "sgn_-"] {
+            assert_eq!(Code::parse_alias(key), Err(InvalidCode::Key));
+        }
+        assert_eq!(Code::parse_alias("promo.qr"), Err(InvalidCode::Picture));
+        assert!(InvalidCode::Reserved.to_string().contains(" console, docs, "));
+    }
+
+    #[test]
+    fn what_was_pasted_behind_a_code_is_no_part_of_it() {
+        for end in [
+            ".", ",", ")", "!", ";", ":", "'", "\"", ">", "]", " ", "\u{200b}", "\u{feff}", "\n", "...", ".)", "/",
+            "»", "。", "**",
+        ] {
+            assert_eq!(Code::from_pasted(&format!("a.b{end}")).expect(end).as_str(), "a.b");
+        }
+        for none in ["", ".", "a b", "a)b", "\u{200b}a", "a..b."] {
+            assert!(Code::from_pasted(none).is_err(), "{none:?}");
         }
     }
 

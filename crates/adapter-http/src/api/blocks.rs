@@ -1,6 +1,6 @@
 //! `/api/v1/blocks`: take links down by code, target host or owner, and put them up again.
 
-use actix_web::{HttpRequest, HttpResponse, delete, get, http::StatusCode, post, web};
+use actix_web::{HttpRequest, HttpResponse, delete, http::StatusCode, post, route, web};
 use domain::{
     api_key::Scope,
     block::{Block, InvalidSubject, Reason, Subject},
@@ -168,7 +168,7 @@ fn new_block(json: Json) -> Result<(Subject, Reason), Vec<FieldProblem>> {
 }
 
 /// Lists takedowns, newest first: those in force, or all.
-#[utoipa::path(path = "/blocks", tag = "blocks", operation_id = "list_blocks",
+#[utoipa::path(method(get, head), path = "/blocks", tag = "blocks", operation_id = "list_blocks",
     params(("state" = Option<String>, Query, description = "`in_force` or `all`, lifted ones too; `in_force` if not given", pattern = "^(in_force|all)$"),
         ("limit" = Option<u32>, Query, description = "Takedowns on a page", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before")),
@@ -176,7 +176,7 @@ fn new_block(json: Json) -> Result<(Subject, Reason), Vec<FieldProblem>> {
     responses(
         (status = 200, description = "A page", body = BlockPage, headers(("Link" = String, description = "`rel=\"next\"`, if there is a next page"))),
         (status = 400, description = "The cursor is invalid", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
-#[get("/blocks")]
+#[route("/blocks", method = "GET", method = "HEAD")]
 pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let caller = authenticate(&state, &request, Scope::Admin).await?;
     let mut query = Query::of(&request);

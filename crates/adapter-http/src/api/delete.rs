@@ -17,7 +17,7 @@ use crate::{
 
 /// Deletes a link. Deleting it again changes nothing. Its code is never given to another link.
 #[utoipa::path(path = "/links/{code}", tag = "links", operation_id = "delete",
-    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]{3,64}$"),
+    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64),
         ("If-Match" = Option<String>, Header, description = "The `ETag` the link must have", example = "*")),
     security(("bearer" = []), ("header" = [])),
     responses(

@@ -23,7 +23,7 @@ use crate::{
 /// takes it out of deduplication for good.
 #[utoipa::path(path = "/links/{code}", tag = "links", operation_id = "edit",
     request_body(content((EditBody = "application/merge-patch+json"), (EditBody = "application/json"))),
-    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]{3,64}$"),
+    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64),
         ("If-Match" = Option<String>, Header, description = "The `ETag` the link must have", example = "*")),
     security(("bearer" = []), ("header" = [])),
     responses(

@@ -23,10 +23,10 @@ use crate::{
 #[expect(dead_code, reason = "describes the body; its fields are read one by one, to name everything wrong at once")]
 pub(crate) struct ClaimBody {
     /// Where the link should lead: `http` or `https`, no user name, no white space, no private address.
-    #[schema(format = Uri, max_length = 2048, example = "https://example.com/a?b=1")]
+    #[schema(format = Uri, max_length = 8192, example = "https://example.com/a?b=1")]
     url: String,
     /// A code of your choice; reserved words are refused.
-    #[schema(pattern = "^[A-Za-z0-9_-]{3,64}$")]
+    #[schema(pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64)]
     alias: Option<String>,
     /// The status to redirect with: 301, 302, 307 or 308; 302 if not given.
     redirect: Option<RedirectSchema>,
@@ -54,7 +54,7 @@ pub(crate) struct ClaimBody {
 #[expect(dead_code, reason = "describes the body; its fields are read one by one, to name everything wrong at once")]
 pub(crate) struct EditBody {
     /// Where the link should lead.
-    #[schema(format = Uri, max_length = 2048, nullable = false)]
+    #[schema(format = Uri, max_length = 8192, nullable = false)]
     url: Option<String>,
     /// The status to redirect with.
     redirect: Option<RedirectSchema>,
@@ -147,8 +147,9 @@ fn target(json: Json, rules: Rules<'_>) -> Result<Target, Fault> {
 pub(crate) fn target_fault(error: InvalidTarget) -> &'static str {
     match error {
         InvalidTarget::Empty => "empty",
-        InvalidTarget::TooLong => "too-long",
-        InvalidTarget::Whitespace => "white-space",
+        InvalidTarget::TooLong { .. } => "too-long",
+        InvalidTarget::Control => "control-character",
+        InvalidTarget::NoScheme => "no-scheme",
         InvalidTarget::NotAUrl => "not-a-url",
         InvalidTarget::Scheme => "scheme",
         InvalidTarget::UserInfo => "user-info",
@@ -163,7 +164,7 @@ fn alias(json: Json) -> Result<Code, Fault> {
     let code = |error| match error {
         InvalidCode::Length => "length",
         InvalidCode::Character => "character",
-        InvalidCode::Reserved => "reserved",
+        InvalidCode::Reserved | InvalidCode::Key | InvalidCode::Picture => "reserved",
     };
     Code::parse_alias(&string(json)?).map_err(|error| Fault::new(code(error), error))
 }

@@ -1,6 +1,6 @@
 //! `GET /api/v1/links/{code}/history`: what happened to a link.
 
-use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, route, web};
 use domain::{api_key::Scope, history::LinkEvent, time::Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -52,15 +52,15 @@ impl From<&LinkEvent> for EventBody {
 }
 
 /// Reads what happened to a link, newest first.
-#[utoipa::path(path = "/links/{code}/history", tag = "links", operation_id = "history",
-    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]{3,64}$"),
+#[utoipa::path(method(get, head), path = "/links/{code}/history", tag = "links", operation_id = "history",
+    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64),
         ("limit" = Option<u32>, Query, description = "Events on a page", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before")),
     security(("bearer" = []), ("header" = [])),
     responses(
         (status = 200, description = "A page", body = HistoryPage, headers(("Link" = String, description = "`rel=\"next\"`, if there is a next page"))),
         (status = 400, description = "The cursor is invalid", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
-#[get("/links/{code}/history")]
+#[route("/links/{code}/history", method = "GET", method = "HEAD")]
 pub(crate) async fn history(
     state: web::Data<State>,
     request: HttpRequest,

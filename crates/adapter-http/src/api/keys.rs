@@ -1,6 +1,6 @@
 //! `/api/v1/keys`: make, list and revoke API keys.
 
-use actix_web::{HttpRequest, HttpResponse, delete, get, http::header, post, web};
+use actix_web::{HttpRequest, HttpResponse, delete, http::header, post, route, web};
 use domain::{
     api_key::{ApiKey, KeyId, KeyName, Scope, Scopes},
     link::Owner,
@@ -179,14 +179,14 @@ fn new_key(json: Json, now: Timestamp) -> Result<NewKey, Vec<FieldProblem>> {
 }
 
 /// Lists API keys, newest first; revoked and expired ones too.
-#[utoipa::path(path = "/keys", tag = "keys", operation_id = "list_keys",
+#[utoipa::path(method(get, head), path = "/keys", tag = "keys", operation_id = "list_keys",
     params(("limit" = Option<u32>, Query, description = "Keys on a page", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before")),
     security(("bearer" = []), ("header" = [])),
     responses(
         (status = 200, description = "A page", body = KeyPage, headers(("Link" = String, description = "`rel=\"next\"`, if there is a next page"))),
         (status = 400, description = "The cursor is invalid", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
-#[get("/keys")]
+#[route("/keys", method = "GET", method = "HEAD")]
 pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let caller = authenticate(&state, &request, Scope::Admin).await?;
     let mut query = Query::of(&request);

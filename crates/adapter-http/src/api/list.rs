@@ -1,6 +1,6 @@
 //! `GET /api/v1/links`: pages of links.
 
-use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, route, web};
 use domain::{
     api_key::Scope,
     link::Tags,
@@ -29,12 +29,12 @@ pub(crate) struct LinkPageBody {
 }
 
 /// Lists links, newest first. A key sees the links of its owner, an administrator's everybody's.
-#[utoipa::path(path = "/links", tag = "links", operation_id = "list",
+#[utoipa::path(method(get, head), path = "/links", tag = "links", operation_id = "list",
     params(
         ("state" = Option<StateSchema>, Query, description = "Only links in this state"),
         ("q" = Option<String>, Query, description = "Only links with this text in code, URL or title", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
         ("tag" = Option<String>, Query, description = "Only links with this tag", min_length = 1, max_length = 50, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
-        ("target" = Option<String>, Query, description = "Only links that lead exactly there", format = Uri, max_length = 2048),
+        ("target" = Option<String>, Query, description = "Only links that lead exactly there", format = Uri, max_length = 8192),
         ("created_after" = Option<String>, Query, description = "Only links created later", format = DateTime),
         ("created_before" = Option<String>, Query, description = "Only links created earlier", format = DateTime),
         ("sort" = Option<SortSchema>, Query, description = "`-created_at` (newest first) or `created_at`"),
@@ -44,7 +44,7 @@ pub(crate) struct LinkPageBody {
     responses(
         (status = 200, description = "A page", body = LinkPageBody, headers(("Link" = String, description = "`rel=\"next\"`, if there is a next page"))),
         (status = 400, description = "The cursor is invalid", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
-#[get("/links")]
+#[route("/links", method = "GET", method = "HEAD")]
 pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let caller = authenticate(&state, &request, Scope::LinksRead).await?;
     let mut query = Query::of(&request);

@@ -21,7 +21,9 @@ pub(crate) struct Query {
 
 impl Query {
     pub(crate) fn of(request: &HttpRequest) -> Self {
-        let parameters = url::form_urlencoded::parse(request.query_string().as_bytes()).into_owned().collect();
+        let given = url::form_urlencoded::parse(request.query_string().as_bytes()).into_owned();
+        // Forms send what was left empty, too.
+        let parameters = given.filter(|(_, value)| !value.is_empty()).collect();
         Self { parameters, problems: Vec::new() }
     }
 

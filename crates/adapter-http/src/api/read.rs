@@ -1,6 +1,6 @@
 //! `GET /api/v1/links/{code}`: one link, deleted ones too.
 
-use actix_web::{HttpRequest, HttpResponse, get, http::StatusCode, web};
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, route, web};
 use domain::api_key::Scope;
 
 use super::{
@@ -10,14 +10,14 @@ use super::{
 use crate::{auth::authenticate, context::Effect, preconditions::not_modified, problem::Problem, state::State};
 
 /// Reads a link, deleted ones too.
-#[utoipa::path(path = "/links/{code}", tag = "links", operation_id = "read",
-    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]{3,64}$"),
+#[utoipa::path(method(get, head), path = "/links/{code}", tag = "links", operation_id = "read",
+    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64),
         ("If-None-Match" = Option<String>, Header, description = "An `ETag` that is known already")),
     security(("bearer" = []), ("header" = [])),
     responses(
         (status = 200, description = "The link", body = LinkBody, headers(("ETag" = String))),
         (status = 304, description = "Unchanged", headers(("ETag" = String)))))]
-#[get("/links/{code}")]
+#[route("/links/{code}", method = "GET", method = "HEAD")]
 pub(crate) async fn read(
     state: web::Data<State>,
     request: HttpRequest,

@@ -79,7 +79,7 @@ impl Policy {
         Some(match *method {
             _ if administers => Self::Keys,
             Method::POST if resource == "links/batch" => Self::Batch,
-            Method::GET | Method::HEAD => Self::Read,
+            Method::GET | Method::HEAD | Method::OPTIONS => Self::Read,
             _ => Self::Claim,
         })
     }

@@ -10,7 +10,8 @@ use std::{
 };
 
 use adapter_http::{
-    CurrentPolicy, InheritedCodes, Phase, ServerOptions, Services, Settings, TaskState, Tasks, TrustedProxies, serve,
+    CurrentPolicy, InheritedCodes, Origins, Phase, ServerOptions, Services, Settings, TaskState, Tasks, TrustedProxies,
+    WellKnown, serve,
 };
 use domain::{
     api_key::KeySecret,
@@ -111,6 +112,10 @@ fn settings() -> Settings {
         public_url: "http://sho.test".to_owned(),
         landing_url: None,
         targets: CurrentPolicy::default(),
+        cors_origins: Origins::None,
+        crawlable: true,
+        well_known: WellKnown::default(),
+        pages: Arc::default(),
         anonymous_may_claim: false,
         proxies: TrustedProxies::default(),
         quotas: None,

@@ -41,11 +41,15 @@ fn insert(database: &TestDatabase, changes: &[(&str, &str)]) -> Result<String, S
 async fn every_broken_link_is_refused_by_a_named_constraint() {
     let (_store, database) = fresh().await;
     for (changes, constraint) in [
-        (&[("code", "'ab'")][..], "links_code_check"),
+        (&[("code", "''")][..], "links_code_check"),
+        (&[("code", "'.ab'")], "links_code_check"),
+        (&[("code", "'ab.'")], "links_code_check"),
+        (&[("code", "'a..b'")], "links_code_check"),
+        (&[("code", "repeat('a', 65)")], "links_code_check"),
         (&[("code", "'a b c'")], "links_code_check"),
         (&[("code", "E'abc\\n'")], "links_code_check"),
         (&[("owner_id", "'Upper'")], "links_owner_check"),
-        (&[("target", "'https://example.com/' || repeat('a', 2029)")], "links_target_check"),
+        (&[("target", "'https://example.com/' || repeat('a', 32749)")], "links_target_check"),
         (&[("target", "'ftp://example.com/'")], "links_target_check"),
         (&[("target", "'https://exa mple.com/'")], "links_target_check"),
         (&[("redirect", "303")], "links_redirect_check"),

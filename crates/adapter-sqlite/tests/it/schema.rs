@@ -49,10 +49,14 @@ fn insert(connection: &mut SqliteConnection, changes: &[(&str, &str)]) -> Result
 fn every_broken_link_is_refused_by_a_named_constraint() {
     let (mut connection, _folder) = database();
     for (changes, constraint) in [
-        (&[("code", "'ab'")][..], "links_code_check"),
+        (&[("code", "''")][..], "links_code_check"),
+        (&[("code", "'.ab'")], "links_code_check"),
+        (&[("code", "'ab.'")], "links_code_check"),
+        (&[("code", "'a..b'")], "links_code_check"),
+        (&[("code", "hex(zeroblob(33))")], "links_code_check"),
         (&[("code", "'a b c'")], "links_code_check"),
         (&[("owner_id", "'Upper'")], "links_owner_check"),
-        (&[("target", "'https://example.com/' || hex(zeroblob(1024))")], "links_target_check"),
+        (&[("target", "'https://example.com/' || hex(zeroblob(16375))")], "links_target_check"),
         (&[("target", "'ftp://example.com/'")], "links_target_check"),
         (&[("target", "'https://exa mple.com/'")], "links_target_check"),
         (&[("redirect", "303")], "links_redirect_check"),

@@ -25,7 +25,7 @@ pub(crate) use self::{
     problems::Problems,
     sections::{
         AnonymousAccess, CacheConfig, CodesConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat, LogLevel,
-        RedisConfig, Secret, StoreConfig, StoreLocation, TargetsConfig, TlsPolicy,
+        PagesConfig, RedisConfig, Secret, StoreConfig, StoreLocation, TargetsConfig, TlsPolicy,
     },
 };
 use self::{
@@ -62,6 +62,7 @@ pub(crate) struct Config {
     pub(crate) redis: RedisConfig,
     pub(crate) codes: CodesConfig,
     pub(crate) targets: TargetsConfig,
+    pub(crate) pages: PagesConfig,
     pub(crate) auth: AnonymousAccess,
     pub(crate) proxies: TrustedProxies,
     pub(crate) limits: LimitsConfig,
@@ -112,6 +113,7 @@ impl Config {
             redis: RedisConfig::read(reader),
             codes: CodesConfig::read(reader),
             targets: TargetsConfig::read(reader),
+            pages: PagesConfig::read(reader),
             auth: reader.value(
                 "auth.anonymous",
                 parse::choice(&[("off", AnonymousAccess::Off), ("shorten", AnonymousAccess::Shorten)]),

@@ -68,6 +68,15 @@ pub(super) fn web_url(text: &str) -> Option<String> {
     Target::parse(text, &policy).ok().map(String::from)
 }
 
+/// `*`, or an origin as browsers write it: a scheme and a host, in lower case, and a port unless it is the usual one.
+pub(super) fn origin(text: &str) -> Option<String> {
+    if text == "*" {
+        return Some(text.to_owned());
+    }
+    let url = web_url(text)?;
+    (url.strip_suffix('/') == Some(text)).then(|| text.to_owned())
+}
+
 /// The base of short URLs, without a trailing slash; by default the listener itself.
 pub(super) fn public_url(text: &str, bind: SocketAddr) -> Option<String> {
     if text.is_empty() {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use adapter_http::{ForwardingField, Quota, Quotas};
+use adapter_http::{ForwardingField, Origins, OwnPages, Quota, Quotas};
 use domain::code::CodeLength;
 
 use super::{
@@ -26,6 +26,7 @@ pub(crate) struct HttpConfig {
     pub(crate) answer_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) redirect_timeout: Duration,
+    pub(crate) cors_origins: Origins,
     pub(crate) keep_alive: Duration,
     pub(crate) drain: Duration,
     pub(crate) shutdown_timeout: Duration,
@@ -43,6 +44,7 @@ impl HttpConfig {
             answer_timeout: reader.value("http.answer_timeout", timeout),
             request_timeout: reader.value("http.request_timeout", parse::duration_in(request_timeout)),
             redirect_timeout: reader.value("http.redirect_timeout", timeout),
+            cors_origins: origins(reader.list("http.cors_origins", parse::origin)),
             keep_alive: reader.value("http.keep_alive", timeout),
             drain: reader.value("http.drain", parse::duration),
             shutdown_timeout: reader.value("http.shutdown_timeout", timeout),
@@ -189,6 +191,7 @@ pub(crate) struct TargetsConfig {
     pub(crate) own_hosts: Vec<String>,
     pub(crate) deny_file: Option<PathBuf>,
     pub(crate) allow_file: Option<PathBuf>,
+    pub(crate) max_length: usize,
 }
 
 impl TargetsConfig {
@@ -198,7 +201,40 @@ impl TargetsConfig {
             own_hosts: reader.list("targets.own_hosts", parse::host),
             deny_file: reader.optional("targets.deny_file", parse::path),
             allow_file: reader.optional("targets.allow_file", parse::path),
+            max_length: reader.value("targets.max_length", whole(256..=32_768)),
         }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct PagesConfig {
+    pub(crate) crawlable: bool,
+    pub(crate) well_known_dir: Option<PathBuf>,
+    pub(crate) own: OwnPages,
+}
+
+impl PagesConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            crawlable: reader.value("pages.crawlable", from_text),
+            well_known_dir: reader.optional("pages.well_known_dir", parse::path),
+            own: OwnPages {
+                unknown: reader.optional("pages.unknown_url", parse::web_url),
+                gone: reader.optional("pages.gone_url", parse::web_url),
+                blocked: reader.optional("pages.blocked_url", parse::web_url),
+            },
+        }
+    }
+}
+
+/// `*` means every origin, also beside others.
+fn origins(listed: Vec<String>) -> Origins {
+    if listed.is_empty() {
+        Origins::None
+    } else if listed.iter().any(|origin| origin == "*") {
+        Origins::Any
+    } else {
+        Origins::Some(listed)
     }
 }
 

@@ -14,28 +14,33 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use url::Url;
+use url::{ParseError, Url};
 
 pub use self::policy::TargetPolicy;
 
 /// The URL a link leads to, exactly as the [WHATWG parser](https://url.spec.whatwg.org/) serialises
 /// the caller's input.
 ///
-/// Always `http` or `https` with a host and without user information, 2,048 bytes at most, every byte
-/// a visible ASCII character: it can go into a `Location` header as it is.
+/// Always `http` or `https` with a host and without user information, every byte a visible ASCII character: it can go
+/// into a `Location` header as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Target(Box<str>);
 
 impl Target {
-    /// Most bytes of a target.
-    pub const MAX_LENGTH: usize = 2_048;
+    /// Most bytes of a target that any policy allows, and any store keeps.
+    pub const MAX_LENGTH: usize = 32_768;
 
-    /// Reads what a caller sent. White space and control characters are refused, not repaired.
+    /// Reads what a caller sent. White space around it is no part of it, and inside it is percent-encoded; other control
+    /// characters are refused.
     pub fn parse(input: &str, policy: &TargetPolicy) -> Result<Self, InvalidTarget> {
-        let (target, url) = parse_syntax(input)?;
+        let url = parse_syntax(input.trim_matches(is_blank))?;
+        let bytes = url.as_str().len();
+        if bytes > policy.max_length() {
+            return Err(InvalidTarget::TooLong { most: policy.max_length(), bytes });
+        }
         policy.check(&url)?;
-        Ok(target)
+        Self::from_stored(url.into())
     }
 
     /// Reads what a store kept: the syntax is checked again, the policy of today is not applied to
@@ -44,7 +49,7 @@ impl Target {
         let visible = text.bytes().all(|byte| matches!(byte, 0x21..=0x7e));
         let web = text.starts_with("http://") || text.starts_with("https://");
         if text.len() > Self::MAX_LENGTH {
-            Err(InvalidTarget::TooLong)
+            Err(InvalidTarget::TooLong { most: Self::MAX_LENGTH, bytes: text.len() })
         } else if visible && web {
             Ok(Self(text.into()))
         } else {
@@ -73,41 +78,47 @@ impl Target {
     ///
     /// Characters that may not stand in a query are percent-encoded.
     pub fn with_query(&self, query: &str) -> String {
-        if query.is_empty() {
+        let pairs: Vec<_> = query.split('&').filter(|pair| !pair.is_empty()).collect();
+        if pairs.is_empty() {
             return self.0.to_string();
         }
+        let query = pairs.join("&");
         // A target that no parser made, such as a row written by hand, leads where it says and takes no query.
         let Ok(mut url) = Url::parse(&self.0) else {
             return self.0.to_string();
         };
         let joined = match url.query() {
-            Some(own) if !own.is_empty() => format!("{own}&{query}"),
-            Some(_) | None => query.to_owned(),
+            Some(own) if !own.is_empty() => format!("{}&{query}", own.trim_end_matches('&')),
+            Some(_) | None => query,
         };
         url.set_query(Some(&joined));
         url.into()
     }
 }
 
-fn parse_syntax(input: &str) -> Result<(Target, Url), InvalidTarget> {
+/// White space, and what is as invisible at either end of what people paste.
+fn is_blank(character: char) -> bool {
+    character.is_whitespace() || matches!(character, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}')
+}
+
+fn parse_syntax(input: &str) -> Result<Url, InvalidTarget> {
     if input.is_empty() {
         return Err(InvalidTarget::Empty);
     }
-    if input.chars().count() > Target::MAX_LENGTH {
-        return Err(InvalidTarget::TooLong);
+    if input.chars().any(char::is_control) {
+        return Err(InvalidTarget::Control);
     }
-    if input.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(InvalidTarget::Whitespace);
-    }
-    let url = Url::parse(input).map_err(|_| InvalidTarget::NotAUrl)?;
+    let url = Url::parse(input).map_err(|error| match error {
+        ParseError::RelativeUrlWithoutBase => InvalidTarget::NoScheme,
+        _ => InvalidTarget::NotAUrl,
+    })?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(InvalidTarget::Scheme);
     }
     if !url.username().is_empty() || url.password().is_some() || has_userinfo_mark(input) {
         return Err(InvalidTarget::UserInfo);
     }
-    let target = Target::from_stored(url.as_str().to_owned())?;
-    Ok((target, url))
+    Ok(url)
 }
 
 /// An empty user name (`https://@example.com`) leaves no trace in the parsed URL.
@@ -144,17 +155,25 @@ pub enum InvalidTarget {
     /// Nothing was given.
     #[error("must not be empty")]
     Empty,
-    /// Over [`Target::MAX_LENGTH`], as given or as serialised.
-    #[error("must have at most 2048 characters")]
-    TooLong,
-    /// White space or a control character, anywhere.
-    #[error("must not contain white space or control characters")]
-    Whitespace,
+    /// More bytes than the policy allows, once it is encoded.
+    #[error("must have at most {most} bytes once it is encoded, and has {bytes}")]
+    TooLong {
+        /// How many bytes are allowed.
+        most: usize,
+        /// How many it has.
+        bytes: usize,
+    },
+    /// A control character, a tab or the end of a line, inside.
+    #[error("must not contain control characters, tabs or ends of lines")]
+    Control,
+    /// No scheme, as people write addresses.
+    #[error("must begin with https:// or http://, as in https://example.com/page")]
+    NoScheme,
     /// The WHATWG parser finds no URL in it.
     #[error("must be an absolute URL")]
     NotAUrl,
     /// Neither `http` nor `https`.
-    #[error("must begin with http:// or https://")]
+    #[error("must begin with https:// or http://")]
     Scheme,
     /// `user:password@`, a favourite of phishing.
     #[error("must not contain a user name or password")]
@@ -197,6 +216,10 @@ mod tests {
             ("https://8.8.8.8/", "https://8.8.8.8/"),
             ("https://[2606:4700::1111]/", "https://[2606:4700::1111]/"),
             ("https://example.com/a@b", "https://example.com/a@b"),
+            (" https://example.com/x\n", "https://example.com/x"),
+            ("\u{feff}\u{a0}https://example.com/x\u{200b}\t", "https://example.com/x"),
+            ("https://example.com/a b?c d#e f", "https://example.com/a%20b?c%20d#e%20f"),
+            ("https://example.com/a\u{a0}b", "https://example.com/a%C2%A0b"),
         ] {
             assert_eq!(parse(input).as_deref(), Ok(expected), "{input}");
         }
@@ -222,20 +245,21 @@ mod tests {
     #[test]
     fn syntax_that_is_no_web_address_is_refused() {
         use InvalidTarget as E;
-        let long = format!("https://example.com/{}", "a".repeat(2_029));
-        let grows = format!("https://example.com/{}", "ü".repeat(500));
+        let long = format!("https://example.com/{}", "a".repeat(8_173));
+        let grows = format!("https://example.com/{}", "ü".repeat(2_000));
+        let too_long = |bytes| E::TooLong { most: 8_192, bytes };
         for (input, expected) in [
             ("", E::Empty),
-            (long.as_str(), E::TooLong),
-            (grows.as_str(), E::TooLong),
-            (" https://example.com", E::Whitespace),
-            ("https://exa\nmple.com", E::Whitespace),
-            ("https://example.com/a b", E::Whitespace),
-            ("https://example.com/\u{a0}", E::Whitespace),
-            ("https://example.com/\0", E::Whitespace),
-            ("https://example.com/\r\nSet-Cookie:x", E::Whitespace),
-            ("example.com", E::NotAUrl),
-            ("//example.com", E::NotAUrl),
+            (" \u{feff}", E::Empty),
+            (long.as_str(), too_long(8_193)),
+            (grows.as_str(), too_long(12_020)),
+            ("https://exa\nmple.com", E::Control),
+            ("https://exa mple.com", E::NotAUrl),
+            ("https://example.com/a\tb", E::Control),
+            ("https://example.com/a\0b", E::Control),
+            ("https://example.com/\r\nSet-Cookie:x", E::Control),
+            ("example.com", E::NoScheme),
+            ("//example.com", E::NoScheme),
             ("https://", E::NotAUrl),
             ("https://exa%00mple.com/", E::NotAUrl),
             ("https://example.com:99999/", E::NotAUrl),
@@ -250,7 +274,7 @@ mod tests {
         ] {
             assert_eq!(parse(input), Err(expected), "{input:?}");
         }
-        let longest = format!("https://example.com/{}", "a".repeat(2_028));
+        let longest = format!("https://example.com/{}", "a".repeat(8_172));
         assert!(parse(&longest).is_ok());
     }
 
@@ -261,6 +285,8 @@ mod tests {
             ("https://example.com/?x=0#f", "a=1&b", "https://example.com/?x=0&a=1&b#f"),
             ("https://example.com/?", "a", "https://example.com/?a"),
             ("https://example.com/?x", "", "https://example.com/?x"),
+            ("https://example.com/?x", "&", "https://example.com/?x"),
+            ("https://example.com/?x&", "&a&&b&", "https://example.com/?x&a&b"),
             ("https://example.com/", "a=\"<\u{fc}#\r\n", "https://example.com/?a=%22%3C%C3%BC%23"),
         ] {
             let target = Target::parse(target, &any_host()).expect("valid");
@@ -280,7 +306,7 @@ mod tests {
         {
             assert_eq!(Target::from_stored(text.to_owned()), Err(InvalidTarget::NotAUrl));
         }
-        let long = format!("https://example.com/{}", "a".repeat(2_048));
-        assert_eq!(Target::from_stored(long), Err(InvalidTarget::TooLong));
+        let long = format!("https://example.com/{}", "a".repeat(32_749));
+        assert_eq!(Target::from_stored(long), Err(InvalidTarget::TooLong { most: 32_768, bytes: 32_769 }));
     }
 }

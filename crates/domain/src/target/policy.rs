@@ -1,15 +1,16 @@
-//! Which hosts links may lead to.
+//! Which hosts links may lead to, and how long a target may be.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-use super::InvalidTarget;
+use super::{InvalidTarget, Target};
 use crate::hosts::HostList;
 
-/// Which hosts links may lead to.
-#[derive(Clone, Debug, Default)]
+/// Which hosts links may lead to, and how long a target may be.
+#[derive(Clone, Debug)]
 pub struct TargetPolicy {
+    max_length: usize,
     allow_private: bool,
     own_hosts: Vec<OwnHost>,
     refused: HostList,
@@ -23,12 +24,36 @@ struct OwnHost {
     port: Option<u16>,
 }
 
+/// Any public host, and 8,192 bytes.
+impl Default for TargetPolicy {
+    fn default() -> Self {
+        Self {
+            max_length: 8_192,
+            allow_private: false,
+            own_hosts: Vec::new(),
+            refused: HostList::default(),
+            excepted: HostList::default(),
+        }
+    }
+}
+
 impl TargetPolicy {
     /// `own_hosts` are this service's own names in any spelling, with a port (`host:port`) or for every
     /// port; unless `allow_private`, private addresses and internal names are refused as well.
     pub fn new(allow_private: bool, own_hosts: &[String]) -> Self {
         let own_hosts = own_hosts.iter().map(|host| OwnHost::parse(host)).collect();
         Self { allow_private, own_hosts, ..Self::default() }
+    }
+
+    /// The same for targets of so many bytes, [`Target::MAX_LENGTH`] at most.
+    #[must_use]
+    pub fn with_max_length(self, bytes: usize) -> Self {
+        Self { max_length: bytes.min(Target::MAX_LENGTH), ..self }
+    }
+
+    /// Most bytes of a target, once it is encoded.
+    pub fn max_length(&self) -> usize {
+        self.max_length
     }
 
     /// The same, with hosts that are refused unless they are excepted.

@@ -1,6 +1,6 @@
 //! The contract as it is served: the OpenAPI document, its reader, and the few pages beside them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ on_both_stores! {
     what_is_not_documented_is_not_found,
     the_reader_needs_nothing_from_elsewhere,
     the_front_page_leads_to_the_documentation,
-    crawlers_are_kept_away,
+    crawlers_may_follow_links_and_nothing_else,
     browsers_find_no_icon_and_no_contact,
 }
 
@@ -31,10 +31,15 @@ fn each_documented_operation_exists_and_no_other_method(server: &Signpost) {
             let answer = admin.ask(&admin.request(method, &path));
             let allow = answer.header("allow").unwrap_or_default();
             let allowed: BTreeSet<_> = allow.split(", ").filter(|method| !method.is_empty()).collect();
-            let right = if documented.contains(method) {
+            let has_none = template == "/.well-known/{file}" && documented.contains(method);
+            let right = if has_none {
+                answer.status == 404
+            } else if method == "OPTIONS" {
+                answer.status == 204 && allowed == &documented | &BTreeSet::from(["OPTIONS"])
+            } else if documented.contains(method) {
                 !matches!(answer.status, 404 | 405 | 500)
             } else {
-                answer.status == 405 && allowed == documented
+                answer.status == 405 && allowed == &documented | &BTreeSet::from(["OPTIONS"])
             };
             if !right {
                 wrong.push(format!("{method} {template}: {} (allowed: {allow})", answer.status));
@@ -132,30 +137,71 @@ fn the_front_page_leads_to_the_documentation(server: &Signpost) {
     assert!(answer.text().contains("href=\"/docs\""), "{answer:?}");
 }
 
-fn crawlers_are_kept_away(server: &Signpost) {
+fn crawlers_may_follow_links_and_nothing_else(server: &Signpost) {
     let answer = server.get("/robots.txt");
     assert_eq!(answer.with_status(200).header("content-type"), Some("text/plain; charset=utf-8"));
-    assert!(answer.text().contains("Disallow: /\n"), "{answer:?}");
+    assert_eq!(answer.text(), "User-agent: *\nDisallow: /api/\nDisallow: /console\n");
 }
 
 fn browsers_find_no_icon_and_no_contact(server: &Signpost) {
     server.get("/favicon.ico").with_status(204);
-    server.get("/.well-known/security.txt").with_status(204);
+    server.get("/.well-known/security.txt").problem(404, "not-found");
+    server.get("/.well-known/../robots.txt").problem(404, "not-found");
+}
+
+#[test]
+fn an_operator_has_files_and_pages_of_their_own() {
+    let folder = tempfile::tempdir().expect("a place for files");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a new folder takes files");
+    write("security.txt", "Contact: mailto:a@example.com\n");
+    write("apple-app-site-association", "{\"applinks\":{}}");
+    write("assetlinks.json", "[]");
+    let directory = folder.path().to_str().expect("UTF-8");
+    let server = Signpost::on_sqlite()
+        .set("pages.well_known_dir", directory)
+        .set("pages.crawlable", "false")
+        .set("pages.unknown_url", "https://example.com/unknown")
+        .set("pages.gone_url", "https://example.com/gone")
+        .set("pages.blocked_url", "https://example.com/blocked")
+        .start();
+    for (name, media_type, text) in [
+        ("security.txt", "text/plain; charset=utf-8", "Contact: mailto:a@example.com\n"),
+        ("apple-app-site-association", "application/json", "{\"applinks\":{}}"),
+        ("assetlinks.json", "application/json", "[]"),
+    ] {
+        let answer = server.get(&format!("/.well-known/{name}"));
+        assert_eq!(
+            (answer.with_status(200).header("content-type"), answer.text().as_str()),
+            (Some(media_type), text),
+            "{name}"
+        );
+    }
+    server.get("/.well-known/other").problem(404, "not-found");
+    assert_eq!(server.get("/robots.txt").text(), "User-agent: *\nDisallow: /\n");
+
+    let caller = server.caller();
+    let (gone, blocked) = (caller.code("https://example.com/a"), caller.code("https://example.com/b"));
+    caller.delete(&gone).with_status(200);
+    let block = json!({"kind": "code", "value": blocked, "reason": "reported"});
+    server.admin().post("/api/v1/blocks", &block).with_status(201);
+    let pages = [("zzzzzzzz", "unknown", 404), (gone.as_str(), "gone", 410), (blocked.as_str(), "blocked", 451)];
+    for (code, page, status) in pages {
+        let asked = server.ask(&Request::get(&format!("/{code}")).header("Accept", "text/html"));
+        let page = format!("https://example.com/{page}");
+        assert_eq!(asked.with_status(302).header("location"), Some(page.as_str()));
+        assert_eq!(asked.header("cache-control"), Some("no-store"));
+        assert_eq!(asked.header("vary"), Some("accept"));
+        assert_eq!(server.get(&format!("/{code}")).status, status, "programs get the problem");
+    }
+    write("robots.txt", "User-agent: x\n");
+    assert_eq!(server.another().start().get("/robots.txt").text(), "User-agent: x\n", "it is read at the start");
 }
 
 #[test]
 fn head_answers_as_get_does_without_a_body() {
     let server = Store::Sqlite.shared();
-    for path in [
-        "/",
-        "/docs",
-        "/docs/errors",
-        "/docs/assets/start.js",
-        "/openapi.json",
-        "/robots.txt",
-        "/favicon.ico",
-        "/.well-known/security.txt",
-    ] {
+    for path in ["/", "/docs", "/docs/errors", "/docs/assets/start.js", "/openapi.json", "/robots.txt", "/favicon.ico"]
+    {
         let (get, head) = (server.get(path), server.ask(&Request::head(path)));
         assert_eq!((head.status, head.text().as_str()), (get.status, ""), "{path}");
         for field in ["content-type", "content-length"] {

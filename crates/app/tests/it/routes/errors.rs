@@ -100,21 +100,24 @@ fn every_code_of_the_contract_is_explained(server: &Signpost) {
 fn other_methods_are_refused_and_those_that_work_are_named(server: &Signpost) {
     let code = server.caller().code("https://example.com/methods");
     for (path, allowed) in [
-        ("/".to_owned(), "GET, HEAD"),
-        ("/livez".to_owned(), "GET, HEAD"),
-        ("/readyz".to_owned(), "GET, HEAD"),
-        ("/health".to_owned(), "GET, HEAD"),
-        (format!("/{code}"), "GET, HEAD"),
-        (format!("/{code}+"), "GET, HEAD"),
-        ("/api/v1/links".to_owned(), "GET, POST"),
-        ("/api/v1/links/batch".to_owned(), "POST"),
-        (format!("/api/v1/links/{code}"), "GET, PATCH, DELETE"),
-        (format!("/api/v1/links/{code}/reactivate"), "POST"),
-        (format!("/api/v1/links/{code}/history"), "GET"),
-        ("/api/v1/keys".to_owned(), "GET, POST"),
-        ("/api/v1/keys/AAAAAAAAAAAA".to_owned(), "DELETE"),
+        ("/".to_owned(), "GET, HEAD, OPTIONS"),
+        ("/livez".to_owned(), "GET, HEAD, OPTIONS"),
+        ("/readyz".to_owned(), "GET, HEAD, OPTIONS"),
+        ("/health".to_owned(), "GET, HEAD, OPTIONS"),
+        (format!("/{code}"), "GET, HEAD, OPTIONS"),
+        (format!("/{code}+"), "GET, HEAD, OPTIONS"),
+        ("/api/v1/links".to_owned(), "GET, HEAD, POST, OPTIONS"),
+        ("/api/v1/links/batch".to_owned(), "POST, OPTIONS"),
+        (format!("/api/v1/links/{code}"), "GET, HEAD, PATCH, DELETE, OPTIONS"),
+        (format!("/api/v1/links/{code}/reactivate"), "POST, OPTIONS"),
+        (format!("/api/v1/links/{code}/history"), "GET, HEAD, OPTIONS"),
+        ("/api/v1/keys".to_owned(), "GET, HEAD, POST, OPTIONS"),
+        ("/api/v1/keys/AAAAAAAAAAAA".to_owned(), "DELETE, OPTIONS"),
     ] {
-        for method in ["PUT", "OPTIONS", "TRACE", "PROPFIND"] {
+        let asked = server.ask(&Request::new("OPTIONS", &path));
+        assert_eq!((asked.with_status(204).header("allow"), asked.text().as_str()), (Some(allowed), ""), "{path}");
+        assert!(asked.header_names().all(|name| !name.starts_with("access-control")), "{asked:?}");
+        for method in ["PUT", "TRACE", "PROPFIND"] {
             let answer = server.ask(&Request::new(method, &path));
             answer.problem(405, "method-not-allowed");
             assert_eq!(answer.header("allow"), Some(allowed), "{method} {path}");

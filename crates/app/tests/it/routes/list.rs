@@ -136,19 +136,17 @@ fn pages_follow_each_other_until_the_last(server: &Signpost) {
 
 fn every_wrong_parameter_is_named_at_once(server: &Signpost) {
     let caller = server.caller();
-    let wrong = "limit=101&state=gone&q=&tag=&target=nowhere&created_after=now&created_before=&sort=url&page=2";
+    let wrong = "limit=101&state=gone&q=&tag=&target=nowhere&created_after=now&created_before=x&sort=url&page=2";
     caller.get(&format!("/api/v1/links?{wrong}")).refuses(&[
         ("query/limit", "out-of-range"),
         ("query/state", "unknown-value"),
-        ("query/q", "empty"),
-        ("query/tag", "empty"),
-        ("query/target", "not-a-url"),
+        ("query/target", "no-scheme"),
         ("query/created_after", "not-a-time"),
         ("query/created_before", "not-a-time"),
         ("query/sort", "unknown-value"),
         ("query/page", "unknown-parameter"),
     ]);
-    for limit in ["0", "-1", "101", "1.5", "x", "", "99999999999999999999"] {
+    for limit in ["0", "-1", "101", "1.5", "x", "99999999999999999999"] {
         caller.get(&format!("/api/v1/links?limit={limit}")).refuses(&[("query/limit", "out-of-range")]);
     }
     caller.get("/api/v1/links?limit=1&limit=1").refuses(&[("query/limit", "duplicate")]);
@@ -166,7 +164,7 @@ fn a_cursor_works_only_unchanged(server: &Signpost) {
         caller.get(&format!("/api/v1/links?limit=1&cursor={changed}")).problem(400, "invalid-cursor");
     }
     let (shorter, doubled) = (&cursor[1..], format!("{cursor}{cursor}"));
-    for bad in ["", "AAAA", "%20", "%00", "1", shorter, &doubled] {
+    for bad in ["AAAA", "%20", "%00", "1", shorter, &doubled] {
         caller.get(&format!("/api/v1/links?limit=1&cursor={bad}")).problem(400, "invalid-cursor");
     }
 }

@@ -11,6 +11,7 @@ mod health;
 mod history;
 mod keys;
 mod list;
+mod methods;
 mod preview;
 mod reactivate;
 mod read;

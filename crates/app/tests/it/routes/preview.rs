@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Answer, Request, Signpost, code_of, unique};
+use crate::support::{Answer, Request, Signpost, code_of};
 
 on_both_stores! {
     people_see_a_page,
@@ -74,9 +74,6 @@ fn a_code_that_leads_nowhere_has_no_preview(server: &Signpost) {
     for missing in ["zzzzzzzz+", "ab+", "+", "++", "a.b+"] {
         server.get(&format!("/{missing}")).problem(404, "not-found");
     }
-    let alias = unique("plain");
-    caller.link(&json!({"url": "https://example.com/plain", "alias": alias}));
-    server.get(&format!("/{alias}++")).problem(404, "not-found");
 }
 
 #[track_caller]

@@ -19,6 +19,68 @@ on_both_stores! {
     codes_are_case_sensitive,
     a_key_makes_no_difference,
     a_link_redirects_as_soon_as_it_is_claimed,
+    what_was_pasted_behind_a_code_is_no_part_of_it,
+    permanent_methods_redirect_whatever_is_asked,
+}
+
+fn what_was_pasted_behind_a_code_is_no_part_of_it(server: &Signpost) {
+    let caller = server.caller();
+    let code = code_of(&caller.link(&json!({"url": "https://example.com/pasted", "alias": unique("promo.x")})));
+    for end in [
+        ".",
+        ",",
+        ")",
+        "!",
+        ";",
+        ":",
+        "'",
+        "]",
+        "...",
+        ").",
+        "/",
+        "*",
+        "%22",
+        "%3E",
+        "%20",
+        "%0A",
+        "%E2%80%8B",
+        "%EF%BB%BF",
+        "%C2%A0",
+        "%E2%80%9D",
+        "%E3%80%82",
+        "%5B%5D",
+        ".)%20",
+    ] {
+        let answer = server.get(&format!("/{code}{end}"));
+        assert_eq!(answer.with_status(302).header("location"), Some("https://example.com/pasted"), "{end}");
+    }
+    for preview in ["+", "%2B", "%2b", "+.", "%2B)", "+%20", "+/", ".+"] {
+        let answer = server.ask(&Request::get(&format!("/{code}{preview}")).header("Accept", "application/json"));
+        assert_eq!(answer.with_status(200).json()["url"], "https://example.com/pasted", "{preview}");
+    }
+    for other in ["%20x", "/x", ".)x", "%00x"] {
+        server.get(&format!("/{code}{other}")).problem(404, "not-found");
+    }
+    server.get("/zzzzzzzz.").problem(404, "not-found");
+}
+
+fn permanent_methods_redirect_whatever_is_asked(server: &Signpost) {
+    let caller = server.caller();
+    for status in [301, 302, 307, 308] {
+        let code = code_of(&caller.link(&json!({"url": "https://example.com/m", "redirect": status})));
+        for method in ["POST", "PUT", "PATCH", "DELETE"] {
+            let answer = server.ask(&Request::new(method, &format!("/{code}")).body("a=b"));
+            if status < 307 {
+                answer.problem(405, "method-not-allowed");
+                assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
+            } else {
+                assert_eq!(answer.with_status(status).header("location"), Some("https://example.com/m"));
+            }
+        }
+    }
+    for unknown in ["/zzzzzzzz", "/zzzzzzz1"] {
+        server.ask(&Request::post(unknown)).problem(404, "not-found");
+    }
 }
 
 fn a_visitor_is_sent_to_the_target(server: &Signpost) {

@@ -1,0 +1,32 @@
+//! The operator's own files under `/.well-known/`.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use adapter_http::WellKnown;
+use anyhow::{Context, ensure};
+
+/// Most bytes of all of them: they are few and small, and are held in memory.
+const MOST_BYTES: u64 = 1024 * 1024;
+
+/// Reads the files of a directory, without those in directories below it.
+pub(crate) fn read(directory: Option<&Path>) -> anyhow::Result<WellKnown> {
+    let Some(directory) = directory else {
+        return Ok(WellKnown::default());
+    };
+    let about = || format!("pages.well_known_dir {}", directory.display());
+    let (mut files, mut total) = (BTreeMap::new(), 0);
+    for entry in fs::read_dir(directory).with_context(about)? {
+        let path = entry.with_context(about)?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        let meta = fs::metadata(&path).with_context(about)?;
+        if !meta.is_file() || name.starts_with('.') {
+            continue;
+        }
+        total += meta.len();
+        ensure!(total <= MOST_BYTES, "{}: the files have more than {MOST_BYTES} bytes together", about());
+        files.insert(name.to_owned(), fs::read(&path).with_context(about)?);
+    }
+    Ok(WellKnown::new(files))
+}

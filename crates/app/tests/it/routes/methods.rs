@@ -1,0 +1,77 @@
+//! What holds for every route: `HEAD` wherever `GET` works, `OPTIONS`, and scripts of other origins.
+
+use serde_json::json;
+
+use crate::support::{Connection, Request, Signpost};
+
+on_both_stores! {
+    head_answers_reads_of_the_api_as_get_does,
+    a_proxy_may_ask_for_options_of_everything,
+}
+
+fn head_answers_reads_of_the_api_as_get_does(server: &Signpost) {
+    let admin = server.admin();
+    let code = admin.code("https://example.com/read");
+    let link = format!("/api/v1/links/{code}");
+    for path in [&link, &format!("{link}/history"), "/api/v1/links?limit=1", "/api/v1/keys", "/api/v1/blocks"] {
+        let (get, head) = (admin.get(path), admin.ask(&admin.request("HEAD", path)));
+        assert_eq!((head.with_status(200).text().as_str(), get.status), ("", 200), "{path}");
+        for field in ["content-type", "content-length", "etag", "link", "cache-control"] {
+            assert_eq!(head.header(field), get.header(field), "{path}: {field}");
+        }
+    }
+    let missing = admin.ask(&admin.request("HEAD", "/api/v1/links/zzzzzzzz"));
+    assert_eq!(missing.with_status(404).text(), "");
+}
+
+fn a_proxy_may_ask_for_options_of_everything(server: &Signpost) {
+    for asked in ["OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "OPTIONS / HTTP/1.0\r\n\r\n"] {
+        let mut connection = Connection::open(server.address()).expect("it listens");
+        connection.write(asked.as_bytes()).expect("it reads");
+        let answer = connection.read().expect("it answers").expect("it answers");
+        assert!(answer.with_status(204).header("allow").is_some_and(|allow| allow.contains("OPTIONS")), "{answer:?}");
+    }
+    server.ask(&Request::new("OPTIONS", "/no/such/path")).problem(404, "not-found");
+}
+
+#[test]
+fn scripts_of_named_origins_may_call_the_api() {
+    let server = Signpost::on_sqlite().set("http.cors_origins", "https://app.example, http://localhost:3000").start();
+    let caller = server.caller();
+    let preflight = |origin: &str, path: &str| {
+        let request = Request::new("OPTIONS", path).header("Origin", origin);
+        let request = request.header("Access-Control-Request-Method", "POST");
+        server.ask(&request.header("Access-Control-Request-Headers", "authorization,content-type"))
+    };
+    for origin in ["https://app.example", "http://localhost:3000"] {
+        let answer = preflight(origin, "/api/v1/links");
+        assert_eq!(answer.with_status(204).header("access-control-allow-origin"), Some(origin));
+        assert_eq!(answer.header("access-control-allow-methods"), answer.header("allow"));
+        let fields = answer.header("access-control-allow-headers").expect("it has it");
+        for field in ["authorization", "content-type", "idempotency-key", "if-match", "x-api-key"] {
+            assert!(fields.contains(field), "{fields}");
+        }
+        assert_eq!(answer.header("vary"), Some("origin"));
+        assert_eq!(answer.header("access-control-allow-credentials"), None);
+    }
+    let body = json!({"url": "https://example.com/cors"});
+    let made = caller.ask(&caller.claiming(&body).header("Origin", "https://app.example"));
+    assert_eq!(made.with_status(201).header("access-control-allow-origin"), Some("https://app.example"));
+    assert!(made.header("access-control-expose-headers").is_some_and(|fields| fields.contains("etag")), "{made:?}");
+    // A script has to be able to read why it failed.
+    let refused = server.ask(&Request::post("/api/v1/links").header("Origin", "https://app.example").json(&body));
+    refused.problem(401, "unauthenticated");
+    assert_eq!(refused.header("access-control-allow-origin"), Some("https://app.example"));
+
+    for other in ["https://evil.example", "https://app.example.evil", "null", "http://app.example"] {
+        let answer = preflight(other, "/api/v1/links");
+        assert_eq!(answer.with_status(204).header("access-control-allow-origin"), None, "{other}");
+        assert_eq!(answer.header("vary"), Some("origin"));
+    }
+    let link = server.ask(&Request::get("/zzzzzzzz").header("Origin", "https://app.example"));
+    assert_eq!(link.with_status(404).header("access-control-allow-origin"), None, "only the API");
+
+    let any = Signpost::on_sqlite().set("http.cors_origins", "*").start();
+    let answer = any.ask(&Request::get("/api/v1/links").header("Origin", "https://x.example"));
+    assert_eq!(answer.with_status(401).header("access-control-allow-origin"), Some("*"));
+}

@@ -1,0 +1,17 @@
+-- Fails if there are links that only the wider constraints allow.
+
+CREATE TABLE schema_has_changed (no_link_is_wider INTEGER CHECK (no_link_is_wider = 1));
+INSERT INTO schema_has_changed
+SELECT NOT EXISTS (SELECT 1 FROM links WHERE length(target) > 2048 OR length(code) < 3 OR code GLOB '*.*');
+DROP TABLE schema_has_changed;
+
+PRAGMA writable_schema = ON;
+UPDATE sqlite_schema SET sql = replace(replace(sql,
+    'CONSTRAINT links_code_check CHECK (
+        length(code) BETWEEN 1 AND 64 AND code NOT GLOB ''*[^A-Za-z0-9_.-]*'' AND ''.'' || code || ''.'' NOT GLOB ''*..*''
+    )',
+    'CONSTRAINT links_code_check CHECK (length(code) BETWEEN 3 AND 64 AND code NOT GLOB ''*[^A-Za-z0-9_-]*'')'),
+    'length(target) <= 32768 AND',
+    'length(target) <= 2048 AND')
+WHERE type = 'table' AND name = 'links';
+PRAGMA writable_schema = RESET;
