@@ -63,7 +63,7 @@ pub(crate) struct Context {
     standing: Cell<Option<Standing>>,
     /// What was counted of it.
     pub(crate) charged: Cell<Charged>,
-    /// Whether the connection ends after the answer, for a body that is not read.
+    /// Whether the connection ends after the answer, for a body that is not read, or because the process ends.
     pub(crate) closes: Cell<bool>,
     /// Whether a failure is shown as a page.
     pub(crate) shows_page: Cell<bool>,
@@ -141,7 +141,8 @@ impl Context {
             policy,
             standing: Cell::new(None),
             charged: Cell::default(),
-            closes: Cell::new(false),
+            // Proxies send nothing more on a connection of which they know that it ends.
+            closes: Cell::new(state.phase.is_draining()),
             shows_page: Cell::new(false),
             own_pages: Arc::clone(&state.settings.pages),
             cross_origin: match policy {

@@ -24,7 +24,7 @@ use crate::{
     access_log::AccessLine,
     context::Context,
     limits::Policy,
-    observe::{name, panicked, problem_answer},
+    observe::{close_after, name, panicked, problem_answer},
     redirect::{self, Begun, ask_and_follow, code_to_follow},
     state::State,
 };
@@ -111,6 +111,7 @@ fn finish(outcome: redirect::Outcome, head: &RequestHead, line: AccessLine, cont
     match outcome {
         Ok(mut answer) => {
             name(answer.status(), answer.headers_mut(), context);
+            close_after(&mut answer, context);
             line.finish(&answer);
             answer.into()
         }

@@ -145,6 +145,10 @@ async fn settle_body(unread: Option<Unread>, problem: Option<&Problem>, patience
     if problem.is_some_and(Problem::ends_connection) {
         return;
     }
+    if unread.is_waited_for() {
+        context.closes.set(true);
+        return;
+    }
     let most = BodySize::of(context.policy).limit();
     if !unread.drain(most, patience).await {
         context.closes.set(true);
@@ -218,8 +222,8 @@ fn to_own_page(page: &str) -> HttpResponse<BoxBody> {
         .finish()
 }
 
-/// A connection with a body on it that is not read ends after the answer, and the answer says so.
-fn close_after(answer: &mut HttpResponse<BoxBody>, context: &Context) {
+/// A connection that ends after the answer says so.
+pub(crate) fn close_after(answer: &mut HttpResponse<BoxBody>, context: &Context) {
     if context.closes.get() {
         answer.head_mut().set_connection_type(ConnectionType::Close);
     }

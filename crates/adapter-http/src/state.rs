@@ -185,6 +185,11 @@ impl Phase {
         self.0.load(Ordering::Acquire) == Self::READY
     }
 
+    /// Whether the process ends soon.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::DRAINING
+    }
+
     /// Its name, for people.
     pub fn name(&self) -> &'static str {
         match self.0.load(Ordering::Acquire) {

@@ -52,6 +52,12 @@ impl Unread {
         Some(Self { body, announced })
     }
 
+    /// Whether the client waits to be told to send it. One that is answered instead may never do, or do so all the same: what
+    /// comes next on the connection cannot be told.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.body.borrow().flow.as_ref().is_some_and(|flow| flow.is_waited_for())
+    }
+
     /// Reads the rest, up to `most` bytes of the whole in so much time; whether the connection can stay.
     pub(crate) async fn drain(self, most: usize, time: Duration) -> bool {
         if self.body.borrow().ended {

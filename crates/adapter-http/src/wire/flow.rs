@@ -11,6 +11,9 @@ use std::{
 pub(crate) struct Flow {
     /// Bytes that passed since the reader had read all.
     ahead: Cell<usize>,
+    /// Whether the client waits to be told to send the body, and whether anything has asked for that.
+    expected: Cell<bool>,
+    asked: Cell<bool>,
     stopped: Cell<Option<Waker>>,
 }
 
@@ -18,9 +21,29 @@ impl Flow {
     /// Most bytes that pass before the reader has read all that did.
     const MOST: usize = 8 * 1024;
 
-    /// Another body begins.
-    pub(super) fn begin(&self) {
+    /// Another body begins, which its client may want to be told to send.
+    pub(super) fn begin(&self, expected: bool) {
         self.ahead.set(0);
+        self.expected.set(expected);
+        self.asked.set(false);
+    }
+
+    /// Whether the client has to be told now to send the body.
+    pub(super) fn must_tell_to_go_on(&self, cx: &Context<'_>) -> bool {
+        if self.expected.get() && !self.asked.get() {
+            self.stopped.set(Some(cx.waker().clone()));
+        }
+        self.expected.get() && self.asked.get()
+    }
+
+    /// The client has been told, has not waited for it, or has its answer.
+    pub(super) fn is_over(&self) {
+        self.expected.set(false);
+    }
+
+    /// Whether the client still waits, and may never send the body.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.expected.get()
     }
 
     pub(super) fn passed(&self, count: usize) {
@@ -39,6 +62,7 @@ impl Flow {
     /// The reader has read all, and waits.
     pub(crate) fn wants_more(&self) {
         self.ahead.set(0);
+        self.asked.set(true);
         if let Some(waker) = self.stopped.take() {
             waker.wake();
         }

@@ -24,6 +24,8 @@ pub(super) struct Framing {
     has_passed_a_head: bool,
     /// What passes in the place of the head that has just been judged: how long that is, and what passes.
     replaced: Option<(usize, Vec<u8>)>,
+    /// Whether the client of the head that has just been judged waits to be told to send its body.
+    expects_continue: bool,
     /// Of the bytes of bodies that passed since it was asked for.
     weight: usize,
 }
@@ -69,7 +71,7 @@ pub(super) enum Body {
 impl Framing {
     /// A connection of which no byte has come.
     pub(super) fn new(limits: WireLimits) -> Self {
-        Self { limits, scan: HeadScan::default(), body: None, has_passed_a_head: false, replaced: None, weight: 0 }
+        Self { limits, scan: HeadScan::default(), body: None, has_passed_a_head: false, replaced: None, expects_continue: false, weight: 0 }
     }
 
     /// Judges the bytes that have come and not passed yet.
@@ -92,6 +94,11 @@ impl Framing {
     /// Asked after a request may pass: whether another head has to take the place of its own, which is so long.
     pub(super) fn take_replaced(&mut self) -> Option<(usize, Vec<u8>)> {
         self.replaced.take()
+    }
+
+    /// Asked after a request may pass: whether its client waits to be told to send the body.
+    pub(super) fn take_expects_continue(&mut self) -> bool {
+        mem::take(&mut self.expects_continue)
     }
 
     /// Whether the next byte to pass begins a request.
@@ -117,13 +124,15 @@ impl Framing {
             return Ok(Verdict::NeedMore);
         };
         let (head, rest) = buffer.split_at(end);
-        let head::Acceptable { body, instead } = head::judge(head, &self.limits)?;
+        let head::Acceptable { body, instead, expects_continue } = head::judge(head, &self.limits)?;
         self.body = body;
         let passed = self.pass_body(rest).map_err(|CorruptBody| {
             // The head is still ours, so this body can be refused in words.
             self.body = None;
             Rejection::Malformed
         })?;
+        // One that has begun to send does not wait.
+        self.expects_continue = expects_continue && rest.is_empty();
         self.replaced = instead.map(|instead| (end, instead));
         self.scan = HeadScan::default();
         self.has_passed_a_head = true;

@@ -47,6 +47,8 @@ pub(super) struct Acceptable {
     pub(super) body: Option<Body>,
     /// What passes in its place, if the parser behind would not read it as it is meant.
     pub(super) instead: Option<Vec<u8>>,
+    /// Whether the client waits to be told to send that body (RFC 9110 section 10.1.1).
+    pub(super) expects_continue: bool,
 }
 
 /// Judges a head whose lines all end in CRLF.
@@ -81,16 +83,18 @@ pub(super) fn judge(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Reje
     // Of such a POST the parser behind wants a length (RFC 1945 section 7.2.2); since RFC 9112 section 6.3 it is zero.
     let lacks_length = minor_version == 0 && method == Method::POST && fields.length.is_none();
     let surplus = (request.headers.len() + usize::from(lacks_length)).saturating_sub(MOST_READABLE);
-    let instead = if surplus > 0 || lacks_length || fields.offers_upgrade {
+    // The parser behind would tell it to go on before anything has judged the request.
+    let expects_continue = fields.expects_continue && minor_version > 0;
+    let instead = if surplus > 0 || lacks_length || fields.offers_upgrade || expects_continue {
         Some(rewritten(head, request.headers, surplus, lacks_length)?)
     } else {
         None
     };
-    Ok(Acceptable { body: fields.body(limits)?, instead })
+    Ok(Acceptable { body: fields.body(limits)?, instead, expects_continue })
 }
 
-/// The head without so many of the fields that are not read, without the offer of another protocol, and with a length if
-/// it lacks one.
+/// The head without so many of the fields that are not read, without the offer of another protocol and the expectation to
+/// be told to go on, and with a length if it lacks one.
 ///
 /// A server may ignore such an offer (RFC 9110 section 7.8). The parser behind would end the connection after it without
 /// saying so, and on `websocket` take everything up to its end for a body.
@@ -106,7 +110,7 @@ fn rewritten(
         let instead: &[u8] = if !is_read && left_out < surplus {
             left_out += 1;
             b""
-        } else if field.name.eq_ignore_ascii_case("upgrade") {
+        } else if field.name.eq_ignore_ascii_case("upgrade") || is_expectation(field) {
             b""
         } else if field.name.eq_ignore_ascii_case("connection") && has_option(field.value, "upgrade") {
             if has_option(field.value, "close") {
@@ -141,6 +145,10 @@ fn has_option(list: &[u8], option: &str) -> bool {
     list.split(|byte| *byte == b',').any(|each| each.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
 }
 
+fn is_expectation(field: &httparse::Header<'_>) -> bool {
+    field.name.eq_ignore_ascii_case("expect") && field.value.trim_ascii().eq_ignore_ascii_case(b"100-continue")
+}
+
 /// Where the line of a field stands, its end included.
 fn line_of(head: &[u8], field: &httparse::Header<'_>) -> Range<usize> {
     // Its name is a part of the head.
@@ -157,6 +165,7 @@ struct Fields {
     length: Option<u64>,
     /// Another protocol is offered, which none here takes.
     offers_upgrade: bool,
+    expects_continue: bool,
 }
 
 impl Fields {
@@ -170,6 +179,9 @@ impl Fields {
             value.eq_ignore_ascii_case(b"chunked") && !mem::replace(&mut self.is_chunked, true)
         } else if name.eq_ignore_ascii_case("upgrade") {
             self.offers_upgrade = true;
+            true
+        } else if is_expectation(header) {
+            self.expects_continue = true;
             true
         } else if name.eq_ignore_ascii_case("connection") {
             self.offers_upgrade |= has_option(value, "upgrade");

@@ -38,7 +38,7 @@ const PIECE: usize = 4 * 1024;
 /// So much of an answer has to be taken in its time, or the rest of it.
 const TAKEN_IN_TIME: usize = 16 * 1024;
 
-/// An answer that only asks for the body.
+/// What tells a client to send the body that it waits with.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A connection between a peer and the HTTP dispatcher, with a guard on the way in.
@@ -132,7 +132,7 @@ impl<S> GuardedStream<S> {
                 self.answer_due = true;
                 self.unwanted_left = UNWANTED_BYTES;
                 self.deadline = None;
-                self.flow.begin();
+                self.flow.begin(self.framing.take_expects_continue());
                 self.flow.passed(self.framing.take_weight());
                 self.taking = Taking { since: None, left: self.limits.answer_timeout, taken: 0 };
                 count
@@ -147,6 +147,7 @@ impl<S> GuardedStream<S> {
 
     fn settle_body(&mut self, count: usize) -> usize {
         let weight = self.framing.take_weight();
+        self.flow.is_over();
         if self.answer_due {
             self.flow.passed(weight);
         } else {
@@ -214,7 +215,7 @@ impl<S> GuardedStream<S> {
         taking.taken += taken;
         if let Some((since, _)) = taking.since.take() {
             taking.left = taking.left.saturating_sub(since.elapsed());
-            if self.input != Input::Open || !self.held.is_empty() {
+            if self.input != Input::Open || !self.held.is_empty() || self.flow.is_waited_for() {
                 // What waited for this may pass now.
                 cx.waker().wake_by_ref();
             }
@@ -233,6 +234,7 @@ impl<S> GuardedStream<S> {
     fn note_answer(&mut self, cx: &Context<'_>) {
         let was_due = mem::take(&mut self.answer_due);
         if was_due {
+            self.flow.is_over();
             // What is left of the body is for no reader now, and must not wait for one.
             self.flow.wants_more();
         }
@@ -294,7 +296,7 @@ impl<S: AsyncRead + Unpin> GuardedStream<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for GuardedStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if buf.remaining() == 0 {
@@ -303,6 +305,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedStream<S> {
         let is_in_body = this.answer_due && !this.framing.is_at_head();
         if !is_in_body || this.ready > 0 {
             return this.poll_input(cx, buf);
+        }
+        if this.flow.must_tell_to_go_on(cx) {
+            // The end of the answer before may still wait to be taken, and nothing else is being written.
+            if this.taking.since.is_some() {
+                return Poll::Pending; // until `note_taken`
+            }
+            let told = ready!(Pin::new(&mut this.inner).poll_write(cx, CONTINUE))?;
+            if told < CONTINUE.len() {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            this.flow.is_over();
         }
         ready!(this.flow.poll_room(cx));
         // The dispatcher's buffer may have room for much more, which it would keep.
@@ -355,9 +368,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.inner).poll_write(cx, buf);
         let written = ready!(this.note_taken(cx, outcome))?;
-        if buf != CONTINUE {
-            this.note_answer(cx);
-        }
+        this.note_answer(cx);
         Poll::Ready(Ok(written))
     }
 

@@ -94,15 +94,48 @@ async fn next_request_waits_for_the_answer_to_the_one_before() {
     assert_eq!(read_now(&mut stream).as_deref(), Some(GET));
 }
 
+const EXPECTING: &[u8] =
+    b"POST / HTTP/1.1\r\nHost: client.example\r\nExpect: 100-Continue\r\nContent-Length: 4\r\n\r\n";
+const AS_READ: &[u8] = b"POST / HTTP/1.1\r\nHost: client.example\r\nContent-Length: 4\r\n\r\n";
+
 #[tokio::test]
-async fn interim_answer_is_no_answer() {
+async fn client_is_told_to_go_on_when_its_body_is_asked_for() {
     let (mut peer, mut stream) = connection(patient());
-    send(&mut peer, &[GET, GET].concat()).await;
+    let flow = stream.flow();
+    send(&mut peer, EXPECTING).await;
 
-    assert_eq!(read_now(&mut stream).as_deref(), Some(GET));
-    stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.expect("writable");
-
+    assert_eq!(read_now(&mut stream).as_deref(), Some(AS_READ));
     assert_eq!(read_now(&mut stream), None);
+    assert!(flow.is_waited_for());
+    flow.wants_more();
+    assert_eq!(read_now(&mut stream), None);
+
+    let mut told = [0; 25];
+    peer.read_exact(&mut told).await.expect("it is told");
+    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+    send(&mut peer, b"body").await;
+    assert_eq!(read_now(&mut stream).as_deref(), Some(&b"body"[..]));
+}
+
+#[tokio::test]
+async fn client_that_has_its_answer_or_sends_is_not_told_to_go_on() {
+    for sends in [true, false] {
+        let (mut peer, mut stream) = connection(patient());
+        let flow = stream.flow();
+        send(&mut peer, EXPECTING).await;
+        assert_eq!(read_now(&mut stream).as_deref(), Some(AS_READ));
+        if sends {
+            send(&mut peer, b"bo").await;
+            assert_eq!(read_now(&mut stream).as_deref(), Some(&b"bo"[..]));
+        }
+        stream.write_all(ANSWER).await.expect("writable");
+        assert!(!flow.is_waited_for());
+        flow.wants_more();
+        assert_eq!(read_now(&mut stream), None);
+        let mut read = vec![0; ANSWER.len()];
+        peer.read_exact(&mut read).await.expect("the answer");
+        assert_eq!(read, ANSWER, "and nothing before it");
+    }
 }
 
 #[tokio::test]

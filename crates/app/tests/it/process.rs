@@ -157,6 +157,7 @@ fn a_draining_server_serves_on_but_wants_no_more_traffic() {
     server.signal(Signal::TERM);
     assert!(eventually(Duration::from_millis(500), || server.get("/readyz").status == 503));
     let unready = open.send(&Request::get("/readyz")).expect("an answer");
+    assert_eq!(unready.header("connection"), Some("close"), "a proxy has to know that nothing else is answered there");
     assert!(unready.problem(503, "unavailable")["detail"].as_str().is_some_and(|why| why.contains("draining")));
     assert!(unready.header("retry-after").is_some());
     server.get("/livez").with_status(200);
@@ -165,7 +166,8 @@ fn a_draining_server_serves_on_but_wants_no_more_traffic() {
     let mut served = 0;
     while begun.elapsed() < Duration::from_millis(1_500) {
         let code = caller.code(&format!("https://example.com/{served}"));
-        server.get(&format!("/{code}")).with_status(302);
+        let redirect = server.get(&format!("/{code}"));
+        assert_eq!(redirect.with_status(302).header("connection"), Some("close"));
         served += 1;
     }
     assert!(served > 0);
@@ -233,9 +235,11 @@ fn a_folder_that_cannot_be_made_ends_the_start_in_words() {
 fn half_a_claim(server: &Signpost, caller: &Caller) -> (Connection, String) {
     let claim = caller.claiming(&json!({"url": "https://example.com/slow"})).header("Expect", "100-continue");
     let text = String::from_utf8(claim.to_bytes()).expect("the test sends text");
-    let (half, rest) = text.split_at(text.len() - 5);
+    let (head, body) = text.split_at(text.find("\r\n\r\n").expect("it has a head") + 4);
+    let (half, rest) = body.split_at(body.len() - 5);
     let mut connection = server.connect();
-    connection.write(half.as_bytes()).expect("it listens");
+    connection.write(head.as_bytes()).expect("it listens");
     assert!(connection.is_asked_to_continue(), "nobody reads");
+    connection.write(half.as_bytes()).expect("it reads");
     (connection, rest.to_owned())
 }

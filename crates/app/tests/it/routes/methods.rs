@@ -7,6 +7,38 @@ use crate::support::{Connection, Request, Signpost};
 on_both_stores! {
     head_answers_reads_of_the_api_as_get_does,
     a_proxy_may_ask_for_options_of_everything,
+    what_is_refused_is_refused_before_the_body_is_sent,
+}
+
+/// A client that waits with its body is told what is wrong, and not to send it.
+fn what_is_refused_is_refused_before_the_body_is_sent(server: &Signpost) {
+    let caller = server.caller();
+    let body = vec![b' '; 60_000];
+    let waiting = |request: Request| {
+        let bytes = request.header("Content-Type", "application/json").header("Expect", "100-continue").body(body.clone());
+        let bytes = bytes.to_bytes();
+        let mut connection = server.connect();
+        connection.write(&bytes[..bytes.len() - body.len()]).expect("it listens");
+        connection
+    };
+    for (request, status) in [
+        (Request::post("/api/v1/links"), 401),
+        (caller.request("POST", "/api/v1/keys"), 403),
+        (caller.request("POST", "/api/v1/nothing"), 404),
+        (caller.request("PUT", "/api/v1/links"), 405),
+        (caller.request("POST", "/api/v1/links").header("Content-Encoding", "gzip"), 415),
+    ] {
+        let mut connection = waiting(request);
+        let answer = connection.read().expect("it answers").expect("it answers");
+        assert_eq!(answer.with_status(status).header("connection"), Some("close"));
+        assert!(connection.ends());
+    }
+    let mut connection = waiting(caller.request("POST", "/api/v1/links"));
+    assert!(connection.is_asked_to_continue(), "its body is wanted");
+    connection.write(&body).expect("it reads");
+    let answer = connection.read().expect("it answers").expect("it answers");
+    answer.problem(400, "malformed-json");
+    connection.send(&Request::get("/livez")).expect("the connection stays").with_status(200);
 }
 
 fn head_answers_reads_of_the_api_as_get_does(server: &Signpost) {
