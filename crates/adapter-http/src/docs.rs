@@ -16,7 +16,7 @@ use utoipa_swagger_ui::{Config, SwaggerFile, serve};
 
 use crate::{
     fixed::Fixed,
-    pages::{escaped, html},
+    pages::{html, with_code},
     problem::{Problem, ProblemEntry, ProblemKind},
     state::State,
 };
@@ -109,7 +109,7 @@ pub(crate) async fn errors() -> impl Responder {
     );
     for kind in ProblemKind::ALL {
         let ProblemEntry { code, status, title, meaning } = kind.entry();
-        let meaning = escaped(meaning);
+        let meaning = with_code(meaning);
         body.push_str(&format!(
             "<h2 id=\"{code}\">{title}</h2>\n<p><code>{code}</code>, status {status}. {meaning}</p>\n"
         ));

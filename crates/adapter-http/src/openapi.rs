@@ -77,9 +77,10 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
 struct Base;
 
 /// The document.
-pub(crate) fn document(public_url: &str) -> Document {
+pub(crate) fn document() -> Document {
     let (_, mut document) = App::new().into_utoipa_app().openapi(Base::openapi()).configure(routes).split_for_parts();
-    document.servers = Some(vec![utoipa::openapi::Server::new(public_url)]);
+    // Where the document came from, so that its reader asks the server it is on.
+    document.servers = Some(vec![utoipa::openapi::Server::new("/")]);
     let components = document.components.get_or_insert_with(Components::new);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("sgn_…").build();
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
@@ -103,8 +104,8 @@ pub(crate) fn document(public_url: &str) -> Document {
 }
 
 /// The document as JSON.
-pub fn openapi_json(public_url: &str) -> String {
-    written(&document(public_url))
+pub fn openapi_json() -> String {
+    written(&document())
 }
 
 /// As JSON, with what the attributes of the handlers have no words for.
@@ -234,7 +235,7 @@ mod tests {
 
     #[test]
     fn every_word_that_a_route_uses_is_reserved() {
-        for path in document("http://127.0.0.1:8080").paths.paths.keys() {
+        for path in document().paths.paths.keys() {
             let word = path.split('/').nth(1).unwrap_or_default();
             let could_be_a_code = domain::code::Code::parse_alias(word).is_ok();
             assert!(!could_be_a_code || is_reserved(word), "{path}");
@@ -247,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_table_knows_the_methods_of_each_path() {
-        let table = RouteTable::of(&mut document("http://127.0.0.1:8080"));
+        let table = RouteTable::of(&mut document());
         for (path, methods) in [
             ("/api/v1/links", Some("GET, HEAD, POST, OPTIONS")),
             ("/api/v1/links/batch", Some("POST, OPTIONS")),

@@ -46,6 +46,13 @@ pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
+/// Text as it stands in our own tables, with what is between backticks as code.
+pub(crate) fn with_code(text: &str) -> String {
+    let parts = escaped(text);
+    let parts = parts.split('`').enumerate();
+    parts.map(|(place, part)| if place % 2 == 1 { format!("<code>{part}</code>") } else { part.to_owned() }).collect()
+}
+
 /// What this is and where its documentation is, or the operator's own page.
 #[utoipa::path(method(get, head), path = "/", tag = "pages", operation_id = "front_page",
     responses(

@@ -86,6 +86,10 @@ pub(crate) struct Preview {
     url: String,
     /// The host it leads to, as people read it.
     host: String,
+    /// The same as it is asked for.
+    #[serde(skip)]
+    #[schema(ignore)]
+    encoded_host: String,
     /// Whether a part of that name mixes scripts, as is done to make one look like another.
     mixes_scripts: bool,
     /// The status it redirects with.
@@ -101,9 +105,11 @@ impl Preview {
     fn of(code: &Code, resolution: &Resolution, public_url: &str) -> Self {
         let behaviour = &resolution.behaviour;
         let host = Url::parse(behaviour.target.as_str()).ok().and_then(|url| url.host_str().map(str::to_owned));
-        let (host, mixes_scripts) = readable(&host.unwrap_or_default());
+        let encoded_host = host.unwrap_or_default();
+        let (host, mixes_scripts) = readable(&encoded_host);
         Self {
             host,
+            encoded_host,
             mixes_scripts,
             code: code.to_string(),
             short_url: format!("{public_url}/{code}"),
@@ -116,23 +122,25 @@ impl Preview {
 
     fn to_html(&self) -> String {
         let url = escaped(&self.url);
-        let spelled = if url.contains("://xn--") || url.contains(".xn--") {
+        // The real name before the one that it may be mistaken for.
+        let spelled = if self.host.is_ascii() {
+            String::new()
+        } else {
             format!(
-                "<p>Its host is read <strong>{}</strong>, and has letters beyond a to z, which may look like others.</p>\n",
+                "<p>It leads to the host <strong>{}</strong>. Browsers may show that as {}, with letters beyond a to z that can look like others.</p>\n",
+                escaped(&self.encoded_host),
                 escaped(&self.host)
             )
-        } else {
-            String::new()
         };
         let warning = if self.mixes_scripts {
-            "<p><strong>Careful:</strong> the name of this host mixes letters of several scripts, as is done to imitate another one.</p>\n"
+            "<p><strong>Careful:</strong> the name of the host mixes letters of several scripts, as is done to imitate another one.</p>\n"
         } else {
             ""
         };
         let until = self.expires_at.map_or(String::new(), |expiry| format!("<p>It works until {expiry}.</p>\n"));
         format!(
-            "<h1>Where this link leads</h1>\n<p><code>{short}</code> leads to</p>\n\
-             <p><a rel=\"noreferrer nofollow\" href=\"{url}\">{url}</a></p>\n{spelled}{warning}{until}",
+            "<h1>Where this link leads</h1>\n{warning}{spelled}<p><code>{short}</code> leads to</p>\n\
+             <p><a rel=\"noreferrer nofollow\" href=\"{url}\">{url}</a></p>\n{until}",
             short = escaped(&self.short_url),
         )
     }

@@ -124,7 +124,7 @@ pub fn serve(
 fn state(services: Services, settings: Settings, phase: Phase, log: Logger) -> State {
     let mut nonce = [0; 16];
     services.entropy.fill(&mut nonce);
-    let mut document = document(&settings.public_url);
+    let mut document = document();
     let limits = Arc::new(Limits::new(settings.quotas, services.meter.clone(), settings.processes));
     limits.keep_swept();
     State {

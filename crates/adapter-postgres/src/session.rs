@@ -35,7 +35,11 @@ impl Sessions {
         let connection = timeout(self.pool_timeout, self.pool.get())
             .await
             .map_err(|elapsed| unavailable().because(FailureReason::Busy).caused_by(elapsed))?
-            .map_err(|error| unavailable().because(of_pool(&error)).caused_by(error))?;
+            .map_err(|error| match error {
+                // The pool has nothing to add.
+                PoolError::Backend(error) => unavailable().because(error.reason()).caused_by(error),
+                other => unavailable().because(of_pool(&other)).caused_by(other),
+            })?;
         let deadline = Instant::now() + self.statement_timeout;
         Ok(Session { connection: Some(connection), doing, deadline })
     }
@@ -43,8 +47,8 @@ impl Sessions {
 
 fn of_pool(error: &PoolError<ConnectError>) -> FailureReason {
     match error {
-        PoolError::Backend(error) => error.reason(),
         PoolError::Timeout(_) => FailureReason::Busy,
+        PoolError::Backend(error) => error.reason(),
         PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => FailureReason::Unknown,
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::CheckStore => runtime()?.block_on(check_store(&config))?,
         Command::Keys { action } => runtime()?.block_on(keys(&config, action))?,
         Command::Block { action } => runtime()?.block_on(block(&config, action))?,
-        Command::Openapi => tell(&adapter_http::openapi_json(&config.public_url))?,
+        Command::Openapi => tell(&adapter_http::openapi_json())?,
         Command::Health { ready } => return health(&config, ready),
     }
     Ok(ExitCode::SUCCESS)

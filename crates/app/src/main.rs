@@ -8,6 +8,7 @@ mod config;
 mod effects;
 mod log;
 mod serve;
+mod sole_server;
 mod stores;
 mod supervisor;
 mod targets;

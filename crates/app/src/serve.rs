@@ -1,6 +1,12 @@
 //! Serving: from the first byte on the listener to the last one written before the process ends.
 
-use std::{future::pending, net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    io::{self, IsTerminal},
+    net::TcpListener,
+    sync::Arc,
+    time::Duration,
+};
 
 use adapter_http::{CurrentPolicy, InheritedCodes, PATH_WORDS, Phase, ServerOptions, Settings, Tasks, WellKnown};
 use anyhow::{Context, bail};
@@ -18,6 +24,7 @@ use crate::{
     cli::tell_aside,
     config::{AnonymousAccess, Config},
     effects::SystemClock,
+    sole_server::SoleServer,
     stores::{Backend, Store},
     supervisor::Supervisor,
     targets::Targets,
@@ -32,6 +39,7 @@ const BACKLOG: u32 = 1024;
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
 /// Most time for closing the store. With the drain and the open requests it fits into the 30 s of orchestrators.
 const LONGEST_CLOSE: Duration = Duration::from_secs(3);
+
 /// Serves until it is told to stop; then drains, finishes what is open, and returns.
 pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     log_panics(log.clone());
@@ -40,6 +48,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     let listener = bind(config)?;
     let address = listener.local_addr()?;
     let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
+    let _sole = backend.file().map(|file| SoleServer::of(file, address, log)).transpose()?;
     if !backend.is_remote() {
         migrate(&backend, config, log).await?;
     }
@@ -100,10 +109,13 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         () = ends_badly(&mut preparing) => bail!("the start panicked"),
     };
     phase.begin_draining();
-    info!(log, "{} received: draining for {:?}, then finishing; a second signal stops at once", signal, config.http.drain;
+    // One that is ended at a terminal has no probes that have to hear of it first.
+    let drain =
+        if signal == Stop::INTERRUPT && io::stderr().is_terminal() { Duration::ZERO } else { config.http.drain };
+    info!(log, "{} received: draining for {:?}, then finishing; a second signal stops at once", signal, drain;
         "event.name" => "server.draining");
     let finishing = async {
-        sleep(config.http.drain).await;
+        sleep(drain).await;
         handle.stop(true).await;
         serving.await.context("the server panicked")
     };
@@ -138,6 +150,8 @@ struct Stop {
 }
 
 impl Stop {
+    const INTERRUPT: &str = "SIGINT";
+
     fn listen() -> anyhow::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
@@ -145,7 +159,7 @@ impl Stop {
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.interrupt.recv() => Self::INTERRUPT,
         }
     }
 }

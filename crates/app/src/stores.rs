@@ -1,6 +1,6 @@
 //! The store, chosen at run time; the one place that names both.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use adapter_cache::{CacheOptions, CachedResolver, RememberedKeys, WriteThroughLinks};
 use adapter_postgres::{PostgresOptions, PostgresStore};
@@ -81,7 +81,10 @@ impl Backend {
     pub(crate) fn must_exist(&self) -> anyhow::Result<()> {
         match self {
             Self::Sqlite(file, _) if !file.exists() => {
-                bail!("there is no database at {}: `signpost migrate` makes one", file.path().display())
+                bail!(
+                    "there is no database at {}: say where that of your server is, with --data-dir or --set store.url=…",
+                    file.path().display()
+                )
             }
             Self::Sqlite(..) | Self::Postgres(_) => Ok(()),
         }
@@ -93,6 +96,14 @@ impl Backend {
         match self.migrations().await?.iter().find(|migration| !migration.applied) {
             Some(missing) => bail!("the schema lacks {}: run `signpost migrate`", missing.name),
             None => Ok(()),
+        }
+    }
+
+    /// The file that it is, if it is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(file, _) => Some(file.path()),
+            Self::Postgres(_) => None,
         }
     }
 

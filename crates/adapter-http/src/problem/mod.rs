@@ -32,7 +32,7 @@ use utoipa::ToSchema;
 pub use self::kind::{ProblemEntry, ProblemKind, errors_reference};
 use crate::{
     json::MOST_PROBLEMS,
-    pages::{escaped, html},
+    pages::{escaped, html, with_code},
 };
 
 /// Room for the body of nearly every problem.
@@ -105,10 +105,17 @@ impl Problem {
 
     /// The same with room for so many names, and says whether there was too little.
     pub(crate) fn invalid_within(mut fields: Vec<FieldProblem>, room: usize) -> Self {
-        let detail = (fields.len() > room)
-            .then(|| format!("More is wrong here than can be told; `errors` names the first {room}."));
+        let first = fields.first().map(|FieldProblem { pointer, detail, .. }| match pointer.as_str() {
+            "" => format!("The body {detail}."),
+            pointer => format!("`{pointer}` {detail}."),
+        });
+        let others = match fields.len() {
+            0 | 1 => String::new(),
+            count if count > room => format!(" More is wrong than can be told; `errors` names the first {room}."),
+            count => format!(" `errors` names all {count} wrong fields."),
+        };
         fields.truncate(room);
-        Self { detail, fields, ..Self::new(ProblemKind::ValidationFailed) }
+        Self { detail: first.map(|first| first + &others), fields, ..Self::new(ProblemKind::ValidationFailed) }
     }
 
     /// Which kind it is.
@@ -214,7 +221,7 @@ impl Problem {
             ProblemKind::NotFound => {
                 ("There is no such link", "Look at the address again: capital and small letters differ.")
             }
-            ProblemKind::Gone => ("This link is over", "Whoever made it has deleted it, or it has expired."),
+            ProblemKind::Gone => ("This link does not work any more", "It was deleted, or it has expired."),
             ProblemKind::Blocked => {
                 ("This link was taken down", "It is not followed for legal reasons or to protect you.")
             }
@@ -227,7 +234,7 @@ impl Problem {
         let body = format!(
             "<h1>{}</h1>\n<p>{}</p>\n<p><small>Request <code>{}</code></small></p>\n",
             escaped(title),
-            escaped(text),
+            with_code(text),
             escaped(request_id)
         );
         let mut page = html(title, &body);

@@ -71,7 +71,15 @@ pub(super) enum Body {
 impl Framing {
     /// A connection of which no byte has come.
     pub(super) fn new(limits: WireLimits) -> Self {
-        Self { limits, scan: HeadScan::default(), body: None, has_passed_a_head: false, replaced: None, expects_continue: false, weight: 0 }
+        Self {
+            limits,
+            scan: HeadScan::default(),
+            body: None,
+            has_passed_a_head: false,
+            replaced: None,
+            expects_continue: false,
+            weight: 0,
+        }
     }
 
     /// Judges the bytes that have come and not passed yet.

@@ -27,7 +27,7 @@ pub(super) static KEYS: &[Key] = &[
     key("public_url", "", "an http or https URL without user, path, query and fragment", "Base of every short URL; if none, made from `http.bind`"),
     key("landing_url", "", "an http or https URL without user and password", "Where `/` redirects"),
 
-    key("http.bind", "127.0.0.1:8080", "an IP address and a port such as `0.0.0.0:8080`", "Main listener"),
+    key("http.bind", "127.0.0.1:8080", "an IP address or `localhost`, and a port, such as `0.0.0.0:8080`", "Main listener"),
     key("http.workers", "cores", "`cores` or 1 to 256", "Threads that answer requests"),
     key("http.max_connections", "10000", "1 to 1000000", "Open connections of the process"),
     key("http.head_timeout", "10s", TIMEOUT, "How long a request head may take to arrive"),

@@ -96,6 +96,14 @@ fn local_url(mut bind: SocketAddr) -> String {
     format!("http://{bind}")
 }
 
+/// Where to listen.
+pub(super) fn socket_address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => from_text(port).map(|port: u16| (Ipv4Addr::LOCALHOST, port).into()),
+        None => from_text(text),
+    }
+}
+
 /// A name or an address without a port, IPv6 in brackets.
 pub(super) fn host(text: &str) -> Option<String> {
     let ipv6 = text.starts_with('[') && text.ends_with(']');

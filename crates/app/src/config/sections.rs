@@ -36,7 +36,7 @@ impl HttpConfig {
     pub(super) fn read(reader: &mut Reader<'_>, cores: usize) -> Self {
         let request_timeout = Duration::from_millis(100)..=Duration::from_mins(1);
         Self {
-            bind: reader.value("http.bind", from_text),
+            bind: reader.value("http.bind", parse::socket_address),
             workers: reader.value("http.workers", |text| parse::workers(text, cores)),
             max_connections: reader.value("http.max_connections", whole(1..=1_000_000)),
             head_timeout: reader.value("http.head_timeout", timeout),

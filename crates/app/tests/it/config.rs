@@ -50,7 +50,7 @@ fn everything_wrong_is_listed_at_once_and_no_secret_shown() {
 #[test]
 fn each_bad_value_is_named_with_its_key() {
     for (key, value) in [
-        ("http.bind", "localhost:80"),
+        ("http.bind", "elsewhere:80"),
         ("http.bind", "8080"),
         ("http.workers", "many"),
         ("http.max_connections", "0"),

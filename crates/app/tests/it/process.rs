@@ -3,6 +3,7 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
@@ -85,20 +86,39 @@ fn a_request_in_progress_is_finished_before_the_end(setup: &Setup) {
 
 #[test]
 fn two_that_start_at_once_in_one_folder_keep_one_key_that_opens() {
-    for store in [Store::Sqlite, Store::Postgres] {
-        for _ in 0..5 {
-            let setup = store.setup();
-            let servers: Vec<_> = thread::scope(|scope| {
-                let starting: Vec<_> = (0..2).map(|_| scope.spawn(|| setup.start())).collect();
-                starting.into_iter().map(|server| server.join().expect("both start")).collect()
-            });
-            for server in &servers {
-                server.event("server.ready");
-                assert_eq!(server.admin().walk("/api/v1/keys").len(), 1);
-            }
-            let made: usize = servers.iter().map(|server| server.events("api_key.created").len()).sum();
-            assert_eq!(made, 1);
+    for _ in 0..5 {
+        let setup = Store::Postgres.setup();
+        let servers: Vec<_> = thread::scope(|scope| {
+            let starting: Vec<_> = (0..2).map(|_| scope.spawn(|| setup.start())).collect();
+            starting.into_iter().map(|server| server.join().expect("both start")).collect()
+        });
+        for server in &servers {
+            server.event("server.ready");
+            assert_eq!(server.admin().walk("/api/v1/keys").len(), 1);
         }
+        let made: usize = servers.iter().map(|server| server.events("api_key.created").len()).sum();
+        assert_eq!(made, 1);
+    }
+}
+
+#[test]
+fn of_two_that_start_at_once_on_one_file_one_serves() {
+    for _ in 0..5 {
+        let setup = Store::Sqlite.setup();
+        let mut starting = [(); 2].map(|()| {
+            let mut command = setup.command();
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command.spawn().expect("the binary is built before its tests")
+        });
+        let mut refused = || starting.iter_mut().position(|child| child.try_wait().expect("it is ours").is_some());
+        assert!(eventually(PATIENCE, || refused().is_some()), "both serve");
+        let first = refused().expect("it has ended");
+        assert_eq!(starting[first].wait().expect("it is ours").code(), Some(1));
+        let other = &mut starting[1 - first];
+        assert!(eventually(PATIENCE, || setup.run(&["keys", "list"]).out.lines().count() == 2), "no key is made");
+        assert!(other.try_wait().expect("it is ours").is_none(), "the other one serves");
+        other.kill().expect("it runs");
+        other.wait().expect("it is ours");
     }
 }
 
@@ -145,6 +165,21 @@ fn both_signals_end_an_idle_server_at_once() {
             server.log().iter().filter_map(|line| line["event.name"].as_str().map(str::to_owned)).collect();
         assert!(events.ends_with(&["server.draining".to_owned(), "server.stopped".to_owned()]), "{events:?}");
     }
+}
+
+#[test]
+fn a_second_server_on_one_file_is_refused_and_told_of_the_first() {
+    let setup = Signpost::on_sqlite();
+    let server = setup.start();
+    let second = setup.run(&["--bind", "127.0.0.1:0", "serve"]);
+    assert_eq!(second.code, Some(1), "{second:?}");
+    let first = format!(", listening on {}", server.address());
+    assert!(second.err.contains("is served by another process already: ") && second.err.contains(&first), "{second:?}");
+    let listed = setup.run(&["keys", "list"]);
+    assert_eq!(listed.code, Some(0), "commands work beside a server: {listed:?}");
+    server.kill9();
+    drop(server);
+    setup.start().get("/livez").with_status(200);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Caller, PATIENCE, Request, Setup, Signpost, eventually, unique};
+use crate::support::{Answer, Caller, PATIENCE, Request, Setup, Signpost, Store, eventually, unique};
 
 /// Within which every process knows of it.
 const KNOWN: Duration = Duration::from_secs(5);
@@ -19,7 +19,7 @@ on_both_stores! {
 }
 
 alone_on_both_stores! {
-    another_process_follows_and_so_does_the_command_line,
+    the_server_follows_the_command_line,
     callers_without_a_key_can_be_blocked_too,
 }
 
@@ -126,20 +126,25 @@ fn only_administrators_take_links_down(server: &Signpost) {
     server.get("/api/v1/blocks").problem(401, "unauthenticated");
 }
 
-fn another_process_follows_and_so_does_the_command_line(setup: &Setup) {
-    let one = setup.start();
-    let other = if setup.is_on_postgres() { one.another().start() } else { setup.start() };
-    let caller: Caller = one.caller();
-    let code = caller.code("https://www.example.com/page");
+#[test]
+fn another_process_follows() {
+    let one = Store::Postgres.setup().start();
+    let other = one.another().start();
+    let code = one.caller().code("https://www.example.com/page");
     follow(&other, &code).with_status(302);
     let made = block(&one, "host", "example.com").with_status(201).json();
     follow(&one, &code).with_status(451);
     assert!(eventually(KNOWN, || follow(&other, &code).status == 451), "the other process does not know");
     // Started when it is blocked already, it never redirects.
-    let third = if setup.is_on_postgres() { one.another().start() } else { setup.start() };
-    follow(&third, &code).with_status(451);
+    follow(&one.another().start(), &code).with_status(451);
     lift(&one, &made).with_status(204);
     assert!(eventually(KNOWN, || follow(&other, &code).status == 302), "the other process does not know");
+}
+
+fn the_server_follows_the_command_line(setup: &Setup) {
+    let one = setup.start();
+    let caller: Caller = one.caller();
+    let code = caller.code("https://www.example.com/page");
 
     let told = setup.run(&["block", "code", &code, "--reason", "court order 12"]);
     assert_eq!(told.code, Some(0), "{told:?}");

@@ -220,7 +220,7 @@ fn the_document_is_the_one_the_command_line_prints() {
     assert_eq!(told.code, Some(0), "{told:?}");
     let printed: Value = serde_json::from_str(&told.out).expect("it prints JSON");
     assert_eq!(served.json(), printed);
-    assert_eq!(printed["servers"][0]["url"], "http://sho.test");
+    assert_eq!(printed["servers"][0]["url"], "/", "its reader asks the server it is on");
 }
 
 #[test]

@@ -15,7 +15,8 @@ fn what_is_refused_is_refused_before_the_body_is_sent(server: &Signpost) {
     let caller = server.caller();
     let body = vec![b' '; 60_000];
     let waiting = |request: Request| {
-        let bytes = request.header("Content-Type", "application/json").header("Expect", "100-continue").body(body.clone());
+        let bytes =
+            request.header("Content-Type", "application/json").header("Expect", "100-continue").body(body.clone());
         let bytes = bytes.to_bytes();
         let mut connection = server.connect();
         connection.write(&bytes[..bytes.len() - body.len()]).expect("it listens");

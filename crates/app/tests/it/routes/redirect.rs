@@ -254,7 +254,7 @@ fn people_are_told_on_a_page_what_is_wrong(server: &Signpost) {
         assert_eq!(page.header("x-robots-tag"), Some("noindex"));
         let policy = page.header("content-security-policy").expect("it has one");
         assert!(policy.contains("default-src 'none'") && !policy.contains("script-src"), "{policy}");
-        assert!(page.text().contains("This link is over"), "{page:?}");
+        assert!(page.text().contains("This link does not work any more"), "{page:?}");
         assert!(page.text().contains(page.header("x-request-id").expect("it has one")), "{page:?}");
         let twin = server.ask(&Request::get(&path).header("Accept", "application/json"));
         twin.problem(410, "gone");
