@@ -34,8 +34,25 @@ pub(crate) fn prefers_page(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether gzip may be sent (RFC 9110 §12.5.3). A field that is not there wants nothing in particular.
-pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
+/// A content coding (RFC 9110 §8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Brotli,
+    Gzip,
+}
+
+impl Coding {
+    /// As header fields name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Brotli => "br",
+            Self::Gzip => "gzip",
+        }
+    }
+}
+
+/// Whether a coding may be sent (RFC 9110 §12.5.3). A field that is not there wants nothing in particular.
+pub(crate) fn takes(headers: &HeaderMap, wanted_coding: Coding) -> bool {
     let mut star = false;
     let Some(codings) = lines(headers, &header::ACCEPT_ENCODING) else {
         return false;
@@ -44,7 +61,8 @@ pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
         let mut parts = coding.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default();
         let wanted = weight(parts) > 0.0;
-        if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
+        let older_name = wanted_coding == Coding::Gzip && name.eq_ignore_ascii_case("x-gzip");
+        if name.eq_ignore_ascii_case(wanted_coding.name()) || older_name {
             return wanted;
         }
         star |= name == "*" && wanted;
@@ -123,18 +141,18 @@ mod tests {
 
     #[test]
     fn gzip_is_sent_to_those_who_can_read_it() {
-        let takes = |codings| {
+        let takes_gzip = |codings| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(codings));
-            takes_gzip(&headers)
+            takes(&headers, Coding::Gzip)
         };
         for good in ["gzip", "gzip, deflate, br, zstd", "br;q=1.0, GZIP;q=0.8", "*", "x-gzip", "identity;q=0, *;q=0.1"]
         {
-            assert!(takes(good), "{good}");
+            assert!(takes_gzip(good), "{good}");
         }
         for bad in ["", "identity", "br", "gzip;q=0", "*, gzip;q=0", "*;q=0", "gzip;q=none"] {
-            assert!(!takes(bad), "{bad}");
+            assert!(!takes_gzip(bad), "{bad}");
         }
-        assert!(!takes_gzip(&HeaderMap::new()));
+        assert!(!takes(&HeaderMap::new(), Coding::Gzip));
     }
 }

@@ -8,15 +8,16 @@ use std::{
 
 use actix_web::{
     HttpRequest, HttpResponse, Responder,
-    http::header::{self, ContentType, HeaderValue},
+    http::header::{self, HeaderValue},
     route, web,
 };
 use bytes::Bytes;
+use serde_json::Value;
 use utoipa_swagger_ui::{Config, SwaggerFile, serve};
 
 use crate::{
     fixed::Fixed,
-    pages::{html, with_code},
+    pages::{escaped, html, with_code},
     problem::{Problem, ProblemEntry, ProblemKind},
     state::State,
 };
@@ -29,22 +30,46 @@ pub(crate) async fn document(state: web::Data<State>, request: HttpRequest) -> i
     state.openapi.answer(&request)
 }
 
-/// The reader's page: its scripts and styles come from here, none from elsewhere.
-const READER: &str = r#"<!doctype html>
+/// The reader's page: its scripts and styles come from here, none from elsewhere. Without scripts it is a list of what
+/// there is.
+pub(crate) fn reader_page(contract: &Value) -> Fixed {
+    let mut list = String::new();
+    for (path, item) in contract["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in item.as_object().into_iter().flatten().filter(|(method, _)| *method != "head") {
+            let summary = operation["summary"].as_str().unwrap_or_default();
+            let method = method.to_uppercase();
+            list += &format!("<li><code>{method} {}</code> {}</li>\n", escaped(path), with_code(summary));
+        }
+    }
+    let page = format!(
+        r#"<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>API – Signpost</title>
 <link rel="stylesheet" href="/docs/assets/swagger-ui.css">
+<style>@media(prefers-color-scheme:dark){{body{{background:#1a1a1a}}#swagger-ui{{filter:invert(.9) hue-rotate(180deg)}}noscript{{color:#ddd}}}}</style>
 </head>
 <body>
+<main>
 <div id="swagger-ui"></div>
+<noscript>
+<h1>Signpost</h1>
+<p>With scripts this page is a reader of <a href="/openapi.json">the OpenAPI document</a>. <a href="/docs/errors">Errors</a> have a page of their own.</p>
+<ul>
+{list}</ul>
+</noscript>
+</main>
 <script src="/docs/assets/swagger-ui-bundle.js"></script>
 <script src="/docs/assets/start.js"></script>
 </body>
 </html>
-"#;
+"#
+    );
+    Fixed::new(HeaderValue::from_static("text/html; charset=utf-8"), Bytes::from(page))
+}
 
 const START: &str = r##"window.ui = SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true });
 "##;
@@ -53,14 +78,15 @@ const START: &str = r##"window.ui = SwaggerUIBundle({ url: "/openapi.json", dom_
 #[utoipa::path(method(get, head), path = "/docs", tag = "pages", operation_id = "docs",
     responses((status = 200, description = "The reader", body = String, content_type = "text/html")))]
 #[route("/docs", method = "GET", method = "HEAD")]
-pub(crate) async fn reader() -> impl Responder {
-    HttpResponse::Ok()
-        .content_type(ContentType::html())
-        .insert_header((
-            header::CONTENT_SECURITY_POLICY,
+pub(crate) async fn reader(state: web::Data<State>, request: HttpRequest) -> impl Responder {
+    let mut page = state.reader.answer(&request);
+    page.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
             "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
-        ))
-        .body(READER)
+        ),
+    );
+    page
 }
 
 /// The reader's scripts and styles.
@@ -70,9 +96,13 @@ pub(crate) async fn reader() -> impl Responder {
 #[route("/docs/assets/{file}", method = "GET", method = "HEAD")]
 pub(crate) async fn asset(request: HttpRequest, file: web::Path<String>) -> Result<HttpResponse, Problem> {
     if *file == "start.js" {
-        return Ok(HttpResponse::Ok().content_type("text/javascript").body(START));
+        static START_FILE: LazyLock<Fixed> = LazyLock::new(|| {
+            Fixed::new(HeaderValue::from_static("text/javascript"), Bytes::from_static(START.as_bytes()))
+        });
+        return Ok(START_FILE.answer(&request));
     }
     let asset = of_the_reader(&file).ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
+    asset.shrink_for(request.headers()).await;
     Ok(asset.answer(&request))
 }
 

@@ -54,7 +54,7 @@ pub use cors::Origins;
 pub use health::{TaskState, Tasks};
 pub use inherited::InheritedCodes;
 pub use limits::{Quota, Quotas};
-pub use openapi::{PATH_WORDS, openapi_json};
+pub use openapi::{OpenApiVersion, PATH_WORDS, openapi_json};
 pub use pages::WellKnown;
 pub use server::{ServerOptions, serve};
 pub use state::{CurrentPolicy, OwnPages, Phase, Services, Settings};

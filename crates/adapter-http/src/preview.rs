@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Shows where a link leads: a page, or JSON where `Accept` prefers it. Never counted as a click.
-#[utoipa::path(method(get, head), path = "/{code}+", tag = "redirects", operation_id = "preview",
+#[utoipa::path(method(get, head), path = "/{code}+", tag = "redirects", operation_id = "preview_link",
     params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64)),
     responses(
         (status = 200, description = "Where it leads", content((Preview = "application/json"), (String = "text/html"))),

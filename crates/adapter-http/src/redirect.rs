@@ -34,7 +34,7 @@ use crate::{
 /// deleted link stops redirecting for everybody within that time. While the store does not answer, links that are
 /// remembered redirect on, with a `Cache-Status` that says so (RFC 9211). Links with the status 307 or 308 redirect every
 /// method. What was pasted behind a code, such as a full stop, is no part of it.
-#[utoipa::path(method(get, head), path = "/{code}", tag = "redirects", operation_id = "follow",
+#[utoipa::path(method(get, head), path = "/{code}", tag = "redirects", operation_id = "follow_link",
     params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64)),
     responses(
         (status = 301, description = "Moved permanently", headers(("Location" = String, description = "The target"), ("Cache-Control" = String))),

@@ -214,6 +214,8 @@ pub(crate) struct State {
     pub(crate) rejection_nonce: Arc<str>,
     /// The OpenAPI document, as it is served.
     pub(crate) openapi: Fixed,
+    /// The page that shows it to people.
+    pub(crate) reader: Fixed,
     /// Whether it was said that a proxy is not trusted.
     pub(crate) warned_of_proxy: AtomicBool,
     /// Bounds what waits for clients to take it.

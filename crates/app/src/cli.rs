@@ -97,7 +97,11 @@ pub(crate) enum Command {
         action: BlockAction,
     },
     /// Print the OpenAPI document
-    Openapi,
+    Openapi {
+        /// Which version of OpenAPI: 3.0 is for generators that know no later one
+        #[arg(long, value_name = "VERSION", default_value = "3.1", value_parser = ["3.0", "3.1"])]
+        version: String,
+    },
     /// Ask a running server how it is; succeeds if it answers that it works
     Health {
         /// Ask whether it wants traffic (/readyz) instead of how it is (/health)

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use adapter_http::OpenApiVersion;
 use anyhow::{Context, bail};
 use domain::{
     api_key::{ApiKey, Caller, KeyId, KeySecret, Scopes},
@@ -45,7 +46,10 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::CheckStore => runtime()?.block_on(check_store(&config))?,
         Command::Keys { action } => runtime()?.block_on(keys(&config, action))?,
         Command::Block { action } => runtime()?.block_on(block(&config, action))?,
-        Command::Openapi => tell(&adapter_http::openapi_json())?,
+        Command::Openapi { version } => {
+            let version = if version == "3.0" { OpenApiVersion::V3_0 } else { OpenApiVersion::V3_1 };
+            tell(&adapter_http::openapi_json(version))?;
+        }
         Command::Health { ready } => return health(&config, ready),
     }
     Ok(ExitCode::SUCCESS)

@@ -227,4 +227,18 @@ mod tests {
         assert!(!link.is_expired(Timestamp::from_unix_micros(9).expect("in range")));
         assert!(link.is_expired(at));
     }
+
+    #[test]
+    fn keys_of_targets_with_escapes_in_the_fragment_are_told() {
+        for (url, told) in [("#%41", true), ("?a=%41#b", false), ("%41", false), ("#a", false), ("#a#%", true)] {
+            assert_eq!(behaviour(&format!("https://example.com/{url}")).has_escapes_in_fragment(), told, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_kept_as_it_is() {
+        let keys = ["https://example.com/a", "https://example.com/b"].map(|url| behaviour(url).dedup_key());
+        assert_ne!(keys[0].as_bytes(), keys[1].as_bytes());
+        assert_eq!(keys[0].as_bytes(), behaviour("https://example.com/a").dedup_key().as_bytes());
+    }
 }

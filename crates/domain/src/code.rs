@@ -315,4 +315,17 @@ mod tests {
         let six = CodeLength::new(6).expect("in range");
         assert_eq!(draw_code(six, &Fixed(AtomicU8::new(0))).as_str(), "readyx");
     }
+
+    #[test]
+    fn where_few_bytes_are_fair_no_character_too_many_is_drawn() {
+        /// Five fair bytes each time.
+        struct Scarce;
+        impl Entropy for Scarce {
+            fn fill(&self, bytes: &mut [u8]) {
+                bytes.fill(255);
+                bytes[..5].fill(7);
+            }
+        }
+        assert_eq!(draw_characters(12, &Scarce).len(), 12);
+    }
 }

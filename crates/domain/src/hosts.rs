@@ -234,4 +234,25 @@ mod tests {
         assert!(!list.covers("203.0.113.7"));
         assert!(!HostList::default().covers("203.0.113.7"));
     }
+
+    #[test]
+    fn a_zone_names_hosts_by_what_stands_before_cname() {
+        let read = |line: &str| names(line).unwrap_or_default();
+        for line in
+            ["a.example CNAME .", "a.example IN CNAME .", "a.example 300 IN cname *.", "*.a.example CNAME rpz-drop."]
+        {
+            assert_eq!(read(line), ["a.example"], "{line}");
+        }
+        for line in ["a.example IN TXT .", "a.example 300 IN x CNAME .", "a.example CNAME b.example.", "a.example IN ."]
+        {
+            assert_eq!(read(line), [""; 0], "{line}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_punycode_is_no_name() {
+        assert_eq!(comparable_name("xn--bcher-kva.example").as_deref(), Some("xn--bcher-kva.example"));
+        assert_eq!(comparable_name("xn--a\u{fffd}.example"), None);
+        assert_eq!(comparable_name("xn--0.example"), None);
+    }
 }

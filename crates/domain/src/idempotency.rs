@@ -172,4 +172,24 @@ mod tests {
         assert_eq!(Fingerprint::of("POST", "/a", b"b"), Fingerprint::of("POST", "/a", b"b"));
         assert_ne!(Fingerprint::of("POST", "/a", b"b"), Fingerprint::of("POST", "/ab", b""));
     }
+
+    #[test]
+    fn an_answer_is_kept_for_a_day() {
+        assert_eq!(IDEMPOTENCY_WINDOW_SECONDS, 86_400);
+        let request = IdempotentRequest {
+            actor: Actor::System,
+            key: "key".parse().expect("visible"),
+            fingerprint: Fingerprint::of("POST", "/", b""),
+            refusals: None,
+            at: Timestamp::from_unix_micros(200_000_000_000).expect("in range"),
+        };
+        assert_eq!(request.forgotten_before().unix_micros(), 113_600_000_000);
+    }
+
+    #[test]
+    fn a_fingerprint_is_kept_as_it_is() {
+        let of = |body: &[u8]| Fingerprint::of("POST", "/", body);
+        assert_ne!(of(b"a").as_bytes(), of(b"b").as_bytes());
+        assert_eq!(of(b"a").as_bytes(), of(b"a").as_bytes());
+    }
 }

@@ -471,4 +471,19 @@ mod tests {
         link.behaviour.forward_query = true;
         assert_eq!(location(&link).as_deref(), Some("https://example.com/?a=1"));
     }
+
+    #[test]
+    fn an_owner_sees_their_own_links_and_an_administrator_all() {
+        let [one, other] = ["one", "other"].map(|name| name.parse::<Owner>().expect("a plain name"));
+        assert!(Access::Owner(one.clone()).includes(&one) && !Access::Owner(one).includes(&other));
+        assert!(Access::All.includes(&other));
+    }
+
+    #[test]
+    fn a_link_is_followed_with_its_own_status() {
+        for redirect in RedirectStatus::ALL {
+            let behaviour = Behaviour { redirect, ..Behaviour::to(target("https://example.com/")) };
+            assert_eq!(FollowableLink { behaviour: &behaviour, now: at(0) }.status(), redirect.as_u16());
+        }
+    }
 }

@@ -357,4 +357,12 @@ mod tests {
         let tags = Tags::try_from(vec!["b".to_owned(), "a".to_owned(), "b".to_owned()]).expect("valid");
         assert_eq!(tags.as_slice(), ["b", "a"]);
     }
+
+    #[test]
+    fn states_have_their_names_and_twenty_tags_are_enough() {
+        let at = Timestamp::from_unix_micros(0).expect("in range");
+        assert_eq!([LinkState::Active, LinkState::Deleted { at }].map(LinkState::name), ["active", "deleted"]);
+        let tags = |count: usize| Tags::try_from((0..count).map(|number| number.to_string()).collect::<Vec<_>>());
+        assert!(tags(20).is_ok() && tags(21).is_err());
+    }
 }

@@ -75,7 +75,7 @@ pub(crate) struct BatchResult {
 /// Claims up to 1,000 links at once.
 ///
 /// A claim that is wrong fails alone; the others are settled in one atomic change.
-#[utoipa::path(path = "/links/batch", tag = "links", operation_id = "claim_batch", request_body = BatchBody,
+#[utoipa::path(path = "/links/batch", tag = "links", operation_id = "claim_links", request_body = BatchBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Names the request; repeated within 24 hours it has one effect and one answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     security(("bearer" = []), ("header" = [])),
     responses((status = 200, description = "What became of each", body = BatchAnswer)))]

@@ -109,7 +109,7 @@ pub(crate) struct BlockPage {
 /// From then on they answer 451: here at once, at every other process within two seconds. Nothing is deleted. What is
 /// blocked already stays so, under its first reason. No link to a blocked host can be claimed, and nothing by a blocked
 /// owner.
-#[utoipa::path(path = "/blocks", tag = "blocks", operation_id = "block", request_body = NewBlockBody,
+#[utoipa::path(path = "/blocks", tag = "blocks", operation_id = "create_block", request_body = NewBlockBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Names the request; repeated within 24 hours it has one effect and one answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     security(("bearer" = []), ("header" = [])),
     responses(

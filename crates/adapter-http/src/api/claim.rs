@@ -23,7 +23,7 @@ use crate::{
 ///
 /// The same URL gives the same link; the same alias with the same URL too. A deleted link that behaves the
 /// same comes back under its old code.
-#[utoipa::path(path = "/links", tag = "links", operation_id = "claim", request_body = ClaimBody,
+#[utoipa::path(path = "/links", tag = "links", operation_id = "claim_link", request_body = ClaimBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Names the request; repeated within 24 hours it has one effect and one answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     security(("bearer" = []), ("header" = [])),
     responses(

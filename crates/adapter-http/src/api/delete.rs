@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Deletes a link. Deleting it again changes nothing. Its code is never given to another link.
-#[utoipa::path(path = "/links/{code}", tag = "links", operation_id = "delete",
+#[utoipa::path(path = "/links/{code}", tag = "links", operation_id = "delete_link",
     params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64),
         ("If-Match" = Option<String>, Header, description = "The `ETag` the link must have", example = "*")),
     security(("bearer" = []), ("header" = [])),

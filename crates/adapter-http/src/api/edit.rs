@@ -21,7 +21,7 @@ use crate::{
 ///
 /// An edit that changes nothing leaves the generation as it is. One that changes where or how the link leads
 /// takes it out of deduplication for good.
-#[utoipa::path(path = "/links/{code}", tag = "links", operation_id = "edit",
+#[utoipa::path(path = "/links/{code}", tag = "links", operation_id = "edit_link",
     request_body(content((EditBody = "application/merge-patch+json"), (EditBody = "application/json"))),
     params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64),
         ("If-Match" = Option<String>, Header, description = "The `ETag` the link must have", example = "*")),

@@ -52,7 +52,7 @@ impl From<&LinkEvent> for EventBody {
 }
 
 /// Reads what happened to a link, newest first.
-#[utoipa::path(method(get, head), path = "/links/{code}/history", tag = "links", operation_id = "history",
+#[utoipa::path(method(get, head), path = "/links/{code}/history", tag = "links", operation_id = "list_link_events",
     params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64),
         ("limit" = Option<u32>, Query, description = "Events on a page", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before")),

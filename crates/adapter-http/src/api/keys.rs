@@ -110,6 +110,7 @@ impl From<&ApiKey> for KeyBody {
 
 /// A key and, this once, its secret.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = IssuedKey)]
 pub(crate) struct IssuedKeyBody {
     #[serde(flatten)]
     known: KeyBody,
@@ -205,6 +206,23 @@ pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Resul
         items: keys.iter().map(KeyBody::from).collect(),
         next_cursor,
     }))
+}
+
+/// Reads what is known of an API key, revoked and expired ones too.
+#[utoipa::path(method(get, head), path = "/keys/{id}", tag = "keys", operation_id = "get_key",
+    params(("id" = String, Path, description = "The id of the key", pattern = "^[1-9A-HJ-NP-Za-km-z]{12}$")),
+    security(("bearer" = []), ("header" = [])),
+    responses((status = 200, description = "The key", body = KeyBody)))]
+#[route("/keys/{id}", method = "GET", method = "HEAD")]
+pub(crate) async fn read(
+    state: web::Data<State>,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let caller = authenticate(&state, &request, Scope::Admin).await?;
+    let id: KeyId = id.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
+    let key = caller.context.within_budget(Effect::Read, state.services.keys.find(&id)).await?;
+    Ok(HttpResponse::Ok().json(KeyBody::from(&key)))
 }
 
 /// Revokes an API key for good: at once at the process that is asked, within two seconds at every other. Revoking it

@@ -20,6 +20,7 @@ use crate::{auth::authenticate, cursor::CursorScope, json::Fault, problem::Probl
 
 /// A page of links.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LinkPage)]
 pub(crate) struct LinkPageBody {
     /// The links.
     items: Vec<LinkBody>,
@@ -29,7 +30,7 @@ pub(crate) struct LinkPageBody {
 }
 
 /// Lists links, newest first. A key sees the links of its owner, an administrator's everybody's.
-#[utoipa::path(method(get, head), path = "/links", tag = "links", operation_id = "list",
+#[utoipa::path(method(get, head), path = "/links", tag = "links", operation_id = "list_links",
     params(
         ("state" = Option<StateSchema>, Query, description = "Only links in this state"),
         ("q" = Option<String>, Query, description = "Only links with this text in code, URL or title", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),

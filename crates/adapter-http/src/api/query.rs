@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header, http::header::HeaderVal
 use serde::Serialize;
 
 use crate::{
+    fixed,
     json::{Fault, field_problem},
     problem::{FieldProblem, Problem},
 };
@@ -73,7 +74,8 @@ pub(crate) fn page<B: Serialize>(
     if let Some(cursor) = &next_cursor {
         response.insert_header(next_page(request, cursor));
     }
-    response.json(body(next_cursor))
+    let json = serde_json::to_vec(&body(next_cursor)).expect("lists are JSON");
+    fixed::list(request.headers(), &mut response, json)
 }
 
 /// The `Link` field that leads to the next page (RFC 8288): the same request with another cursor.

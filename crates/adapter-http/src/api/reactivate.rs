@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Brings a deleted link back under its old code. An active link stays as it is.
-#[utoipa::path(path = "/links/{code}/reactivate", tag = "links", operation_id = "reactivate",
+#[utoipa::path(path = "/links/{code}/reactivate", tag = "links", operation_id = "reactivate_link",
     params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64),
         ("If-Match" = Option<String>, Header, description = "The `ETag` the link must have", example = "*"),
         ("Idempotency-Key" = Option<String>, Header, description = "Names the request; repeated within 24 hours it has one effect and one answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),

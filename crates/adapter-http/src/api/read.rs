@@ -10,7 +10,7 @@ use super::{
 use crate::{auth::authenticate, context::Effect, preconditions::not_modified, problem::Problem, state::State};
 
 /// Reads a link, deleted ones too.
-#[utoipa::path(method(get, head), path = "/links/{code}", tag = "links", operation_id = "read",
+#[utoipa::path(method(get, head), path = "/links/{code}", tag = "links", operation_id = "get_link",
     params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64),
         ("If-None-Match" = Option<String>, Header, description = "An `ETag` that is known already")),
     security(("bearer" = []), ("header" = [])),

@@ -233,7 +233,7 @@ impl ProblemKind {
         }
     }
 
-    pub(super) fn status(self) -> StatusCode {
+    pub(crate) fn status(self) -> StatusCode {
         StatusCode::from_u16(self.entry().status).expect("the table holds HTTP statuses")
     }
 

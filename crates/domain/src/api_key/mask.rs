@@ -134,4 +134,10 @@ mod tests {
             assert_eq!(mask_keys(text), text);
         }
     }
+
+    #[test]
+    fn a_text_carries_a_key_as_soon_as_it_begins() {
+        assert!(carries_key(KEY) && carries_key("x sgn_"));
+        assert!(!carries_key("sgn") && !carries_key("") && !carries_key("signpost_"));
+    }
 }

@@ -235,4 +235,17 @@ mod tests {
         assert_ne!(derived, KeySecret::derive(&other, b"salt"));
         assert_eq!(derived.expose().parse(), Ok(derived));
     }
+
+    #[test]
+    fn a_digest_is_kept_as_it_is_and_matches_no_other() {
+        let [one, other] = [1, 2].map(|byte| KeySecret::draw(&Fixed(byte)).digest());
+        assert!(one.matches(&KeyDigest::from_stored(*one.as_bytes())));
+        assert!(!one.matches(&other));
+        assert_ne!(one.as_bytes(), other.as_bytes());
+    }
+
+    #[test]
+    fn checksums_are_as_keys_in_the_world_have_them() {
+        assert_eq!(checksum("SSnBEMJK7Gb7abcdefghijkmnopqrstuvwxyz1234"), "SAUTbG");
+    }
 }

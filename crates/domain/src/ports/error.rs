@@ -183,4 +183,12 @@ mod tests {
         assert_eq!(new(RepositoryErrorKind::Internal).caused_by("a text").reason(), FailureReason::Unknown);
         assert_eq!(new(RepositoryErrorKind::StorageFull).reason(), FailureReason::StorageFull);
     }
+
+    #[test]
+    fn a_reason_says_what_is_amiss_or_that_another_may() {
+        assert_eq!(FailureReason::ReadOnly.words(), "it is read-only");
+        assert_eq!(FailureReason::StorageFull.words(), "the disk is full");
+        assert!(FailureReason::Busy.is_vague() && FailureReason::ConnectionLost.is_vague());
+        assert!(!FailureReason::ReadOnly.is_vague() && !FailureReason::SessionsRefused.is_vague());
+    }
 }

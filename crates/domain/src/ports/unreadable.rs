@@ -163,4 +163,24 @@ mod tests {
         let row = UnreadableRow::new("links", "7", &error);
         assert_eq!(row.reason, "code: may only contain letters, digits, `_`, `-`, and single dots between them");
     }
+
+    #[test]
+    fn what_is_left_out_is_told_to_the_first_that_listens() {
+        #[derive(Default)]
+        struct Heard(std::sync::Mutex<Vec<UnreadableRow>>);
+        impl UnreadableRows for Heard {
+            fn left_out(&self, row: UnreadableRow) {
+                self.0.lock().expect("nothing panics here").push(row);
+            }
+        }
+        let (left_out, heard) = (LeftOut::default(), Arc::<Heard>::default());
+        let broken = || Err::<u8, Box<dyn Error + Send + Sync>>("broken".into());
+        assert_eq!(left_out.unless("links", 1, broken()), None, "there is nobody to tell yet");
+        left_out.tell(heard.clone());
+        left_out.tell(Arc::<Heard>::default());
+        assert_eq!(left_out.unless("links", 2, broken()), None);
+        assert_eq!(left_out.unless("links", 3, Ok(7)), Some(7));
+        let heard = heard.0.lock().expect("nothing panics here");
+        assert_eq!(heard.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["2"]);
+    }
 }

@@ -181,6 +181,11 @@ impl KeyService {
         }
     }
 
+    /// What is known of a key.
+    pub async fn find(&self, id: &KeyId) -> Result<ApiKey, ServiceError> {
+        Ok(self.keys.find(id).await?.ok_or(ServiceError::NotFound)?.key)
+    }
+
     /// Writes down that a key was used now.
     pub async fn note_use(&self, id: &KeyId) -> Result<(), RepositoryError> {
         self.keys.note_use(id, self.clock.now()).await

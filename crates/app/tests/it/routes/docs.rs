@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
 
-use crate::support::{Request, Signpost, Store, run, signpost, unique};
+use crate::support::{Answer, Request, Signpost, Store, run, signpost, unique};
 
 on_both_stores! {
     each_documented_operation_exists_and_no_other_method,
@@ -126,7 +126,8 @@ fn the_reader_needs_nothing_from_elsewhere(server: &Signpost) {
     for path in used {
         let asset = server.get(path);
         assert!(!asset.with_status(200).text().is_empty(), "{path}");
-        assert!(asset.header("content-type").is_some_and(|media_type| media_type.starts_with("text/")), "{path}");
+        let media_type = asset.header("content-type").unwrap_or_default();
+        assert!(media_type.starts_with("text/") || path == "/openapi.json", "{path}: {media_type}");
     }
     assert!(server.get("/docs/assets/start.js").text().contains("/openapi.json"));
 }
@@ -261,4 +262,74 @@ fn a_link_in_an_answer_fits_its_schema() {
     let required: BTreeSet<_> =
         schema["required"].as_array().expect("required").iter().filter_map(Value::as_str).collect();
     assert_eq!(required, shown.iter().map(|name| name.as_str()).collect::<BTreeSet<_>>());
+}
+
+/// K-11: all that a browser loads for it.
+#[test]
+fn the_reader_weighs_little_works_without_scripts_and_is_kept() {
+    let server = Store::Sqlite.shared();
+    let ask = |path: &str, more: &[(&str, &str)]| {
+        let request = Request::get(path).header("Accept-Encoding", "gzip, deflate, br, zstd");
+        server.ask(&more.iter().fold(request, |request, (name, value)| request.header(name, value)))
+    };
+    let assets = ["swagger-ui.css", "swagger-ui-bundle.js", "start.js"].map(|file| format!("/docs/assets/{file}"));
+    let mut weight = 0;
+    for path in ["/docs", "/openapi.json"].into_iter().chain(assets.iter().map(String::as_str)) {
+        let answer = ask(path, &[]).with_status(200).clone();
+        weight +=
+            400 + answer.header("content-length").and_then(|length| length.parse::<usize>().ok()).expect("a length");
+        let tag = answer.header("etag").expect("it has one").to_owned();
+        ask(path, &[("If-None-Match", &tag)]).with_status(304);
+        let vary = answer.header("vary").unwrap_or_default();
+        assert!(answer.header("content-encoding").is_none() || vary.contains("accept-encoding"), "{path}: {vary}");
+    }
+    assert!(weight <= 450_000, "{weight}");
+    let page = server.get("/docs").with_status(200).text();
+    let (_, plain) = page.split_once("<noscript>").expect("something for those without scripts");
+    assert!(plain.contains("<code>POST /api/v1/links</code> Claims a link"), "{plain}");
+    assert!(page.contains("prefers-color-scheme:dark"), "{page}");
+}
+
+#[test]
+fn a_list_is_compressed_for_those_who_can_read_that() {
+    let caller = Store::Sqlite.shared().caller();
+    let claims: Vec<_> = (0..20).map(|number| json!({"url": format!("https://example.com/long/{number}")})).collect();
+    caller.batch(&claims).with_status(200);
+    let plain = caller.get("/api/v1/links");
+    let coded = caller.ask(&caller.request("GET", "/api/v1/links").header("Accept-Encoding", "gzip"));
+    assert_eq!(coded.with_status(200).header("content-encoding"), Some("gzip"));
+    let length = |answer: &Answer| answer.header("content-length").and_then(|length| length.parse::<usize>().ok());
+    assert!(length(&coded).expect("a length") * 4 < length(&plain).expect("a length"), "{coded:?}");
+    assert!(coded.header("vary").is_some_and(|vary| vary.contains("accept-encoding")), "{coded:?}");
+    assert_eq!(plain.header("content-encoding"), None);
+}
+
+/// What linters and generators of clients trip over.
+#[test]
+fn the_document_is_pleasant_for_generators() {
+    let document = Store::Sqlite.shared().get("/openapi.json").json();
+    let schemas = &document["components"]["schemas"];
+    for (schema, field) in [("Link", "state"), ("Link", "redirect"), ("LinkEvent", "event"), ("Problem", "code")] {
+        let target = schemas[schema]["properties"][field]["$ref"].as_str().expect("it refers to a closed set");
+        let name = target.rsplit('/').next().expect("a name");
+        assert!(schemas[name]["enum"].as_array().is_some_and(|values| !values.is_empty()), "{schema}.{field}");
+    }
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            let place = format!("{method} {path}");
+            assert!(operation["security"].is_array() && operation["description"].is_string(), "{place}");
+            let media_types = operation["requestBody"]["content"].as_object().map_or(0, serde_json::Map::len);
+            assert!(media_types <= 1, "{place}: one media type a body");
+            for (status, response) in operation["responses"].as_object().expect("responses") {
+                let described = response["$ref"].is_string() || response["headers"]["X-Request-Id"].is_object();
+                assert!(described || method == "head", "{place}: {status} has headers");
+                assert!(method != "head" || response["content"].is_null(), "{place}: no content");
+            }
+        }
+    }
+    let told = run(signpost().args(["openapi", "--version", "3.0"]));
+    let older: Value = serde_json::from_str(&told.out).expect("it prints JSON");
+    assert_eq!(older["openapi"], "3.0.3");
+    let has_list_of_types = |value: &Value| value.to_string().contains("\"type\":[");
+    assert!(!has_list_of_types(&older) && has_list_of_types(&document));
 }

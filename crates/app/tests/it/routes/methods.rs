@@ -46,7 +46,11 @@ fn head_answers_reads_of_the_api_as_get_does(server: &Signpost) {
     let admin = server.admin();
     let code = admin.code("https://example.com/read");
     let link = format!("/api/v1/links/{code}");
-    for path in [&link, &format!("{link}/history"), "/api/v1/links?limit=1", "/api/v1/keys", "/api/v1/blocks"] {
+    let body = json!({"name": "x", "scopes": ["links:read"]});
+    let made = admin.post("/api/v1/keys", &body).with_status(201).header("location").map(str::to_owned);
+    let key = made.expect("what was made can be read");
+    assert_eq!(admin.get(&key).with_status(200).json()["name"], "x");
+    for path in [&link, &key, &format!("{link}/history"), "/api/v1/links?limit=1", "/api/v1/keys", "/api/v1/blocks"] {
         let (get, head) = (admin.get(path), admin.ask(&admin.request("HEAD", path)));
         assert_eq!((head.with_status(200).text().as_str(), get.status), ("", 200), "{path}");
         for field in ["content-type", "content-length", "etag", "link", "cache-control"] {

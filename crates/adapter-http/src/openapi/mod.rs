@@ -1,8 +1,15 @@
 //! The OpenAPI document, made from the handlers, and the table of routes that is read off it.
+//!
+//! | file    | holds                                                 |
+//! |---------|-------------------------------------------------------|
+//! | `mod`   | the routes, and the document that is made from them   |
+//! | `shape` | what generated clients need beyond that               |
+//! | `older` | the same in the words of OpenAPI 3.0                  |
+
+mod older;
+mod shape;
 
 use actix_web::{App, http::Method, web};
-use domain::behaviour::RedirectStatus;
-use serde_json::json;
 use utoipa::{
     OpenApi,
     openapi::{
@@ -37,6 +44,7 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
                 .service(api::history::history)
                 .service(api::keys::create)
                 .service(api::keys::list)
+                .service(api::keys::read)
                 .service(api::keys::revoke)
                 .service(api::blocks::create)
                 .service(api::blocks::list)
@@ -62,7 +70,8 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
     info(
         title = "Signpost",
         description = "A URL shortener that manages a link's whole life: the same URL gives the same link, a deleted link is brought back, a code is never given to another link.",
-        license(name = "GPL-3.0-or-later", identifier = "GPL-3.0-or-later")
+        license(name = "GPL-3.0-or-later", identifier = "GPL-3.0-or-later"),
+        contact(name = "Signpost", url = "https://github.com/signpost-shortener/signpost")
     ),
     tags(
         (name = "links", description = "Claim, read, list, edit, delete, reactivate"),
@@ -103,35 +112,39 @@ pub(crate) fn document() -> Document {
     document
 }
 
-/// The document as JSON.
-pub fn openapi_json() -> String {
-    written(&document())
+/// A version of OpenAPI.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OpenApiVersion {
+    /// 3.1
+    #[default]
+    V3_1,
+    /// 3.0
+    V3_0,
 }
 
-/// As JSON, with what the attributes of the handlers have no words for.
+/// The document as JSON.
+pub fn openapi_json(version: OpenApiVersion) -> String {
+    let mut json = shaped(&document());
+    if version == OpenApiVersion::V3_0 {
+        older::rewrite(&mut json);
+    }
+    to_text(&json)
+}
+
+/// As JSON, as it is served.
 pub(crate) fn written(document: &Document) -> String {
+    to_text(&shaped(document))
+}
+
+/// With all that generated clients and people need.
+pub(crate) fn shaped(document: &Document) -> serde_json::Value {
     let mut json = serde_json::to_value(document).expect("an OpenAPI document is JSON");
-    for schema in ["Claim", "Edit", "Batch", "NewApiKey", "NewBlock"] {
-        json["components"]["schemas"][schema]["additionalProperties"] = false.into();
-    }
-    json["components"]["schemas"]["Claim"]["not"] = json!({
-        "required": ["expires_at", "expires_in"],
-        "properties": { "expires_at": { "type": "string" }, "expires_in": { "type": "string" } },
-    });
-    // A wrong claim fails alone, so a batch of anything is a good batch.
-    json["components"]["schemas"]["Batch"]["properties"]["links"]["items"] =
-        json!({ "anyOf": [{ "$ref": "#/components/schemas/Claim" }, {}] });
-    json["components"]["schemas"]["RedirectStatus"] = json!({
-        "type": "integer", "enum": RedirectStatus::ALL.map(RedirectStatus::as_u16), "description": "The status of a redirect.",
-    });
-    // A header field is there or not; there is no null on the wire.
-    for operation in json["paths"].as_object_mut().into_iter().flatten().filter_map(|(_, item)| item.as_object_mut()) {
-        let parameters = operation.values_mut().filter_map(|operation| operation.get_mut("parameters")?.as_array_mut());
-        for parameter in parameters.flatten().filter(|parameter| parameter["in"] == "header") {
-            parameter["schema"]["type"] = "string".into();
-        }
-    }
-    serde_json::to_string_pretty(&json).expect("JSON can be written")
+    shape::add_to(&mut json);
+    json
+}
+
+fn to_text(json: &serde_json::Value) -> String {
+    serde_json::to_string_pretty(json).expect("JSON can be written")
 }
 
 fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
@@ -254,7 +267,7 @@ mod tests {
             ("/api/v1/links/batch", Some("POST, OPTIONS")),
             ("/api/v1/links/abc", Some("GET, HEAD, PATCH, DELETE, OPTIONS")),
             ("/api/v1/links/abc/reactivate", Some("POST, OPTIONS")),
-            ("/api/v1/keys/abc", Some("DELETE, OPTIONS")),
+            ("/api/v1/keys/abc", Some("GET, HEAD, DELETE, OPTIONS")),
             ("/abc", Some("GET, HEAD, OPTIONS")),
             ("/abc+", Some("GET, HEAD, OPTIONS")),
             ("/livez", Some("GET, HEAD, OPTIONS")),

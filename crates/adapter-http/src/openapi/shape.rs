@@ -1,0 +1,188 @@
+//! What the attributes of the handlers have no words for, so that generated clients are pleasant: closed sets of values, shared
+//! answers, and the header fields that every answer has.
+
+use domain::{behaviour::RedirectStatus, history::EventKind};
+use serde_json::{Map, Value, json};
+
+use crate::problem::{PROBLEM_JSON, ProblemEntry, ProblemKind};
+
+/// Adds it to the document.
+pub(super) fn add_to(document: &mut Value) {
+    schemas(&mut document["components"]["schemas"]);
+    document["components"]["headers"] = headers();
+    document["components"]["responses"] = problems();
+    for item in objects(&mut document["paths"]) {
+        let methods: Vec<_> = item.keys().cloned().collect();
+        for method in methods {
+            operation(&method, &mut item[&method]);
+        }
+    }
+    remove_unused(document);
+}
+
+/// Components that nothing refers to would be no part of a client, and are pointed out by every linter.
+fn remove_unused(document: &mut Value) {
+    let text = document.to_string();
+    for kind in ["responses", "schemas", "headers"] {
+        if let Some(components) = document["components"][kind].as_object_mut() {
+            components.retain(|name, _| text.contains(&format!("\"#/components/{kind}/{name}\"")));
+        }
+    }
+}
+
+/// What edits may be sent as, too.
+const MERGE_PATCH: &str = "application/merge-patch+json";
+
+fn objects(value: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
+    value.as_object_mut().into_iter().flatten().filter_map(|(_, value)| value.as_object_mut())
+}
+
+fn reference(kind: &str, name: &str) -> Value {
+    json!({ "$ref": format!("#/components/{kind}/{name}") })
+}
+
+fn schemas(schemas: &mut Value) {
+    for closed in ["Claim", "Edit", "Batch", "NewApiKey", "NewBlock"] {
+        schemas[closed]["additionalProperties"] = false.into();
+    }
+    schemas["Claim"]["not"] = json!({
+        "required": ["expires_at", "expires_in"],
+        "properties": { "expires_at": { "type": "string" }, "expires_in": { "type": "string" } },
+    });
+    let mut closed_set = |name: &str, values: Value, description: &str| {
+        let kind = if values[0].is_number() { "integer" } else { "string" };
+        schemas[name] = json!({ "type": kind, "enum": values, "description": description });
+    };
+    closed_set("RedirectStatus", json!(RedirectStatus::ALL.map(RedirectStatus::as_u16)), "The status of a redirect.");
+    closed_set("LinkState", json!(["active", "deleted"]), "Whether a link leads anywhere.");
+    closed_set("Outcome", json!(["created", "existing", "reactivated"]), "What a claim did.");
+    closed_set("LinkEventKind", json!(EventKind::ALL.map(EventKind::name)), "What happened to a link.");
+    let codes = ProblemKind::ALL.map(|kind| kind.entry().code);
+    closed_set("ProblemCode", json!(codes), "The stable name of a kind of problem.");
+    // Names for generated constants: the values differ by a sign alone.
+    schemas["LinkSort"]["x-enum-varnames"] = json!(["NEWEST_FIRST", "OLDEST_FIRST"]);
+    for (schema, field, set) in [
+        ("Link", "state", "LinkState"),
+        ("Link", "redirect", "RedirectStatus"),
+        ("Preview", "redirect", "RedirectStatus"),
+        ("BatchResult", "outcome", "Outcome"),
+        ("LinkEvent", "event", "LinkEventKind"),
+        ("Problem", "code", "ProblemCode"),
+    ] {
+        schemas[schema]["properties"][field] = reference("schemas", set);
+    }
+    schemas["ClaimedLink"]["allOf"][1]["properties"]["outcome"] = reference("schemas", "Outcome");
+    schemas["ApiKey"]["properties"]["scopes"]["items"] = reference("schemas", "Scope");
+    for (field, default) in [("redirect", json!(302)), ("forward_query", json!(false)), ("force_new", json!(false))] {
+        let property = &mut schemas["Claim"]["properties"][field];
+        match property.as_object_mut() {
+            // Beside a reference it would not be read.
+            Some(property) if !property.contains_key("$ref") && !property.contains_key("oneOf") => {
+                property.insert("default".to_owned(), default);
+            }
+            Some(_) | None => {}
+        }
+    }
+}
+
+fn headers() -> Value {
+    let header = |description: &str, kind: &str, example: &str| {
+        let example =
+            if kind == "integer" { example.parse::<u64>().map_or(Value::Null, Value::from) } else { example.into() };
+        json!({ "description": description, "schema": { "type": kind }, "example": example })
+    };
+    json!({
+        "X-Request-Id": header("The name of the request, as in the log", "string", "4c57a95f-9cf4-4570-a38e-cb5d2ca5950f"),
+        "Retry-After": header("In how many seconds another try is worth it", "integer", "2"),
+        "RateLimit": header("What is left of the tightest limit, and when there is more", "string", "\"claim\";r=99;t=1"),
+        "RateLimit-Policy": header("The tightest limit", "string", "\"claim\";q=100;w=10"),
+        "WWW-Authenticate": header("How a key is sent", "string", "Bearer"),
+        "ETag": header("The generation of the link, to be sent as If-Match", "string", "\"1\""),
+        "Location": header("Where what was made can be read", "string", "/api/v1/links/h7RkQ2mX"),
+        "Link": header("The next page, if there is one (RFC 8288)", "string", "</api/v1/links?cursor=AAZh>; rel=\"next\""),
+    })
+}
+
+/// One answer for each status that problems have, and one for any other.
+fn problems() -> Value {
+    let mut responses = Map::new();
+    let answer = |description: &str, headers: &[&str]| {
+        let headers: Map<_, _> = headers.iter().map(|name| ((*name).to_owned(), reference("headers", name))).collect();
+        let content = json!({ PROBLEM_JSON: { "schema": reference("schemas", "Problem") } });
+        json!({ "description": description, "headers": headers, "content": content })
+    };
+    for status in ProblemKind::ALL.map(|kind| kind.entry().status) {
+        let of_status = ProblemKind::ALL.into_iter().map(ProblemKind::entry).filter(|entry| entry.status == status);
+        let told: Vec<_> = of_status.map(|ProblemEntry { code, title, .. }| format!("{title} (`{code}`)")).collect();
+        let headers: &[&str] = match status {
+            401 => &["X-Request-Id", "WWW-Authenticate"],
+            429 => &["X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy"],
+            503 => &["X-Request-Id", "Retry-After"],
+            _ => &["X-Request-Id"],
+        };
+        responses.insert(problem_name(&status.to_string()), answer(&told.join(", or "), headers));
+    }
+    responses.insert(problem_name(""), answer("Any other problem", &["X-Request-Id"]));
+    responses.into()
+}
+
+fn problem_name(status: &str) -> String {
+    format!("Problem{status}")
+}
+
+fn operation(method: &str, operation: &mut Value) {
+    let is_public = operation.get("security").is_none();
+    if is_public {
+        operation["security"] = json!([]);
+    }
+    if operation.get("description").is_none() {
+        operation["description"] = operation["summary"].clone();
+    }
+    if method == "head" {
+        operation["description"] = "The head of the answer to GET, and nothing behind it.".into();
+    }
+    // A header field is there or not; there is no null on the wire.
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+        if parameter["in"] == "header" {
+            parameter["schema"]["type"] = "string".into();
+        }
+    }
+    if let Some(body) = operation.get_mut("requestBody").filter(|body| body["content"].get(MERGE_PATCH).is_some()) {
+        // Both are read; a client that is generated sends one, and always sends it.
+        body["content"] = json!({ "application/json": body["content"]["application/json"] });
+        body["required"] = true.into();
+    }
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        if response.get("content").is_some_and(|content| content.get(PROBLEM_JSON).is_some()) {
+            *response = reference("responses", &problem_name(status));
+        } else {
+            name_headers(response, !is_public);
+        }
+    }
+    operation["responses"]["default"] = if method == "head" {
+        json!({ "description": "Any other problem" })
+    } else {
+        reference("responses", &problem_name(""))
+    };
+}
+
+fn name_headers(response: &mut Value, is_limited: bool) {
+    let named: Vec<String> = response
+        .get("headers")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in named {
+        if ["ETag", "Location", "Link"].contains(&name.as_str()) {
+            response["headers"][&name] = reference("headers", &name);
+        }
+    }
+    response["headers"]["X-Request-Id"] = reference("headers", "X-Request-Id");
+    if is_limited {
+        for name in ["RateLimit", "RateLimit-Policy"] {
+            response["headers"][name] = reference("headers", name);
+        }
+    }
+}
