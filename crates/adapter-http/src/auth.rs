@@ -39,6 +39,9 @@ pub(crate) async fn authenticate(
     let secret = presented_key(request.headers())?.ok_or_else(|| Problem::new(ProblemKind::Unauthenticated))?;
     let keys = &state.services.keys;
     let (caller, worth_noting) = context.within_budget(Effect::Read, keys.authenticate(&secret)).await?;
+    if state.services.blocks.blocked().in_force().is_some_and(|blocked| blocked.block_key(&secret.id())) {
+        return Err(Problem::new(ProblemKind::Unauthenticated));
+    }
     context.note(|notes| notes.key_id = Some(secret.id()));
     if let Some(policy) = context.policy {
         state.limits.charge_key(&context, policy, &secret.id()).await?;

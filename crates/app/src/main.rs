@@ -2,6 +2,7 @@
 //! that names concrete stores.
 
 mod admin_key;
+mod block_file;
 mod cli;
 mod commands;
 mod config;

@@ -21,6 +21,7 @@ use tokio::{
 
 use crate::{
     admin_key,
+    block_file::BlockFile,
     cli::tell_aside,
     config::{AnonymousAccess, Config},
     effects::SystemClock,
@@ -66,6 +67,8 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     let memory = store.remembered(config, log);
     let services = store.services(config, memory.clone());
     let blocks = services.blocks.clone();
+    let block_file = BlockFile::load(config.blocks_file.clone(), blocks.blocked().clone(), log)
+        .with_context(|| format!("blocks.file {}", config.blocks_file.display()))?;
     if !backend.is_remote() {
         blocks.refresh().await?;
     }
@@ -96,7 +99,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         };
         preparing.spawn(start.prepare(following.clone(), phase.clone()));
     }
-    watch_over(&supervisor, &store, &memory, &following, blocks, targets, log);
+    watch_over(&supervisor, &store, &memory, &following, blocks, block_file, targets, log);
 
     let signal = tokio::select! {
         signal = stop.next() => signal,

@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use crate::{
+    block_file::BlockFile,
     effects::SystemClock,
     stores::Store,
     supervisor::{Failure, Report, Supervisor},
@@ -45,6 +46,7 @@ pub(crate) fn watch_over(
     memory: &CachedResolver,
     following: &Following,
     blocks: BlockService,
+    block_file: BlockFile,
     targets: Targets,
     log: &Logger,
 ) {
@@ -74,6 +76,11 @@ pub(crate) fn watch_over(
         })
     });
     supervisor.watch("blocks", Duration::ZERO, move |report| never(keep_blocks(blocks.clone(), report)));
+    let block_file = Arc::new(tokio::sync::Mutex::new(block_file));
+    supervisor.watch("file-of-blocks", Duration::ZERO, move |report| {
+        let block_file = Arc::clone(&block_file);
+        never(async move { block_file.lock().await.keep_up_to_date(&report).await })
+    });
     let targets = Arc::new(tokio::sync::Mutex::new(targets));
     supervisor.watch("lists-of-hosts", Duration::ZERO, move |report| {
         let targets = Arc::clone(&targets);

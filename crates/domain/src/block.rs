@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    api_key::KeyId,
     code::Code,
     history::Actor,
     hosts::{comparable_name, covering_names},
@@ -202,6 +203,7 @@ pub struct InForce {
     codes: HashSet<Code>,
     hosts: HashSet<String>,
     owners: HashSet<Owner>,
+    keys: HashSet<KeyId>,
 }
 
 /// Not the subjects: there may be many.
@@ -214,7 +216,28 @@ impl fmt::Debug for InForce {
 impl InForce {
     /// Whether nothing is.
     pub fn is_empty(&self) -> bool {
-        self.codes.is_empty() && self.hosts.is_empty() && self.owners.is_empty()
+        self.codes.is_empty() && self.hosts.is_empty() && self.owners.is_empty() && self.keys.is_empty()
+    }
+
+    /// The same, with API keys that open nothing.
+    #[must_use]
+    pub fn with_keys(self, keys: impl IntoIterator<Item = KeyId>) -> Self {
+        Self { keys: keys.into_iter().collect(), ..self }
+    }
+
+    /// What either blocks.
+    pub(crate) fn with(&self, other: &Self) -> Self {
+        Self {
+            codes: &self.codes | &other.codes,
+            hosts: &self.hosts | &other.hosts,
+            owners: &self.owners | &other.owners,
+            keys: &self.keys | &other.keys,
+        }
+    }
+
+    /// Whether that API key is.
+    pub fn block_key(&self, key: &KeyId) -> bool {
+        self.keys.contains(key)
     }
 
     /// Whether this link is, by itself, by where it leads, or by whose it is.

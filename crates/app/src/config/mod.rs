@@ -63,6 +63,7 @@ pub(crate) struct Config {
     pub(crate) codes: CodesConfig,
     pub(crate) targets: TargetsConfig,
     pub(crate) pages: PagesConfig,
+    pub(crate) blocks_file: PathBuf,
     pub(crate) auth: AnonymousAccess,
     pub(crate) proxies: TrustedProxies,
     pub(crate) limits: LimitsConfig,
@@ -114,6 +115,7 @@ impl Config {
             codes: CodesConfig::read(reader),
             targets: TargetsConfig::read(reader),
             pages: PagesConfig::read(reader),
+            blocks_file: reader.value("blocks.file", |text| parse::file_in(text, &data_dir)),
             auth: reader.value(
                 "auth.anonymous",
                 parse::choice(&[("off", AnonymousAccess::Off), ("shorten", AnonymousAccess::Shorten)]),
@@ -162,6 +164,7 @@ impl Config {
         let value = match entry.key.path {
             "public_url" => self.public_url.clone(),
             "http.workers" => self.http.workers.to_string(),
+            "blocks.file" => self.blocks_file.display().to_string(),
             "store.url" => self.store.location.to_string(),
             _ if entry.key.secret && !entry.value.to_string().is_empty() => "[redacted]".to_owned(),
             _ => entry.value.to_string(),

@@ -37,6 +37,15 @@ pub(super) fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
+/// A file, in the folder of the data or elsewhere.
+pub(super) fn file_in(text: &str, data_dir: &Path) -> Option<PathBuf> {
+    match text.strip_prefix("{data_dir}/") {
+        Some("") => None,
+        Some(name) => Some(data_dir.join(name)),
+        None => path(text),
+    }
+}
+
 /// A duration above zero.
 pub(super) fn timeout(text: &str) -> Option<Duration> {
     duration(text).filter(|duration| !duration.is_zero())

@@ -128,6 +128,7 @@ fn every_setting_reaches_its_field() {
         ("targets.deny_file", authority, " deny_file: Some("),
         ("targets.allow_file", authority, " allow_file: Some("),
         ("targets.max_length", "2048", " max_length: 2048"),
+        ("blocks.file", "{data_dir}/own.txt", r#" blocks_file: "./data/own.txt""#),
         ("pages.crawlable", "false", " crawlable: false"),
         ("pages.well_known_dir", "/srv/own", r#" well_known_dir: Some("/srv/own")"#),
         ("pages.unknown_url", "https://example.com/?a", r#" unknown: Some("https://example.com/?a")"#),

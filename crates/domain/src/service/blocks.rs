@@ -36,6 +36,10 @@ struct Known {
     /// Of which question it is the answer.
     asked: u64,
     revision: Option<Uuid>,
+    stored: Arc<InForce>,
+    /// What is in force here, whatever the store says.
+    local: Arc<InForce>,
+    /// Both.
     in_force: Arc<InForce>,
     left_out: usize,
 }
@@ -68,14 +72,27 @@ impl Blocked {
 
     /// The later question has seen all that an earlier one must know.
     fn learn(&self, asked: u64, revision: Revision) {
-        let in_force: InForce = revision.subjects.into_iter().collect();
+        let stored: InForce = revision.subjects.into_iter().collect();
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
         if asked > known.asked {
-            self.0.something.store(!in_force.is_empty(), Ordering::Release);
-            *known =
-                Known { asked, revision: Some(revision.id), in_force: Arc::new(in_force), left_out: revision.left_out };
+            (known.asked, known.revision, known.left_out) = (asked, Some(revision.id), revision.left_out);
+            known.stored = Arc::new(stored);
+            self.put_together(&mut known);
             self.0.unread.store(false, Ordering::Release);
         }
+    }
+
+    /// From now on this is in force here as well, whatever the store says, and what was told before is not.
+    pub fn enforce(&self, local: InForce) {
+        let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.local = Arc::new(local);
+        self.put_together(&mut known);
+    }
+
+    fn put_together(&self, known: &mut Known) {
+        known.in_force =
+            if known.local.is_empty() { Arc::clone(&known.stored) } else { Arc::new(known.stored.with(&known.local)) };
+        self.0.something.store(!known.in_force.is_empty(), Ordering::Release);
     }
 }
 

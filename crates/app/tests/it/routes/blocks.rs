@@ -1,6 +1,6 @@
 //! `/api/v1/blocks`: links that are taken down, and put up again.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -20,6 +20,7 @@ on_both_stores! {
 
 alone_on_both_stores! {
     the_server_follows_the_command_line,
+    a_file_takes_down_what_the_store_cannot,
     callers_without_a_key_can_be_blocked_too,
 }
 
@@ -139,6 +140,40 @@ fn another_process_follows() {
     follow(&one.another().start(), &code).with_status(451);
     lift(&one, &made).with_status(204);
     assert!(eventually(KNOWN, || follow(&other, &code).status == 302), "the other process does not know");
+}
+
+/// For when the disk is full or the database hangs: also what is remembered leads nowhere, and keys open nothing.
+fn a_file_takes_down_what_the_store_cannot(setup: &Setup) {
+    let server = setup.start();
+    let caller: Caller = server.caller();
+    let [code, hosted, other] =
+        ["https://a.example/", "https://www.evil.example/", "https://b.example/"].map(|url| caller.code(url));
+    for code in [&code, &hosted, &other] {
+        follow(&server, code).with_status(302);
+    }
+    let file = setup.data_dir().join("blocks.txt");
+    let enforce = |text: &str| fs::write(&file, text).expect("the folder is ours");
+    if setup.is_on_postgres() {
+        server.database().sql("REVOKE ALL ON blocks, api_keys FROM CURRENT_USER").expect("the database is ours");
+    }
+    enforce(&format!("code {code}\nhost evil.example # ticket 9\nkey {}\n", caller.key_id));
+    let known = eventually(KNOWN, || follow(&server, &code).status == 451 && follow(&server, &hosted).status == 451);
+    assert!(known, "{:?}", server.log());
+    follow(&server, &other).with_status(302);
+    caller.get("/api/v1/links").problem(401, "unauthenticated");
+    assert_eq!(server.event("blocks.file_read")["blocks.in_force"], 3);
+    // One that is started now reads it before it serves.
+    if !setup.is_on_postgres() {
+        server.kill9();
+        let again = setup.start();
+        follow(&again, &code).with_status(451);
+        enforce("");
+        assert!(eventually(KNOWN, || follow(&again, &code).status == 302), "what no line names is in force");
+        caller.at(&again).get("/api/v1/links").with_status(200);
+        enforce("nonsense\n");
+        let is_told = || again.get("/health").json()["status"] == "warn";
+        assert!(eventually(KNOWN, is_told), "a line that says nothing is told");
+    }
 }
 
 fn the_server_follows_the_command_line(setup: &Setup) {

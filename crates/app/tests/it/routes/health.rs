@@ -53,9 +53,9 @@ fn health_tells_of_the_store(server: &Signpost) {
 fn health_tells_of_what_watches_in_the_background(server: &Signpost) {
     let tasks = || server.get("/health").with_status(200).json()["checks"]["tasks:lastSuccess"].clone();
     let names: Vec<_> = tasks().as_array().expect("a list").iter().map(|task| task["componentId"].clone()).collect();
-    assert_eq!(names, ["change-feed", "known-codes", "blocks", "lists-of-hosts", "retention"]);
+    assert_eq!(names, ["change-feed", "known-codes", "blocks", "file-of-blocks", "lists-of-hosts", "retention"]);
     // Retention has nothing to do for a quarter of an hour.
-    let have_worked = || tasks().as_array().is_some_and(|tasks| tasks[..4].iter().all(|task| task["time"].is_string()));
+    let have_worked = || tasks().as_array().is_some_and(|tasks| tasks[..5].iter().all(|task| task["time"].is_string()));
     assert!(eventually(PATIENCE, have_worked), "{}", tasks());
     let task = &tasks()[2];
     let expected = json!({
