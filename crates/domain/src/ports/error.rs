@@ -176,6 +176,7 @@ mod tests {
         let below = || new(RepositoryErrorKind::Unavailable).because(FailureReason::SessionsRefused);
         let wrapped = new(RepositoryErrorKind::Unavailable).caused_by(below());
         assert_eq!(wrapped.reason(), FailureReason::SessionsRefused);
+        assert!(wrapped.source().is_some_and(|source| source.to_string() == below().to_string()));
         let shared = new(RepositoryErrorKind::Unavailable).caused_by(Arc::new(wrapped));
         assert_eq!(shared.reason(), FailureReason::SessionsRefused);
         let own = new(RepositoryErrorKind::Unavailable).caused_by(below()).because(FailureReason::Locked);

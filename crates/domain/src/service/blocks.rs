@@ -190,3 +190,69 @@ impl BlockService {
         &self.blocked
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        behaviour::Behaviour,
+        lifecycle::Resolution,
+        link::{Generation, LinkState, Owner},
+    };
+
+    fn of_code(code: &str) -> Subject {
+        Subject::Code(code.parse().expect("a code"))
+    }
+
+    fn revision(number: u128, code: &str, left_out: usize) -> Revision {
+        Revision { id: Uuid::from_u128(number), subjects: vec![of_code(code)], left_out }
+    }
+
+    fn blocks_code(blocked: &Blocked, code: &str) -> bool {
+        let target = "https://example.com/".to_owned().try_into().expect("a target");
+        let resolution = Resolution {
+            owner: Owner::default(),
+            behaviour: Behaviour::to(target),
+            state: LinkState::Active,
+            generation: Generation::FIRST,
+        };
+        blocked.in_force().is_some_and(|blocked| blocked.block(&code.parse().expect("a code"), &resolution))
+    }
+
+    #[test]
+    fn what_is_blocked_is_unknown_until_it_was_read() {
+        let blocked = Blocked::unread();
+        assert!(blocked.is_unread() && !Blocked::default().is_unread());
+        assert_eq!((blocked.revision(), blocked.left_out()), (None, 0));
+        blocked.learn(1, revision(7, "abc", 2));
+        assert!(!blocked.is_unread() && blocks_code(&blocked, "abc"));
+        assert_eq!((blocked.revision(), blocked.left_out()), (Some(Uuid::from_u128(7)), 2));
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_question_comes_too_late() {
+        let blocked = Blocked::default();
+        blocked.learn(2, revision(7, "abc", 0));
+        for asked in [1, 2] {
+            blocked.learn(asked, revision(6, "def", 0));
+            assert!(blocks_code(&blocked, "abc") && !blocks_code(&blocked, "def"));
+        }
+        blocked.learn(3, revision(8, "def", 0));
+        assert!(!blocks_code(&blocked, "abc") && blocks_code(&blocked, "def"));
+    }
+
+    #[test]
+    fn what_is_in_force_here_stays_whatever_the_store_says() {
+        let blocked = Blocked::unread();
+        blocked.enforce([of_code("here")].into_iter().collect());
+        assert!(blocked.is_unread() && blocks_code(&blocked, "here"));
+        blocked.learn(1, revision(1, "abc", 0));
+        assert!(blocks_code(&blocked, "here") && blocks_code(&blocked, "abc"));
+        blocked.enforce(InForce::default());
+        assert!(!blocks_code(&blocked, "here") && blocks_code(&blocked, "abc"));
+        blocked.learn(2, Revision { id: Uuid::from_u128(2), subjects: Vec::new(), left_out: 0 });
+        assert!(blocked.in_force().is_none(), "nothing is looked up while nothing is blocked");
+        blocked.enforce(InForce::default().with_keys(["SSnBEMJK7Gb7".parse().expect("an id")]));
+        assert!(blocked.in_force().is_some_and(|blocked| blocked.block_key(&"SSnBEMJK7Gb7".parse().expect("an id"))));
+    }
+}
