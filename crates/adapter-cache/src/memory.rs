@@ -15,7 +15,7 @@ use domain::{
     link::{Generation, LinkState},
     ports::{Resolved, Source},
 };
-use quick_cache::sync::Cache;
+use quick_cache::{Weighter, sync::Cache};
 use tokio::time::Instant;
 
 use crate::CacheOptions;
@@ -25,7 +25,7 @@ const UNKNOWN_SHARE: usize = 10;
 
 /// Known links and known unknown codes. Reading takes no lock that is held for longer than a look.
 pub(crate) struct Memory {
-    links: Cache<Code, Known>,
+    links: Cache<Code, Known, ByLength>,
     /// Until when each of them is known to be unknown.
     unknown: Cache<Code, Instant>,
     options: CacheOptions,
@@ -68,6 +68,16 @@ impl Asked {
     }
 }
 
+/// A link with a long target counts as several: memory is bounded by bytes, not by links alone.
+#[derive(Clone, Debug)]
+struct ByLength;
+
+impl Weighter<Code, Known> for ByLength {
+    fn weight(&self, _: &Code, known: &Known) -> u64 {
+        1 + known.resolution.behaviour.target.as_str().len() as u64 / 1024
+    }
+}
+
 /// What is remembered of a code, and what it is good for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Recall {
@@ -87,7 +97,7 @@ impl Memory {
 
     pub(crate) fn new(options: CacheOptions) -> Self {
         Self {
-            links: Cache::new(options.capacity),
+            links: Cache::with_weighter(options.capacity, options.capacity as u64, ByLength),
             unknown: Cache::new((options.capacity / UNKNOWN_SHARE).max(1)),
             options,
             jitter: RandomState::new(),

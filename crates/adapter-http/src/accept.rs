@@ -17,9 +17,11 @@ pub(crate) fn preferred_format(headers: &HeaderMap) -> Result<Format, Problem> {
         return Ok(Format::Html);
     };
     let (html, json) = (quality(&ranges, "text", "html"), quality(&ranges, "application", "json"));
+    // Of two that are wanted as much, the one that is named.
+    let names_json = named(&ranges, "application/json") && !named(&ranges, "text/html");
     if html <= 0.0 && json <= 0.0 {
         Err(Problem::new(ProblemKind::NotAcceptable))
-    } else if json > html {
+    } else if json > html || (json >= html && names_json) {
         Ok(Format::Json)
     } else {
         Ok(Format::Html)
@@ -77,6 +79,10 @@ fn ranges(headers: &HeaderMap) -> Option<String> {
 fn lines(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let lines: Vec<_> = headers.get_all(name).filter_map(|value| value.to_str().ok()).collect();
     (!lines.is_empty()).then(|| lines.join(","))
+}
+
+fn named(ranges: &str, essence: &str) -> bool {
+    ranges.split(',').any(|range| range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(essence)))
 }
 
 /// How much `ranges` want a media type: the quality of the most specific range that covers it.

@@ -8,7 +8,7 @@ use actix_web::{
     web,
 };
 use domain::{
-    api_key::{Caller, KeySecret, Scope},
+    api_key::{self, Caller, KeySecret, Scope},
     history::Actor,
     idempotency::{Fingerprint, IdempotencyKey},
     link::Owner,
@@ -103,8 +103,12 @@ fn bearer_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let texts =
         headers.get_all(header::AUTHORIZATION).map(|value| str::from_utf8(value.as_bytes()).unwrap_or("Bearer"));
     texts.filter_map(|value| {
-        let (scheme, token) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));
-        scheme.eq_ignore_ascii_case("bearer").then_some(token)
+        let (scheme, token) = value.trim().split_once(char::is_whitespace).unwrap_or((value.trim(), ""));
+        match scheme.eq_ignore_ascii_case("bearer") {
+            true => Some(token),
+            // A key in the wrong form is no reason to be a stranger.
+            false => api_key::carries_key(value).then_some(""),
+        }
     })
 }
 
@@ -183,7 +187,14 @@ mod tests {
             assert!(presented_key(&headers(&[("authorization", bad)])).is_err(), "{bad}");
             assert!(carries_key(&headers(&[("authorization", bad)])), "{bad}");
         }
-        for other in ["Basic YTpi", "Digest a=b", "", one.expose()] {
+        for bad in [one.expose().to_owned(), format!("Token {}", one.expose()), format!("Bearer: {}", one.expose())] {
+            assert!(
+                presented_key(&headers(&[("authorization", &bad)])).is_err()
+                    && carries_key(&headers(&[("authorization", &bad)]))
+            );
+        }
+        assert_eq!(found(&[("authorization", &format!("Bearer\t{}", one.expose()))]).as_ref(), Some(&one));
+        for other in ["Basic YTpi", "Digest a=b", ""] {
             assert!(presented_key(&headers(&[("authorization", other)])).is_ok_and(|key| key.is_none()), "{other}");
         }
         assert!(presented_key(&headers(&[])).is_ok_and(|key| key.is_none()));

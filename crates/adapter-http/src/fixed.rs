@@ -27,6 +27,9 @@ use crate::{
 /// What has fewer bytes gains nothing.
 const TOO_SMALL: usize = 1024;
 
+/// Most bytes of a list that are compressed as it is made.
+const LARGEST_LIST: usize = 128 * 1024;
+
 /// Something that never changes while the process lives.
 #[derive(Debug)]
 pub(crate) struct Fixed {
@@ -109,7 +112,8 @@ fn shrunk(plain: &[u8]) -> Bytes {
 /// A list in JSON, for this client: compressed, if it can read that and it is large enough to gain.
 pub(crate) fn list(headers: &HeaderMap, answer: &mut HttpResponseBuilder, json: Vec<u8>) -> HttpResponse {
     answer.content_type(ContentType::json()).insert_header((header::VARY, "accept-encoding"));
-    if json.len() <= TOO_SMALL || !takes(headers, Coding::Gzip) {
+    // Larger ones would hold up the worker: there are few.
+    if json.len() <= TOO_SMALL || json.len() > LARGEST_LIST || !takes(headers, Coding::Gzip) {
         return answer.body(json);
     }
     let mut encoder = GzEncoder::new(Vec::with_capacity(json.len() / 4), Compression::fast());

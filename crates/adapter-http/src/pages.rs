@@ -79,7 +79,11 @@ pub(crate) async fn robots(state: web::Data<State>) -> HttpResponse {
     if let Some(file) = state.settings.well_known.file("robots.txt") {
         return file;
     }
-    let rules = if state.settings.crawlable { "Disallow: /api/\nDisallow: /console\n" } else { "Disallow: /\n" };
+    let rules = if state.settings.crawlable {
+        "Disallow: /api/\nDisallow: /console$\nDisallow: /console/\n"
+    } else {
+        "Disallow: /\n"
+    };
     HttpResponse::Ok()
         .content_type(ContentType::plaintext())
         .insert_header((header::CACHE_CONTROL, "public, max-age=3600"))
@@ -105,19 +109,21 @@ pub(crate) async fn well_known(state: web::Data<State>, file: web::Path<String>)
 
 /// Files of the operator's own, read at the start.
 #[derive(Clone, Debug, Default)]
-pub struct WellKnown(Arc<BTreeMap<String, Bytes>>);
+pub struct WellKnown(Arc<BTreeMap<String, (ContentType, Bytes)>>);
 
 impl WellKnown {
     /// These, by their names.
     pub fn new(files: BTreeMap<String, Vec<u8>>) -> Self {
-        Self(Arc::new(files.into_iter().map(|(name, bytes)| (name, bytes.into())).collect()))
+        let typed = |(name, bytes): (String, Vec<u8>)| {
+            // `apple-app-site-association` is JSON by contract, without an ending that says so.
+            let is_json = name.ends_with(".json") || serde_json::from_slice::<IgnoredAny>(&bytes).is_ok();
+            (name, (if is_json { ContentType::json() } else { ContentType::plaintext() }, bytes.into()))
+        };
+        Self(Arc::new(files.into_iter().map(typed).collect()))
     }
 
     fn file(&self, name: &str) -> Option<HttpResponse> {
-        let bytes = self.0.get(name)?.clone();
-        // `apple-app-site-association` is JSON by contract, without an ending that says so.
-        let is_json = name.ends_with(".json") || serde_json::from_slice::<IgnoredAny>(&bytes).is_ok();
-        let media_type = if is_json { ContentType::json() } else { ContentType::plaintext() };
+        let (media_type, bytes) = self.0.get(name)?.clone();
         let mut answer = HttpResponse::Ok();
         answer.content_type(media_type).insert_header((header::CACHE_CONTROL, "public, max-age=3600"));
         Some(answer.body(Shared::new(bytes)))

@@ -215,13 +215,15 @@ pub(crate) type Outcome = Result<HttpResponse, Problem>;
 
 static X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
+const NO_SUCH_CODE: &str = "No link has this code; capital and small letters differ.";
+
 /// From memory, although that is too old: the store could not be asked (RFC 9211 §2.2).
 const STALE: &str = "signpost; hit; fwd=stale";
 
 fn answer(context: &Context, Follow { followed, source }: Follow) -> Outcome {
     context.note(|notes| notes.cache_result = Some(cache_result(source, &followed)));
     match followed {
-        Followed::Unknown => Err(Problem::new(ProblemKind::NotFound)),
+        Followed::Unknown => Err(Problem::new(ProblemKind::NotFound).detail(NO_SUCH_CODE)),
         Followed::Blocked => Err(Problem::new(ProblemKind::Blocked)),
         Followed::Gone(_) => Err(Problem::new(ProblemKind::Gone)),
         Followed::Redirect { status, location, max_age } => {

@@ -8,7 +8,7 @@ use actix_web::{
 /// Takes one slash too many from the beginning or the end of what is only read, if there is one.
 pub(crate) fn forgive_slash(request: &mut ServiceRequest) {
     let path = request.path();
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+    if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
         return;
     }
     let meant = path.strip_prefix("//").map(|rest| &path[path.len() - rest.len() - 1..]);

@@ -174,7 +174,7 @@ pub enum OpenError {
     #[error("the path of the database is not UTF-8")]
     Path,
     /// The file or its folder cannot be made.
-    #[error("the database file cannot be opened")]
+    #[error("the database file or its folder cannot be made or opened")]
     File(#[source] io::Error),
     /// SQLite cannot open it.
     #[error("SQLite cannot open the database")]

@@ -30,13 +30,13 @@ pub(crate) struct SettingsArguments {
     /// Any setting, such as `--set codes.length=10`; can be repeated
     #[arg(long, short, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
-    /// Folder of the database file and the admin key (`data_dir`)
+    /// Folder of the database file and the admin key (data_dir)
     #[arg(long, global = true, value_name = "FOLDER")]
     data_dir: Option<String>,
     /// Address to listen on (http.bind)
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]
     bind: Option<String>,
-    /// Base of all short addresses (`public_url`)
+    /// Base of all short addresses (public_url)
     #[arg(long, global = true, value_name = "URL")]
     public_url: Option<String>,
     /// error, warning, info or debug (log.level)
@@ -84,7 +84,7 @@ pub(crate) enum Command {
     },
     /// Check the configuration and show every setting with where it comes from; secrets are not shown
     CheckConfig,
-    /// Check what is stored: on SQLite the whole file, on PostgreSQL that it takes writes; and the schema on both
+    /// Check what is stored: on SQLite the whole file, on PostgreSQL that it takes writes; on both the schema and every row
     CheckStore,
     /// Make, list and revoke API keys, directly in the store
     Keys {

@@ -21,9 +21,11 @@ pub(crate) struct SoleServer(#[expect(dead_code, reason = "the lock lives as lon
 impl SoleServer {
     /// Takes the right to serve `database`, or says who has it.
     pub(crate) fn of(database: &Path, address: SocketAddr, log: &Logger) -> anyhow::Result<Self> {
+        // The database itself is locked, whatever name it is opened by; SQLite's own locks are of another kind (POSIX), and would
+        // be gone as soon as this file was closed: it stays open. The file beside it only says who that is.
         let path = beside(database);
-        let locked = open(&path).map_err(TryLockError::Error).and_then(|file| file.try_lock().map(|()| file));
-        let mut file = match locked {
+        let locked = open(database).map_err(TryLockError::Error).and_then(|file| file.try_lock().map(|()| file));
+        let file = match locked {
             Ok(file) => file,
             Err(TryLockError::WouldBlock) => {
                 let mut other = String::new();
@@ -37,7 +39,8 @@ impl SoleServer {
                 return Ok(Self(None));
             }
         };
-        let named = file.set_len(0).and_then(|()| writeln!(file, "{}, listening on {address}", process::id()));
+        let name = format!("{}, listening on {address}\n", process::id());
+        let named = open(&path).and_then(|mut file| file.set_len(0).and_then(|()| file.write_all(name.as_bytes())));
         if let Err(error) = named {
             warn!(log, "another server could not be told who is on this file"; "event.name" => "store.not_named",
                 "file" => %path.display(), "error.message" => %error);

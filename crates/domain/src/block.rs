@@ -112,7 +112,9 @@ pub enum InvalidSubject {
     #[error("must be code, host or owner")]
     Kind,
     /// No value of that kind.
-    #[error("is none of that kind")]
+    #[error(
+        "must be a code alone, as in `h7RkQ2mX`; a host name alone, as in `evil.example`, which names below it are part of; or an owner"
+    )]
     Value,
 }
 

@@ -108,7 +108,7 @@ pub enum InvalidCode {
     #[error("must have 1 to 64 characters")]
     Length,
     /// A character outside `A-Z a-z 0-9 _ -`, or a dot that is not between two of them.
-    #[error("may only contain letters, digits, `_`, `-`, and single dots between them")]
+    #[error("may only contain A-Z, a-z, 0-9, `_`, `-`, and single dots between them")]
     Character,
     /// A word that the service keeps for its own paths.
     #[error("must not be one of the reserved words {}", RESERVED_WORDS.join(", "))]

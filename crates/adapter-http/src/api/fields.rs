@@ -22,7 +22,7 @@ use crate::{
 #[schema(as = Claim)]
 #[expect(dead_code, reason = "describes the body; its fields are read one by one, to name everything wrong at once")]
 pub(crate) struct ClaimBody {
-    /// Where the link should lead: `http` or `https`, no user name, no white space, no private address.
+    /// Where the link should lead: `http` or `https`, no user name, no private address. White space around it is no part of it.
     #[schema(format = Uri, max_length = 8192, example = "https://example.com/a?b=1")]
     url: String,
     /// A code of your choice; reserved words are refused.
@@ -150,7 +150,7 @@ pub(crate) fn target_fault(error: InvalidTarget) -> &'static str {
         InvalidTarget::TooLong { .. } => "too-long",
         InvalidTarget::Control => "control-character",
         InvalidTarget::NoScheme => "no-scheme",
-        InvalidTarget::NotAUrl => "not-a-url",
+        InvalidTarget::NotAUrl | InvalidTarget::Host | InvalidTarget::Port | InvalidTarget::TwoSchemes => "not-a-url",
         InvalidTarget::Scheme => "scheme",
         InvalidTarget::UserInfo => "user-info",
         InvalidTarget::OwnHost => "own-host",
@@ -187,11 +187,12 @@ fn lifetime(json: Json, now: Timestamp) -> Result<Timestamp, Fault> {
 }
 
 fn title(json: Json) -> Result<Title, Fault> {
-    string(json)?.parse().map_err(text_fault)
+    string(json)?.trim().parse().map_err(text_fault)
 }
 
 fn tags(json: Json) -> Result<Tags, Fault> {
-    strings(json)?.try_into().map_err(text_fault)
+    let tags: Vec<_> = strings(json)?.iter().map(|tag| tag.trim().to_owned()).collect();
+    tags.try_into().map_err(text_fault)
 }
 
 pub(crate) fn text_fault(error: InvalidText) -> Fault {

@@ -73,16 +73,6 @@ fn schemas(schemas: &mut Value) {
     }
     schemas["ClaimedLink"]["allOf"][1]["properties"]["outcome"] = reference("schemas", "Outcome");
     schemas["ApiKey"]["properties"]["scopes"]["items"] = reference("schemas", "Scope");
-    for (field, default) in [("redirect", json!(302)), ("forward_query", json!(false)), ("force_new", json!(false))] {
-        let property = &mut schemas["Claim"]["properties"][field];
-        match property.as_object_mut() {
-            // Beside a reference it would not be read.
-            Some(property) if !property.contains_key("$ref") && !property.contains_key("oneOf") => {
-                property.insert("default".to_owned(), default);
-            }
-            Some(_) | None => {}
-        }
-    }
 }
 
 fn headers() -> Value {

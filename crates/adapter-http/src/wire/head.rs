@@ -18,20 +18,21 @@ const MOST_HEADERS: usize = 100;
 const MOST_READABLE: usize = 96;
 
 /// The fields that are read behind the guard. Of a head with more than [`MOST_READABLE`] others are left out.
-const READ: [&str; 19] = [
+const READ: [&str; 20] = [
     "accept",
     "accept-encoding",
+    "access-control-request-method",
     "authorization",
     "connection",
     "content-encoding",
     "content-length",
     "content-type",
-    "expect",
     "forwarded",
     "host",
     "idempotency-key",
     "if-match",
     "if-none-match",
+    "origin",
     "traceparent",
     "transfer-encoding",
     "user-agent",
@@ -85,7 +86,7 @@ pub(super) fn judge(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Reje
     let surplus = (request.headers.len() + usize::from(lacks_length)).saturating_sub(MOST_READABLE);
     // The parser behind would tell it to go on before anything has judged the request.
     let expects_continue = fields.expects_continue && minor_version > 0;
-    let instead = if surplus > 0 || lacks_length || fields.offers_upgrade || expects_continue {
+    let instead = if surplus > 0 || lacks_length || fields.offers_upgrade || fields.has_expectation {
         Some(rewritten(head, request.headers, surplus, lacks_length)?)
     } else {
         None
@@ -93,8 +94,8 @@ pub(super) fn judge(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Reje
     Ok(Acceptable { body: fields.body(limits)?, instead, expects_continue })
 }
 
-/// The head without so many of the fields that are not read, without the offer of another protocol and the expectation to
-/// be told to go on, and with a length if it lacks one.
+/// The head without so many of the fields that are not read, without the offer of another protocol and without
+/// expectations, and with a length if it lacks one.
 ///
 /// A server may ignore such an offer (RFC 9110 section 7.8). The parser behind would end the connection after it without
 /// saying so, and on `websocket` take everything up to its end for a body.
@@ -110,7 +111,7 @@ fn rewritten(
         let instead: &[u8] = if !is_read && left_out < surplus {
             left_out += 1;
             b""
-        } else if field.name.eq_ignore_ascii_case("upgrade") || is_expectation(field) {
+        } else if field.name.eq_ignore_ascii_case("upgrade") || field.name.eq_ignore_ascii_case("expect") {
             b""
         } else if field.name.eq_ignore_ascii_case("connection") && has_option(field.value, "upgrade") {
             if has_option(field.value, "close") {
@@ -145,10 +146,6 @@ fn has_option(list: &[u8], option: &str) -> bool {
     list.split(|byte| *byte == b',').any(|each| each.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
 }
 
-fn is_expectation(field: &httparse::Header<'_>) -> bool {
-    field.name.eq_ignore_ascii_case("expect") && field.value.trim_ascii().eq_ignore_ascii_case(b"100-continue")
-}
-
 /// Where the line of a field stands, its end included.
 fn line_of(head: &[u8], field: &httparse::Header<'_>) -> Range<usize> {
     // Its name is a part of the head.
@@ -165,6 +162,8 @@ struct Fields {
     length: Option<u64>,
     /// Another protocol is offered, which none here takes.
     offers_upgrade: bool,
+    /// Something is expected of us, in whatever form: the parser behind would act on more of them than it says.
+    has_expectation: bool,
     expects_continue: bool,
 }
 
@@ -180,8 +179,9 @@ impl Fields {
         } else if name.eq_ignore_ascii_case("upgrade") {
             self.offers_upgrade = true;
             true
-        } else if is_expectation(header) {
-            self.expects_continue = true;
+        } else if name.eq_ignore_ascii_case("expect") {
+            self.has_expectation = true;
+            self.expects_continue |= has_option(value, "100-continue");
             true
         } else if name.eq_ignore_ascii_case("connection") {
             self.offers_upgrade |= has_option(value, "upgrade");

@@ -39,7 +39,7 @@ const PIECE: usize = 4 * 1024;
 const TAKEN_IN_TIME: usize = 16 * 1024;
 
 /// What tells a client to send the body that it waits with.
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A connection between a peer and the HTTP dispatcher, with a guard on the way in.
 ///
@@ -233,8 +233,9 @@ impl<S> GuardedStream<S> {
     /// order of reading and writing, and for a body beyond [`UNWANTED_BYTES`] the connection.
     fn note_answer(&mut self, cx: &Context<'_>) {
         let was_due = mem::take(&mut self.answer_due);
-        if was_due {
-            self.flow.is_over();
+        // A client that waits with its body is told to send it, or that its connection ends; never that it may go on after it was
+        // refused. What is written now may as well be the end of the answer before.
+        if was_due && !self.flow.is_waited_for() {
             // What is left of the body is for no reader now, and must not wait for one.
             self.flow.wants_more();
         }

@@ -6,7 +6,7 @@ use actix_rt::net::{ActixStream as _, UnixStream};
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
-use super::{GuardedStream, Rejection, WireLimits};
+use super::{GuardedStream, Rejection, WireLimits, stream::CONTINUE};
 
 const NONCE: &str = "0123456789abcdef0123456789abcdef";
 const GET: &[u8] = b"GET /abc HTTP/1.1\r\nHost: go.example\r\n\r\n";
@@ -118,6 +118,42 @@ async fn client_is_told_to_go_on_when_its_body_is_asked_for() {
 }
 
 #[tokio::test]
+async fn client_behind_a_long_answer_is_told_to_go_on_all_the_same() {
+    let (mut peer, mut stream) = connection(patient());
+    let flow = stream.flow();
+    send(&mut peer, &[GET, EXPECTING].concat()).await;
+    assert_eq!(read_now(&mut stream).as_deref(), Some(GET));
+    stream.write_all(ANSWER).await.expect("writable");
+    assert_eq!(read_now(&mut stream).as_deref(), Some(AS_READ));
+    // The rest of the answer to the first one.
+    stream.write_all(b"more").await.expect("writable");
+    assert!(flow.is_waited_for());
+    flow.wants_more();
+    assert_eq!(read_now(&mut stream), None);
+    let mut told = vec![0; ANSWER.len() + 4 + CONTINUE.len()];
+    peer.read_exact(&mut told).await.expect("it is told");
+    assert!(told.ends_with(b"moreHTTP/1.1 100 Continue\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn expectations_never_reach_the_parser_behind() {
+    for (expect, waits) in [
+        ("100-continue,", true),
+        ("x, 100-Continue", true),
+        ("100-continue, 100-continue", true),
+        ("100-continue\r\nExpect: x", true),
+        ("x", false),
+        ("", false),
+    ] {
+        let (mut peer, mut stream) = connection(patient());
+        let head = format!("POST / HTTP/1.1\r\nHost: client.example\r\nExpect: {expect}\r\nContent-Length: 4\r\n\r\n");
+        send(&mut peer, head.as_bytes()).await;
+        assert_eq!(read_now(&mut stream).as_deref(), Some(AS_READ), "{expect}");
+        assert_eq!(stream.flow().is_waited_for(), waits, "{expect}");
+    }
+}
+
+#[tokio::test]
 async fn client_that_has_its_answer_or_sends_is_not_told_to_go_on() {
     for sends in [true, false] {
         let (mut peer, mut stream) = connection(patient());
@@ -129,8 +165,7 @@ async fn client_that_has_its_answer_or_sends_is_not_told_to_go_on() {
             assert_eq!(read_now(&mut stream).as_deref(), Some(&b"bo"[..]));
         }
         stream.write_all(ANSWER).await.expect("writable");
-        assert!(!flow.is_waited_for());
-        flow.wants_more();
+        assert_eq!(flow.is_waited_for(), !sends);
         assert_eq!(read_now(&mut stream), None);
         let mut read = vec![0; ANSWER.len()];
         peer.read_exact(&mut read).await.expect("the answer");

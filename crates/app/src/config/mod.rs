@@ -18,7 +18,7 @@ mod tests;
 
 use std::{path::PathBuf, time::Duration};
 
-use adapter_http::TrustedProxies;
+use adapter_http::{Origins, TrustedProxies};
 
 pub(crate) use self::{
     layers::Source,
@@ -151,6 +151,9 @@ impl Config {
                 ["redis.timeout", "http.redirect_timeout"],
                 "the first to be a quarter of the second at most, or too little time is left for the store",
             );
+        }
+        if self.http.cors_origins == Origins::Some(vec![]) {
+            reader.refuse("http.cors_origins");
         }
         if self.http.drain + self.http.shutdown_timeout > Self::LONGEST_STOP {
             reader.refuse_both(

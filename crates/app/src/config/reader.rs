@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
         self.problems.add(format!("{first} and {second}: expected {expected}"));
     }
 
-    fn refuse(&mut self, path: &'static str) {
+    pub(super) fn refuse(&mut self, path: &'static str) {
         let entry = self.settings.get(path);
         self.refused.insert(path);
         self.problems.add(format!("{entry}: expected {}", entry.key.expects));

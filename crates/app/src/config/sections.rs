@@ -227,12 +227,14 @@ impl PagesConfig {
     }
 }
 
-/// `*` means every origin, also beside others.
+/// `*` stands alone: beside others it would open to all what somebody meant to open to them. No origins at all are refused later.
 fn origins(listed: Vec<String>) -> Origins {
     if listed.is_empty() {
         Origins::None
-    } else if listed.iter().any(|origin| origin == "*") {
+    } else if listed == ["*"] {
         Origins::Any
+    } else if listed.iter().any(|origin| origin == "*") {
+        Origins::Some(Vec::new())
     } else {
         Origins::Some(listed)
     }

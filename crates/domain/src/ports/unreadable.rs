@@ -161,7 +161,7 @@ mod tests {
     fn the_reason_names_the_column_and_what_is_wrong_there() {
         let error = in_column("code", "ab c".parse::<crate::code::Code>()).expect_err("it has a space");
         let row = UnreadableRow::new("links", "7", &error);
-        assert_eq!(row.reason, "code: may only contain letters, digits, `_`, `-`, and single dots between them");
+        assert_eq!(row.reason, "code: may only contain A-Z, a-z, 0-9, `_`, `-`, and single dots between them");
     }
 
     #[test]

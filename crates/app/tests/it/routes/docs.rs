@@ -141,7 +141,7 @@ fn the_front_page_leads_to_the_documentation(server: &Signpost) {
 fn crawlers_may_follow_links_and_nothing_else(server: &Signpost) {
     let answer = server.get("/robots.txt");
     assert_eq!(answer.with_status(200).header("content-type"), Some("text/plain; charset=utf-8"));
-    assert_eq!(answer.text(), "User-agent: *\nDisallow: /api/\nDisallow: /console\n");
+    assert_eq!(answer.text(), "User-agent: *\nDisallow: /api/\nDisallow: /console$\nDisallow: /console/\n");
 }
 
 fn browsers_find_no_icon_and_no_contact(server: &Signpost) {

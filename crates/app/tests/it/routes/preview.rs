@@ -49,6 +49,8 @@ fn what_is_accepted_decides(server: &Signpost) {
         ("application/json;q=0.5, text/html", page),
         ("text/html;q=0.5, application/json", json),
         ("application/*", json),
+        ("application/json, text/plain, */*", json),
+        ("application/json, text/html", page),
         ("image/png, application/json;q=0.1", json),
     ] {
         assert_eq!(preview(server, &code, accept).with_status(200).header("content-type"), media_type, "{accept}");
