@@ -39,7 +39,11 @@ pub(crate) struct ClaimBody {
     #[schema(pattern = "^[1-9][0-9]{0,4}[smhdw]$", example = "7d")]
     expires_in: Option<String>,
     /// What people call it. Titles of existing links are not touched.
-    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$")]
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
+    )]
     title: Option<String>,
     /// What people sort it by. Tags of existing links are not touched.
     #[schema(max_items = 20)]
@@ -64,7 +68,11 @@ pub(crate) struct EditBody {
     #[schema(format = DateTime)]
     expires_at: Option<String>,
     /// What people call it.
-    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$")]
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
+    )]
     title: Option<String>,
     /// What people sort it by.
     #[schema(max_items = 20)]
