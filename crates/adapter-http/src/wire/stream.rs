@@ -303,7 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<S> {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        let is_in_body = this.answer_due && !this.framing.is_at_head();
+        let is_in_body = (this.answer_due || this.flow.is_waited_for()) && !this.framing.is_at_head();
         if !is_in_body || this.ready > 0 {
             return this.poll_input(cx, buf);
         }
