@@ -104,11 +104,11 @@ fn bearer_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         headers.get_all(header::AUTHORIZATION).map(|value| str::from_utf8(value.as_bytes()).unwrap_or("Bearer"));
     texts.filter_map(|value| {
         let (scheme, token) = value.trim().split_once(char::is_whitespace).unwrap_or((value.trim(), ""));
-        match scheme.eq_ignore_ascii_case("bearer") {
-            true => Some(token),
-            // A key in the wrong form is no reason to be a stranger.
-            false => api_key::carries_key(value).then_some(""),
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(token);
         }
+        // A key in the wrong form is no reason to be a stranger.
+        api_key::carries_key(value).then_some("")
     })
 }
 

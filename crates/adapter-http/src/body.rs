@@ -302,8 +302,7 @@ fn text_of(body: &[u8]) -> Result<&[u8], Problem> {
     match body {
         [] => malformed("The body is empty."),
         [0xfe, 0xff, ..] | [0xff, 0xfe, ..] => malformed("The body is in UTF-16 or UTF-32; JSON is UTF-8 (RFC 8259)."),
-        [0xef, 0xbb, 0xbf, text @ ..] => Ok(text),
-        text => Ok(text),
+        [0xef, 0xbb, 0xbf, text @ ..] | text => Ok(text),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The few pages and files that are not links: the front page, robots, icon, and files of the operator's own.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use actix_web::{
     HttpResponse, Responder,
@@ -116,7 +116,8 @@ impl WellKnown {
     pub fn new(files: BTreeMap<String, Vec<u8>>) -> Self {
         let typed = |(name, bytes): (String, Vec<u8>)| {
             // `apple-app-site-association` is JSON by contract, without an ending that says so.
-            let is_json = name.ends_with(".json") || serde_json::from_slice::<IgnoredAny>(&bytes).is_ok();
+            let is_json = Path::new(&name).extension().is_some_and(|ending| ending == "json")
+                || serde_json::from_slice::<IgnoredAny>(&bytes).is_ok();
             (name, (if is_json { ContentType::json() } else { ContentType::plaintext() }, bytes.into()))
         };
         Self(Arc::new(files.into_iter().map(typed).collect()))

@@ -30,19 +30,19 @@ pub(crate) struct SettingsArguments {
     /// Any setting, such as `--set codes.length=10`; can be repeated
     #[arg(long, short, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
-    /// Folder of the database file and the admin key (data_dir)
+    /// Folder of the database file and the admin key (`data_dir`)
     #[arg(long, global = true, value_name = "FOLDER")]
     data_dir: Option<String>,
-    /// Address to listen on (http.bind)
+    /// Address to listen on (`http.bind`)
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]
     bind: Option<String>,
-    /// Base of all short addresses (public_url)
+    /// Base of all short addresses (`public_url`)
     #[arg(long, global = true, value_name = "URL")]
     public_url: Option<String>,
-    /// error, warning, info or debug (log.level)
+    /// error, warning, info or debug (`log.level`)
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// auto, json or text (log.format)
+    /// auto, json or text (`log.format`)
     #[arg(long, global = true, value_name = "FORMAT")]
     log_format: Option<String>,
 }

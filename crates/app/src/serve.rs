@@ -99,7 +99,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         };
         preparing.spawn(start.prepare(following.clone(), phase.clone()));
     }
-    watch_over(&supervisor, &store, &memory, &following, blocks, block_file, targets, log);
+    watch_over(&supervisor, &store, &memory, &following, (blocks, block_file), targets, log);
 
     let signal = tokio::select! {
         signal = stop.next() => signal,

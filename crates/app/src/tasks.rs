@@ -45,8 +45,7 @@ pub(crate) fn watch_over(
     store: &Store,
     memory: &CachedResolver,
     following: &Following,
-    blocks: BlockService,
-    block_file: BlockFile,
+    (blocks, block_file): (BlockService, BlockFile),
     targets: Targets,
     log: &Logger,
 ) {

@@ -68,7 +68,8 @@ impl FromStr for Code {
         let mut after_other = false;
         for byte in text.bytes() {
             let is_other = is_code_byte(byte);
-            if !is_other && !(byte == b'.' && after_other) {
+            let may_stand = is_other || (byte == b'.' && after_other);
+            if !may_stand {
                 return Err(InvalidCode::Character);
             }
             after_other = is_other;

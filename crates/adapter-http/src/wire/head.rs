@@ -85,8 +85,8 @@ pub(super) fn judge(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Reje
     let lacks_length = minor_version == 0 && method == Method::POST && fields.length.is_none();
     let surplus = (request.headers.len() + usize::from(lacks_length)).saturating_sub(MOST_READABLE);
     // The parser behind would tell it to go on before anything has judged the request.
-    let expects_continue = fields.expects_continue && minor_version > 0;
-    let instead = if surplus > 0 || lacks_length || fields.offers_upgrade || fields.has_expectation {
+    let expects_continue = fields.expects == Some(Expectation::Continue) && minor_version > 0;
+    let instead = if surplus > 0 || lacks_length || fields.offers_upgrade || fields.expects.is_some() {
         Some(rewritten(head, request.headers, surplus, lacks_length)?)
     } else {
         None
@@ -162,9 +162,17 @@ struct Fields {
     length: Option<u64>,
     /// Another protocol is offered, which none here takes.
     offers_upgrade: bool,
-    /// Something is expected of us, in whatever form: the parser behind would act on more of them than it says.
-    has_expectation: bool,
-    expects_continue: bool,
+    /// What is expected of us, in whatever form: the parser behind would act on more of them than it says.
+    expects: Option<Expectation>,
+}
+
+/// What a client expects before it goes on (RFC 9110 section 10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expectation {
+    /// To be told to send its body.
+    Continue,
+    /// Something that there is no more.
+    Other,
 }
 
 impl Fields {
@@ -180,8 +188,10 @@ impl Fields {
             self.offers_upgrade = true;
             true
         } else if name.eq_ignore_ascii_case("expect") {
-            self.has_expectation = true;
-            self.expects_continue |= has_option(value, "100-continue");
+            if has_option(value, "100-continue") {
+                self.expects = Some(Expectation::Continue);
+            }
+            self.expects.get_or_insert(Expectation::Other);
             true
         } else if name.eq_ignore_ascii_case("connection") {
             self.offers_upgrade |= has_option(value, "upgrade");

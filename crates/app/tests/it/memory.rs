@@ -47,19 +47,6 @@ fn a_change_by_one_process_is_seen_by_the_other_within_a_second() {
     }
 }
 
-/// Nobody should run two processes on one file, but nothing keeps them from it.
-#[test]
-fn a_change_by_another_process_on_the_same_file_is_seen() {
-    let setup = Signpost::on_sqlite();
-    let (one, other) = (setup.start(), setup.start());
-    let caller = one.caller();
-    let code = caller.code("https://example.com/shared-file");
-    let redirect = Request::get(&format!("/{code}"));
-    other.ask(&redirect).with_status(302);
-    caller.delete(&code).with_status(200);
-    assert!(eventually(Duration::from_secs(3), || other.ask(&redirect).status == 410), "a deletion is not seen");
-}
-
 #[test]
 fn a_link_claimed_at_one_process_redirects_at_every_other_at_once() {
     let (one, other) = two_processes();

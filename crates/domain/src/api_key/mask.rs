@@ -12,8 +12,9 @@ const MASK: &str = "[masked]";
 /// key is its public id.
 pub fn mask_keys(text: &str) -> Cow<'_, str> {
     // Nearly no text has either. Without an early end, many bytes are looked at in one step.
-    let [escaped, prefixed] = [b'%', b'_'].map(|sign| text.bytes().fold(false, |any, byte| any | (byte == sign)));
-    if !escaped && !(prefixed && text.contains(KEY_PREFIX)) {
+    let has = |sign| text.bytes().fold(0, |any, byte| any | u8::from(byte == sign)) != 0;
+    let may_hold_one = has(b'%') || (has(b'_') && text.contains(KEY_PREFIX));
+    if !may_hold_one {
         return Cow::Borrowed(text);
     }
     let mut masked = String::new();
