@@ -59,7 +59,9 @@ pub(crate) async fn follow(
     code: web::Path<String>,
 ) -> Outcome {
     let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !only_reads && is_reserved(&code) && state.settings.inherited.get(&code).is_none() {
+    // What people paste is read. Other methods are for links as they are, and neither for paths of ours nor for previews.
+    let is_no_link = is_reserved(&code) || Code::from_stored(&code).is_err();
+    if !only_reads && is_no_link && state.settings.inherited.get(&code).is_none() {
         return nothing_there(state, request).await;
     }
     if only_reads && let Some(code) = code_to_preview(&code) {

@@ -78,6 +78,8 @@ fn permanent_methods_redirect_whatever_is_asked(server: &Signpost) {
             }
         }
     }
+    let code = code_of(&caller.link(&json!({"url": "https://example.com/p", "redirect": 308})));
+    server.ask(&Request::new("PUT", &format!("/{code}+"))).problem(405, "method-not-allowed");
     for unknown in ["/zzzzzzzz", "/zzzzzzz1"] {
         server.ask(&Request::post(unknown)).problem(404, "not-found");
     }
