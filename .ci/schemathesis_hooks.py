@@ -11,8 +11,8 @@ from itertools import count
 import schemathesis
 from hypothesis import strategies
 from schemathesis.generation.meta import TestPhase
+from schemathesis.core.failures import AcceptedNegativeData
 from schemathesis.openapi.checks import (
-    AcceptedNegativeData,
     RejectedPositiveData,
     UnsupportedMethodResponse,
     UseAfterFree,
