@@ -44,6 +44,15 @@ const ANSWER_FIELDS: &str = "etag, link, location, ratelimit, ratelimit-policy, 
 const MAX_AGE: &str = "600";
 
 impl Origins {
+    /// Those listed, of which `*` is every one.
+    pub fn of(listed: &[String]) -> Self {
+        match listed {
+            [] => Self::None,
+            [all] if all == "*" => Self::Any,
+            some => Self::Some(some.to_vec()),
+        }
+    }
+
     pub(crate) fn judge(&self, head: &RequestHead) -> CrossOrigin {
         let origin = head.headers().get(header::ORIGIN);
         match (self, origin) {

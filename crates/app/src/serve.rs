@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use adapter_http::{CurrentPolicy, InheritedCodes, PATH_WORDS, Phase, ServerOptions, Settings, Tasks, WellKnown};
+use adapter_http::{
+    CurrentPolicy, InheritedCodes, Origins, PATH_WORDS, Phase, ServerOptions, Settings, Tasks, WellKnown,
+};
 use anyhow::{Context, bail};
 use domain::{code::Code, service::BlockService};
 use slog::{Logger, info, o, warn};
@@ -200,7 +202,7 @@ fn settings(
         public_url: config.public_url.clone(),
         landing_url: config.landing_url.clone(),
         targets,
-        cors_origins: config.http.cors_origins.clone(),
+        cors_origins: Origins::of(&config.http.cors_origins),
         crawlable: config.pages.crawlable,
         well_known,
         pages: Arc::new(config.pages.own.clone()),

@@ -220,7 +220,7 @@ pub(crate) async fn read(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let caller = authenticate(&state, &request, Scope::Admin).await?;
-    let id: KeyId = id.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
+    let id = id_in_path(&id)?;
     let key = caller.context.within_budget(Effect::Read, state.services.keys.find(&id)).await?;
     Ok(HttpResponse::Ok().json(KeyBody::from(&key)))
 }
@@ -238,9 +238,14 @@ pub(crate) async fn revoke(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let caller = authenticate(&state, &request, Scope::Admin).await?;
-    let id: KeyId = id.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
+    let id = id_in_path(&id)?;
     let call = caller.call();
     let revoking = state.services.keys.revoke(&call, &id);
     caller.context.within_budget(Effect::Write, revoking).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// What is no id names nothing.
+fn id_in_path(id: &str) -> Result<KeyId, Problem> {
+    id.parse().map_err(|_| Problem::new(ProblemKind::NotFound))
 }

@@ -69,7 +69,7 @@ pub(super) static KEYS: &[Key] = &[
     key("targets.deny_file", "", "a readable file", "Hosts where no link may lead, one a line or in a form of public lists; read again when it has changed and stayed so for 2 s, and at SIGHUP; one that is emptied counts only after 30 s, lest it be in the middle of being written"),
     key("targets.allow_file", "", "a readable file", "Hosts that `targets.deny_file` names by mistake, in the same forms"),
     key("targets.max_length", "8192", "256 to 32768", "Most bytes of a target, once it is encoded"),
-    key("blocks.file", "{data_dir}/blocks.txt", "a file", "Takedowns and revocations for when the store takes none: lines such as `code CODE`, `host HOST`, `owner OWNER` or `key ID`, in force within two seconds in this process, as long as they stand there"),
+    key("blocks.file", "{data_dir}/blocks.txt", "a file", "Takedowns and revocations for when the store takes none: lines such as `code CODE`, `host HOST`, `owner OWNER` or `key ID`, in force within five seconds in this process, as long as they stand there"),
     key("pages.crawlable", "true", SWITCH, "Whether `robots.txt` lets crawlers follow links, as those do that show a picture where a link is shared; redirects say `noindex` in any case"),
     key("pages.well_known_dir", "", "a readable directory", "Files to serve under `/.well-known/`, such as `security.txt` or `assetlinks.json`; its `robots.txt` is served in the place of ours; read at start"),
     key("pages.unknown_url", "", "an http or https URL without user and password", "Where browsers are sent that ask for a code no link has; programs get the problem"),

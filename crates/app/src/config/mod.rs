@@ -18,7 +18,7 @@ mod tests;
 
 use std::{path::PathBuf, time::Duration};
 
-use adapter_http::{Origins, TrustedProxies};
+use adapter_http::TrustedProxies;
 
 pub(crate) use self::{
     layers::Source,
@@ -152,7 +152,9 @@ impl Config {
                 "the first to be a quarter of the second at most, or too little time is left for the store",
             );
         }
-        if self.http.cors_origins == Origins::Some(vec![]) {
+        // Beside others it would open to all what is meant for them.
+        let opens_to_all = self.http.cors_origins.iter().any(|origin| origin == "*");
+        if opens_to_all && self.http.cors_origins.len() > 1 {
             reader.refuse("http.cors_origins");
         }
         if self.http.drain + self.http.shutdown_timeout > Self::LONGEST_STOP {

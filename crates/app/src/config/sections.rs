@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use adapter_http::{ForwardingField, Origins, OwnPages, Quota, Quotas};
+use adapter_http::{ForwardingField, OwnPages, Quota, Quotas};
 use domain::code::CodeLength;
 
 use super::{
@@ -26,7 +26,8 @@ pub(crate) struct HttpConfig {
     pub(crate) answer_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) redirect_timeout: Duration,
-    pub(crate) cors_origins: Origins,
+    /// `*` alone, or origins.
+    pub(crate) cors_origins: Vec<String>,
     pub(crate) keep_alive: Duration,
     pub(crate) drain: Duration,
     pub(crate) shutdown_timeout: Duration,
@@ -44,7 +45,7 @@ impl HttpConfig {
             answer_timeout: reader.value("http.answer_timeout", timeout),
             request_timeout: reader.value("http.request_timeout", parse::duration_in(request_timeout)),
             redirect_timeout: reader.value("http.redirect_timeout", timeout),
-            cors_origins: origins(reader.list("http.cors_origins", parse::origin)),
+            cors_origins: reader.list("http.cors_origins", parse::origin),
             keep_alive: reader.value("http.keep_alive", timeout),
             drain: reader.value("http.drain", parse::duration),
             shutdown_timeout: reader.value("http.shutdown_timeout", timeout),
@@ -224,19 +225,6 @@ impl PagesConfig {
                 blocked: reader.optional("pages.blocked_url", parse::web_url),
             },
         }
-    }
-}
-
-/// `*` stands alone: beside others it would open to all what somebody meant to open to them. No origins at all are refused later.
-fn origins(listed: Vec<String>) -> Origins {
-    if listed.is_empty() {
-        Origins::None
-    } else if listed == ["*"] {
-        Origins::Any
-    } else if listed.iter().any(|origin| origin == "*") {
-        Origins::Some(Vec::new())
-    } else {
-        Origins::Some(listed)
     }
 }
 

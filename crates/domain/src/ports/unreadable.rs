@@ -175,7 +175,7 @@ mod tests {
         }
         let (left_out, heard) = (LeftOut::default(), Arc::<Heard>::default());
         let broken = || Err::<u8, Box<dyn Error + Send + Sync>>("broken".into());
-        assert_eq!(left_out.unless("links", 1, broken()), None, "there is nobody to tell yet");
+        assert_eq!(left_out.unless("links", 1, broken()), None, "no listener is there yet");
         left_out.tell(heard.clone());
         left_out.tell(Arc::<Heard>::default());
         assert_eq!(left_out.unless("links", 2, broken()), None);
