@@ -144,13 +144,78 @@ fn pause() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use slog::{Discard, o};
+    use std::sync::Arc;
+
+    use slog::{Discard, Drain, Never, OwnedKVList, Record, o};
     use tokio::time::advance;
 
     use super::*;
 
     fn breaker() -> Breaker {
         Breaker::new(Logger::root(Discard, o!()))
+    }
+
+    /// What was logged, by its messages.
+    #[derive(Clone, Default)]
+    struct Messages(Arc<Mutex<Vec<String>>>);
+
+    impl Drain for Messages {
+        type Ok = ();
+        type Err = Never;
+
+        fn log(&self, record: &Record<'_>, _: &OwnedKVList) -> Result<(), Never> {
+            self.0.lock().expect("nothing panics while it is held").push(record.msg().to_string());
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn opening_and_closing_are_told_once() {
+        let messages = Messages::default();
+        let breaker = Breaker::new(Logger::root(messages.clone(), o!()));
+        let told = || std::mem::take(&mut *messages.0.lock().expect("nothing panics while it is held"));
+        breaker.count(FAILURES - 1);
+        breaker.succeeded();
+        assert_eq!(told(), [""; 0]);
+        breaker.count(1);
+        breaker.count(FAILURES - 1);
+        assert!(matches!(&told()[..], [one] if one.contains("does not answer")));
+        breaker.count(1);
+        breaker.count(FAILURES);
+        assert_eq!(told(), [""; 0]);
+        breaker.succeeded();
+        breaker.succeeded();
+        assert!(matches!(&told()[..], [one] if one.contains("answers again")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_at_whether_it_may_ask_takes_no_turn() {
+        let breaker = breaker();
+        assert!(breaker.may_allow());
+        breaker.count(FAILURES);
+        advance(PAUSE - Duration::from_millis(1)).await;
+        assert!(!breaker.may_allow() && !breaker.allows());
+        advance(Duration::from_millis(1)).await;
+        assert!(breaker.may_allow() && breaker.may_allow() && breaker.allows() && !breaker.may_allow());
+    }
+
+    /// As a caller leaves who was to try.
+    #[tokio::test(start_paused = true)]
+    async fn a_try_of_which_nothing_is_heard_is_followed_by_another() {
+        let breaker = breaker();
+        breaker.count(FAILURES);
+        for _ in 0..3 {
+            advance(PAUSE).await;
+            assert!(breaker.allows() && !breaker.allows());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_says_why_it_failed_last() {
+        let breaker = breaker();
+        breaker.failed_because(FailureReason::Busy);
+        breaker.failed_because(FailureReason::TimedOut);
+        assert_eq!(breaker.reason(), FailureReason::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]

@@ -270,3 +270,21 @@ impl Shard {
 fn is_later(asked: Asked, floor: &Floor) -> bool {
     asked.epoch().wrapping_sub(floor.epoch).cast_signed() > 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A floor that is doubted keeps what it says, and belongs to the gap it was raised after.
+    #[tokio::test(start_paused = true)]
+    async fn a_doubt_takes_nothing_from_a_floor() {
+        let flights = Flights::new();
+        let code: Code = "known".parse().expect("a code");
+        let third = Generation::new(3).expect("positive");
+        let mut shard = flights.shard(&code);
+        shard.raise_floor(&code, third, 1, 7).expect("there is room");
+        shard.doubt(&code, 2, 8).expect("there is room");
+        let floor = shard.floors[&code];
+        assert_eq!((floor.generation, floor.epoch, floor.write, floor.doubted), (Some(third), 7, 2, 2));
+    }
+}

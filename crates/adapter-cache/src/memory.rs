@@ -215,3 +215,6 @@ impl Memory {
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 2)
 }
+
+#[cfg(test)]
+mod tests;
