@@ -284,13 +284,17 @@ async fn migrate(backend: &Backend, config: &Config, log: &Logger) -> anyhow::Re
     Ok(())
 }
 
-/// The secret goes to the person at the terminal, never into the log.
+/// The secret goes to the person at the terminal, never into a log, which standard error may end up in too.
 async fn announce_admin_key(store: &Store, config: &Config, log: &Logger) -> anyhow::Result<()> {
     if let Some(new) = admin_key::ensure(&store.key_service(), &config.data_dir).await? {
         let file = new.file.display().to_string();
         info!(log, "admin key made, kept in {}", file; "event.name" => "api_key.created",
             "api_key.id" => %new.secret.id(), "file" => &file);
-        tell_aside(&format!("\n  admin API key, shown this once and kept in {file}:\n\n  {}\n", new.secret.expose()));
+        if io::stderr().is_terminal() {
+            tell_aside(&format!("\n  admin API key, kept in {file}:\n\n  {}\n", new.secret.expose()));
+        } else {
+            tell_aside(&format!("the admin API key is in {file}"));
+        }
     }
     Ok(())
 }

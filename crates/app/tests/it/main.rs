@@ -14,6 +14,7 @@ mod support;
 mod config;
 mod crashes;
 mod crowds;
+mod documents;
 mod failover;
 mod freshness;
 mod hangups;

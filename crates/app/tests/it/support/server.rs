@@ -154,6 +154,12 @@ impl Setup {
         run(self.command().args(arguments))
     }
 
+    /// Its settings as flags, for a shell.
+    pub(crate) fn flags(&self) -> String {
+        let data_dir = format!("--data-dir {}", self.data_dir().display());
+        self.settings.iter().fold(data_dir, |flags, (key, value)| flags + &format!(" --set {key}={value}"))
+    }
+
     /// The command that starts a server, for a test that looks after it by itself.
     pub(crate) fn command(&self) -> Command {
         let mut command = signpost();
