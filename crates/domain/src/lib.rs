@@ -11,29 +11,49 @@
 //!
 //! 1. Implement [`ports::LinkRepository`] and [`ports::IdempotencyRepository`] (and
 //!    [`ports::LinkResolver`] if you redirect) for your store.
-//! 2. Run the contract suite of the `test-support` crate over it: one case for each MUST.
+//! 2. Run `link_contract_suite!` of the `test-support` crate over it: one case for each MUST.
 //! 3. Hand it to [`service::LinkService`] with a clock and a source of randomness.
 //!
+//! Besides this crate the example needs `getrandom`, and `tokio` or another runtime.
+//!
 //! ```
-//! use std::sync::Arc;
+//! use std::{sync::Arc, time::SystemTime};
 //!
 //! use domain::{
 //!     api_key::Caller,
 //!     behaviour::Behaviour,
 //!     code::CodeLength,
 //!     lifecycle::Claim,
-//!     ports::RandomCodes,
+//!     ports::{Clock, Entropy, RandomCodes},
 //!     service::{Call, ClaimRequest, LinkService, Precondition},
 //!     target::{Target, TargetPolicy},
+//!     time::Timestamp,
 //! };
-//! # use test_support::{ManualClock, MemoryStore, SeededEntropy};
+//! # use test_support::MemoryStore;
+//!
+//! struct SystemClock;
+//!
+//! impl Clock for SystemClock {
+//!     fn now(&self) -> Timestamp {
+//!         let since = SystemTime::UNIX_EPOCH.elapsed().expect("the clock stands behind 1970");
+//!         let micros = i64::try_from(since.as_micros()).ok();
+//!         micros.and_then(Timestamp::from_unix_micros).expect("the clock stands before the year 10000")
+//!     }
+//! }
+//!
+//! struct SystemEntropy;
+//!
+//! impl Entropy for SystemEntropy {
+//!     fn fill(&self, bytes: &mut [u8]) {
+//!         getrandom::fill(bytes).expect("the operating system gives randomness");
+//!     }
+//! }
 //!
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let store = Arc::new(MemoryStore::default()); // your store
-//! let clock = Arc::new(ManualClock::default()); // your clock
-//! let entropy = Arc::new(SeededEntropy::new(7)); // the operating system's, outside examples
+//! let entropy = Arc::new(SystemEntropy);
 //! let codes = Arc::new(RandomCodes::new(CodeLength::default(), entropy.clone()));
-//! let links = LinkService::new(store.clone(), store, clock, codes, entropy);
+//! let links = LinkService::new(store.clone(), store, Arc::new(SystemClock), codes, entropy);
 //!
 //! let call = Call { caller: Caller::anonymous(), request_id: "example".parse()?, idempotency: None };
 //! let request = ClaimRequest {

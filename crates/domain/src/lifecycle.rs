@@ -68,8 +68,8 @@ impl Claim {
     }
 }
 
-/// What a claim does to the link it meets: the one with the same owner and dedup key for
-/// [`Naming::Shared`], the one with the same code for [`Naming::Alias`], none for [`Naming::Separate`].
+/// What a claim does to the link it meets: for [`Naming::Shared`] the one with the same owner and dedup key that is
+/// [`deduplicated`](Link::deduplicated), for [`Naming::Alias`] the one with the same code, for [`Naming::Separate`] none.
 pub fn claim(met: Option<&Link>, candidate: &Candidate) -> Claim {
     let Some(link) = met else {
         return Claim::Created(candidate.link.clone());

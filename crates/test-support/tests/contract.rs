@@ -11,3 +11,8 @@ async fn fresh() -> (Arc<MemoryStore>, ()) {
 mod contract {
     test_support::contract_suite!(super::fresh);
 }
+
+/// As a store goes under it that keeps no API keys and no blocks.
+mod links_alone {
+    test_support::link_contract_suite!(super::fresh);
+}

@@ -16,6 +16,9 @@
 //! # fn main() {}
 //! ```
 //!
+//! A store that keeps links alone, without API keys and blocks, goes under
+//! [`link_contract_suite!`](crate::link_contract_suite) in the same way.
+//!
 //! To add a case: write it as `pub async fn` in the file of its theme, as a sentence, and name it in
 //! [`contract_suite!`](crate::contract_suite).
 
@@ -47,16 +50,21 @@ mod sequences;
 pub mod services;
 mod subject;
 
+/// What chance begins with, in every case.
+const SEED: u64 = 7;
+
 pub use sequences::random_sequences_agree;
 pub use subject::{LinkDraft, Subject, a_link};
 
-/// Everything a system of record does.
-pub trait Store:
-    LinkRepository + LinkResolver + IdempotencyRepository + ApiKeyRepository + BlockRepository + Ping
-{
-}
+/// What a store of links does.
+pub trait LinkStore: LinkRepository + LinkResolver + IdempotencyRepository {}
 
-impl<T: LinkRepository + LinkResolver + IdempotencyRepository + ApiKeyRepository + BlockRepository + Ping> Store for T {}
+impl<T: LinkRepository + LinkResolver + IdempotencyRepository> LinkStore for T {}
+
+/// Everything a system of record does.
+pub trait Store: LinkStore + ApiKeyRepository + BlockRepository + Ping {}
+
+impl<T: LinkStore + ApiKeyRepository + BlockRepository + Ping> Store for T {}
 
 /// Runs one case over a fresh store, on a runtime of its own. What was made with the store is kept until
 /// both are gone.
@@ -66,10 +74,27 @@ where
     Made: Future<Output = (Arc<S>, G)>,
     Done: Future<Output = ()> + 'static,
 {
-    const SEED: u64 = 7;
+    run_over(fresh, |store| case(Subject::over(store, SEED)));
+}
+
+/// The same, over a store that keeps links alone.
+pub fn run_for_links<S, G, Made, Done>(fresh: impl FnOnce() -> Made, case: impl FnOnce(Subject) -> Done)
+where
+    S: LinkStore + 'static,
+    Made: Future<Output = (Arc<S>, G)>,
+    Done: Future<Output = ()> + 'static,
+{
+    run_over(fresh, |store| case(Subject::over_links(store, SEED)));
+}
+
+fn run_over<S, G, Made, Done>(fresh: impl FnOnce() -> Made, case: impl FnOnce(Arc<S>) -> Done)
+where
+    Made: Future<Output = (Arc<S>, G)>,
+    Done: Future<Output = ()> + 'static,
+{
     let runtime = runtime();
     let (store, guard) = runtime.block_on(fresh());
-    let case: Pin<Box<dyn Future<Output = ()>>> = Box::pin(case(Subject::over(store, SEED)));
+    let case: Pin<Box<dyn Future<Output = ()>>> = Box::pin(case(store));
     runtime.block_on(case);
     drop(runtime);
     drop(guard);
@@ -84,13 +109,76 @@ fn runtime() -> Runtime {
 #[macro_export]
 macro_rules! contract_suite {
     ($fresh:path) => {
+        $crate::contract_suite!(@links run $fresh);
+
+        $crate::contract_suite! {
+            @cases run $fresh;
+            idempotency {
+                a_key_creation_is_recorded_with_its_effect,
+                a_repeated_key_creation_changes_nothing,
+                a_key_creation_under_a_reused_key_changes_nothing,
+                of_many_equal_key_creations_at_once_one_has_an_effect,
+            }
+            blocks {
+                a_block_is_listed_as_it_was_made,
+                what_is_blocked_is_blocked_once,
+                of_many_blocks_of_one_subject_at_once_one_wins,
+                a_lifted_block_stays_with_its_first_end,
+                an_unknown_block_is_not_lifted,
+                pages_of_blocks_are_walked_newest_first,
+                each_change_of_blocks_leads_to_another_revision,
+                a_repeated_block_is_answered_as_the_first_time,
+                what_is_taken_down_is_not_followed_until_it_is_lifted,
+                pages_of_the_blocks_service_say_whether_there_is_more,
+            }
+            api_keys {
+                a_key_is_found_as_it_was_created,
+                the_digest_is_kept_byte_for_byte,
+                an_unknown_key_is_not_found,
+                ids_of_keys_are_compared_letter_by_letter,
+                without_keys_the_list_is_empty,
+                the_newest_key_comes_first,
+                a_page_of_keys_holds_no_more_than_its_limit,
+                pages_of_keys_join_without_gap_or_repetition,
+                revoked_and_expired_keys_are_still_found_and_listed,
+                the_first_revocation_stays,
+                revoking_an_unknown_key_says_so,
+                revoking_changes_nothing_else,
+                of_many_revocations_at_once_one_stays,
+                the_last_use_is_never_moved_back,
+                of_many_uses_at_once_the_latest_stays,
+                a_use_is_noted_for_that_key_only,
+                the_first_key_is_added_where_there_is_none,
+                a_revoked_key_still_counts_as_there,
+                of_many_first_keys_at_once_one_is_added,
+                a_new_key_opens_what_it_was_made_for,
+                a_key_with_another_secret_opens_nothing,
+                an_unknown_key_opens_nothing,
+                a_revoked_key_opens_nothing_from_that_moment,
+                a_key_opens_nothing_from_the_very_moment_it_expires,
+                two_keys_of_one_owner_live_side_by_side,
+                a_use_is_worth_noting_once_a_minute,
+                a_key_that_would_be_expired_at_once_is_not_made,
+                a_repeated_creation_shows_the_same_secret_again,
+                another_key_asked_for_in_the_same_request_is_refused,
+                equal_creations_at_once_show_one_secret,
+                the_first_key_is_an_admin_of_the_default_owner,
+                the_service_says_where_the_next_keys_begin,
+                a_key_reads_back_from_its_text_and_opens,
+            }
+            services {
+                a_working_store_answers_a_ping,
+            }
+        }
+    };
+    (@links $run:ident $fresh:path) => {
         #[test]
         fn random_sequences_of_events_agree_with_the_pure_rules() {
             $crate::contract::random_sequences_agree($fresh);
         }
 
         $crate::contract_suite! {
-            @cases $fresh;
+            @cases $run $fresh;
             claim {
                 claiming_nothing_creates_generation_one,
                 a_new_link_is_the_candidate_in_every_field,
@@ -290,10 +378,6 @@ macro_rules! contract_suite {
                 a_change_under_a_reused_key_changes_nothing,
                 a_stale_or_missing_change_leaves_no_record,
                 of_many_equal_changes_at_once_one_has_an_effect,
-                a_key_creation_is_recorded_with_its_effect,
-                a_repeated_key_creation_changes_nothing,
-                a_key_creation_under_a_reused_key_changes_nothing,
-                of_many_equal_key_creations_at_once_one_has_an_effect,
                 a_claim_can_be_repeated_after_its_expiry,
                 a_claim_repeated_at_the_service_gets_the_same_answer,
                 another_body_under_the_same_key_is_refused_at_the_service,
@@ -306,55 +390,7 @@ macro_rules! contract_suite {
                 equal_requests_at_once_get_equal_answers,
                 equal_requests_of_two_callers_are_two_requests,
             }
-            blocks {
-                a_block_is_listed_as_it_was_made,
-                what_is_blocked_is_blocked_once,
-                of_many_blocks_of_one_subject_at_once_one_wins,
-                a_lifted_block_stays_with_its_first_end,
-                an_unknown_block_is_not_lifted,
-                pages_of_blocks_are_walked_newest_first,
-                each_change_of_blocks_leads_to_another_revision,
-                a_repeated_block_is_answered_as_the_first_time,
-                what_is_taken_down_is_not_followed_until_it_is_lifted,
-                pages_of_the_blocks_service_say_whether_there_is_more,
-            }
-            api_keys {
-                a_key_is_found_as_it_was_created,
-                the_digest_is_kept_byte_for_byte,
-                an_unknown_key_is_not_found,
-                ids_of_keys_are_compared_letter_by_letter,
-                without_keys_the_list_is_empty,
-                the_newest_key_comes_first,
-                a_page_of_keys_holds_no_more_than_its_limit,
-                pages_of_keys_join_without_gap_or_repetition,
-                revoked_and_expired_keys_are_still_found_and_listed,
-                the_first_revocation_stays,
-                revoking_an_unknown_key_says_so,
-                revoking_changes_nothing_else,
-                of_many_revocations_at_once_one_stays,
-                the_last_use_is_never_moved_back,
-                of_many_uses_at_once_the_latest_stays,
-                a_use_is_noted_for_that_key_only,
-                the_first_key_is_added_where_there_is_none,
-                a_revoked_key_still_counts_as_there,
-                of_many_first_keys_at_once_one_is_added,
-                a_new_key_opens_what_it_was_made_for,
-                a_key_with_another_secret_opens_nothing,
-                an_unknown_key_opens_nothing,
-                a_revoked_key_opens_nothing_from_that_moment,
-                a_key_opens_nothing_from_the_very_moment_it_expires,
-                two_keys_of_one_owner_live_side_by_side,
-                a_use_is_worth_noting_once_a_minute,
-                a_key_that_would_be_expired_at_once_is_not_made,
-                a_repeated_creation_shows_the_same_secret_again,
-                another_key_asked_for_in_the_same_request_is_refused,
-                equal_creations_at_once_show_one_secret,
-                the_first_key_is_an_admin_of_the_default_owner,
-                the_service_says_where_the_next_keys_begin,
-                a_key_reads_back_from_its_text_and_opens,
-            }
             services {
-                a_working_store_answers_a_ping,
                 a_claim_belongs_to_its_caller,
                 a_claim_tells_what_became_of_each_request,
                 claiming_again_finds_and_claiming_after_deletion_brings_back,
@@ -393,12 +429,20 @@ macro_rules! contract_suite {
             }
         }
     };
-    (@cases $fresh:path; $($theme:ident { $($case:ident,)* })*) => {$($(
+    (@cases $run:ident $fresh:path; $($theme:ident { $($case:ident,)* })*) => {$($(
         #[test]
         fn $case() {
-            $crate::contract::run($fresh, $crate::contract::$theme::$case);
+            $crate::contract::$run($fresh, $crate::contract::$theme::$case);
         }
     )*)*};
+}
+
+/// One `#[test]` for each case of the contract that is about links, over the stores that the given function makes.
+#[macro_export]
+macro_rules! link_contract_suite {
+    ($fresh:path) => {
+        $crate::contract_suite!(@links run_for_links $fresh);
+    };
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use proptest::{
 };
 
 use super::{
-    Store,
+    LinkStore,
     subject::{Subject, a_link, all_links, call_of, code, owner, repeatable, tags, target, title},
 };
 use crate::{ManualClock, MemoryStore, SeededEntropy};
@@ -36,7 +36,7 @@ use crate::{ManualClock, MemoryStore, SeededEntropy};
 /// One store serves all of them: each sequence has owners and aliases of its own.
 pub fn random_sequences_agree<S, G, Made>(fresh: impl FnOnce() -> Made)
 where
-    S: Store + 'static,
+    S: LinkStore + 'static,
     Made: Future<Output = (Arc<S>, G)>,
 {
     let runtime = super::runtime();
@@ -62,9 +62,9 @@ fn seed(seeds: &SeededEntropy) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-async fn agree<S: Store + 'static>(store: &Arc<S>, run: &Run, seed: u64, events: &[Event]) -> TestCaseResult {
-    let subject = Subject::over(store.clone(), seed);
-    let rules = Subject { clock: subject.clock.clone(), ..Subject::over(Arc::new(MemoryStore::default()), seed) };
+async fn agree<S: LinkStore + 'static>(store: &Arc<S>, run: &Run, seed: u64, events: &[Event]) -> TestCaseResult {
+    let subject = Subject::over_links(store.clone(), seed);
+    let rules = Subject { clock: subject.clock.clone(), ..Subject::over_links(Arc::new(MemoryStore::default()), seed) };
     let mut codes: Vec<Code> = Vec::new();
     for event in events {
         if let Event::Wait { micros } = event {

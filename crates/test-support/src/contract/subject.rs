@@ -21,8 +21,8 @@ use domain::{
 use tokio::{sync::Barrier, task::JoinHandle};
 use uuid::Uuid;
 
-use super::Store;
-use crate::{ManualClock, ScriptedCodes, SeededEntropy};
+use super::{LinkStore, Store};
+use crate::{ManualClock, MemoryStore, ScriptedCodes, SeededEntropy};
 
 /// A store under test, with time and chance under control. Its clones share all of it.
 #[derive(Clone)]
@@ -55,13 +55,20 @@ impl fmt::Debug for Subject {
 impl Subject {
     /// Over `store`, drawing what follows from `seed`.
     pub fn over<S: Store + 'static>(store: Arc<S>, seed: u64) -> Self {
+        let (keys, blocks, health) = (store.clone(), store.clone(), store.clone());
+        Self { keys, blocks, health, ..Self::over_links(store, seed) }
+    }
+
+    /// Over a `store` that keeps links alone; what else there is is kept in memory.
+    pub fn over_links<S: LinkStore + 'static>(store: Arc<S>, seed: u64) -> Self {
+        let others = Arc::new(MemoryStore::default());
         Self {
             links: store.clone(),
             resolver: store.clone(),
-            answers: store.clone(),
-            keys: store.clone(),
-            blocks: store.clone(),
-            health: store,
+            answers: store,
+            keys: others.clone(),
+            blocks: others.clone(),
+            health: others,
             clock: Arc::default(),
             entropy: Arc::new(SeededEntropy::new(seed)),
         }
