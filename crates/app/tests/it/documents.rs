@@ -212,13 +212,14 @@ fn examples(block: &str) -> Vec<Example> {
     let shows = block.starts_with("$ ");
     for line in block.lines() {
         match (line.strip_prefix("$ "), found.last_mut()) {
-            (Some(command), _) => found.push(Example { command: command.to_owned(), output: String::new() }),
-            (None, None) => found.push(Example { command: line.to_owned(), output: String::new() }),
             (None, Some(last)) if last.command.ends_with('\\') => {
-                write!(last.command, "\n{line}").expect("it takes all")
+                last.command.push('\n');
+                last.command.push_str(line);
             }
-            (None, Some(last)) if shows => writeln!(last.output, "{line}").expect("it takes all"),
-            (None, Some(_)) => found.push(Example { command: line.to_owned(), output: String::new() }),
+            (None, Some(last)) if shows => writeln!(last.output, "{line}").expect("a string takes all"),
+            (command, _) => {
+                found.push(Example { command: command.unwrap_or(line).to_owned(), output: String::new() });
+            }
         }
     }
     found
