@@ -193,7 +193,7 @@ mod tests {
         let breaker = breaker();
         assert!(breaker.may_allow());
         breaker.count(FAILURES);
-        advance(PAUSE - Duration::from_millis(1)).await;
+        advance(PAUSE.saturating_sub(Duration::from_millis(1))).await;
         assert!(!breaker.may_allow() && !breaker.allows());
         advance(Duration::from_millis(1)).await;
         assert!(breaker.may_allow() && breaker.may_allow() && breaker.allows() && !breaker.may_allow());

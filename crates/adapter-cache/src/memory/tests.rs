@@ -12,7 +12,7 @@ use super::*;
 const OPTIONS: CacheOptions = CacheOptions {
     capacity: 100,
     ttl: Duration::from_secs(10),
-    stale_for: Duration::from_secs(600),
+    stale_for: Duration::from_mins(10),
     negative_ttl: Duration::from_secs(5),
     known_codes: 0,
     patience: Duration::from_secs(1),
@@ -56,19 +56,23 @@ fn recalled(memory: &Memory) -> Option<i64> {
 #[tokio::test(start_paused = true)]
 async fn a_link_ages_at_four_fifths_is_stale_after_all_of_it_and_then_forgotten() {
     let memory = knowing(1);
-    memory.assure(Instant::now());
+    let learnt = Instant::now();
+    memory.assure(learnt);
+    let at = |moment: Duration| advance((learnt + moment).duration_since(Instant::now()));
     let millisecond = Duration::from_millis(1);
-    advance(OPTIONS.ttl * 4 / 5 - millisecond).await;
+    let (aging, stale, forgotten) = (OPTIONS.ttl * 4 / 5, OPTIONS.ttl, OPTIONS.ttl + OPTIONS.stale_for);
+
+    at(aging.saturating_sub(millisecond)).await;
     assert!(matches!(memory.recall(&code()), Recall::Good(_)));
-    advance(millisecond).await;
+    at(aging).await;
     assert!(matches!(memory.recall(&code()), Recall::Aging(_)));
-    advance(OPTIONS.ttl / 5 - millisecond).await;
+    at(stale.saturating_sub(millisecond)).await;
     assert!(matches!(memory.recall(&code()), Recall::Aging(_)));
-    advance(millisecond).await;
+    at(stale).await;
     assert!(matches!(memory.recall(&code()), Recall::Stale(_)));
-    advance(OPTIONS.stale_for - millisecond).await;
+    at(forgotten.saturating_sub(millisecond)).await;
     assert!(matches!(memory.recall(&code()), Recall::Stale(_)));
-    advance(millisecond).await;
+    at(forgotten).await;
     assert_eq!(memory.recall(&code()), Recall::Nothing);
 }
 
