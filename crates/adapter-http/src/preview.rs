@@ -137,7 +137,11 @@ impl Preview {
         } else {
             ""
         };
-        let until = self.expires_at.map_or(String::new(), |expiry| format!("<p>It works until {expiry}.</p>\n"));
+        let until = self.expires_at.map_or(String::new(), |expiry| {
+            let exact = expiry.to_string();
+            let minute = exact[..16].replace('T', " ");
+            format!("<p>It works until <time datetime=\"{exact}\">{minute} UTC</time>.</p>\n")
+        });
         format!(
             "<h1>Where this link leads</h1>\n{warning}{spelled}<p><code>{short}</code> leads to</p>\n\
              <p><a rel=\"noreferrer nofollow\" href=\"{url}\">{url}</a></p>\n{until}",

@@ -24,7 +24,7 @@ use crate::{
     limits::Policy,
     preview::preview,
     problem::{Problem, ProblemKind},
-    server::nothing_there,
+    server::{not_allowed, nothing_there, tell_methods},
     state::State,
 };
 
@@ -50,7 +50,8 @@ use crate::{
     method = "POST",
     method = "PUT",
     method = "PATCH",
-    method = "DELETE"
+    method = "DELETE",
+    method = "OPTIONS"
 )]
 pub(crate) async fn follow(
     state: web::Data<State>,
@@ -72,12 +73,15 @@ pub(crate) async fn follow(
     context.note(|notes| notes.code = Some(code.clone()));
     let trying = Trying::begin_unless_known(&state, &context, &code)?;
     let answer = ask_and_follow(trying, &code, request.query_string()).await?;
-    if only_reads || matches!(answer.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
+    let keeps_method = matches!(answer.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+    let asks_for_methods = request.method() == Method::OPTIONS;
+    if only_reads || (keeps_method && !asks_for_methods) {
         return Ok(answer);
     }
-    // A client would follow it with another method than it was asked to use (RFC 9110 §15.4).
-    let allow = HeaderValue::from_static("GET, HEAD, OPTIONS");
-    Err(Problem::new(ProblemKind::MethodNotAllowed).header(header::ALLOW, allow))
+    // With another status, clients follow with another method than they were asked to use (RFC 9110 §15.4).
+    let allow = if keeps_method { "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" } else { "GET, HEAD, OPTIONS" };
+    let allow = HeaderValue::from_static(allow);
+    if asks_for_methods { Ok(tell_methods(&request, allow)) } else { Err(not_allowed(allow)) }
 }
 
 /// The code whose preview is asked for, although its `+` is percent-encoded or something was pasted behind it.

@@ -178,10 +178,16 @@ pub(crate) async fn nothing_there(
 ) -> Result<HttpResponse<BoxBody>, Problem> {
     let allowed = state.routes.allowed(request.path()).ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
     let allow = HeaderValue::from_str(&allowed).expect("methods are ASCII");
-    if request.method() != Method::OPTIONS {
-        return Err(Problem::new(ProblemKind::MethodNotAllowed).header(header::ALLOW, allow));
-    }
+    if request.method() == Method::OPTIONS { Ok(tell_methods(&request, allow)) } else { Err(not_allowed(allow)) }
+}
+
+/// Which methods there are, also as the answer to a preflight.
+pub(crate) fn tell_methods(request: &HttpRequest, allow: HeaderValue) -> HttpResponse {
     let mut answer = HttpResponse::NoContent();
-    Context::of(&request).cross_origin.tell_preflight(request.head(), &allow, &mut answer);
-    Ok(answer.insert_header((header::ALLOW, allow)).finish())
+    Context::of(request).cross_origin.tell_preflight(request.head(), &allow, &mut answer);
+    answer.insert_header((header::ALLOW, allow)).finish()
+}
+
+pub(crate) fn not_allowed(allow: HeaderValue) -> Problem {
+    Problem::new(ProblemKind::MethodNotAllowed).header(header::ALLOW, allow)
 }

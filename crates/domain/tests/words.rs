@@ -149,11 +149,11 @@ fn the_next_page_begins_behind_the_last_link_of_this_one() {
 fn a_failure_of_the_store_says_what_was_being_done_and_keeps_its_cause() {
     use RepositoryErrorKind::{Corrupt, Indeterminate, Internal, StorageFull, Unavailable};
     for (kind, told) in [
-        (Unavailable, "finding a link: the store is unavailable"),
+        (Unavailable, "finding a link: unavailable"),
         (Indeterminate, "finding a link: the outcome is unknown"),
         (StorageFull, "finding a link: the storage is full"),
         (Corrupt, "finding a link: stored data is corrupt"),
-        (Internal, "finding a link: the store failed"),
+        (Internal, "finding a link: failed"),
     ] {
         let error = RepositoryError::new(kind, "finding a link");
         assert_eq!((error.kind(), error.to_string().as_str()), (kind, told));

@@ -2,8 +2,9 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader, Read, Write},
     os::unix::fs::PermissionsExt,
-    process::Stdio,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -209,6 +210,31 @@ fn a_draining_server_serves_on_but_wants_no_more_traffic() {
     assert!(served > 0);
     assert_eq!(server.wait().code(), Some(0));
     assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+/// The person at a terminal reads the first key there, and need not wait for a proxy that does not exist.
+#[test]
+fn at_a_terminal_the_key_is_shown_and_an_interrupt_ends_it_at_once() {
+    let setup = Signpost::on_sqlite().set("http.drain", "15s");
+    let command = format!("{} {}", env!("CARGO_BIN_EXE_signpost"), setup.flags());
+    // It gives the server a terminal, passes on what is typed, and ends as the server ends.
+    let mut terminal = Command::new("script");
+    terminal.args(["--quiet", "--return", "--flush", "--command", &command, "/dev/null"]);
+    let mut terminal = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it comes with Debian");
+    let mut keyboard = terminal.stdin.take().expect("it is piped");
+    let mut screen = BufReader::new(terminal.stdout.take().expect("it is piped"));
+    let mut shown = String::new();
+    while !shown.contains("ready") {
+        assert_ne!(screen.read_line(&mut shown).expect("it shows text"), 0, "it ends: {shown}");
+    }
+    let key = fs::read_to_string(setup.data_dir().join("admin.key")).expect("the first start makes it");
+    assert!(shown.contains(key.trim_end()), "{shown}");
+
+    let begun = Instant::now();
+    keyboard.write_all(b"\x03").expect("it listens to the keyboard");
+    screen.read_to_string(&mut shown).expect("it shows text");
+    assert!(terminal.wait().expect("it is our child").success(), "{shown}");
+    assert!(begun.elapsed() < Duration::from_secs(12), "it drains: {shown}");
 }
 
 #[test]

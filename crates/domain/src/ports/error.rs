@@ -149,11 +149,11 @@ fn reason_below(source: &(dyn Error + Send + Sync + 'static)) -> FailureReason {
 impl fmt::Display for RepositoryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
-            RepositoryErrorKind::Unavailable => "the store is unavailable",
+            RepositoryErrorKind::Unavailable => "unavailable",
             RepositoryErrorKind::Indeterminate => "the outcome is unknown",
             RepositoryErrorKind::StorageFull => "the storage is full",
             RepositoryErrorKind::Corrupt => "stored data is corrupt",
-            RepositoryErrorKind::Internal => "the store failed",
+            RepositoryErrorKind::Internal => "failed",
         };
         write!(f, "{}: {what}", self.doing)
     }

@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
-use crate::support::{Connection, Request, Signpost};
+use crate::support::{Connection, Request, Signpost, code_of};
 
 on_both_stores! {
     head_answers_reads_of_the_api_as_get_does,
     a_proxy_may_ask_for_options_of_everything,
+    a_link_tells_the_methods_it_redirects,
     what_is_refused_is_refused_before_the_body_is_sent,
 }
 
@@ -69,6 +70,26 @@ fn a_proxy_may_ask_for_options_of_everything(server: &Signpost) {
         assert!(answer.with_status(204).header("allow").is_some_and(|allow| allow.contains("OPTIONS")), "{answer:?}");
     }
     server.ask(&Request::new("OPTIONS", "/no/such/path")).problem(404, "not-found");
+}
+
+fn a_link_tells_the_methods_it_redirects(server: &Signpost) {
+    let caller = server.caller();
+    for (status, methods) in [
+        (302, "GET, HEAD, OPTIONS"),
+        (308, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+        (301, "GET, HEAD, OPTIONS"),
+        (307, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+    ] {
+        let claim = json!({"url": format!("https://example.com/{status}"), "redirect": status});
+        let path = format!("/{}", code_of(&caller.link(&claim)));
+        let told = server.ask(&Request::new("OPTIONS", &path));
+        assert_eq!(told.with_status(204).header("allow"), Some(methods), "{status}");
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] {
+            let expected = if methods.contains(method) { status } else { 405 };
+            assert_eq!(server.ask(&Request::new(method, &path)).status, expected, "{method} {status}");
+        }
+    }
+    server.ask(&Request::new("OPTIONS", "/zzzzzzzz")).problem(404, "not-found");
 }
 
 #[test]
