@@ -116,6 +116,36 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_no_database_is_corrupt() {
+        let file = tempfile::NamedTempFile::new().expect("the system has room");
+        std::fs::write(file.path(), [b'x'; 8_192]).expect("it is ours");
+        let path = file.path().to_str().expect("a plain path");
+        let mut connection = SqliteConnection::establish(path).expect("it is not read yet");
+        let error = connection.batch_execute("SELECT * FROM sqlite_master").expect_err("it is none");
+        assert_eq!(classify(&error), RepositoryErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn only_a_row_that_is_refused_leaves_its_transaction_as_it_was() {
+        let mut connection = SqliteConnection::establish(":memory:").expect("memory needs no file");
+        let setup = "PRAGMA foreign_keys = ON; CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT NOT NULL UNIQUE CHECK (x <> ''), \
+                     other INTEGER REFERENCES t); INSERT INTO t VALUES (1, 'a', NULL)";
+        connection.batch_execute(setup).expect("it is in order");
+        let mut fails = |statement: &str| connection.batch_execute(statement).expect_err("it must fail");
+        for refused in ["(2, 'a', NULL)", "(2, '', NULL)", "(2, NULL, NULL)", "(2, 'b', 7)"] {
+            assert!(changes_nothing(&fails(&format!("INSERT INTO t VALUES {refused}"))), "{refused}");
+        }
+        assert!(changes_nothing(&corrupt("no such kind")));
+        let guard =
+            format!("CREATE TRIGGER r BEFORE DELETE ON t BEGIN SELECT RAISE(ABORT, '{NEVER_REPLACED}: x'); END");
+        connection.batch_execute(&guard).expect("it is in order");
+        let mut fails = |statement: &str| connection.batch_execute(statement).expect_err("it must fail");
+        assert!(changes_nothing(&fails("DELETE FROM t")));
+        assert!(!changes_nothing(&fails("SELECT no_such_function()")));
+        assert!(!changes_nothing(&Error::NotFound));
+    }
+
+    #[test]
     fn only_a_full_disk_makes_a_failed_commit_certain() {
         use RepositoryErrorKind as Kind;
         assert_eq!(of_failed_commit(Kind::StorageFull), Kind::StorageFull);
