@@ -121,7 +121,7 @@ def caddy(*lines):
             block = f" {{\n{inside}\n  }}" if lines else ""
             return f"http://:{port} {{\n  bind 127.0.0.1\n  reverse_proxy {names}{block}\n}}\n"
         (folder / "Caddyfile").write_text(
-            f"{{\n  admin off\n  persist_config off\n  auto_https off\n}}\n"
+            f"{{\n  admin off\n  auto_https off\n}}\n"
             f"{site(port, upstreams)}{site(limited_port, [limited])}")
         return ["caddy", "run", "--adapter", "caddyfile", "--config", folder / "Caddyfile"]
     return write

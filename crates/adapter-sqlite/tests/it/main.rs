@@ -3,6 +3,7 @@
 mod change_feed;
 mod contract;
 mod durability;
+mod long_lists;
 mod schema;
 mod unreadable;
 mod upgrade;
