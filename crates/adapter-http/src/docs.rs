@@ -50,7 +50,7 @@ pub(crate) fn reader_page(contract: &Value) -> Fixed {
 <meta name="color-scheme" content="light dark">
 <title>API – Signpost</title>
 <link rel="stylesheet" href="/docs/assets/swagger-ui.css">
-<style>@media(prefers-color-scheme:dark){{body{{background:#1a1a1a}}#swagger-ui{{filter:invert(.9) hue-rotate(180deg)}}noscript{{color:#ddd}}}}</style>
+<link rel="stylesheet" href="/docs/assets/start.css">
 </head>
 <body>
 <main>
@@ -71,8 +71,16 @@ pub(crate) fn reader_page(contract: &Value) -> Fixed {
     Fixed::new(HeaderValue::from_static("text/html; charset=utf-8"), Bytes::from(page))
 }
 
-const START: &str = r##"window.ui = SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true });
-"##;
+/// What starts the reader, and its looks over its own: our part of it.
+static OURS: LazyLock<[(&str, Fixed); 2]> = LazyLock::new(|| {
+    let fixed = |media_type, text: &'static str| {
+        Fixed::new(HeaderValue::from_static(media_type), Bytes::from_static(text.as_bytes()))
+    };
+    [
+        ("start.js", fixed("text/javascript; charset=utf-8", include_str!("docs/start.js"))),
+        ("start.css", fixed("text/css; charset=utf-8", include_str!("docs/start.css"))),
+    ]
+});
 
 /// The document for people, offline.
 #[utoipa::path(method(get, head), path = "/docs", tag = "pages", operation_id = "docs",
@@ -95,11 +103,8 @@ pub(crate) async fn reader(state: web::Data<State>, request: HttpRequest) -> imp
     responses((status = 200, description = "The file", body = String, content_type = "*/*")))]
 #[route("/docs/assets/{file}", method = "GET", method = "HEAD")]
 pub(crate) async fn asset(request: HttpRequest, file: web::Path<String>) -> Result<HttpResponse, Problem> {
-    if *file == "start.js" {
-        static START_FILE: LazyLock<Fixed> = LazyLock::new(|| {
-            Fixed::new(HeaderValue::from_static("text/javascript"), Bytes::from_static(START.as_bytes()))
-        });
-        return Ok(START_FILE.answer(&request));
+    if let Some((_, asset)) = OURS.iter().find(|(name, _)| *name == *file) {
+        return Ok(asset.answer(&request));
     }
     let asset = of_the_reader(&file).ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
     asset.shrink_for(request.headers()).await;

@@ -272,7 +272,7 @@ fn the_reader_weighs_little_works_without_scripts_and_is_kept() {
         let request = Request::get(path).header("Accept-Encoding", "gzip, deflate, br, zstd");
         server.ask(&more.iter().fold(request, |request, (name, value)| request.header(name, value)))
     };
-    let assets = ["swagger-ui.css", "swagger-ui-bundle.js", "start.js"].map(|file| format!("/docs/assets/{file}"));
+    let assets = ["swagger-ui.css", "swagger-ui-bundle.js", "start.js", "start.css"].map(|file| format!("/docs/assets/{file}"));
     let mut weight = 0;
     for path in ["/docs", "/openapi.json"].into_iter().chain(assets.iter().map(String::as_str)) {
         let answer = ask(path, &[]).with_status(200).clone();
@@ -287,7 +287,7 @@ fn the_reader_weighs_little_works_without_scripts_and_is_kept() {
     let page = server.get("/docs").with_status(200).text();
     let (_, plain) = page.split_once("<noscript>").expect("something for those without scripts");
     assert!(plain.contains("<code>POST /api/v1/links</code> Claims a link"), "{plain}");
-    assert!(page.contains("prefers-color-scheme:dark"), "{page}");
+    assert!(server.get("/docs/assets/start.css").text().contains("prefers-color-scheme: dark"));
 }
 
 #[test]
