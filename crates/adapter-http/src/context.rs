@@ -39,7 +39,7 @@ use crate::{
     limits::{Charged, Policy, Standing},
     observe::{TRACEPARENT, X_REQUEST_ID},
     problem::{Problem, ProblemKind},
-    state::{OwnPages, State},
+    state::{OwnPages, Phase, State},
 };
 
 /// A request id, a span id and a trace id.
@@ -65,6 +65,7 @@ pub(crate) struct Context {
     pub(crate) charged: Cell<Charged>,
     /// Whether the connection ends after the answer, for a body that is not read, or because the process ends.
     pub(crate) closes: Cell<bool>,
+    phase: Phase,
     /// Whether a failure is shown as a page.
     pub(crate) shows_page: Cell<bool>,
     /// Where browsers are sent instead of being shown a failure.
@@ -141,8 +142,8 @@ impl Context {
             policy,
             standing: Cell::new(None),
             charged: Cell::default(),
-            // Proxies send nothing more on a connection of which they know that it ends.
-            closes: Cell::new(state.phase.is_draining()),
+            closes: Cell::new(false),
+            phase: state.phase.clone(),
             shows_page: Cell::new(false),
             own_pages: Arc::clone(&state.settings.pages),
             cross_origin: match policy {
@@ -162,6 +163,11 @@ impl Context {
     /// How the sender stands to the tightest limit.
     pub(crate) fn standing(&self) -> Option<Standing> {
         self.standing.get()
+    }
+
+    /// Whether its connection ends with its answer. Proxies send nothing more on one of which they know that it ends.
+    pub(crate) fn is_last(&self) -> bool {
+        self.closes.get() || self.phase.is_draining()
     }
 
     /// Adds to the log line.

@@ -78,7 +78,8 @@ where
         let state = &self.state;
         // A body that means nothing has to be read all the same, as those of all other requests are.
         let has_body = !matches!(request.payload(), Payload::None);
-        let code = if has_body { None } else { code_to_follow(request.head(), &state.settings.inherited) };
+        let waits = has_body || state.phase.is_starting();
+        let code = if waits { None } else { code_to_follow(request.head(), &state.settings.inherited) };
         let Some(code) = code else {
             let answer: fn(ServiceResponse<BoxBody>) -> Response<BoxBody> = Into::into;
             return Either::Right(self.inner.call(request).map_ok(answer));

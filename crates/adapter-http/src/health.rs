@@ -36,12 +36,12 @@ pub(crate) async fn livez() -> impl Responder {
     responses((status = 200, description = "Ready", body = String, content_type = "text/plain")))]
 #[route("/readyz", method = "GET", method = "HEAD")]
 pub(crate) async fn readyz(state: web::Data<State>) -> Result<impl Responder, Problem> {
-    if state.phase.is_ready() {
-        Ok(plain("ready\n"))
-    } else {
-        let detail = format!("The process is {}.", state.phase.name());
-        Err(Problem::new(ProblemKind::Unavailable).detail(detail))
-    }
+    if state.phase.is_ready() { Ok(plain("ready\n")) } else { Err(not_ready(state.phase.name())) }
+}
+
+/// No traffic is wanted in that phase.
+pub(crate) fn not_ready(phase: &str) -> Problem {
+    Problem::new(ProblemKind::Unavailable).detail(format!("The process is {phase}."))
 }
 
 fn plain(text: &'static str) -> HttpResponse {

@@ -23,6 +23,7 @@ use futures_util::{
     FutureExt,
     future::{LocalBoxFuture, Ready, ready},
 };
+use tokio::time::timeout;
 
 use crate::{
     accept::prefers_page,
@@ -99,7 +100,7 @@ where
         let later = async move {
             let outcome = match rejection {
                 Some(problem) => Outcome::Problem(problem),
-                None => match let_in(&state, &context).await {
+                None => match enter(&state, &context).await {
                     Ok(()) => run(service.as_ref(), request, &mut line, &context).await,
                     Err(turned_away) => Outcome::Problem(turned_away),
                 },
@@ -156,6 +157,16 @@ async fn settle_body(unread: Option<Unread>, problem: Option<&Problem>, patience
 }
 
 type Answer = Result<ServiceResponse<BoxBody>, Error>;
+
+/// Lets a request in once the process is ready, or has had some time to become so: a proxy sends requests from the moment on that it listens.
+async fn enter(state: &State, context: &Context) -> Result<(), Problem> {
+    if context.policy.is_some() && state.phase.is_starting() {
+        let patience = state.settings.redirect_timeout / 2;
+        // Whatever comes of it, the handler knows what is still missing.
+        let _too_late = timeout(patience, state.phase.started()).await;
+    }
+    let_in(state, context).await
+}
 
 /// Lets a request in, or says why it is one too many, of its sender or of all.
 async fn let_in(state: &State, context: &Context) -> Result<(), Problem> {
@@ -224,7 +235,7 @@ fn to_own_page(page: &str) -> HttpResponse<BoxBody> {
 
 /// A connection that ends after the answer says so.
 pub(crate) fn close_after(answer: &mut HttpResponse<BoxBody>, context: &Context) {
-    if context.closes.get() {
+    if context.is_last() {
         answer.head_mut().set_connection_type(ConnectionType::Close);
     }
 }

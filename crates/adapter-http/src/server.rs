@@ -35,7 +35,7 @@ use crate::{
     door::Door,
     experience::Experience,
     fixed::Fixed,
-    health::Probers,
+    health::{Probers, not_ready},
     limits::Limits,
     observe::Observe,
     openapi::{RouteTable, document, routes, shaped, written},
@@ -176,6 +176,10 @@ pub(crate) async fn nothing_there(
     state: web::Data<State>,
     request: HttpRequest,
 ) -> Result<HttpResponse<BoxBody>, Problem> {
+    // What proxies probe by default: one that is to get no traffic says so there too.
+    if request.method() == Method::OPTIONS && matches!(request.path(), "/" | "*") && !state.phase.is_ready() {
+        return Err(not_ready(state.phase.name()));
+    }
     let allowed = state.routes.allowed(request.path()).ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
     let allow = HeaderValue::from_str(&allowed).expect("methods are ASCII");
     if request.method() == Method::OPTIONS { Ok(tell_methods(&request, allow)) } else { Err(not_allowed(allow)) }

@@ -16,6 +16,7 @@ use domain::{
     target::TargetPolicy,
 };
 use slog::Logger;
+use tokio::sync::Notify;
 
 use crate::{
     body::Bodies,
@@ -161,7 +162,13 @@ impl CurrentPolicy {
 
 /// Where the process is in its life; readiness follows from it.
 #[derive(Clone, Debug, Default)]
-pub struct Phase(Arc<AtomicU8>);
+pub struct Phase(Arc<Life>);
+
+#[derive(Debug, Default)]
+struct Life {
+    phase: AtomicU8,
+    changed: Notify,
+}
 
 impl Phase {
     const STARTING: u8 = 0;
@@ -172,27 +179,45 @@ impl Phase {
     pub fn become_ready(&self) {
         // Only from starting: a process that drains is never ready again.
         let _unless_draining =
-            self.0.compare_exchange(Self::STARTING, Self::READY, Ordering::AcqRel, Ordering::Acquire);
+            self.0.phase.compare_exchange(Self::STARTING, Self::READY, Ordering::AcqRel, Ordering::Acquire);
+        self.0.changed.notify_waiters();
     }
 
     /// The process ends soon: send no more traffic.
     pub fn begin_draining(&self) {
-        self.0.store(Self::DRAINING, Ordering::Release);
+        self.0.phase.store(Self::DRAINING, Ordering::Release);
+        self.0.changed.notify_waiters();
     }
 
     /// Whether to send traffic here.
     pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire) == Self::READY
+        self.0.phase.load(Ordering::Acquire) == Self::READY
+    }
+
+    /// Whether it was not ready yet.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.0.phase.load(Ordering::Acquire) == Self::STARTING
+    }
+
+    /// Waits until it is not starting any more.
+    pub(crate) async fn started(&self) {
+        loop {
+            let changed = self.0.changed.notified();
+            if !self.is_starting() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Whether the process ends soon.
     pub(crate) fn is_draining(&self) -> bool {
-        self.0.load(Ordering::Acquire) == Self::DRAINING
+        self.0.phase.load(Ordering::Acquire) == Self::DRAINING
     }
 
     /// Its name, for people.
     pub fn name(&self) -> &'static str {
-        match self.0.load(Ordering::Acquire) {
+        match self.0.phase.load(Ordering::Acquire) {
             Self::STARTING => "starting",
             Self::READY => "ready",
             _ => "draining",

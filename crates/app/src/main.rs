@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod config;
 mod effects;
+mod listener;
 mod log;
 mod serve;
 mod sole_server;

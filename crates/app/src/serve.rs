@@ -3,7 +3,6 @@
 use std::{
     future::pending,
     io::{self, IsTerminal},
-    net::TcpListener,
     sync::Arc,
     time::Duration,
 };
@@ -15,7 +14,6 @@ use anyhow::{Context, bail};
 use domain::{code::Code, service::BlockService};
 use slog::{Logger, info, o, warn};
 use tokio::{
-    net::TcpSocket,
     signal::unix::{Signal, SignalKind, signal},
     task::JoinSet,
     time::{sleep, timeout},
@@ -27,6 +25,7 @@ use crate::{
     cli::tell_aside,
     config::{AnonymousAccess, Config},
     effects::SystemClock,
+    listener::{self, LAST_CALL},
     sole_server::SoleServer,
     stores::{Backend, Store},
     supervisor::Supervisor,
@@ -36,8 +35,6 @@ use crate::{
     well_known,
 };
 
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 1024;
 /// Longest wait between two attempts to reach the store at the start.
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
 /// Most time for closing the store. With the drain and the open requests it fits into the 30 s of orchestrators.
@@ -48,8 +45,9 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     log_panics(log.clone());
     let mut stop = Stop::listen()?;
     let well_known = well_known::read(config.pages.well_known_dir.as_deref())?;
-    let listener = bind(config)?;
+    let listener = listener::bind(config)?;
     let address = listener.local_addr()?;
+    let last_call = listener.try_clone()?;
     let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
     let _sole = backend.file().map(|file| SoleServer::of(file, address, log)).transpose()?;
     if !backend.is_remote() {
@@ -121,6 +119,13 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         "event.name" => "server.draining");
     let finishing = async {
         sleep(drain).await;
+        if !drain.is_zero() {
+            if let Err(error) = listener::ignore_new_connections(&last_call) {
+                warn!(log, "the last callers may be cut off: {}", error; "event.name" => "server.last_call_failed");
+            }
+            sleep(LAST_CALL).await;
+        }
+        drop(last_call);
         handle.stop(true).await;
         serving.await.context("the server panicked")
     };
@@ -167,17 +172,6 @@ impl Stop {
             _ = self.interrupt.recv() => Self::INTERRUPT,
         }
     }
-}
-
-fn bind(config: &Config) -> anyhow::Result<TcpListener> {
-    let bind = config.http.bind;
-    let listening = || {
-        let socket = if bind.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(bind)?;
-        socket.listen(BACKLOG)?.into_std()
-    };
-    listening().with_context(|| format!("cannot listen on {bind} (http.bind)"))
 }
 
 fn server_options(config: &Config) -> ServerOptions {

@@ -25,8 +25,12 @@ use super::{
 };
 
 /// Most bytes we take from a peer that nobody wants any more: the rest of a body after its answer has begun, and what
-/// still comes after a refusal. Without this bound the dispatcher would read a chunked body for ever.
+/// still comes behind a malformed request. Without this bound the dispatcher would read a chunked body for ever.
 const UNWANTED_BYTES: usize = 64 * 1024;
+
+/// Most bytes of a refused body that are thrown away while the connection lingers. Many clients read no answer before they have
+/// sent all they have; some then wait until the connection is closed, and lose the answer.
+const LINGERING_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long a closing connection waits for the peer to stop sending, and to read the answer. To close a socket with
 /// unread bytes in it resets the connection, and the peer may lose the answer that tells it what was wrong.
@@ -63,6 +67,7 @@ pub(crate) struct GuardedStream<S> {
     /// Whether a request has passed and its answer has not begun.
     answer_due: bool,
     unwanted_left: usize,
+    lingering_left: usize,
     /// Runs from the first wait of a head or of a body to its end.
     deadline: Option<Pin<Box<Sleep>>>,
     taking: Taking,
@@ -102,6 +107,7 @@ impl<S> GuardedStream<S> {
             flow: Rc::default(),
             answer_due: false,
             unwanted_left: UNWANTED_BYTES,
+            lingering_left: LINGERING_BYTES,
             deadline: None,
             taking: Taking { since: None, left: limits.answer_timeout, taken: 0 },
             linger: None,
@@ -169,6 +175,7 @@ impl<S> GuardedStream<S> {
         self.input = Input::Refused;
         self.answer_due = true;
         self.unwanted_left = UNWANTED_BYTES;
+        self.lingering_left = UNWANTED_BYTES;
     }
 
     fn hand_on(&mut self, buf: &mut ReadBuf<'_>) {
@@ -285,13 +292,13 @@ impl<S: AsyncRead + Unpin> GuardedStream<S> {
             return Poll::Ready(());
         }
         let mut scratch = [0; 4096];
-        while self.unwanted_left > 0 {
+        while self.lingering_left > 0 {
             let mut buf = ReadBuf::new(&mut scratch);
             let outcome = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf));
             if outcome.is_err() || buf.filled().is_empty() {
                 return Poll::Ready(());
             }
-            self.unwanted_left = self.unwanted_left.saturating_sub(buf.filled().len());
+            self.lingering_left = self.lingering_left.saturating_sub(buf.filled().len());
         }
         Poll::Pending
     }

@@ -212,6 +212,64 @@ fn a_draining_server_serves_on_but_wants_no_more_traffic() {
     assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
+/// A request that began before the drain ends in it, and says so too.
+#[test]
+fn an_answer_in_the_drain_says_that_it_is_the_last() {
+    let server = Signpost::on_sqlite().patient().set("http.drain", "5s").start();
+    let caller = server.caller();
+    let bytes = caller.claiming(&json!({"url": "https://example.com/half"})).to_bytes();
+    let (first, last) = bytes.split_at(bytes.len() - 5);
+    let mut connection = server.connect();
+    connection.write(first).expect("it reads");
+    // It is being read when these are answered, on its worker and on the other.
+    for _ in 0..4 {
+        server.get("/livez").with_status(200);
+    }
+    server.signal(Signal::TERM);
+    assert!(eventually(PATIENCE, || server.get("/readyz").status == 503));
+    connection.write(last).expect("it reads on");
+    let answer = connection.read().expect("it answers").expect("it answers");
+    assert_eq!(answer.with_status(201).header("connection"), Some("close"));
+    server.ask(&Request::new("OPTIONS", "/")).problem(503, "unavailable");
+}
+
+/// Callers who come at the very end are answered, or were never let in: none is left without an answer.
+#[test]
+fn the_last_callers_are_answered_or_refused() {
+    let server = Signpost::on_sqlite().patient().set("http.drain", "1s").start();
+    server.signal(Signal::TERM);
+    let ask = || {
+        let mut answered = 0_u32;
+        // Connecting may be refused; what is sent on a connection is answered.
+        while let Ok(mut connection) = Connection::open(server.address()) {
+            let answer = connection.send(&Request::get("/livez")).expect("an answer, having been let in");
+            assert_eq!(answer.with_status(200).header("connection"), Some("close"));
+            answered += 1;
+        }
+        answered
+    };
+    let answered: u32 = thread::scope(|scope| {
+        let callers: Vec<_> = (0..16).map(|_| scope.spawn(ask)).collect();
+        callers.into_iter().map(|caller| caller.join().expect("all are answered")).sum()
+    });
+    assert!(answered > 16, "{answered}");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+/// A proxy without probes sends requests as soon as the port is open.
+#[test]
+fn the_first_callers_wait_until_it_is_ready() {
+    let setup = Signpost::on_postgres().patient();
+    let first = setup.start();
+    let code = first.caller().code("https://example.com/early");
+    assert!(first.terminate().success());
+    for _ in 0..3 {
+        let server = setup.launch();
+        server.get(&format!("/{code}")).with_status(302);
+        assert!(server.terminate().success());
+    }
+}
+
 /// The person at a terminal reads the first key there, and need not wait for a proxy that does not exist.
 #[test]
 fn at_a_terminal_the_key_is_shown_and_an_interrupt_ends_it_at_once() {

@@ -482,6 +482,28 @@ fn a_client_that_sends_too_much_slowly_has_time_to_read_why() {
     }
 }
 
+/// Many clients read nothing before they have sent all of it. They are answered at once all the same.
+#[test]
+fn a_client_that_sends_all_of_a_huge_body_first_is_told_why_it_is_refused() {
+    let caller = patient().caller();
+    for (path, key, status) in [
+        ("/api/v1/links/batch", caller.key.as_str(), 413),
+        ("/api/v1/links", &caller.key, 413),
+        ("/api/v1/links", "x", 401),
+    ] {
+        let length = 5 * 1024 * 1024;
+        let mut connection = patient().connect();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: client.example\r\nX-API-Key: {key}\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n"
+        );
+        connection.write(head.as_bytes()).expect("it listens");
+        connection.write(&vec![b' '; length]).expect("all of it is taken");
+        let answer = next(&mut connection);
+        assert_eq!((answer.status, answer.header("connection")), (status, Some("close")), "{path}");
+    }
+}
+
 /// A body of white space, over more than a second.
 fn paced(connection: &mut Connection, length: usize) {
     const PIECES: usize = 16;

@@ -272,7 +272,8 @@ fn the_reader_weighs_little_works_without_scripts_and_is_kept() {
         let request = Request::get(path).header("Accept-Encoding", "gzip, deflate, br, zstd");
         server.ask(&more.iter().fold(request, |request, (name, value)| request.header(name, value)))
     };
-    let assets = ["swagger-ui.css", "swagger-ui-bundle.js", "start.js", "start.css"].map(|file| format!("/docs/assets/{file}"));
+    let assets =
+        ["swagger-ui.css", "swagger-ui-bundle.js", "start.js", "start.css"].map(|file| format!("/docs/assets/{file}"));
     let mut weight = 0;
     for path in ["/docs", "/openapi.json"].into_iter().chain(assets.iter().map(String::as_str)) {
         let answer = ask(path, &[]).with_status(200).clone();
