@@ -146,15 +146,29 @@ compose-check:
     print("compose.yaml is consistent; Docker itself was not asked")
     CHECK
 
-# Whose turn it is today: the coverage floors one day, a slice of the soak run the next
-turn:
+# Generate clients from the OpenAPI document and go through a link's whole life with each of them
+clients *arguments:
+    @.ci/clients "$@"
+
+# Open all pages in a browser, narrow and wide, light and dark, with scripts and without
+pages *arguments:
+    @.ci/pages "$@"
+
+# Ask through nginx, HAProxy and Caddy, with refused bodies and rolling restarts: `just proxies --requests 2000`
+proxies *arguments:
+    @.ci/proxies "$@"
+
+# Whose turn it is today: the coverage floors, a slice of the soak run, generated clients and pages, or proxies
+turn day="":
     #!/usr/bin/env bash
     set -euo pipefail
-    if [ $(($(date -u +%s) / 86400 % 2)) = 0 ]; then
-        just coverage
-    else
-        just soak-slice 100
-    fi
+    day=${1:-$(($(date -u +%s) / 86400))}
+    case $((day % 4)) in
+        0) just clients && just pages ;;
+        1) just proxies ;;
+        2) just coverage ;;
+        3) just soak-slice 100 ;;
+    esac
 
 # All that has to pass before a change is done
 ci:

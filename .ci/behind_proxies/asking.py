@@ -1,6 +1,7 @@
 """Asking: connections that are kept open and hide nothing, and the count of what came of it."""
 
 import collections
+import datetime
 import itertools
 import socket
 import threading
@@ -187,13 +188,18 @@ class Tally:
             self.late += late
             self.kinds[f"{ask.name} {ask.status}"] += 1
             if failure:
-                self.failures.append(f"{self.name}: {ask.name}, {ask.method} {ask.path}: {failure}")
+                self.note(f"{ask.name}, {ask.method} {ask.path}: {failure}")
 
     def fail(self, complaint):
         """Something beside the requests is not as it has to be."""
         with self.lock:
             self.wrong += 1
-            self.failures.append(f"{self.name}: {complaint}")
+            self.note(complaint)
+
+    def note(self, complaint):
+        # By the clock of the logs.
+        now = datetime.datetime.now(datetime.timezone.utc)
+        self.failures.append(f"{now:%H:%M:%S.%f} {self.name}: {complaint}")
 
     def line(self, seconds):
         late = f", {self.late} answers after a write that broke" if self.late else ""

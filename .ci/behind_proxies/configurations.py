@@ -12,10 +12,12 @@ LARGEST_BODY = "8m"
 class Configuration:
     """One proxy as it is configured once."""
 
-    def __init__(self, proxy, name, write, rolls=True):
+    def __init__(self, proxy, name, write, rolls=True, abandons=False):
         self.proxy, self.write, self.name = proxy, write, f"{proxy}, {name}"
         # Whether it notices by itself that an upstream is gone.
         self.rolls = rolls
+        # Whether it ends a connection without a word when the answer came before the end of the body.
+        self.abandons = abandons
 
     def server(self, home, logs, upstreams, limited):
         """The proxy; `port` leads to the two processes, `limited_port` to the one with limits."""
@@ -130,12 +132,13 @@ def caddy(*lines):
 READY = "option httpchk GET /readyz"
 
 ALL = [
+    # Where nginx does not keep the body before it sends it on, it abandons connections, whatever it stands before.
     Configuration("nginx", "plain proxy_pass", nginx("")),
     Configuration("nginx", "keep-alive upstream", nginx(KEPT, 32)),
     Configuration("nginx", "WebSocket", nginx(WEBSOCKET)),
     Configuration("nginx", "WebSocket and keep-alive", nginx(WEBSOCKET, 32)),
-    Configuration("nginx", "keep-alive, unbuffered", nginx(KEPT + UNBUFFERED, 32)),
-    Configuration("nginx", "WebSocket, unbuffered", nginx(WEBSOCKET + UNBUFFERED)),
+    Configuration("nginx", "keep-alive, unbuffered", nginx(KEPT + UNBUFFERED, 32), abandons=True),
+    Configuration("nginx", "WebSocket, unbuffered", nginx(WEBSOCKET + UNBUFFERED), abandons=True),
     Configuration("haproxy", "http-reuse always", haproxy(READY, "http-reuse always")),
     Configuration("haproxy", "default reuse", haproxy(READY)),
     Configuration("haproxy", "OPTIONS probe", haproxy("option httpchk")),

@@ -47,8 +47,8 @@ class Mix:
         self.own = []  # codes of this client that nothing has followed
         kinds = {
             self.redirect: 30, self.head: 6, self.upgrade: 4, self.unknown: 5, self.gone: 5, self.preview: 4,
-            self.claim: 9, self.claim_in_chunks: 3, self.claim_again: 3, self.claim_once: 3, self.batch: 2,
-            self.large_batch: 0.5, self.read: 5, self.read_unchanged: 2, self.read_missing: 2, self.list: 2,
+            self.claim: 9, self.claim_in_chunks: 3, self.claim_again: 3, self.claim_once: 3, self.batch: 1,
+            self.large_batch: 0.3, self.read: 5, self.read_unchanged: 2, self.read_missing: 2, self.list: 2,
             self.search: 1, self.history: 1, self.edit: 3, self.delete: 3, self.reactivate: 2, self.options: 3,
             self.malformed: 1, self.invalid: 1, self.taken: 1, self.stale: 1, self.no_key: 1, self.get_with_body: 1,
             self.page: 2, self.document: 0.5,
@@ -106,7 +106,7 @@ class Mix:
                    check=lambda answer: None if holds in answer.body else f"{holds} is not in {answer}")
 
     def page(self):
-        return Ask("page", "GET", self.random.choice(["/", "/docs", "/robots.txt", "/livez", "/readyz", "/health"]), 200)
+        return Ask("page", "GET", self.random.choice(["/", "/docs", "/robots.txt", "/livez"]), 200)
 
     def document(self):
         """A long answer."""
@@ -138,7 +138,7 @@ class Mix:
     def claim_once(self):
         return self.claim("claim with an idempotency key", Idempotency_Key=f"{self.run}-{next(self.numbers)}")
 
-    def batch(self, name="batch", claims=20, padding=0):
+    def batch(self, name="batch", claims=10, padding=0):
         targets = [f"{self.target()}?{'x' * padding}" for _ in range(claims)]
 
         def check(answer):

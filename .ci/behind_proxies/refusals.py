@@ -77,8 +77,9 @@ LIMITED = {"limits__enabled": "true", "limits__claim__burst": "1", "limits__clai
            "limits__batch__burst": "1000", "limits__batch__per_second": "0.0001"}
 
 
-def measure(name, port, limited_port, keys, count, connect=Connection):
-    """So many refusals, and after each a request that is none on what is left of the connection."""
+def measure(name, port, limited_port, keys, count, connect=Connection, abandons=False):
+    """So many refusals, and after each a request that is none: on the same connection, unless it was said that it ends, or
+    the proxy ends it without a word."""
     tally, begun, source = Tally(name), time.monotonic(), refusals(keys)
     asks = list(itertools.islice(source, count))
 
@@ -86,6 +87,8 @@ def measure(name, port, limited_port, keys, count, connect=Connection):
         to = {False: connect(port), True: connect(limited_port)}
         for ask, limited in asks[number::CLIENTS]:
             tally.ask(to[limited], ask)
+            if abandons and ask.status == 413:
+                to[limited].close()
             tally.ask(to[limited], Ask("afterwards", "GET", "/livez", 200))
         for connection in to.values():
             connection.close()

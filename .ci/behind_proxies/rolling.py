@@ -6,12 +6,13 @@ import signal
 import threading
 import time
 
-from asking import Ask, Broken, Connection, Tally
+from asking import Ask, Broken, Connection, Tally, together
 from mixed import LINKS, Mix
 
 CLIENTS = 4  # of each configuration
+RUSHING = 8
 DRAIN = 5  # seconds, as `http.drain` is by default
-# nginx asks an upstream that failed for nothing within 10 s, by default: the other one must not go before that.
+# nginx leaves an upstream that failed alone for 10 s, by default: the other one must not go before that.
 SETTLE = 11
 
 
@@ -44,31 +45,36 @@ class Load:
 def measure(processes, fronts, stock, rounds):
     """Restarts every process so many times; the tallies."""
     loads = [Load(configuration, front.port, stock) for configuration, front in fronts if configuration.rolls]
-    drains = Tally("answers of a process that drains")
+    drains, rush = Tally("answers of a process that drains"), Tally("connections while the listener closes")
     begun = time.monotonic()
     time.sleep(2)
     last = rounds * len(processes) - 1
     for number in range(last + 1):
-        restart(processes[number % len(processes)], stock, drains)
+        restart(processes[number % len(processes)], stock, drains, rush)
         time.sleep(SETTLE if number < last else 2)
     tallies = [load.stop() for load in loads]
-    print(drains.line(time.monotonic() - begun), flush=True)
-    return [*tallies, drains]
+    for tally in (drains, rush):
+        print(tally.line(time.monotonic() - begun), flush=True)
+    return [*tallies, drains, rush]
 
 
-def restart(process, stock, tally):
-    watched = [Watched(process, ask) for ask in asks_while_draining(stock, tally)]
+def restart(process, stock, tally, rush):
+    watched = [Watched(process, ask) for ask in asks_while_draining(stock)]
     half = HalfSent(process, stock.key, "begun before the drain")
     begun = time.monotonic()
     process.process.send_signal(signal.SIGTERM)
     time.sleep(0.5)
     half.finish(tally)
-    for connection in watched:
-        # One that was open before, and one that is new.
-        connection.judge(tally)
-        Watched(process, connection.ask).judge(tally)
-        time.sleep(0.1)
+    # Connections that were open before, and new ones.
+    for before, ask in zip(watched, asks_while_draining(stock)):
+        before.judge(tally)
+        if time.monotonic() > begun + DRAIN - 1:
+            tally.fail(f"the answers took too long: `{ask.name}` was the last that was asked for")
+            break
+        Watched(process, ask).judge(tally)
     late = HalfSent(process, stock.key, "begun in the drain and finished after it")
+    time.sleep(max(0, begun + DRAIN - 0.1 - time.monotonic()))
+    together(RUSHING, lambda _: connect_until_refused(process, rush))
     time.sleep(max(0, begun + DRAIN + 1 - time.monotonic()))
     if process.listens():
         tally.fail(f"{process.name} listens {DRAIN + 1} s after SIGTERM")
@@ -80,6 +86,20 @@ def restart(process, stock, tally):
     process.start()
 
 
+def connect_until_refused(process, tally):
+    """As proxies do that know nothing of the drain. Where a connection came about, its request has to be answered."""
+    ask = Ask("liveness", "GET", "/livez", 200)
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        connection = Connection(process.port)
+        try:
+            connection.open()
+        except Broken:
+            return
+        tally.ask(connection, ask)
+        connection.close()
+
+
 class Watched:
     """A connection straight to a process that is about to end."""
 
@@ -87,9 +107,8 @@ class Watched:
         self.ask, self.connection = ask, Connection(process.port).open()
 
     def judge(self, tally):
-        answer = self.connection
-        connection, held = self.connection, Held(self.connection)
-        answer = tally.ask(held, self.ask)
+        connection = self.connection
+        answer = tally.ask(Held(connection), self.ask)
         if answer is None:
             return
         if answer.fields.get("connection", "").lower() != "close":
@@ -142,7 +161,7 @@ class HalfSent:
         self.connection.close()
 
 
-def asks_while_draining(stock, tally):
+def asks_while_draining(stock):
     """One of each kind."""
     mix = Mix(stock, 0)
     kinds = (mix.redirect, mix.head, mix.unknown, mix.gone, mix.preview, mix.claim, mix.batch, mix.read,

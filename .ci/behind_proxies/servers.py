@@ -58,6 +58,10 @@ class Server:
                 self.process.wait()
         return self.process.returncode
 
+    def end(self):
+        """When nothing is asked of it any more."""
+        self.stop()
+
 
 def tail(log):
     return pathlib.Path(log).read_text(errors="replace")[-2_000:]
@@ -138,6 +142,12 @@ class Signpost(Server):
             return False
         finally:
             connection.close()
+
+    def end(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            time.sleep(0.1)
+        self.stop()  # the second signal, which ends the drain
 
     def call(self, method, path, status, key=None, body=None):
         """Asks it directly, for what has to go well before anything is measured."""

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
+    path::Path,
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
@@ -100,7 +101,7 @@ pub(crate) async fn reader(state: web::Data<State>, request: HttpRequest) -> imp
 /// The reader's scripts and styles.
 #[utoipa::path(method(get, head), path = "/docs/assets/{file}", tag = "pages", operation_id = "docs_asset",
     params(("file" = String, Path, description = "Name of a file of the reader", example = "start.js")),
-    responses((status = 200, description = "The file", body = String, content_type = "*/*")))]
+    responses((status = 200, description = "The file", content((String = "text/css"), (String = "text/javascript")))))]
 #[route("/docs/assets/{file}", method = "GET", method = "HEAD")]
 pub(crate) async fn asset(request: HttpRequest, file: web::Path<String>) -> Result<HttpResponse, Problem> {
     if let Some((_, asset)) = OURS.iter().find(|(name, _)| *name == *file) {
@@ -114,6 +115,10 @@ pub(crate) async fn asset(request: HttpRequest, file: web::Path<String>) -> Resu
 /// A file of the reader, held once for all who ask. There are no more of them than the reader has.
 fn of_the_reader(name: &str) -> Option<Arc<Fixed>> {
     static FILES: LazyLock<Mutex<HashMap<String, Arc<Fixed>>>> = LazyLock::new(Mutex::default);
+    // It brings pages of its own too, which are not ours.
+    if !Path::new(name).extension().is_some_and(|ending| ending == "css" || ending == "js") {
+        return None;
+    }
     let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(file) = files.get(name) {
         return Some(Arc::clone(file));

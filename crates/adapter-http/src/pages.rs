@@ -101,7 +101,7 @@ pub(crate) async fn favicon() -> impl Responder {
 /// A file of the operator's own under `/.well-known` (RFC 8615): `security.txt`, what apps of theirs want to see.
 #[utoipa::path(method(get, head), path = "/.well-known/{file}", tag = "pages", operation_id = "well_known",
     params(("file" = String, Path, description = "Name of the file", example = "security.txt")),
-    responses((status = 200, description = "The file", body = String, content_type = "*/*")))]
+    responses((status = 200, description = "The file", content((String = "text/plain"), (serde_json::Value = "application/json")))))]
 #[route("/.well-known/{file}", method = "GET", method = "HEAD")]
 pub(crate) async fn well_known(state: web::Data<State>, file: web::Path<String>) -> Result<HttpResponse, Problem> {
     state.settings.well_known.file(&file).ok_or_else(|| Problem::new(ProblemKind::NotFound))

@@ -146,3 +146,31 @@ fn matching<'a>(mut statement: Rows<'a>, filter: &'a LinkFilter) -> Rows<'a> {
     }
     statement
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::{
+        ports::StateFilter,
+        target::{Target, TargetPolicy},
+        time::Timestamp,
+    };
+
+    use super::*;
+
+    #[test]
+    fn only_conditions_that_no_index_knows_of_pass_over_links() {
+        let none = LinkFilter::default();
+        let moment = Timestamp::from_unix_micros(7);
+        let indexed = LinkFilter { created_after: moment, created_before: moment, ..none.clone() };
+        assert!(!passes_over_links(&none) && !passes_over_links(&indexed));
+        let target = Target::parse("https://example.com/", &TargetPolicy::default()).expect("valid");
+        for filter in [
+            LinkFilter { state: Some(StateFilter::Deleted), ..none.clone() },
+            LinkFilter { text: Some("a".to_owned()), ..none.clone() },
+            LinkFilter { tag: Some("a".to_owned()), ..none.clone() },
+            LinkFilter { target: Some(target), ..none },
+        ] {
+            assert!(passes_over_links(&filter), "{filter:?}");
+        }
+    }
+}

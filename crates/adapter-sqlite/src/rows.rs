@@ -194,3 +194,15 @@ impl EventRow {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_named_as_people_read_it_or_by_its_bytes() {
+        let id = Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+        assert_eq!(hex(id.as_bytes()), "01234567-89ab-cdef-0123-456789abcdef");
+        assert_eq!(hex(&[0xa0, 1]), "[a0, 01]");
+    }
+}

@@ -1,6 +1,9 @@
-//! The document in the words of OpenAPI 3.0, for generators that know no later version.
+//! The document in the words of OpenAPI 3.0, for generators that know no later version. Most of them give an operation one type
+//! for its success and one for its failure, and make a function of each method: what they cannot take is left out.
 
 use serde_json::{Value, json};
+
+use super::shape::remove_unused;
 
 /// Rewrites a document of version 3.1.
 pub(super) fn rewrite(document: &mut Value) {
@@ -9,7 +12,29 @@ pub(super) fn rewrite(document: &mut Value) {
         license.remove("identifier");
         license.insert("url".to_owned(), "https://www.gnu.org/licenses/gpl-3.0.html".into());
     }
+    leave_out(document);
+    remove_unused(document);
     schema(document);
+}
+
+/// What only doubles a client: `HEAD`, and answers that are named nowhere. And `/health`, whose failures are no problems: it is for
+/// probes.
+fn leave_out(document: &mut Value) {
+    let Some(paths) = document["paths"].as_object_mut() else {
+        return;
+    };
+    paths.remove("/health");
+    for operations in paths.values_mut().filter_map(Value::as_object_mut) {
+        operations.remove("head");
+        for operation in operations.values_mut() {
+            // Where there is no success, as with redirects, it stands for one.
+            if let Some(responses) = operation["responses"].as_object_mut()
+                && responses.keys().any(|status| status.starts_with('2'))
+            {
+                responses.remove("default");
+            }
+        }
+    }
 }
 
 /// Nullable types, and what is excluded, wherever they stand.

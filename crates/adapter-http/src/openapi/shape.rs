@@ -11,6 +11,7 @@ pub(super) fn add_to(document: &mut Value) {
     schemas(&mut document["components"]["schemas"]);
     document["components"]["headers"] = headers();
     document["components"]["responses"] = problems();
+    share_parameters(document);
     for item in objects(&mut document["paths"]) {
         let methods: Vec<_> = item.keys().cloned().collect();
         for method in methods {
@@ -20,12 +21,52 @@ pub(super) fn add_to(document: &mut Value) {
     remove_unused(document);
 }
 
+/// Values that several operations take under one name: each is one type in a client, not one for each operation.
+const SHARED: [(&str, &str, &str, &str); 6] = [
+    // where it is, its name, the beginning of its path, its schema
+    ("path", "code", "/", "LinkCode"),
+    ("path", "id", "/api/v1/keys/", "KeyId"),
+    ("path", "id", "/api/v1/blocks/", "BlockId"),
+    ("header", "Idempotency-Key", "/", "IdempotencyKey"),
+    ("query", "tag", "/", "Tag"),
+    ("query", "state", "/api/v1/blocks", "BlockState"),
+];
+
+fn share_parameters(document: &mut Value) {
+    let mut schemas = document["components"]["schemas"].take();
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        for operation in item.as_object_mut().into_iter().flatten().map(|(_, operation)| operation) {
+            for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+                let shared = SHARED.iter().find(|(place, name, beginning, _)| {
+                    parameter["in"] == *place && parameter["name"] == *name && path.starts_with(beginning)
+                });
+                if let Some((.., schema)) = shared {
+                    let mut own = std::mem::replace(&mut parameter["schema"], reference("schemas", schema));
+                    // On the wire there is no null.
+                    own["type"] = "string".into();
+                    if schemas.get(schema).is_none() {
+                        schemas[schema] = own;
+                    }
+                }
+            }
+        }
+    }
+    document["components"]["schemas"] = schemas;
+}
+
 /// Components that nothing refers to would be no part of a client, and are pointed out by every linter.
-fn remove_unused(document: &mut Value) {
-    let text = document.to_string();
-    for kind in ["responses", "schemas", "headers"] {
-        if let Some(components) = document["components"][kind].as_object_mut() {
-            components.retain(|name, _| text.contains(&format!("\"#/components/{kind}/{name}\"")));
+pub(super) fn remove_unused(document: &mut Value) {
+    let mut is_changed = true;
+    // What only an unused one refers to is unused as well.
+    while is_changed {
+        is_changed = false;
+        let text = document.to_string();
+        for kind in ["responses", "schemas", "headers"] {
+            if let Some(components) = document["components"][kind].as_object_mut() {
+                let before = components.len();
+                components.retain(|name, _| text.contains(&format!("\"#/components/{kind}/{name}\"")));
+                is_changed |= components.len() < before;
+            }
         }
     }
 }
@@ -59,8 +100,18 @@ fn schemas(schemas: &mut Value) {
     closed_set("LinkEventKind", json!(EventKind::ALL.map(EventKind::name)), "What happened to a link.");
     let codes = ProblemKind::ALL.map(|kind| kind.entry().code);
     closed_set("ProblemCode", json!(codes), "The stable name of a kind of problem.");
-    // Names for generated constants: the values differ by a sign alone.
+    closed_set(
+        "BlockState",
+        json!(["in_force", "all"]),
+        "Which blocks are listed: those in force, or lifted ones too.",
+    );
+    // Names for generated constants, where the values make none.
     schemas["LinkSort"]["x-enum-varnames"] = json!(["NEWEST_FIRST", "OLDEST_FIRST"]);
+    schemas["RedirectStatus"]["x-enum-varnames"] =
+        json!(["MOVED_PERMANENTLY", "FOUND", "TEMPORARY_REDIRECT", "PERMANENT_REDIRECT"]);
+    let scopes = schemas["Scope"]["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let names: Vec<_> = scopes.map(|scope| scope.replace(':', "_").to_uppercase()).collect();
+    schemas["Scope"]["x-enum-varnames"] = json!(names);
     for (schema, field, set) in [
         ("Link", "state", "LinkState"),
         ("Link", "redirect", "RedirectStatus"),
@@ -68,6 +119,9 @@ fn schemas(schemas: &mut Value) {
         ("BatchResult", "outcome", "Outcome"),
         ("LinkEvent", "event", "LinkEventKind"),
         ("Problem", "code", "ProblemCode"),
+        ("Link", "code", "LinkCode"),
+        ("Preview", "code", "LinkCode"),
+        ("ApiKey", "id", "KeyId"),
     ] {
         schemas[schema]["properties"][field] = reference("schemas", set);
     }
@@ -133,7 +187,7 @@ fn operation(method: &str, operation: &mut Value) {
     }
     // A header field is there or not; there is no null on the wire.
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
-        if parameter["in"] == "header" {
+        if parameter["in"] == "header" && parameter["schema"].get("$ref").is_none() {
             parameter["schema"]["type"] = "string".into();
         }
     }
