@@ -187,7 +187,8 @@ class Mix:
         return self.call("reactivate", "POST", f"{LINKS}/{self.code()}/reactivate", 200)
 
     def options(self):
-        path = self.random.choice([LINKS, f"{LINKS}/batch", f"/{self.code()}", "/"])
+        # `OPTIONS /` is what proxies probe: a process that drains answers 503.
+        path = self.random.choice([LINKS, f"{LINKS}/batch", f"/{self.code()}", "/docs"])
         return Ask("OPTIONS", "OPTIONS", path, 204, check=lambda answer: None if "allow" in answer.fields else "no Allow")
 
     # --- Programs with mistakes ---

@@ -182,6 +182,8 @@ pub(crate) fn corrupt(
 
 #[cfg(test)]
 mod tests {
+    use diesel::result::DatabaseErrorInformation;
+
     use super::*;
 
     fn told(kind: DatabaseErrorKind, message: &str) -> Error {
@@ -216,6 +218,111 @@ mod tests {
             };
             let of_a_commit = if of_a_write == StorageFull { StorageFull } else { Indeterminate };
             assert_eq!(classify(&both, Effect::Write), of_a_commit, "{both:?}");
+        }
+    }
+
+    /// A violation of a constraint.
+    #[derive(Debug)]
+    struct Violation(&'static str);
+
+    impl DatabaseErrorInformation for Violation {
+        fn message(&self) -> &'static str {
+            "duplicate key value violates unique constraint"
+        }
+        fn details(&self) -> Option<&str> {
+            None
+        }
+        fn hint(&self) -> Option<&str> {
+            None
+        }
+        fn table_name(&self) -> Option<&str> {
+            Some("links")
+        }
+        fn column_name(&self) -> Option<&str> {
+            None
+        }
+        fn constraint_name(&self) -> Option<&str> {
+            Some(self.0)
+        }
+        fn statement_position(&self) -> Option<i32> {
+            None
+        }
+    }
+
+    #[test]
+    fn only_the_constraint_of_codes_is_a_collision_of_codes() {
+        use DatabaseErrorKind as Kind;
+        let violated = |kind, constraint| Error::DatabaseError(kind, Box::new(Violation(constraint)));
+        assert!(is_code_collision(&violated(Kind::UniqueViolation, "links_code_key")));
+        assert!(!is_code_collision(&violated(Kind::UniqueViolation, "links_dedup_key")));
+        assert!(!is_code_collision(&violated(Kind::CheckViolation, "links_code_key")));
+        assert!(!is_code_collision(&Error::NotFound));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_corrupt_and_what_is_not_known_is_internal() {
+        let unreadable = || Error::DeserializationError("no such kind".into());
+        let corrupt_commit = Error::RollbackErrorOnCommit {
+            rollback_error: Box::new(Error::NotFound),
+            commit_error: Box::new(unreadable()),
+        };
+        for effect in [Effect::Read, Effect::Write] {
+            assert_eq!(classify(&unreadable(), effect), RepositoryErrorKind::Corrupt);
+            assert_eq!(classify(&corrupt_commit, effect), RepositoryErrorKind::Corrupt);
+            assert_eq!(classify(&Error::NotInTransaction, effect), RepositoryErrorKind::Internal);
+            assert_eq!(classify(&told(DatabaseErrorKind::CheckViolation, "x"), effect), RepositoryErrorKind::Internal);
+        }
+        assert_eq!(corrupt("reading", "no such kind").kind(), RepositoryErrorKind::Corrupt);
+        assert_eq!(corrupt("reading", "no such kind").to_string(), "reading: stored data is corrupt");
+    }
+
+    #[test]
+    fn an_operator_is_told_why_in_the_words_of_the_server() {
+        use DatabaseErrorKind as Kind;
+        use FailureReason as Reason;
+        for (message, expected) in [
+            ("could not extend file: No space left on device", Reason::StorageFull),
+            ("canceling statement due to lock timeout", Reason::Locked),
+            ("could not obtain lock on row in relation \"links\"", Reason::Locked),
+            ("deadlock detected", Reason::Locked),
+            ("canceling statement due to statement timeout", Reason::TimedOut),
+            ("terminating connection due to idle-in-transaction timeout", Reason::TimedOut),
+            ("terminating connection due to administrator command", Reason::NotAccepting),
+            ("the database system is starting up", Reason::NotAccepting),
+            ("the database system is shutting down", Reason::NotAccepting),
+            ("the database system is in recovery mode", Reason::NotAccepting),
+            ("too many connections for role \"signpost\"", Reason::SessionsRefused),
+            ("sorry, too many clients already", Reason::SessionsRefused),
+            ("remaining connection slots are reserved", Reason::SessionsRefused),
+            ("permission denied for table links", Reason::AuthenticationFailed),
+            ("cannot execute INSERT in a read-only transaction", Reason::ReadOnly),
+            ("cannot do that during recovery", Reason::ReadOnly),
+            ("relation \"links\" does not exist", Reason::SchemaMissing),
+            ("anything else", Reason::Unknown),
+        ] {
+            assert_eq!(reason(&told(Kind::Unknown, message)), expected, "{message}");
+        }
+        for (error, expected) in [
+            (told(Kind::UnableToSendCommand, "x"), Reason::ConnectionLost),
+            (told(Kind::ClosedConnection, "x"), Reason::ConnectionLost),
+            (Error::BrokenTransactionManager, Reason::ConnectionLost),
+            (told(Kind::ReadOnlyTransaction, "x"), Reason::ReadOnly),
+            (Error::DeserializationError("x".into()), Reason::Damaged),
+            (Error::NotFound, Reason::Unknown),
+        ] {
+            assert_eq!(reason(&error), expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_row_that_is_refused_leaves_a_connection_as_it_was() {
+        use DatabaseErrorKind as Kind;
+        for kind in [Kind::UniqueViolation, Kind::ForeignKeyViolation, Kind::NotNullViolation, Kind::CheckViolation] {
+            assert!(leaves_connection_healthy(&told(kind, "x")));
+        }
+        assert!(leaves_connection_healthy(&Error::NotFound));
+        for error in [told(Kind::Unknown, "x"), told(Kind::ClosedConnection, "x"), Error::BrokenTransactionManager] {
+            assert!(!leaves_connection_healthy(&error), "{error:?}");
         }
     }
 }
