@@ -28,7 +28,7 @@ soak:
     set -euo pipefail
     exports=$(.ci/provision)
     eval "$exports"
-    SIGNPOST_TEST_SOAK=100 cargo test --profile ci --package app --test it --locked -- races crashes crowds failover linearizable limits memory shared deep_page a_walk
+    SIGNPOST_TEST_SOAK=100 cargo test --release --package app --test it --locked -- races crashes crowds failover linearizable limits memory shared deep_page a_walk
 
 # A part of the soak run, for so many seconds and a tenth of the way to its full size: another part each day
 soak-slice seconds="100" day="":

@@ -11,7 +11,7 @@ use std::{
 
 use domain::{
     code::Code,
-    ports::{LinkResolver, RepositoryError, RepositoryErrorKind, Resolved},
+    ports::{FailureReason, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved},
 };
 use slog::Logger;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -49,7 +49,7 @@ impl Asking {
             let Ok(answer) = timeout_at(deadline, self.store.resolve(code)).await else {
                 self.breaker.timed_out(asked);
                 let error = RepositoryError::new(RepositoryErrorKind::Unavailable, DOING);
-                return Err(error.caused_by("no answer in time"));
+                return Err(error.because(FailureReason::TimedOut).caused_by("no answer in time"));
             };
             let error = match answer {
                 Ok(resolved) => {

@@ -95,14 +95,19 @@ impl Breaker {
     /// It gave no answer to what was asked at `asked`.
     pub(crate) fn timed_out(&self, asked: Instant) {
         let asked = milliseconds(asked - self.born);
+        self.fail_because(FailureReason::TimedOut);
         let others_were_answered = self.last_answer.load(Ordering::Acquire) > asked;
         self.count(if others_were_answered { 1 } else { FAILURES });
     }
 
     /// It failed, and said this of why.
     pub(crate) fn failed_because(&self, reason: FailureReason) {
-        *self.reason.lock().expect("nothing panics while it is held") = reason;
+        self.fail_because(reason);
         self.failed();
+    }
+
+    fn fail_because(&self, reason: FailureReason) {
+        *self.reason.lock().expect("nothing panics while it is held") = reason;
     }
 
     /// Why it failed last.
@@ -216,6 +221,9 @@ mod tests {
         breaker.failed_because(FailureReason::Busy);
         breaker.failed_because(FailureReason::TimedOut);
         assert_eq!(breaker.reason(), FailureReason::TimedOut);
+        breaker.failed_because(FailureReason::NotAccepting);
+        breaker.timed_out(Instant::now());
+        assert_eq!(breaker.reason(), FailureReason::TimedOut, "an outage of before is not this one");
     }
 
     #[tokio::test(start_paused = true)]

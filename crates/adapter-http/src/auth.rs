@@ -68,7 +68,7 @@ pub(crate) fn may_make(state: &State, owner: &Owner) -> Result<(), Problem> {
 
 /// Whether the request carries any key at all.
 pub(crate) fn carries_key(headers: &HeaderMap) -> bool {
-    headers.contains_key("x-api-key") || bearer_tokens(headers).next().is_some()
+    plain_tokens(headers).next().is_some() || bearer_tokens(headers).next().is_some()
 }
 
 /// Off the caller's path: at most once a minute for each key, and no harm if it fails.
@@ -86,7 +86,7 @@ fn note_use(state: &web::Data<State>, secret: &KeySecret) {
 fn presented_key(headers: &HeaderMap) -> Result<Option<KeySecret>, Problem> {
     let invalid = || Problem::new(ProblemKind::Unauthenticated);
     let mut presented: Option<KeySecret> = None;
-    let plain: Vec<_> = headers.get_all("x-api-key").map(|value| str::from_utf8(value.as_bytes()).ok()).collect();
+    let plain: Vec<_> = plain_tokens(headers).collect();
     let tokens = if plain.is_empty() { bearer_tokens(headers).map(Some).collect() } else { plain };
     for token in tokens {
         let secret: KeySecret = token.ok_or_else(invalid)?.trim().parse().map_err(|_| invalid())?;
@@ -96,6 +96,12 @@ fn presented_key(headers: &HeaderMap) -> Result<Option<KeySecret>, Problem> {
         presented = Some(secret);
     }
     Ok(presented)
+}
+
+/// Those of `X-API-Key`, `None` for what is no text. An empty field is none, as a gateway sends it that has no key.
+fn plain_tokens(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
+    let values = headers.get_all("x-api-key").map(|value| str::from_utf8(value.as_bytes()).ok());
+    values.filter(|text| text.is_none_or(|text| !text.trim().is_empty()))
 }
 
 fn bearer_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {

@@ -35,8 +35,8 @@ pub(crate) enum CrossOrigin {
 }
 
 /// What a script may send besides what every page may.
-const REQUEST_FIELDS: &str =
-    "authorization, content-type, idempotency-key, if-match, if-none-match, traceparent, x-api-key, x-request-id";
+const REQUEST_FIELDS: &str = "authorization, baggage, cache-control, content-type, idempotency-key, if-match, if-none-match, \
+    pragma, traceparent, tracestate, x-api-key, x-request-id, x-requested-with";
 /// What it may read besides what every page may.
 const ANSWER_FIELDS: &str = "etag, link, location, ratelimit, ratelimit-policy, retry-after, traceparent, www-authenticate, \
     x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-request-id";
@@ -80,10 +80,15 @@ impl CrossOrigin {
         }
     }
 
+    /// Whether it asks before a script of an origin that is allowed sends something.
+    pub(crate) fn is_preflight(&self, head: &RequestHead) -> bool {
+        let asks = head.method == Method::OPTIONS && head.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        asks && matches!(self, Self::Allowed(_))
+    }
+
     /// Says in the answer to `OPTIONS` what its script may send, if it asks before it sends.
     pub(crate) fn tell_preflight(&self, head: &RequestHead, methods: &HeaderValue, answer: &mut HttpResponseBuilder) {
-        let asks = head.method == Method::OPTIONS && head.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        if let (true, Self::Allowed(_)) = (asks, self) {
+        if self.is_preflight(head) {
             answer
                 .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, methods.clone()))
                 .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_FIELDS))

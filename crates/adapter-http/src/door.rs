@@ -14,10 +14,12 @@ use actix_web::{
     dev::{Payload, RequestHead, Service, ServiceFactory, ServiceResponse, forward_ready},
     web,
 };
+use domain::code::Code;
 use futures_util::{
     FutureExt, TryFutureExt,
     future::{Either, LocalBoxFuture, MapOk, Ready, ready},
 };
+use tokio::time::timeout;
 
 use crate::{
     accept::prefers_page,
@@ -25,7 +27,7 @@ use crate::{
     context::Context,
     limits::Policy,
     observe::{close_after, name, panicked, problem_answer},
-    redirect::{self, Begun, ask_and_follow, code_to_follow},
+    redirect::{self, Begun, ask_and_follow, code_to_follow, wait_and_follow},
     state::State,
 };
 
@@ -38,6 +40,7 @@ pub(crate) struct Door<F> {
 impl<F> ServiceFactory<Request> for Door<F>
 where
     F: ServiceFactory<Request, Config = (), Response = ServiceResponse<BoxBody>, Error = Error>,
+    F::Service: 'static,
     F::Future: 'static,
 {
     type Response = Response<BoxBody>;
@@ -49,13 +52,13 @@ where
 
     fn new_service(&self, config: ()) -> Self::Future {
         let state = self.state.clone();
-        self.inner.new_service(config).map_ok(|inner| OpenDoor { inner, state }).boxed_local()
+        self.inner.new_service(config).map_ok(|inner| OpenDoor { inner: Rc::new(inner), state }).boxed_local()
     }
 }
 
 /// The door.
 pub(crate) struct OpenDoor<S> {
-    inner: S,
+    inner: Rc<S>,
     state: web::Data<State>,
 }
 
@@ -63,7 +66,7 @@ type Answer = Result<Response<BoxBody>, Error>;
 
 impl<S> Service<Request> for OpenDoor<S>
 where
-    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
+    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error> + 'static,
 {
     type Response = Response<BoxBody>;
     type Error = Error;
@@ -78,34 +81,68 @@ where
         let state = &self.state;
         // A body that means nothing has to be read all the same, as those of all other requests are.
         let has_body = !matches!(request.payload(), Payload::None);
-        let waits = has_body || state.phase.is_starting();
-        let code = if waits { None } else { code_to_follow(request.head(), &state.settings.inherited) };
-        let Some(code) = code else {
-            let answer: fn(ServiceResponse<BoxBody>) -> Response<BoxBody> = Into::into;
-            return Either::Right(self.inner.call(request).map_ok(answer));
-        };
-        let begun = Instant::now();
-        let context = Rc::new(Context::new(request.head(), Some(Policy::Redirect), state));
-        let mut line = AccessLine::begin(&state.log, request.head(), request.uri().clone(), Rc::clone(&context), begun);
-        context.note(|notes| notes.code = Some(code.clone()));
-        line.note_route(Some(redirect::ROUTE.into()));
-        let query = request.uri().query().unwrap_or_default();
-        let following = || redirect::begin(state, &context, &code, query);
-        let begun = catch_unwind(AssertUnwindSafe(following)).unwrap_or_else(|_| Begun::Ended(Err(panicked())));
-        let trying = match begun {
-            Begun::Ended(outcome) => {
-                return Either::Left(Either::Left(ready(Ok(finish(outcome, request.head(), line, &context)))));
+        if state.phase.is_starting() && is_held(request.path()) {
+            let (inner, state) = (Rc::clone(&self.inner), state.clone());
+            let later = async move {
+                // Whatever comes of it, what follows knows what is still missing.
+                let _too_late = timeout(state.settings.redirect_timeout / 2, state.phase.started()).await;
+                let code = code_to_follow(request.head(), &state.settings.inherited).filter(|_| !has_body);
+                match code {
+                    Some(code) => follow(&state, request, code).await,
+                    None => inner.call(request).await.map(Into::into),
+                }
+            };
+            return Either::Left(Either::Right(later.boxed_local()));
+        }
+        let code = if has_body { None } else { code_to_follow(request.head(), &state.settings.inherited) };
+        match code {
+            Some(code) => Either::Left(follow(state, request, code)),
+            None => {
+                let answer: fn(ServiceResponse<BoxBody>) -> Response<BoxBody> = Into::into;
+                Either::Right(self.inner.call(request).map_ok(answer))
             }
-            Begun::MustAsk(trying) => trying,
-        };
-        let later = async move {
-            let query = request.uri().query().unwrap_or_default();
-            let following = AssertUnwindSafe(ask_and_follow(trying, &code, query));
-            let outcome = following.catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
-            Ok(finish(outcome, request.head(), line, &context))
-        };
-        Either::Left(Either::Right(later.boxed_local()))
+        }
     }
+}
+
+/// Whether a request waits for the process to become ready: a proxy sends requests from the moment on that it listens. What needs
+/// nothing but the process is answered at once.
+fn is_held(path: &str) -> bool {
+    let is_one_segment = path.len() > 1 && !path[1..].contains('/');
+    path.starts_with("/api/") || (is_one_segment && !matches!(path, "/livez" | "/readyz" | "/health"))
+}
+
+/// Follows a code; at once, if all is known of it.
+fn follow(
+    state: &web::Data<State>,
+    request: Request,
+    code: Code,
+) -> Either<Ready<Answer>, LocalBoxFuture<'static, Answer>> {
+    let begun = Instant::now();
+    let context = Rc::new(Context::new(request.head(), Some(Policy::Redirect), state));
+    let mut line = AccessLine::begin(&state.log, request.head(), request.uri().clone(), Rc::clone(&context), begun);
+    context.note(|notes| notes.code = Some(code.clone()));
+    line.note_route(Some(redirect::ROUTE.into()));
+    let query = request.uri().query().unwrap_or_default();
+    let following = || redirect::begin(state, &context, &code, query);
+    let begun = catch_unwind(AssertUnwindSafe(following)).unwrap_or_else(|_| Begun::Ended(Err(panicked())));
+    if let Begun::Ended(outcome) = begun {
+        return Either::Left(ready(Ok(finish(outcome, request.head(), line, &context))));
+    }
+    let state = state.clone();
+    let later = async move {
+        let query = request.uri().query().unwrap_or_default();
+        let following = async {
+            match begun {
+                Begun::Ended(outcome) => outcome,
+                Begun::MustAsk(trying) => ask_and_follow(trying, &code, query).await,
+                Begun::MustWait => wait_and_follow(&state, &context, &code, query).await,
+            }
+        };
+        let outcome = AssertUnwindSafe(following).catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
+        Ok(finish(outcome, request.head(), line, &context))
+    };
+    Either::Right(later.boxed_local())
 }
 
 fn finish(outcome: redirect::Outcome, head: &RequestHead, line: AccessLine, context: &Context) -> Response<BoxBody> {

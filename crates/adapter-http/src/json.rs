@@ -225,14 +225,23 @@ impl Fields {
     }
 
     fn check<T>(&mut self, name: &str, read: Result<T, Fault>) -> Option<T> {
-        read.map_err(|Fault { code, detail }| self.fault(name, code, &detail)).ok()
+        let wrong = |fault: Fault| {
+            let field = pointer(&self.at, name);
+            let place = fault.item.map_or(field.clone(), |index| format!("{field}/{index}"));
+            self.add(place, fault.code, &fault.detail);
+        };
+        read.map_err(wrong).ok()
     }
 
     /// Records what is wrong with a field.
     pub(crate) fn fault(&mut self, name: &str, code: &'static str, detail: &str) {
+        self.add(pointer(&self.at, name), code, detail);
+    }
+
+    fn add(&mut self, pointer: String, code: &'static str, detail: &str) {
         // One more than is named, by which it is known that there are more.
         if self.problems.len() <= MOST_PROBLEMS {
-            self.problems.push(field_problem(pointer(&self.at, name), code, detail));
+            self.problems.push(field_problem(pointer, code, detail));
         }
     }
 
@@ -250,11 +259,17 @@ impl Fields {
 pub(crate) struct Fault {
     pub(crate) code: &'static str,
     pub(crate) detail: String,
+    /// Which item of an array it is about, if it is about one.
+    item: Option<usize>,
 }
 
 impl Fault {
     pub(crate) fn new(code: &'static str, detail: impl fmt::Display) -> Self {
-        Self { code, detail: detail.to_string() }
+        Self { code, detail: detail.to_string(), item: None }
+    }
+
+    pub(crate) fn of_item(self, index: usize) -> Self {
+        Self { item: Some(index), ..self }
     }
 }
 
@@ -298,7 +313,11 @@ pub(crate) fn whole_number(json: Json) -> Result<i64, Fault> {
 
 pub(crate) fn strings(json: Json) -> Result<Vec<String>, Fault> {
     match json {
-        Json::Array(items) => items.into_iter().map(string).collect(),
+        Json::Array(items) => items
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| string(item).map_err(|fault| fault.of_item(index)))
+            .collect(),
         _ => Err(Fault::new("wrong-type", "must be an array of strings")),
     }
 }

@@ -23,7 +23,6 @@ use futures_util::{
     FutureExt,
     future::{LocalBoxFuture, Ready, ready},
 };
-use tokio::time::timeout;
 
 use crate::{
     accept::prefers_page,
@@ -100,7 +99,7 @@ where
         let later = async move {
             let outcome = match rejection {
                 Some(problem) => Outcome::Problem(problem),
-                None => match enter(&state, &context).await {
+                None => match let_in(&state, &context).await {
                     Ok(()) => run(service.as_ref(), request, &mut line, &context).await,
                     Err(turned_away) => Outcome::Problem(turned_away),
                 },
@@ -157,16 +156,6 @@ async fn settle_body(unread: Option<Unread>, problem: Option<&Problem>, patience
 }
 
 type Answer = Result<ServiceResponse<BoxBody>, Error>;
-
-/// Lets a request in once the process is ready, or has had some time to become so: a proxy sends requests from the moment on that it listens.
-async fn enter(state: &State, context: &Context) -> Result<(), Problem> {
-    if context.policy.is_some() && state.phase.is_starting() {
-        let patience = state.settings.redirect_timeout / 2;
-        // Whatever comes of it, the handler knows what is still missing.
-        let _too_late = timeout(patience, state.phase.started()).await;
-    }
-    let_in(state, context).await
-}
 
 /// Lets a request in, or says why it is one too many, of its sender or of all.
 async fn let_in(state: &State, context: &Context) -> Result<(), Problem> {

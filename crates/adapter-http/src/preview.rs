@@ -53,7 +53,7 @@ pub(crate) async fn preview(
 ) -> Result<HttpResponse, Problem> {
     let format = preferred_format(headers)?;
     context.note(|notes| notes.code = Some(code.clone()));
-    let trying = Trying::begin_unless_known(state, context, code)?;
+    let trying = Trying::begin_patiently(state, context, code).await?;
     let known = context.in_time(Effect::Read, state.services.resolver.preview(code)).await;
     let known = trying.ends(known, Option::is_none)?;
     let (resolution, now) = known.ok_or_else(|| Problem::new(ProblemKind::NotFound))?;

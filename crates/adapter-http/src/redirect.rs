@@ -1,6 +1,10 @@
 //! Redirects: the only path most visitors ever touch.
 
-use std::{num::NonZeroU32, rc::Rc};
+use std::{
+    num::NonZeroU32,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -16,7 +20,7 @@ use domain::{
     ports::{Existence, FailureReason, Source},
     service::{Follow, Followed, ResolveService},
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     context::{Context, Effect, InContext},
@@ -71,7 +75,7 @@ pub(crate) async fn follow(
     // Codes as they are rarely come this far (see `code_to_follow`).
     let code = Code::from_pasted(&code).map_err(|_| Problem::new(ProblemKind::NotFound))?;
     context.note(|notes| notes.code = Some(code.clone()));
-    let trying = Trying::begin_unless_known(&state, &context, &code)?;
+    let trying = Trying::begin_patiently(&state, &context, &code).await?;
     let answer = ask_and_follow(trying, &code, request.query_string()).await?;
     let keeps_method = matches!(answer.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
     let asks_for_methods = request.method() == Method::OPTIONS;
@@ -107,6 +111,8 @@ pub(crate) enum Begun {
     Ended(Outcome),
     /// The store has to be asked, and may be.
     MustAsk(Trying),
+    /// The store has to be asked, and too many others from there wait for its answer: see [`Trying::begin_patiently`].
+    MustWait,
 }
 
 /// Begins to follow a code. Who may not is told so here, where nothing has been set up for waiting: codes are tried by
@@ -124,11 +130,26 @@ pub(crate) fn begin(state: &web::Data<State>, context: &Rc<Context>, code: &Code
         Some(_) => Trying::begin(state, context),
         None => Trying::begin_unless_known(state, context, code),
     };
+    if trying.is_err() && unknown.is_none() && state.services.resolver.existence(code) == Existence::Unsure {
+        return Begun::MustWait;
+    }
     match (trying.and_then(|trying| trying.goes_on(visit())), unknown) {
         (Err(too_many), _) => Begun::Ended(Err(too_many)),
         (Ok(trying), None) => Begun::MustAsk(trying),
         (Ok(_counted), Some(unknown)) => Begun::Ended(answer(context, unknown)),
     }
+}
+
+/// Follows a code once it may be asked for.
+pub(crate) async fn wait_and_follow(
+    state: &web::Data<State>,
+    context: &Rc<Context>,
+    code: &Code,
+    query: &str,
+) -> Outcome {
+    let trying = Trying::begin_patiently(state, context, code).await?;
+    let trying = trying.goes_on(state.limits.charge_visitor(context))?;
+    ask_and_follow(trying, code, query).await
 }
 
 /// Follows a code that the store has to be asked for.
@@ -183,6 +204,25 @@ impl Trying {
         }
     }
 
+    /// The same, and while nothing is known of any code it waits for a while: until more is known, or until the store has told
+    /// what others from the same address ask for. They are given back what they took if there is a link, and right after a
+    /// start nearly all of them are visitors.
+    pub(crate) async fn begin_patiently(
+        state: &web::Data<State>,
+        context: &Rc<Context>,
+        code: &Code,
+    ) -> Result<Self, Problem> {
+        let patience = Instant::now() + state.settings.redirect_timeout / 2;
+        loop {
+            let trying = Self::begin_unless_known(state, context, code);
+            let is_unsure = || state.services.resolver.existence(code) == Existence::Unsure;
+            if trying.is_ok() || !is_unsure() || Instant::now() >= patience {
+                return trying;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// It goes on, unless something else is in the way: then it does not count.
     fn goes_on(self, otherwise: Result<(), Problem>) -> Result<Self, Problem> {
         match otherwise {
@@ -215,6 +255,9 @@ impl Drop for Trying {
         }
     }
 }
+
+/// How soon one that waits for the quota of unknown codes looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A redirect, or why there is none.
 pub(crate) type Outcome = Result<HttpResponse, Problem>;

@@ -180,6 +180,10 @@ pub(crate) async fn nothing_there(
     if request.method() == Method::OPTIONS && matches!(request.path(), "/" | "*") && !state.phase.is_ready() {
         return Err(not_ready(state.phase.name()));
     }
+    // A browser hides what it asked for behind a preflight that fails, so a wrong path or method is told by the request itself.
+    if request.path().starts_with("/api/") && Context::of(&request).cross_origin.is_preflight(request.head()) {
+        return Ok(tell_methods(&request, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")));
+    }
     let allowed = state.routes.allowed(request.path()).ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
     let allow = HeaderValue::from_str(&allowed).expect("methods are ASCII");
     if request.method() == Method::OPTIONS { Ok(tell_methods(&request, allow)) } else { Err(not_allowed(allow)) }

@@ -45,6 +45,7 @@ pub(crate) async fn keep(shared: &Shared, store: &dyn Identify, subscriber: Arc<
             }
             Err(reason) => reason,
         };
+        shared.away.lock().expect("nothing panics while it is held").clone_from(&reason);
         // Told again when it is for another reason.
         if away != reason {
             warn!(shared.log, "Redis is not used, and tried once a second: redirects come from this process and the store, and each \

@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) processes: AtomicU32,
     /// When there were so many.
     most_seen: Mutex<Option<Instant>>,
+    /// Why it was not used last.
+    pub(crate) away: Mutex<String>,
 }
 
 #[derive(Default)]
@@ -117,6 +119,7 @@ impl SharedMemory {
             is_there: Arc::default(),
             processes: AtomicU32::new(1),
             most_seen: Mutex::default(),
+            away: Mutex::default(),
         })))
     }
 
@@ -129,12 +132,32 @@ impl SharedMemory {
 #[async_trait]
 impl Ping for SharedMemory {
     async fn ping(&self) -> Result<(), RepositoryError> {
-        let failed = || {
+        let failed = |why: String| {
             let error = RepositoryError::new(RepositoryErrorKind::Unavailable, "pinging Redis");
-            error.because(FailureReason::ConnectionLost)
+            error.because(reason_of(&why)).caused_by(why)
         };
-        let line = self.0.line().ok_or_else(|| failed().caused_by("it is not connected"))?;
-        line.session.ping().await.map_err(|reason| failed().caused_by(reason))
+        let away = || self.0.away.lock().expect("nothing panics while it is held").clone();
+        let line = self.0.line().ok_or_else(|| failed(away()))?;
+        line.session.ping().await.map_err(failed)
+    }
+}
+
+/// Why Redis is not used, for the operator, from what it or the network said.
+fn reason_of(why: &str) -> FailureReason {
+    let why = why.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| why.contains(word));
+    if has(&["in time", "silent", "timed out"]) {
+        FailureReason::TimedOut
+    } else if has(&["refused"]) {
+        FailureReason::ConnectionRefused
+    } else if has(&["noauth", "wrongpass", "noperm", "authentic"]) {
+        FailureReason::AuthenticationFailed
+    } else if has(&["readonly"]) {
+        FailureReason::ReadOnly
+    } else if has(&["lookup", "no primary", "unreachable"]) {
+        FailureReason::Unreachable
+    } else {
+        FailureReason::ConnectionLost
     }
 }
 

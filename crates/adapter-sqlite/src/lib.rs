@@ -69,11 +69,6 @@ impl SqliteFile {
         &self.0
     }
 
-    /// Whether there is one already.
-    pub fn exists(&self) -> bool {
-        self.0.is_file()
-    }
-
     /// Opens the store, each call of which is answered within `patience`. The schema must be there
     /// ([`SqliteFile::migrate`]).
     pub fn open(&self, patience: Duration) -> Result<SqliteStore, OpenError> {

@@ -8,6 +8,8 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, builder::OsStringValueParser};
 
+use crate::log::steers;
+
 /// A URL shortener that manages a link's whole life.
 ///
 /// Without a command it serves. Settings come from defaults, a TOML file, SIGNPOST_* variables and flags, each
@@ -197,9 +199,17 @@ pub(crate) struct Why {
     pub(crate) reason: String,
 }
 
-/// Tells the person at the terminal.
+/// Tells the person at the terminal. Names and titles are other people's: what a terminal would obey is escaped.
 pub(crate) fn tell(text: &str) -> anyhow::Result<()> {
-    match writeln!(io::stdout(), "{text}") {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character != '\n' && steers(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    match writeln!(io::stdout(), "{shown}") {
         // Whoever reads has seen enough (`signpost keys list | head -1`).
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         told => Ok(told?),

@@ -58,11 +58,19 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn load(arguments: &SettingsArguments) -> anyhow::Result<Config> {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     let environment = std::env::vars_os();
-    let readable = environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut env = Vec::new();
+    for (name, value) in environment {
+        match (name.to_str(), value.to_str()) {
+            (Some(name), Some(value)) => env.push((name.to_owned(), value.to_owned())),
+            // Of others it does not matter.
+            _ if !name.as_encoded_bytes().starts_with(b"SIGNPOST_") => {}
+            _ => bail!("{} (environment): is not UTF-8", name.to_string_lossy()),
+        }
+    }
     let sources = Sources {
         file: arguments.config(),
         default_file: PathBuf::from("signpost.toml"),
-        env: readable.collect(),
+        env,
         overrides: arguments.overrides(),
         cores: available_parallelism().map_or(1, std::num::NonZero::get),
     };
@@ -160,7 +168,8 @@ async fn keys(config: &Config, action: KeysAction) -> anyhow::Result<()> {
         KeysAction::Revoke { id } => {
             // Whoever has to revoke a leaked key may have nothing but the key. It is not repeated here.
             let known = id.parse::<KeySecret>().map(|secret| secret.id()).or_else(|_| id.parse());
-            let id: KeyId = known.context("that is neither the id of a key nor a key")?;
+            let id: KeyId =
+                known.ok().context("that is neither the id of a key nor a key: see `signpost keys list`")?;
             match keys.revoke(&operator_call(&Owner::default()), &id).await {
                 Ok(()) => tell(&format!("revoked {id}")),
                 Err(ServiceError::NotFound) => bail!("there is no key {id}"),
@@ -181,7 +190,7 @@ async fn block(config: &Config, action: BlockAction) -> anyhow::Result<()> {
         BlockAction::Owner { owner, why } => ("owner", owner, why),
         BlockAction::List { all } => return list_blocks(&blocks, all).await,
         BlockAction::Lift { id } => {
-            let id: Uuid = id.parse().context("that is no id of a takedown")?;
+            let id: Uuid = id.parse().ok().context("that is no id of a takedown: see `signpost block list`")?;
             return match blocks.lift(&operator_call(&Owner::default()), &id).await {
                 Ok(()) => tell(&format!("lifted {id}")),
                 Err(ServiceError::NotFound) => bail!("there is no takedown {id}"),

@@ -1,6 +1,6 @@
 //! The store, chosen at run time; the one place that names both.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
 
 use adapter_cache::{CacheOptions, CachedResolver, RememberedKeys, WriteThroughLinks};
 use adapter_postgres::{PostgresOptions, PostgresStore};
@@ -80,13 +80,17 @@ impl Backend {
     /// Fails where a file would have to be made first: only serving and migrating make one.
     pub(crate) fn must_exist(&self) -> anyhow::Result<()> {
         match self {
-            Self::Sqlite(file, _) if !file.exists() => {
-                bail!(
+            Self::Sqlite(file, _) => match File::open(file.path()) {
+                Ok(_) => Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
                     "there is no database at {}: say where that of your server is, with --data-dir or --set store.url=…",
                     file.path().display()
-                )
-            }
-            Self::Sqlite(..) | Self::Postgres(_) => Ok(()),
+                ),
+                Err(error) => {
+                    bail!("{} cannot be read: {error}; run this as the user of the server", file.path().display())
+                }
+            },
+            Self::Postgres(_) => Ok(()),
         }
     }
 

@@ -84,24 +84,22 @@ impl Subject {
     /// Reads what a store has. Never judged by the rules for new ones, which may become stricter: what was taken down
     /// once stays down.
     pub fn from_stored(kind: &str, value: &str) -> Result<Self, InvalidSubject> {
-        let subject = match kind {
-            "code" => Code::from_stored(value).ok().map(Self::Code),
-            "host" => Host::from_stored(value).map(Self::Host),
-            "owner" => value.parse().ok().map(Self::Owner),
-            _ => return Err(InvalidSubject::Kind),
-        };
-        subject.ok_or(InvalidSubject::Value)
+        match kind {
+            "code" => Code::from_stored(value).map(Self::Code).map_err(|_| InvalidSubject::Code),
+            "host" => Host::from_stored(value).map(Self::Host).ok_or(InvalidSubject::Host),
+            "owner" => value.parse().map(Self::Owner).map_err(|_| InvalidSubject::Owner),
+            _ => Err(InvalidSubject::Kind),
+        }
     }
 
     /// Reads what a caller wrote.
     pub fn parse(kind: &str, value: &str) -> Result<Self, InvalidSubject> {
-        let subject = match kind {
-            "code" => Code::parse_alias(value).ok().map(Self::Code),
-            "host" => value.parse().ok().map(Self::Host),
-            "owner" => value.parse().ok().map(Self::Owner),
-            _ => return Err(InvalidSubject::Kind),
-        };
-        subject.ok_or(InvalidSubject::Value)
+        match kind {
+            "code" => Code::parse_alias(value).map(Self::Code).map_err(|_| InvalidSubject::Code),
+            "host" => value.parse().map(Self::Host).map_err(|_| InvalidSubject::Host),
+            "owner" => value.parse().map(Self::Owner).map_err(|_| InvalidSubject::Owner),
+            _ => Err(InvalidSubject::Kind),
+        }
     }
 }
 
@@ -111,11 +109,17 @@ pub enum InvalidSubject {
     /// Of no known kind.
     #[error("must be code, host or owner")]
     Kind,
-    /// No value of that kind.
+    /// No code.
+    #[error("must be a code alone, as in `h7RkQ2mX`")]
+    Code,
+    /// No host, or one that would take down too much.
     #[error(
-        "must be a code alone, as in `h7RkQ2mX`; a host name alone, as in `evil.example`, which names below it are part of; or an owner"
+        "must be a host name alone, as in `evil.example`, without scheme, port or path; names below it are part of it, so a whole top-level domain is refused"
     )]
-    Value,
+    Host,
+    /// No owner.
+    #[error("must be an owner, of a-z, 0-9, _ and -")]
+    Owner,
 }
 
 /// A host as targets are compared: in lower case, without a dot at the end, in punycode.
@@ -143,7 +147,7 @@ impl FromStr for Host {
             .then(|| comparable_name(text))
             .flatten()
             .filter(|name| name.len() <= 253 && name.contains(['.', ':']));
-        name.map(Self).ok_or(InvalidSubject::Value)
+        name.map(Self).ok_or(InvalidSubject::Host)
     }
 }
 
@@ -276,6 +280,14 @@ impl FromIterator<Subject> for InForce {
 mod tests {
     use super::*;
 
+    fn no(kind: &str) -> InvalidSubject {
+        match kind {
+            "code" => InvalidSubject::Code,
+            "host" => InvalidSubject::Host,
+            _ => InvalidSubject::Owner,
+        }
+    }
+
     #[test]
     fn subjects_are_read_in_any_spelling_and_written_in_one() {
         for (kind, given, kept) in [
@@ -306,7 +318,7 @@ mod tests {
             // All of a top-level domain is taken down by nobody.
             ("host", "com"),
         ] {
-            assert_eq!(Subject::parse(kind, value), Err(InvalidSubject::Value), "{kind} {value}");
+            assert_eq!(Subject::parse(kind, value), Err(no(kind)), "{kind} {value}");
         }
     }
 
@@ -321,7 +333,7 @@ mod tests {
         assert_eq!(Subject::from_stored("link", "abc"), Err(InvalidSubject::Kind));
         for (kind, value) in [("code", "a b"), ("owner", "A"), ("host", ""), ("host", "Evil.example"), ("host", "a b")]
         {
-            assert_eq!(Subject::from_stored(kind, value), Err(InvalidSubject::Value), "{kind} {value}");
+            assert_eq!(Subject::from_stored(kind, value), Err(no(kind)), "{kind} {value}");
         }
     }
 

@@ -50,10 +50,12 @@ impl Code {
         }
     }
 
-    /// The code at the beginning of a text that was pasted: whatever no code can end with is no part of it.
+    /// The code at the beginning of a text that was pasted: whatever no code can end with is no part of it, nor what stands behind
+    /// a character that ends an address in a text or begins its query.
     pub fn from_pasted(text: &str) -> Result<Self, InvalidCode> {
         let is_last = |character: char| character.is_ascii() && is_code_byte(character as u8);
-        text.trim_end_matches(|character| !is_last(character)).parse()
+        let address = text.split(['&', '?', '#', '<', '>', '"', '|', ']', ';']).next().unwrap_or(text);
+        address.trim_end_matches(|character| !is_last(character)).parse()
     }
 }
 

@@ -9,15 +9,16 @@
 //!
 //! # Embedding it with your own store
 //!
-//! 1. Implement [`ports::LinkRepository`] and [`ports::IdempotencyRepository`] (and
-//!    [`ports::LinkResolver`] if you redirect) for your store.
+//! 1. Implement [`ports::LinkRepository`], [`ports::LinkResolver`] and [`ports::IdempotencyRepository`] for your store.
 //! 2. Run `link_contract_suite!` of the `test-support` crate over it: one case for each MUST.
-//! 3. Hand it to [`service::LinkService`] with a clock and a source of randomness.
+//! 3. Hand it to [`service::LinkService`] and [`service::ResolveService`] with a clock, a generator of codes and a source of
+//!    randomness.
 //!
-//! Besides this crate the example needs `getrandom`, and `tokio` or another runtime.
+//! Besides this crate the example needs `getrandom`, and `tokio` or another runtime; and `test-support` for a store, in the
+//! place of yours.
 //!
 //! ```
-//! use std::{sync::Arc, time::SystemTime};
+//! use std::{error::Error, sync::Arc, time::SystemTime};
 //!
 //! use domain::{
 //!     api_key::Caller,
@@ -25,11 +26,11 @@
 //!     code::CodeLength,
 //!     lifecycle::Claim,
 //!     ports::{Clock, Entropy, RandomCodes},
-//!     service::{Call, ClaimRequest, LinkService, Precondition},
+//!     service::{Blocked, Call, ClaimRequest, Followed, LinkService, Precondition, ResolveService},
 //!     target::{Target, TargetPolicy},
 //!     time::Timestamp,
 //! };
-//! # use test_support::MemoryStore;
+//! use test_support::MemoryStore;
 //!
 //! struct SystemClock;
 //!
@@ -49,33 +50,39 @@
 //!     }
 //! }
 //!
-//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-//! let store = Arc::new(MemoryStore::default()); // your store
-//! let entropy = Arc::new(SystemEntropy);
-//! let codes = Arc::new(RandomCodes::new(CodeLength::default(), entropy.clone()));
-//! let links = LinkService::new(store.clone(), store, Arc::new(SystemClock), codes, entropy);
+//! fn main() -> Result<(), Box<dyn Error>> {
+//!     tokio::runtime::Builder::new_current_thread().build()?.block_on(lead_a_life())
+//! }
 //!
-//! let call = Call { caller: Caller::anonymous(), request_id: "example".parse()?, idempotency: None };
-//! let request = ClaimRequest {
-//!     behaviour: Behaviour::to(Target::parse("https://example.com/", &TargetPolicy::default())?),
-//!     alias: None,
-//!     force_new: false,
-//!     title: None,
-//!     tags: Default::default(),
-//! };
+//! async fn lead_a_life() -> Result<(), Box<dyn Error>> {
+//!     let (store, clock, entropy) = (Arc::new(MemoryStore::default()), Arc::new(SystemClock), Arc::new(SystemEntropy));
+//!     let codes = Arc::new(RandomCodes::new(CodeLength::default(), entropy.clone()));
+//!     // Redirects. Nothing is taken down where there are no blocks.
+//!     let visits = ResolveService::new(store.clone(), Blocked::default(), clock.clone());
+//!     let links = LinkService::new(store.clone(), store, clock, codes, entropy);
 //!
-//! // The first claim creates, a second one finds, and after a deletion the same link comes back.
-//! let first = links.claim(&call, &[request.clone()]).await?.claims.remove(0);
-//! let Claim::Created(link) = first else { panic!("nothing was there before") };
-//! let again = links.claim(&call, &[request.clone()]).await?.claims.remove(0);
-//! assert_eq!(again, Claim::Existing(link.clone()));
+//!     let call = Call { caller: Caller::anonymous(), request_id: "example".parse()?, idempotency: None };
+//!     let request = ClaimRequest {
+//!         behaviour: Behaviour::to(Target::parse("https://example.com/", &TargetPolicy::default())?),
+//!         alias: None,
+//!         force_new: false,
+//!         title: None,
+//!         tags: Default::default(),
+//!     };
 //!
-//! links.delete(&call, &link.code, &Precondition::None).await?;
-//! let back = links.claim(&call, &[request]).await?.claims.remove(0);
-//! assert!(matches!(back, Claim::Reactivated(same) if same.code == link.code));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! # })?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//!     // The first claim creates, a second one finds, and after a deletion the same link comes back.
+//!     let first = links.claim(&call, &[request.clone()]).await?.claims.remove(0);
+//!     let Claim::Created(link) = first else { panic!("nothing was there before") };
+//!     let again = links.claim(&call, &[request.clone()]).await?.claims.remove(0);
+//!     assert_eq!(again, Claim::Existing(link.clone()));
+//!     assert!(matches!(visits.follow(&link.code, "").await?.followed, Followed::Redirect { .. }));
+//!
+//!     links.delete(&call, &link.code, &Precondition::None).await?;
+//!     assert!(matches!(visits.follow(&link.code, "").await?.followed, Followed::Gone(_)));
+//!     let back = links.claim(&call, &[request]).await?.claims.remove(0);
+//!     assert!(matches!(back, Claim::Reactivated(same) if same.code == link.code));
+//!     Ok(())
+//! }
 //! ```
 
 pub mod api_key;

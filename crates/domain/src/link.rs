@@ -173,7 +173,7 @@ impl FromStr for Owner {
         } else if text.bytes().all(plain) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(InvalidText::Character)
+            Err(InvalidText::NotPlain)
         }
     }
 }
@@ -314,9 +314,12 @@ pub enum InvalidText {
         /// The most there may be.
         most: usize,
     },
-    /// A character that may not stand there.
-    #[error("contains a character that is not allowed")]
+    /// A control character.
+    #[error("must not contain control characters")]
     Character,
+    /// Another character than an owner may have.
+    #[error("must consist of a-z, 0-9, _ and -")]
+    NotPlain,
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ impl TryFrom<String> for Timestamp {
 
 /// The text is no RFC 3339 date-time, or lies outside the years 0001 to 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be an RFC 3339 date-time between the years 0001 and 9999, as in 2026-12-31T00:00:00Z")]
+#[error("must be an RFC 3339 date-time between the years 0001 and 9999, as in 2099-12-31T00:00:00Z")]
 pub struct InvalidTimestamp;
 
 /// A length of time as callers write it: a whole number from 1 to 99999 and one of `s`, `m`, `h`, `d`, `w`.

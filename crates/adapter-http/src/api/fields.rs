@@ -174,7 +174,7 @@ fn alias(json: Json) -> Result<Code, Fault> {
         InvalidCode::Character => "character",
         InvalidCode::Reserved | InvalidCode::Key | InvalidCode::Picture => "reserved",
     };
-    Code::parse_alias(&string(json)?).map_err(|error| Fault::new(code(error), error))
+    Code::parse_alias(string(json)?.trim()).map_err(|error| Fault::new(code(error), error))
 }
 
 fn redirect(json: Json) -> Result<RedirectStatus, Fault> {
@@ -200,6 +200,11 @@ fn title(json: Json) -> Result<Title, Fault> {
 
 fn tags(json: Json) -> Result<Tags, Fault> {
     let tags: Vec<_> = strings(json)?.iter().map(|tag| tag.trim().to_owned()).collect();
+    if tags.len() <= Tags::MAX_COUNT {
+        for (index, tag) in tags.iter().enumerate() {
+            Tags::check(tag).map_err(|error| text_fault(error).of_item(index))?;
+        }
+    }
     tags.try_into().map_err(text_fault)
 }
 
@@ -208,7 +213,7 @@ pub(crate) fn text_fault(error: InvalidText) -> Fault {
         InvalidText::Empty => "empty",
         InvalidText::TooLong { .. } => "too-long",
         InvalidText::TooMany { .. } => "too-many",
-        InvalidText::Character => "character",
+        InvalidText::Character | InvalidText::NotPlain => "character",
     };
     Fault::new(code, error)
 }

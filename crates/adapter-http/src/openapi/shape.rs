@@ -150,23 +150,34 @@ fn headers() -> Value {
 /// One answer for each status that problems have, and one for any other.
 fn problems() -> Value {
     let mut responses = Map::new();
-    let answer = |description: &str, headers: &[&str]| {
+    let answer = |description: &str, headers: &[&str], kind: ProblemKind| {
         let headers: Map<_, _> = headers.iter().map(|name| ((*name).to_owned(), reference("headers", name))).collect();
-        let content = json!({ PROBLEM_JSON: { "schema": reference("schemas", "Problem") } });
+        let ProblemEntry { code, status, title, meaning } = kind.entry();
+        let example = json!({
+            "type": format!("/docs/errors#{code}"),
+            "title": title,
+            "status": status,
+            "detail": meaning,
+            "instance": "/api/v1/links",
+            "code": code,
+            "request_id": "4c57a95f-9cf4-4570-a38e-cb5d2ca5950f",
+        });
+        let content = json!({ PROBLEM_JSON: { "schema": reference("schemas", "Problem"), "example": example } });
         json!({ "description": description, "headers": headers, "content": content })
     };
     for status in ProblemKind::ALL.map(|kind| kind.entry().status) {
-        let of_status = ProblemKind::ALL.into_iter().map(ProblemKind::entry).filter(|entry| entry.status == status);
-        let told: Vec<_> = of_status.map(|ProblemEntry { code, title, .. }| format!("{title} (`{code}`)")).collect();
+        let of_status: Vec<_> = ProblemKind::ALL.into_iter().filter(|kind| kind.entry().status == status).collect();
+        let entries = of_status.iter().map(|kind| kind.entry());
+        let told: Vec<_> = entries.map(|ProblemEntry { code, title, .. }| format!("{title} (`{code}`)")).collect();
         let headers: &[&str] = match status {
             401 => &["X-Request-Id", "WWW-Authenticate"],
             429 => &["X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy"],
             503 => &["X-Request-Id", "Retry-After"],
             _ => &["X-Request-Id"],
         };
-        responses.insert(problem_name(&status.to_string()), answer(&told.join(", or "), headers));
+        responses.insert(problem_name(&status.to_string()), answer(&told.join(", or "), headers, of_status[0]));
     }
-    responses.insert(problem_name(""), answer("Any other problem", &["X-Request-Id"]));
+    responses.insert(problem_name(""), answer("Any other problem", &["X-Request-Id"], ProblemKind::Internal));
     responses.into()
 }
 
@@ -196,6 +207,10 @@ fn operation(method: &str, operation: &mut Value) {
         body["content"] = json!({ "application/json": body["content"]["application/json"] });
         body["required"] = true.into();
     }
+    let example = operation["operationId"].as_str().and_then(example);
+    if let (Some(example), Some(body)) = (example, operation.get_mut("requestBody")) {
+        body["content"]["application/json"]["example"] = example;
+    }
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         if response.get("content").is_some_and(|content| content.get(PROBLEM_JSON).is_some()) {
             *response = reference("responses", &problem_name(status));
@@ -208,6 +223,20 @@ fn operation(method: &str, operation: &mut Value) {
     } else {
         reference("responses", &problem_name(""))
     };
+}
+
+/// A body that works as it stands, for those who try the operation out.
+fn example(operation: &str) -> Option<Value> {
+    Some(match operation {
+        "claim_link" => json!({"url": "https://example.com/handbook", "title": "Handbook", "tags": ["docs"]}),
+        "claim_links" => {
+            json!({"links": [{"url": "https://example.com/1"}, {"url": "https://example.com/2", "title": "Two"}]})
+        }
+        "edit_link" => json!({"url": "https://example.com/handbook/v2", "title": "Handbook"}),
+        "create_key" => json!({"name": "ci", "owner": "team-a", "scopes": ["links:read", "links:write"]}),
+        "create_block" => json!({"kind": "host", "value": "evil.example", "reason": "phishing, ticket 7"}),
+        _ => return None,
+    })
 }
 
 fn name_headers(response: &mut Value, is_limited: bool) {

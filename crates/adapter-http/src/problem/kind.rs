@@ -164,7 +164,7 @@ impl ProblemKind {
                 "stale",
                 412,
                 "Link changed",
-                "`If-Match` does not name the current `ETag` of the link. Read it again, then decide.",
+                "`If-Match` does not name the current `ETag` of the link. Read it again, then decide. The tag is sent in quotes and without `W/`, which a proxy that compresses may have put before it.",
             ),
             Self::PayloadTooLarge => entry(
                 "payload-too-large",

@@ -53,7 +53,46 @@ pub(super) struct Acceptable {
 }
 
 /// Judges a head whose lines all end in CRLF.
+///
+/// Several clients send what was typed as it is. Bytes that may not stand in a target, and mean nothing to the framing, pass
+/// percent-encoded, as browsers send them (WHATWG URL).
 pub(super) fn judge(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Rejection> {
+    let Some(encoded) = with_encoded_target(head) else {
+        return judge_as_it_is(head, limits);
+    };
+    if encoded.len() > limits.head_bytes {
+        return Err(Rejection::HeadersTooLarge);
+    }
+    let mut accepted = judge_as_it_is(&encoded, limits)?;
+    accepted.instead.get_or_insert(encoded);
+    Ok(accepted)
+}
+
+/// The head with those bytes of its target encoded, if there are any.
+fn with_encoded_target(head: &[u8]) -> Option<Vec<u8>> {
+    let must_be_encoded = |byte: &u8| *byte >= 0x80 || b"<>\"`".contains(byte);
+    let line = &head[..head.iter().position(|byte| *byte == b'\r')?];
+    line.iter().position(must_be_encoded)?;
+    let (first, last) = (line.iter().position(|byte| *byte == b' ')?, line.iter().rposition(|byte| *byte == b' ')?);
+    let target = line.get(first + 1..last)?;
+    // Of a line with more blanks, or with such bytes elsewhere, two readers could see different targets.
+    if target.contains(&b' ') || line[..first].iter().chain(&line[last..]).any(|byte| must_be_encoded(byte)) {
+        return None;
+    }
+    let mut encoded = Vec::with_capacity(head.len() + 32);
+    encoded.extend_from_slice(&head[..=first]);
+    for byte in target {
+        if must_be_encoded(byte) {
+            encoded.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        } else {
+            encoded.push(*byte);
+        }
+    }
+    encoded.extend_from_slice(&head[last..]);
+    Some(encoded)
+}
+
+fn judge_as_it_is(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Rejection> {
     let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(head, &mut headers[..limits.headers.min(MOST_HEADERS)]) {

@@ -24,9 +24,12 @@ use super::{
     framing::{Framing, Stage, Verdict},
 };
 
-/// Most bytes we take from a peer that nobody wants any more: the rest of a body after its answer has begun, and what
-/// still comes behind a malformed request. Without this bound the dispatcher would read a chunked body for ever.
-const UNWANTED_BYTES: usize = 64 * 1024;
+/// Most bytes of a body that go on to the dispatcher after its answer has begun. It keeps what it reads until the connection ends,
+/// and without this bound it would read a chunked body for ever.
+const UNWANTED_BYTES: usize = 8 * 1024;
+
+/// Most bytes that are thrown away behind a malformed request.
+const REJECTED_BYTES: usize = 64 * 1024;
 
 /// Most bytes of a refused body that are thrown away while the connection lingers. Many clients read no answer before they have
 /// sent all they have; some then wait until the connection is closed, and lose the answer.
@@ -175,7 +178,7 @@ impl<S> GuardedStream<S> {
         self.input = Input::Refused;
         self.answer_due = true;
         self.unwanted_left = UNWANTED_BYTES;
-        self.lingering_left = UNWANTED_BYTES;
+        self.lingering_left = REJECTED_BYTES;
     }
 
     fn hand_on(&mut self, buf: &mut ReadBuf<'_>) {

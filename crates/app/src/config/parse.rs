@@ -83,7 +83,7 @@ pub(super) fn origin(text: &str) -> Option<String> {
         return Some(text.to_owned());
     }
     let url = web_url(text)?;
-    (url.strip_suffix('/') == Some(text)).then(|| text.to_owned())
+    (url.strip_suffix('/') == Some(text) && !text.contains('*')).then(|| text.to_owned())
 }
 
 /// The base of short URLs, without a trailing slash; by default the listener itself.

@@ -318,7 +318,7 @@ fn harmless(line: &[u8], format: Format) -> Cow<'_, [u8]> {
 
 /// Whether a terminal may obey the character: control characters, those that turn the direction of what follows
 /// (UAX 9) or end a line, and those that cannot be seen.
-fn steers(character: char) -> bool {
+pub(crate) fn steers(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')

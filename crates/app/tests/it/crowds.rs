@@ -311,6 +311,29 @@ fn nasty_bodies(length: usize) -> Vec<(&'static str, String)> {
 }
 
 /// However many come at once, and of whatever shape.
+/// What comes behind a refusal is thrown away, and not kept for a reader that is gone.
+#[test]
+fn bodies_that_are_refused_hold_little() {
+    let count = rounds(300, 3_000);
+    let server = Signpost::on_sqlite().start();
+    server.get("/livez").with_status(200);
+    let head = "POST /api/v1/links HTTP/1.1\r\nHost: x\r\nX-API-Key: none\r\nContent-Length: 50000000\r\n\r\n";
+    let body = vec![b' '; 200 * 1024];
+    let before = server.resident_bytes();
+    let sockets: Vec<_> = (0..count)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address()).expect("it listens");
+            stream.write_all(head.as_bytes()).expect("it reads");
+            // It may end the connection on the way.
+            let _cut = stream.write_all(&body);
+            stream
+        })
+        .collect();
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < count as u64 * 48 * 1024 + 8 * 1024 * 1024, "{count} refused bodies take {grown} bytes");
+    drop(sockets);
+}
+
 #[test]
 fn bodies_are_bounded_in_sum() {
     const MOST: u64 = 256 << 20;

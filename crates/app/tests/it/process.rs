@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{
-    Caller, Connection, PATIENCE, Request, Setup, Signpost, Store, code_of, eventually, run, signpost,
+    Caller, Connection, PATIENCE, Request, Setup, Signpost, Store, ask_together, code_of, eventually, run, signpost,
 };
 
 alone_on_both_stores! {
@@ -268,6 +268,40 @@ fn the_first_callers_wait_until_it_is_ready() {
         server.get(&format!("/{code}")).with_status(302);
         assert!(server.terminate().success());
     }
+}
+
+/// Right after a start nothing is known of any code. Visitors who share an address are no strangers who try codes.
+#[test]
+fn a_crowd_of_visitors_from_one_address_is_served_right_after_a_start() {
+    let setup = Signpost::on_postgres().set("limits.enabled", "true").set("http.redirect_timeout", "10s");
+    let first = setup.start();
+    let caller = first.caller();
+    let claims: Vec<_> = (0..60).map(|number| json!({"url": format!("https://example.com/{number}")})).collect();
+    let made = caller.batch(&claims).with_status(200).json();
+    let codes: Vec<_> = made["results"].as_array().expect("results").iter().map(|one| code_of(&one["link"])).collect();
+    assert!(first.terminate().success());
+
+    let server = setup.launch();
+    let requests: Vec<_> = codes.iter().map(|code| (server.address(), Request::get(&format!("/{code}")))).collect();
+    for answer in ask_together(&requests) {
+        answer.expect("it answers").with_status(302);
+    }
+}
+
+/// A link keeps its address although a later release has a path of that name, also before that is known.
+#[test]
+fn a_link_that_became_a_word_is_followed_from_the_first_moment() {
+    let setup = Signpost::on_postgres().patient();
+    let first = setup.start();
+    let code = first.caller().code("https://example.com/word");
+    let database = setup.database();
+    database.sql("ALTER TABLE links DISABLE TRIGGER USER").expect("it is ours");
+    database.sql(&format!("UPDATE links SET code = 'docs' WHERE code = '{code}'")).expect("it is ours");
+    database.sql("ALTER TABLE links ENABLE TRIGGER USER").expect("it is ours");
+    assert!(first.terminate().success());
+    let server = setup.launch();
+    let answer = server.get("/docs");
+    assert_eq!(answer.with_status(302).header("location"), Some("https://example.com/word"));
 }
 
 /// The person at a terminal reads the first key there, and need not wait for a proxy that does not exist.

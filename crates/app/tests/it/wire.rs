@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::{Answer, Connection, PATIENCE, Request, Signpost, Store, eventually};
+use crate::support::{Answer, Connection, PATIENCE, Request, Signpost, Store, code_of, eventually};
 
 /// How long heads and bodies may take here.
 const TIMEOUT: Duration = Duration::from_millis(300);
@@ -479,6 +479,47 @@ fn a_client_that_sends_too_much_slowly_has_time_to_read_why() {
         answer.problem(413, "payload-too-large");
         assert_eq!(answer.header("connection"), Some("close"));
         assert!(connection.ends());
+    }
+}
+
+/// As curl sends what was typed: such bytes pass as browsers send them, percent-encoded.
+#[test]
+fn what_was_typed_into_an_address_is_read_as_browsers_read_it() {
+    let caller = patient().caller();
+    let link = caller.link(&json!({"url": "https://example.com/typed", "forward_query": true}));
+    let code = code_of(&link);
+    let ask = |target: &[u8], more: &str| {
+        let mut connection = patient().connect();
+        let bytes = [b"GET ", target, b" HTTP/1.1\r\nHost: x\r\n", more.as_bytes(), b"\r\n"].concat();
+        connection.write(&bytes).expect("it listens");
+        let answer = next(&mut connection);
+        connection.send(&Request::get("/livez")).expect("the connection stays").with_status(200);
+        answer
+    };
+    for (typed, location) in [
+        ("?name=Müller", "https://example.com/typed?name=M%C3%BCller"),
+        ("?q=<x>", "https://example.com/typed?q=%3Cx%3E"),
+        ("?q=\"x\"", "https://example.com/typed?q=%22x%22"),
+        (">", "https://example.com/typed"),
+        ("`", "https://example.com/typed"),
+        ("”", "https://example.com/typed"),
+    ] {
+        let answer = ask(format!("/{code}{typed}").as_bytes(), "");
+        assert_eq!(answer.with_status(302).header("location"), Some(location), "{typed}");
+    }
+    let latin = [format!("/{code}").as_bytes(), b"\xfc"].concat();
+    ask(&latin, "").with_status(302);
+    let key = format!("X-API-Key: {}\r\n", caller.key);
+    ask("/api/v1/links?q=\"ü\"".as_bytes(), &key).with_status(200);
+    for mut refused in [
+        b"GET /a b> HTTP/1.1\r\n".to_vec(),
+        b"GET\xc3\xbc /> HTTP/1.1\r\n".to_vec(),
+        b"GET />\x01 HTTP/1.1\r\n".to_vec(),
+    ] {
+        refused.extend_from_slice(b"Host: x\r\n\r\n");
+        let mut connection = patient().connect();
+        connection.write(&refused).expect("it listens");
+        next(&mut connection).problem(400, "malformed-request");
     }
 }
 

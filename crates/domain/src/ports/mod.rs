@@ -1,7 +1,8 @@
 //! Ports: what the domain needs from the world, as traits that anyone can implement.
 //!
-//! Every MUST below has a case in the contract suite (`test-support`), so a new store is done when
-//! the suite passes. All methods take `&self` and may be called concurrently; a future may be dropped
+//! Every MUST of the ports of a store (links, resolving, answers, keys, blocks) has a case in the contract suite
+//! (`test-support`), so a new store is done when the suite passes. Those of a change feed, of a catalogue of codes and of rows that
+//! cannot be read depend on how a store is built, and are tested with it. All methods take `&self` and may be called concurrently; a future may be dropped
 //! at any `.await`, after which its change happened completely or not at all.
 //!
 //! A row that cannot be read ([`UnreadableRow`]) fails only the call that asks for that one row. Whatever reads many

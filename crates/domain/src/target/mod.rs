@@ -36,7 +36,7 @@ impl Target {
     /// Reads what a caller sent. White space around it is no part of it, and inside it is percent-encoded; other control
     /// characters are refused.
     pub fn parse(input: &str, policy: &TargetPolicy) -> Result<Self, InvalidTarget> {
-        let url = parse_syntax(input.trim_matches(is_blank))?;
+        let url = parse_syntax(undelimited(input.trim_matches(is_blank)))?;
         let bytes = url.as_str().len();
         if bytes > policy.max_length() {
             return Err(InvalidTarget::TooLong { most: policy.max_length(), bytes });
@@ -97,6 +97,12 @@ impl Target {
         // More than clients take in a header field, and than a connection should hold.
         if url.as_str().len() > Self::LONGEST_JOINED.max(self.0.len()) { self.0.to_string() } else { url.into() }
     }
+}
+
+/// What stands between a pair of the delimiters that addresses are written in (RFC 3986 appendix C).
+fn undelimited(text: &str) -> &str {
+    let between = |first, last| text.strip_prefix(first)?.strip_suffix(last);
+    between('<', '>').or_else(|| between('"', '"')).map_or(text, |inner: &str| inner.trim_matches(is_blank))
 }
 
 /// White space, and what is as invisible at either end of what people paste.

@@ -437,7 +437,22 @@ macro_rules! contract_suite {
     )*)*};
 }
 
-/// One `#[test]` for each case of the contract that is about links, over the stores that the given function makes.
+/// One `#[test]` for each case of the contract that is about links, over the stores that the given function makes: each a
+/// [`LinkStore`](crate::contract::LinkStore), which is a repository of links and of recorded answers, and a resolver.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use test_support::MemoryStore;
+/// // A fresh, empty store, and what must live as long: a directory, a database.
+/// async fn fresh() -> (Arc<MemoryStore>, ()) {
+///     (Arc::default(), ())
+/// }
+///
+/// mod contract {
+///     test_support::link_contract_suite!(super::fresh);
+/// }
+/// # fn main() {}
+/// ```
 #[macro_export]
 macro_rules! link_contract_suite {
     ($fresh:path) => {

@@ -106,7 +106,10 @@ fn scripts_of_named_origins_may_call_the_api() {
         assert_eq!(answer.with_status(204).header("access-control-allow-origin"), Some(origin));
         assert_eq!(answer.header("access-control-allow-methods"), answer.header("allow"));
         let fields = answer.header("access-control-allow-headers").expect("it has it");
-        for field in ["authorization", "content-type", "idempotency-key", "if-match", "x-api-key"] {
+        // Also those that a browser's tooling adds.
+        for field in
+            ["authorization", "content-type", "idempotency-key", "if-match", "tracestate", "baggage", "x-api-key"]
+        {
             assert!(fields.contains(field), "{fields}");
         }
         assert_eq!(answer.header("vary"), Some("origin"));
@@ -120,6 +123,12 @@ fn scripts_of_named_origins_may_call_the_api() {
     let refused = server.ask(&Request::post("/api/v1/links").header("Origin", "https://app.example").json(&body));
     refused.problem(401, "unauthenticated");
     assert_eq!(refused.header("access-control-allow-origin"), Some("https://app.example"));
+
+    // What is wrong with a path or a method is told by the request, which has to be sent for that.
+    for wrong in ["/api/v1/link/hello", "/api/v1/links/batch"] {
+        preflight("https://app.example", wrong).with_status(204);
+    }
+    preflight("https://evil.example", "/api/v1/link/hello").problem(404, "not-found");
 
     for other in ["https://evil.example", "https://app.example.evil", "null", "http://app.example"] {
         let answer = preflight(other, "/api/v1/links");

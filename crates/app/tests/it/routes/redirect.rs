@@ -50,6 +50,16 @@ fn what_was_pasted_behind_a_code_is_no_part_of_it(server: &Signpost) {
         "%E3%80%82",
         "%5B%5D",
         ".)%20",
+        "&gt;",
+        "&utm_source=x",
+        "%3Futm_source=x",
+        "%3Cbr%3E",
+        "%7Ctext",
+        "]",
+        ">",
+        "\"",
+        "”",
+        "。",
     ] {
         let answer = server.get(&format!("/{code}{end}"));
         assert_eq!(answer.with_status(302).header("location"), Some("https://example.com/pasted"), "{end}");
