@@ -95,13 +95,11 @@ where
             return Either::Left(Either::Right(later.boxed_local()));
         }
         let code = if has_body { None } else { code_to_follow(request.head(), &state.settings.inherited) };
-        match code {
-            Some(code) => Either::Left(follow(state, request, code)),
-            None => {
-                let answer: fn(ServiceResponse<BoxBody>) -> Response<BoxBody> = Into::into;
-                Either::Right(self.inner.call(request).map_ok(answer))
-            }
+        if let Some(code) = code {
+            return Either::Left(follow(state, request, code));
         }
+        let answer: fn(ServiceResponse<BoxBody>) -> Response<BoxBody> = Into::into;
+        Either::Right(self.inner.call(request).map_ok(answer))
     }
 }
 

@@ -76,7 +76,7 @@ fn with_encoded_target(head: &[u8]) -> Option<Vec<u8>> {
     let (first, last) = (line.iter().position(|byte| *byte == b' ')?, line.iter().rposition(|byte| *byte == b' ')?);
     let target = line.get(first + 1..last)?;
     // Of a line with more blanks, or with such bytes elsewhere, two readers could see different targets.
-    if target.contains(&b' ') || line[..first].iter().chain(&line[last..]).any(|byte| must_be_encoded(byte)) {
+    if target.contains(&b' ') || line[..first].iter().chain(&line[last..]).any(must_be_encoded) {
         return None;
     }
     let mut encoded = Vec::with_capacity(head.len() + 32);
