@@ -18,7 +18,7 @@ use utoipa_swagger_ui::{Config, SwaggerFile, serve};
 
 use crate::{
     fixed::Fixed,
-    pages::{escaped, html, with_code},
+    pages::{CONTENT_SECURITY_POLICY, escaped, page, with_code},
     problem::{Problem, ProblemEntry, ProblemKind},
     state::State,
 };
@@ -143,7 +143,17 @@ fn fixed(file: SwaggerFile<'static>) -> Option<Fixed> {
 #[utoipa::path(method(get, head), path = "/docs/errors", tag = "pages", operation_id = "errors",
     responses((status = 200, description = "All problems", body = String, content_type = "text/html")))]
 #[route("/docs/errors", method = "GET", method = "HEAD")]
-pub(crate) async fn errors() -> impl Responder {
+pub(crate) async fn errors(request: HttpRequest) -> impl Responder {
+    static PAGE: LazyLock<Fixed> = LazyLock::new(|| {
+        let text = page("Errors", &errors_text());
+        Fixed::new(HeaderValue::from_static("text/html; charset=utf-8"), Bytes::from(text))
+    });
+    let mut page = PAGE.answer(&request);
+    page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+    page
+}
+
+fn errors_text() -> String {
     let mut body = String::from(
         "<h1>Errors</h1>\n<p>Every answer with a status of 400 or more is a problem (RFC 9457). Its <code>type</code> leads here.</p>\n",
     );
@@ -154,5 +164,5 @@ pub(crate) async fn errors() -> impl Responder {
             "<h2 id=\"{code}\">{title}</h2>\n<p><code>{code}</code>, status {status}. {meaning}</p>\n"
         ));
     }
-    html("Errors", &body)
+    body
 }

@@ -17,19 +17,23 @@ use crate::{
 };
 
 /// No script, nothing from elsewhere, nobody's frame.
-const CONTENT_SECURITY_POLICY: &str =
+pub(crate) const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// A small page for people.
-pub(crate) fn html(title: &str, body: &str) -> HttpResponse {
-    let page = format!(
+/// The text of a small page for people.
+pub(crate) fn page(title: &str, body: &str) -> String {
+    format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title} – Signpost</title>\n\
          <style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem;color:#222;background:#fff}}\
          code{{background:#eee;padding:.1em .3em}}a{{color:#05c;overflow-wrap:anywhere}}td,th{{text-align:left;vertical-align:top;padding:.3rem .6rem .3rem 0}}\
          @media(prefers-color-scheme:dark){{body{{color:#ddd;background:#181818}}code{{background:#333}}a{{color:#8bf}}}}</style>\n\
          </head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
-    );
+    )
+}
+
+/// Such a page, made for this request.
+pub(crate) fn html(title: &str, body: &str) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(ContentType::html())
         .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
@@ -38,7 +42,7 @@ pub(crate) fn html(title: &str, body: &str) -> HttpResponse {
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::VARY, "accept"))
         .insert_header(("x-robots-tag", "noindex"))
-        .body(page)
+        .body(page(title, body))
 }
 
 /// Text as it may stand in HTML, attributes included.

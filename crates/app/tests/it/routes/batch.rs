@@ -48,7 +48,7 @@ fn each_claim_is_answered_in_its_place(server: &Signpost) {
     }
     assert_eq!(results[6]["link"]["redirect"], 307);
     let problem = |index: usize| (&results[index]["problem"]["code"], faults(&results[index]["problem"]));
-    let two = vec![("/links/1/url", "scheme"), ("/links/1/tags", "empty")];
+    let two = vec![("/links/1/url", "scheme"), ("/links/1/tags/0", "empty")];
     assert_eq!(problem(1), (&json!("validation-failed"), two));
     assert_eq!(problem(3), (&json!("alias-taken"), vec![]));
     assert_eq!(problem(4), (&json!("alias-taken"), vec![]));

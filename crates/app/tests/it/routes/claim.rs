@@ -311,7 +311,7 @@ fn everything_wrong_with_a_body_is_named_at_once(server: &Signpost) {
         ("/expires_at", "not-a-time"),
         ("/expires_in", "not-a-lifetime"),
         ("/title", "empty"),
-        ("/tags", "wrong-type"),
+        ("/tags/0", "wrong-type"),
         ("/force_new", "wrong-type"),
         ("/owner", "unknown-field"),
         ("/a~1b~0", "unknown-field"),
@@ -329,8 +329,8 @@ fn titles_and_tags_are_bounded(server: &Signpost) {
     caller.claim(&with_tags(&many[..20])).with_status(201);
     caller.claim(&with_tags(&many)).refuses(&[("/tags", "too-many")]);
     caller.claim(&with_tags(&["ü".repeat(50)])).with_status(201);
-    caller.claim(&with_tags(&["ü".repeat(51)])).refuses(&[("/tags", "too-long")]);
-    caller.claim(&with_tags(&[String::new()])).refuses(&[("/tags", "empty")]);
+    caller.claim(&with_tags(&["ü".repeat(51)])).refuses(&[("/tags/0", "too-long")]);
+    caller.claim(&with_tags(&[String::new()])).refuses(&[("/tags/0", "empty")]);
 }
 
 fn a_body_that_is_no_object_is_refused(server: &Signpost) {
