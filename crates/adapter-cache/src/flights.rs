@@ -286,5 +286,9 @@ mod tests {
         shard.doubt(&code, 2, 8).expect("there is room");
         let floor = shard.floors[&code];
         assert_eq!((floor.generation, floor.epoch, floor.write, floor.doubted), (Some(third), 7, 2, 2));
+        // And a later floor takes nothing from the doubt.
+        shard.raise_floor(&code, third.next(), 3, 7).expect("there is room");
+        let floor = shard.floors[&code];
+        assert_eq!((floor.generation, floor.write, floor.doubted), (Some(third.next()), 3, 2));
     }
 }

@@ -123,6 +123,18 @@ async fn only_what_is_older_is_forgotten() {
     assert_eq!(recalled(&memory), None);
 }
 
+/// The places where it is kept since when changes are heard of are used again.
+#[tokio::test(start_paused = true)]
+async fn what_is_assured_after_so_many_gaps_says_nothing_of_what_was_known_before_them() {
+    let memory = knowing(1);
+    for _ in 0..Memory::GAPS {
+        memory.distrust();
+    }
+    advance(OPTIONS.ttl + OPTIONS.stale_for).await;
+    memory.assure(Instant::now());
+    assert_eq!(memory.recall(&code()), Recall::Nothing);
+}
+
 #[tokio::test(start_paused = true)]
 async fn gaps_are_counted() {
     let memory = Memory::new(OPTIONS);
