@@ -197,6 +197,13 @@ impl EventRow {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use test_support::{
+        MemoryStore,
+        contract::{Subject, a_link},
+    };
+
     use super::*;
 
     #[test]
@@ -204,5 +211,12 @@ mod tests {
         let id = Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
         assert_eq!(hex(id.as_bytes()), "01234567-89ab-cdef-0123-456789abcdef");
         assert_eq!(hex(&[0xa0, 1]), "[a0, 01]");
+    }
+
+    #[test]
+    fn a_row_is_named_by_its_id() {
+        let subject = Subject::over(Arc::new(MemoryStore::default()), 7);
+        let link = subject.candidate(&a_link()).link;
+        assert_eq!(LinkRow::from(&link).name(), link.id.to_string());
     }
 }
