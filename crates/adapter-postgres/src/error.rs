@@ -117,20 +117,25 @@ fn of_message(message: &str) -> FailureReason {
     }
 }
 
+/// Why the server gives no session.
+fn of_state(state: &SqlState) -> FailureReason {
+    match state.code().get(..2) {
+        _ if *state == SqlState::TOO_MANY_CONNECTIONS || *state == SqlState::CONFIGURATION_LIMIT_EXCEEDED => {
+            FailureReason::SessionsRefused
+        }
+        _ if *state == SqlState::DISK_FULL => FailureReason::StorageFull,
+        _ if *state == SqlState::INVALID_CATALOG_NAME => FailureReason::DatabaseMissing,
+        _ if *state == SqlState::INSUFFICIENT_PRIVILEGE => FailureReason::AuthenticationFailed,
+        Some("28") => FailureReason::AuthenticationFailed,
+        Some("57") => FailureReason::NotAccepting,
+        Some(_) | None => FailureReason::Unknown,
+    }
+}
+
 /// Why no session could be had, from what the server or the network says.
 pub(crate) fn reason_of_no_session(error: &tokio_postgres::Error) -> FailureReason {
     if let Some(state) = error.code() {
-        return match state.code().get(..2) {
-            _ if *state == SqlState::TOO_MANY_CONNECTIONS || *state == SqlState::CONFIGURATION_LIMIT_EXCEEDED => {
-                FailureReason::SessionsRefused
-            }
-            _ if *state == SqlState::DISK_FULL => FailureReason::StorageFull,
-            _ if *state == SqlState::INVALID_CATALOG_NAME => FailureReason::DatabaseMissing,
-            _ if *state == SqlState::INSUFFICIENT_PRIVILEGE => FailureReason::AuthenticationFailed,
-            Some("28") => FailureReason::AuthenticationFailed,
-            Some("57") => FailureReason::NotAccepting,
-            Some(_) | None => FailureReason::Unknown,
-        };
+        return of_state(state);
     }
     let below = std::error::Error::source(error);
     if let Some(failed) = below.and_then(|below| below.downcast_ref::<std::io::Error>()) {
@@ -311,6 +316,24 @@ mod tests {
             (Error::NotFound, Reason::Unknown),
         ] {
             assert_eq!(reason(&error), expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_gives_no_session_says_why_in_a_state() {
+        use FailureReason as Reason;
+        for (state, expected) in [
+            (SqlState::TOO_MANY_CONNECTIONS, Reason::SessionsRefused),
+            (SqlState::CONFIGURATION_LIMIT_EXCEEDED, Reason::SessionsRefused),
+            (SqlState::DISK_FULL, Reason::StorageFull),
+            (SqlState::INVALID_CATALOG_NAME, Reason::DatabaseMissing),
+            (SqlState::INSUFFICIENT_PRIVILEGE, Reason::AuthenticationFailed),
+            (SqlState::INVALID_PASSWORD, Reason::AuthenticationFailed),
+            (SqlState::CANNOT_CONNECT_NOW, Reason::NotAccepting),
+            (SqlState::OUT_OF_MEMORY, Reason::Unknown),
+            (SqlState::SYNTAX_ERROR, Reason::Unknown),
+        ] {
+            assert_eq!(of_state(&state), expected, "{state:?}");
         }
     }
 
