@@ -273,7 +273,7 @@ fn the_first_callers_wait_until_it_is_ready() {
 /// Right after a start nothing is known of any code. Visitors who share an address are no strangers who try codes.
 #[test]
 fn a_crowd_of_visitors_from_one_address_is_served_right_after_a_start() {
-    let setup = Signpost::on_postgres().set("limits.enabled", "true").set("http.redirect_timeout", "10s");
+    let setup = Signpost::on_postgres().patient().set("limits.enabled", "true");
     let first = setup.start();
     let caller = first.caller();
     let claims: Vec<_> = (0..60).map(|number| json!({"url": format!("https://example.com/{number}")})).collect();
