@@ -43,6 +43,8 @@ pub(crate) struct KnownCodes {
     outdated: Notify,
     /// Most codes that are known. With more, nothing is.
     limit: usize,
+    /// Whether they have been read once, however that ended.
+    is_read: AtomicBool,
 }
 
 #[derive(Default)]
@@ -88,11 +90,13 @@ impl KnownCodes {
     const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
     pub(crate) fn new(limit: usize) -> Self {
-        Self { filters: RwLock::default(), is_outdated: AtomicBool::new(false), outdated: Notify::new(), limit }
+        let (is_outdated, is_read) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { filters: RwLock::default(), is_outdated, outdated: Notify::new(), limit, is_read }
     }
 
     pub(crate) fn existence(&self, code: &Code) -> Existence {
         match &self.filters.read().expect("nothing panics while it is held").complete {
+            None if self.limit > 0 && !self.is_read.load(Ordering::Acquire) => Existence::Pending,
             None => Existence::Unsure,
             Some(filter) if filter.bits.contains(code.as_str()) => Existence::Possible,
             Some(_) => Existence::Absent,
@@ -189,6 +193,7 @@ impl KnownCodes {
 
     fn replace(&self, complete: Option<Arc<Filter>>) {
         *self.filters.write().expect("nothing panics while it is held") = Filters { complete, filling: None };
+        self.is_read.store(true, Ordering::Release);
     }
 }
 

@@ -146,9 +146,10 @@ impl Context {
             phase: state.phase.clone(),
             shows_page: Cell::new(false),
             own_pages: Arc::clone(&state.settings.pages),
-            cross_origin: match policy {
-                Some(Policy::Redirect) | None => CrossOrigin::Off,
-                Some(_) => state.settings.cors_origins.judge(head),
+            cross_origin: if head.uri.path().starts_with("/api/") {
+                state.settings.cors_origins.judge(head)
+            } else {
+                CrossOrigin::Off
             },
             untaken: Arc::clone(&state.untaken),
             body_room: RefCell::default(),

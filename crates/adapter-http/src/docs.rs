@@ -18,7 +18,7 @@ use utoipa_swagger_ui::{Config, SwaggerFile, serve};
 
 use crate::{
     fixed::Fixed,
-    pages::{CONTENT_SECURITY_POLICY, escaped, page, with_code},
+    pages::{escaped, guarded, page, with_code},
     problem::{Problem, ProblemEntry, ProblemKind},
     state::State,
 };
@@ -148,9 +148,7 @@ pub(crate) async fn errors(request: HttpRequest) -> impl Responder {
         let text = page("Errors", &errors_text());
         Fixed::new(HeaderValue::from_static("text/html; charset=utf-8"), Bytes::from(text))
     });
-    let mut page = PAGE.answer(&request);
-    page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
-    page
+    guarded(PAGE.answer(&request))
 }
 
 fn errors_text() -> String {

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use actix_http::{Request, Response};
+use actix_http::{HttpMessage, Request, Response};
 use actix_web::{
     Error,
     body::BoxBody,
@@ -81,14 +81,16 @@ where
         let state = &self.state;
         // A body that means nothing has to be read all the same, as those of all other requests are.
         let has_body = !matches!(request.payload(), Payload::None);
+        let begun = Instant::now();
         if state.phase.is_starting() && is_held(request.path()) {
+            request.extensions_mut().insert(Arrived(begun));
             let (inner, state) = (Rc::clone(&self.inner), state.clone());
             let later = async move {
                 // Whatever comes of it, what follows knows what is still missing.
                 let _too_late = timeout(state.settings.redirect_timeout / 2, state.phase.started()).await;
                 let code = code_to_follow(request.head(), &state.settings.inherited).filter(|_| !has_body);
                 match code {
-                    Some(code) => follow(&state, request, code).await,
+                    Some(code) => follow(&state, request, code, begun).await,
                     None => inner.call(request).await.map(Into::into),
                 }
             };
@@ -96,12 +98,15 @@ where
         }
         let code = if has_body { None } else { code_to_follow(request.head(), &state.settings.inherited) };
         if let Some(code) = code {
-            return Either::Left(follow(state, request, code));
+            return Either::Left(follow(state, request, code, begun));
         }
         let answer: fn(ServiceResponse<BoxBody>) -> Response<BoxBody> = Into::into;
         Either::Right(self.inner.call(request).map_ok(answer))
     }
 }
+
+/// When a request came that was held.
+pub(crate) struct Arrived(pub(crate) Instant);
 
 /// Whether a request waits for the process to become ready: a proxy sends requests from the moment on that it listens. What needs
 /// nothing but the process is answered at once.
@@ -115,23 +120,23 @@ fn follow(
     state: &web::Data<State>,
     request: Request,
     code: Code,
+    begun: Instant,
 ) -> Either<Ready<Answer>, LocalBoxFuture<'static, Answer>> {
-    let begun = Instant::now();
     let context = Rc::new(Context::new(request.head(), Some(Policy::Redirect), state));
     let mut line = AccessLine::begin(&state.log, request.head(), request.uri().clone(), Rc::clone(&context), begun);
     context.note(|notes| notes.code = Some(code.clone()));
     line.note_route(Some(redirect::ROUTE.into()));
     let query = request.uri().query().unwrap_or_default();
     let following = || redirect::begin(state, &context, &code, query);
-    let begun = catch_unwind(AssertUnwindSafe(following)).unwrap_or_else(|_| Begun::Ended(Err(panicked())));
-    if let Begun::Ended(outcome) = begun {
+    let known = catch_unwind(AssertUnwindSafe(following)).unwrap_or_else(|_| Begun::Ended(Err(panicked())));
+    if let Begun::Ended(outcome) = known {
         return Either::Left(ready(Ok(finish(outcome, request.head(), line, &context))));
     }
     let state = state.clone();
     let later = async move {
         let query = request.uri().query().unwrap_or_default();
         let following = async {
-            match begun {
+            match known {
                 Begun::Ended(outcome) => outcome,
                 Begun::MustAsk(trying) => ask_and_follow(trying, &code, query).await,
                 Begun::MustWait => wait_and_follow(&state, &context, &code, query).await,

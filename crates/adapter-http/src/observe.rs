@@ -29,6 +29,7 @@ use crate::{
     access_log::AccessLine,
     body::BodySize,
     context::{Context, overloaded},
+    door::Arrived,
     health::HEALTH_JSON,
     limits::Policy,
     problem::{Problem, ProblemKind},
@@ -73,7 +74,7 @@ where
     forward_ready!(service);
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
-        let begun = Instant::now();
+        let begun = request.extensions().get::<Arrived>().map_or_else(Instant::now, |arrived| arrived.0);
         let state = &self.state;
         let asked = request.uri().clone();
         forgive_slash(&mut request);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use actix_web::{
     HttpResponse, Responder,
-    http::header::{self, ContentType},
+    http::header::{self, ContentType, HeaderName, HeaderValue},
     route, web,
 };
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// No script, nothing from elsewhere, nobody's frame.
-pub(crate) const CONTENT_SECURITY_POLICY: &str =
+const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The text of a small page for people.
@@ -34,15 +34,25 @@ pub(crate) fn page(title: &str, body: &str) -> String {
 
 /// Such a page, made for this request.
 pub(crate) fn html(title: &str, body: &str) -> HttpResponse {
-    HttpResponse::Ok()
+    let page = HttpResponse::Ok()
         .content_type(ContentType::html())
-        .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .insert_header((header::X_FRAME_OPTIONS, "DENY"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::VARY, "accept"))
-        .insert_header(("x-robots-tag", "noindex"))
-        .body(page(title, body))
+        .body(page(title, body));
+    guarded(page)
+}
+
+/// What a browser may do with such a page.
+pub(crate) fn guarded(mut page: HttpResponse) -> HttpResponse {
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("x-robots-tag"), "noindex"),
+    ] {
+        page.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    page
 }
 
 /// Text as it may stand in HTML, attributes included.

@@ -40,7 +40,7 @@ pub(crate) async fn show(
     request: HttpRequest,
     code: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let code = Code::from_pasted(&code).map_err(|_| Problem::new(ProblemKind::NotFound))?;
+    let code = Code::from_pasted(code.trim_end_matches('+')).map_err(|_| Problem::new(ProblemKind::NotFound))?;
     preview(&state, &context, request.headers(), &code).await
 }
 

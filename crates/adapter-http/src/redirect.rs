@@ -91,7 +91,8 @@ pub(crate) async fn follow(
 /// The code whose preview is asked for, although its `+` is percent-encoded or something was pasted behind it.
 fn code_to_preview(text: &str) -> Option<Code> {
     let is_behind = |character: char| character != '+' && !character.is_ascii_alphanumeric();
-    Code::from_pasted(text.trim_end_matches(is_behind).strip_suffix('+')?).ok()
+    let address = Code::address_in(text).trim_end_matches(is_behind);
+    Code::from_pasted(address.strip_suffix('+')?.trim_end_matches('+')).ok()
 }
 
 /// The pattern of this route.
@@ -130,7 +131,7 @@ pub(crate) fn begin(state: &web::Data<State>, context: &Rc<Context>, code: &Code
         Some(_) => Trying::begin(state, context),
         None => Trying::begin_unless_known(state, context, code),
     };
-    if trying.is_err() && unknown.is_none() && state.services.resolver.existence(code) == Existence::Unsure {
+    if trying.is_err() && unknown.is_none() && state.services.resolver.existence(code) == Existence::Pending {
         return Begun::MustWait;
     }
     match (trying.and_then(|trying| trying.goes_on(visit())), unknown) {
@@ -200,23 +201,29 @@ impl Trying {
             Existence::Possible => {
                 Ok(Self { state: state.clone(), context: Rc::clone(context), taken: None, counts: false })
             }
-            Existence::Absent | Existence::Unsure => Self::begin(state, context),
+            Existence::Absent | Existence::Unsure | Existence::Pending => Self::begin(state, context),
         }
     }
 
-    /// The same, and while nothing is known of any code it waits for a while: until more is known, or until the store has told
-    /// what others from the same address ask for. They are given back what they took if there is a link, and right after a
-    /// start nearly all of them are visitors.
+    /// The same, but right after a start, while nothing is known of any code yet, it waits for a while: until more is known, or until
+    /// the store has told what others from the same address ask for. They are given back what they took if there is a link,
+    /// and nearly all of them are visitors.
     pub(crate) async fn begin_patiently(
         state: &web::Data<State>,
         context: &Rc<Context>,
         code: &Code,
     ) -> Result<Self, Problem> {
-        let patience = Instant::now() + state.settings.redirect_timeout / 2;
+        let (patience, mut place) = (Instant::now() + state.settings.redirect_timeout / 2, None);
         loop {
             let trying = Self::begin_unless_known(state, context, code);
-            let is_unsure = || state.services.resolver.existence(code) == Existence::Unsure;
-            if trying.is_ok() || !is_unsure() || Instant::now() >= patience {
+            let is_pending = || state.services.resolver.existence(code) == Existence::Pending;
+            if trying.is_ok() || !is_pending() || Instant::now() >= patience {
+                return trying;
+            }
+            if place.is_none() {
+                place = state.patient.try_acquire().ok();
+            }
+            if place.is_none() {
                 return trying;
             }
             sleep(LOOK_AGAIN).await;

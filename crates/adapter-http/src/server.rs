@@ -23,6 +23,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use slog::Logger;
+use tokio::sync::Semaphore;
 use utoipa_actix_web::AppExt;
 use uuid::Uuid;
 
@@ -65,6 +66,9 @@ pub struct ServerOptions {
 const HEAD_LIMIT: usize = 16 * 1024;
 /// Most header fields of a request.
 const HEADER_LIMIT: usize = 100;
+
+/// Most visitors who wait for the quota of unknown codes. More would cost more in looking again than the answer that they get.
+const MOST_PATIENT: usize = 256;
 
 /// Starts to serve on `listener`. The server runs while its future is polled; signals are the caller's.
 pub fn serve(
@@ -144,6 +148,7 @@ fn state(services: Services, settings: Settings, phase: Phase, log: Logger) -> S
         gates: Arc::new(Gates::new(settings.store_connections)),
         experience: Arc::new(Experience::new()),
         limits,
+        patient: Semaphore::new(MOST_PATIENT),
         log,
         rejection_nonce: Uuid::from_bytes(nonce).simple().to_string().into(),
         settings,

@@ -16,7 +16,7 @@ use domain::{
     target::TargetPolicy,
 };
 use slog::Logger;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     body::Bodies,
@@ -234,6 +234,8 @@ pub(crate) struct State {
     pub(crate) gates: Arc<Gates>,
     pub(crate) experience: Arc<Experience>,
     pub(crate) limits: Arc<Limits>,
+    /// Room for visitors who wait for the quota of unknown codes.
+    pub(crate) patient: Semaphore,
     pub(crate) log: Logger,
     /// Proves that a rejection came from our own stream guard.
     pub(crate) rejection_nonce: Arc<str>,

@@ -119,7 +119,7 @@ impl SharedMemory {
             is_there: Arc::default(),
             processes: AtomicU32::new(1),
             most_seen: Mutex::default(),
-            away: Mutex::default(),
+            away: Mutex::new("it is not connected yet".to_owned()),
         })))
     }
 

@@ -80,6 +80,7 @@ impl Backend {
     /// Fails where a file would have to be made first: only serving and migrating make one.
     pub(crate) fn must_exist(&self) -> anyhow::Result<()> {
         match self {
+            // Nothing else of this process has it open: closing it would end SQLite's own locks on it.
             Self::Sqlite(file, _) => match File::open(file.path()) {
                 Ok(_) => Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(

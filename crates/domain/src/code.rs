@@ -53,9 +53,14 @@ impl Code {
     /// The code at the beginning of a text that was pasted: whatever no code can end with is no part of it, nor what stands behind
     /// a character that ends an address in a text or begins its query.
     pub fn from_pasted(text: &str) -> Result<Self, InvalidCode> {
-        let is_last = |character: char| character.is_ascii() && is_code_byte(character as u8);
-        let address = text.split(['&', '?', '#', '<', '>', '"', '|', ']', ';']).next().unwrap_or(text);
-        address.trim_end_matches(|character| !is_last(character)).parse()
+        // A `+` asks for a look at where it leads: it is no dirt, and must not be followed.
+        let is_last = |character: char| character == '+' || (character.is_ascii() && is_code_byte(character as u8));
+        Self::address_in(text).trim_end_matches(|character| !is_last(character)).parse()
+    }
+
+    /// The part of a text that was pasted before any character that ends an address or begins its query.
+    pub fn address_in(text: &str) -> &str {
+        text.split(['&', '?', '#', '<', '>', '"', '|', ']', ';']).next().unwrap_or(text)
     }
 }
 

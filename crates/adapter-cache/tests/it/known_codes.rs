@@ -113,7 +113,7 @@ async fn nothing_is_known_before_all_codes_were_read() {
     let catalog = Catalog::of((0..50_000).map(|number| format!("link-{number}")));
     let (resolver, _tasks) = knowing(&catalog, 1_000_000);
     settle().await;
-    assert_eq!(resolver.existence(&code("link-7")), Existence::Unsure);
+    assert_eq!(resolver.existence(&code("link-7")), Existence::Pending);
     resolver.gap();
     settle().await;
     assert_knows_links(&resolver, 50_000);
@@ -167,7 +167,7 @@ async fn codes_that_cannot_be_read_are_tried_again_and_told() {
     let (resolver, _tasks) = knowing(&catalog, 1_000_000);
     resolver.gap();
     settle().await;
-    assert_eq!(resolver.existence(&code("known")), Existence::Unsure);
+    assert_eq!(resolver.existence(&code("known")), Existence::Pending);
     for _ in 0..3 {
         advance(Duration::from_secs(1)).await;
         settle().await;
@@ -193,7 +193,7 @@ async fn a_walk_that_fails_on_its_way_each_time_is_no_success() {
         settle().await;
     }
     assert_eq!(catalog.told.load(Ordering::SeqCst), told);
-    assert_eq!(resolver.existence(&code("link-00007")), Existence::Unsure);
+    assert_eq!(resolver.existence(&code("link-00007")), Existence::Pending);
     catalog.unreadable_behind.lock().expect("no panic").take();
     advance(Duration::from_secs(1)).await;
     settle().await;

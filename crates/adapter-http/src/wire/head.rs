@@ -57,39 +57,47 @@ pub(super) struct Acceptable {
 /// Several clients send what was typed as it is. Bytes that may not stand in a target, and mean nothing to the framing, pass
 /// percent-encoded, as browsers send them (WHATWG URL).
 pub(super) fn judge(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Rejection> {
-    let Some(encoded) = with_encoded_target(head) else {
+    let Some(encoded) = with_encoded_target(head, limits.head_bytes)? else {
         return judge_as_it_is(head, limits);
     };
-    if encoded.len() > limits.head_bytes {
-        return Err(Rejection::HeadersTooLarge);
-    }
     let mut accepted = judge_as_it_is(&encoded, limits)?;
     accepted.instead.get_or_insert(encoded);
     Ok(accepted)
 }
 
 /// The head with those bytes of its target encoded, if there are any.
-fn with_encoded_target(head: &[u8]) -> Option<Vec<u8>> {
+fn with_encoded_target(head: &[u8], most: usize) -> Result<Option<Vec<u8>>, Rejection> {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let must_be_encoded = |byte: &u8| *byte >= 0x80 || b"<>\"`".contains(byte);
-    let line = &head[..head.iter().position(|byte| *byte == b'\r')?];
-    line.iter().position(must_be_encoded)?;
-    let (first, last) = (line.iter().position(|byte| *byte == b' ')?, line.iter().rposition(|byte| *byte == b' ')?);
-    let target = line.get(first + 1..last)?;
+    // Ends of lines before the request are no part of it (RFC 9112 section 2.2).
+    let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or_default();
+    let line = head[start..].iter().position(|byte| *byte == b'\r').map_or(&head[..0], |end| &head[start..start + end]);
+    let count = line.iter().filter(|byte| must_be_encoded(byte)).count();
+    let blank = |byte: &u8| *byte == b' ';
+    let (Some(first), Some(last)) = (line.iter().position(blank), line.iter().rposition(blank)) else {
+        return Ok(None);
+    };
+    let Some(target) = line.get(first + 1..last).filter(|_| count > 0) else {
+        return Ok(None);
+    };
     // Of a line with more blanks, or with such bytes elsewhere, two readers could see different targets.
-    if target.contains(&b' ') || line[..first].iter().chain(&line[last..]).any(must_be_encoded) {
-        return None;
+    if target.contains(&b' ') || target.iter().filter(|byte| must_be_encoded(byte)).count() < count {
+        return Ok(None);
     }
-    let mut encoded = Vec::with_capacity(head.len() + 32);
-    encoded.extend_from_slice(&head[..=first]);
+    if head.len() + 2 * count > most {
+        return Err(Rejection::HeadersTooLarge);
+    }
+    let mut encoded = Vec::with_capacity(head.len() + 2 * count);
+    encoded.extend_from_slice(&head[..=start + first]);
     for byte in target {
         if must_be_encoded(byte) {
-            encoded.extend_from_slice(format!("%{byte:02X}").as_bytes());
+            encoded.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]);
         } else {
             encoded.push(*byte);
         }
     }
-    encoded.extend_from_slice(&head[last..]);
-    Some(encoded)
+    encoded.extend_from_slice(&head[start + last..]);
+    Ok(Some(encoded))
 }
 
 fn judge_as_it_is(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Rejection> {

@@ -310,7 +310,6 @@ fn nasty_bodies(length: usize) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// However many come at once, and of whatever shape.
 /// What comes behind a refusal is thrown away, and not kept for a reader that is gone.
 #[test]
 fn bodies_that_are_refused_hold_little() {
@@ -342,6 +341,7 @@ fn bodies_that_are_refused_hold_little() {
     assert!(each < 48, "each of {count} refused bodies takes {each} KiB");
 }
 
+/// However many come at once, and of whatever shape.
 #[test]
 fn bodies_are_bounded_in_sum() {
     const MOST: u64 = 256 << 20;

@@ -270,22 +270,43 @@ fn the_first_callers_wait_until_it_is_ready() {
     }
 }
 
-/// Right after a start nothing is known of any code. Visitors who share an address are no strangers who try codes.
+/// Right after a start nothing is known of any code. Visitors who share an address are no strangers who try codes; those who do
+/// wait too, and no more of them than some: each looks again and again.
 #[test]
 fn a_crowd_of_visitors_from_one_address_is_served_right_after_a_start() {
-    let setup = Signpost::on_postgres().patient().set("limits.enabled", "true");
+    let setup = Signpost::on_postgres().patient().set("limits.enabled", "true").set("proxies.trusted", "127.0.0.1");
     let first = setup.start();
     let caller = first.caller();
     let claims: Vec<_> = (0..60).map(|number| json!({"url": format!("https://example.com/{number}")})).collect();
     let made = caller.batch(&claims).with_status(200).json();
     let codes: Vec<_> = made["results"].as_array().expect("results").iter().map(|one| code_of(&one["link"])).collect();
     assert!(first.terminate().success());
+    // So many take some time to be read.
+    let many = format!(
+        "ALTER TABLE links DISABLE TRIGGER USER;
+         INSERT INTO links SELECT (json_populate_record(l, json_build_object('id', gen_random_uuid(), 'code', 'many-' || n,
+            'deduplicated', false))).* FROM links l, generate_series(1, 200000) n WHERE code = '{}';
+         ALTER TABLE links ENABLE TRIGGER USER",
+        codes[0]
+    );
+    setup.database().sql(&many).expect("it is ours");
 
     let server = setup.launch();
-    let requests: Vec<_> = codes.iter().map(|code| (server.address(), Request::get(&format!("/{code}")))).collect();
-    for answer in ask_together(&requests) {
+    let ask = |path: String, from: &str| (server.address(), Request::get(&path).header("X-Forwarded-For", from));
+    let visitors: Vec<_> = codes.iter().map(|code| ask(format!("/{code}"), "192.0.2.1")).collect();
+    let strangers: Vec<_> = (0..400).map(|number| ask(format!("/none{number:04}"), "198.51.100.1")).collect();
+    for answer in ask_together(&visitors) {
         answer.expect("it answers").with_status(302);
     }
+    let refused =
+        ask_together(&strangers).into_iter().filter(|answer| matches!(answer, Ok(answer) if answer.status == 429));
+    assert!(refused.count() >= 370);
+    let known = server.event("codes.known")["timestamp"].as_str().expect("a time").to_owned();
+    let log = server.log();
+    let early = log
+        .iter()
+        .filter(|line| line["http.response.status_code"] == 429 && line["timestamp"].as_str() < Some(known.as_str()));
+    assert!(early.count() >= 100, "of 400 no more than 256 wait");
 }
 
 /// A link keeps its address although a later release has a path of that name, also before that is known.

@@ -506,6 +506,10 @@ fn what_was_typed_into_an_address_is_read_as_browsers_read_it() {
         let answer = ask(format!("/{code}{typed}").as_bytes(), "");
         assert_eq!(answer.with_status(302).header("location"), Some(location), "{typed}");
     }
+    // An end of a line may stand before a request (RFC 9112 section 2.2).
+    let mut connection = patient().connect();
+    connection.write(format!("\r\nGET /{code}> HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).expect("it listens");
+    next(&mut connection).with_status(302);
     let latin = [format!("/{code}").as_bytes(), b"\xfc"].concat();
     ask(&latin, "").with_status(302);
     let key = format!("X-API-Key: {}\r\n", caller.key);

@@ -213,6 +213,8 @@ pub trait LinkResolver: Send + Sync {
 pub enum Existence {
     /// Nothing is known.
     Unsure,
+    /// Nothing is known yet: which codes there are is being read for the first time.
+    Pending,
     /// No link that was acknowledged more than two seconds ago has it, unless changes could not be heard of.
     Absent,
     /// A link has it; of the codes that none has, one in a hundred at most is told as this.

@@ -125,7 +125,7 @@ fn scripts_of_named_origins_may_call_the_api() {
     assert_eq!(refused.header("access-control-allow-origin"), Some("https://app.example"));
 
     // What is wrong with a path or a method is told by the request, which has to be sent for that.
-    for wrong in ["/api/v1/link/hello", "/api/v1/links/batch"] {
+    for wrong in ["/api/v1/link/hello", "/api/v1/links/batch", "/api/x", "/api/v2/links"] {
         preflight("https://app.example", wrong).with_status(204);
     }
     preflight("https://evil.example", "/api/v1/link/hello").problem(404, "not-found");

@@ -64,7 +64,23 @@ fn what_was_pasted_behind_a_code_is_no_part_of_it(server: &Signpost) {
         let answer = server.get(&format!("/{code}{end}"));
         assert_eq!(answer.with_status(302).header("location"), Some("https://example.com/pasted"), "{end}");
     }
-    for preview in ["+", "%2B", "%2b", "+.", "%2B)", "+%20", "+/", ".+"] {
+    for preview in [
+        "+",
+        "%2B",
+        "%2b",
+        "+.",
+        "%2B)",
+        "+%20",
+        "+/",
+        ".+",
+        "++",
+        "+&gt;",
+        "+&utm_source=x",
+        "+%3Futm_source=x",
+        "+%3Cbr%3E",
+        "+%7Ctext",
+        "+]",
+    ] {
         let answer = server.ask(&Request::get(&format!("/{code}{preview}")).header("Accept", "application/json"));
         assert_eq!(answer.with_status(200).json()["url"], "https://example.com/pasted", "{preview}");
     }
