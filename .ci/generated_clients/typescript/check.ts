@@ -37,3 +37,31 @@ export function refused<Problem extends { status: number; code: string; request_
   assert.equal(answer.response.headers.get("X-Request-Id"), problem.request_id);
   return problem;
 }
+
+/** The steps of a link's whole life, as a driver takes them. */
+export interface Steps {
+  claims(): Promise<string>;
+  batch(): Promise<void>;
+  pages(code: string): Promise<void>;
+  changes(code: string): Promise<void>;
+  problems(): Promise<void>;
+  keys(): Promise<void>;
+  blocks(): Promise<void>;
+}
+
+/** Takes them in order; the process fails where one does. */
+export function walk(steps: Steps): void {
+  const all = async (): Promise<void> => {
+    const code = await steps.claims();
+    await steps.batch();
+    await steps.pages(code);
+    await steps.changes(code);
+    await steps.problems();
+    await steps.keys();
+    await steps.blocks();
+  };
+  all().catch((error: unknown) => {
+    console.error(error);
+    process.exitCode = 1;
+  });
+}

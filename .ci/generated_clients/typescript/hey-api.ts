@@ -1,7 +1,7 @@
 // Walks a link's whole life with the client that @hey-api/openapi-ts generates.
 
 import assert from "node:assert/strict";
-import { address, adminKey, done, refused, take } from "./check";
+import { address, adminKey, done, refused, take, walk } from "./check";
 import * as api from "./generated/hey-api";
 import { client } from "./generated/hey-api/client.gen";
 import { createClient } from "./generated/hey-api/client";
@@ -162,17 +162,4 @@ export async function neverCalled(link: api.Link, claimed: api.ClaimedLink): Pro
   refused(await api.listLinks(), 404, "missing");
 }
 
-async function main(): Promise<void> {
-  const code = await claims();
-  await batch();
-  await pages(code);
-  await changes(code);
-  await problems();
-  await keys();
-  await blocks();
-}
-
-main().catch((error: unknown) => {
-  console.error(error);
-  process.exitCode = 1;
-});
+walk({ claims, batch, pages, changes, problems, keys, blocks });

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import createClient from "openapi-fetch";
-import { address, adminKey, done, refused, take } from "./check";
+import { address, adminKey, done, refused, take, walk } from "./check";
 import type { components, paths } from "./generated/openapi-typescript";
 
 type Schemas = components["schemas"];
@@ -170,17 +170,4 @@ export async function neverCalled(link: Schemas["Link"], claimed: Schemas["Claim
   refused(await client.GET("/api/v1/links"), 404, "missing");
 }
 
-async function main(): Promise<void> {
-  const code = await claims();
-  await batch();
-  await pages(code);
-  await changes(code);
-  await problems();
-  await keys();
-  await blocks();
-}
-
-main().catch((error: unknown) => {
-  console.error(error);
-  process.exitCode = 1;
-});
+walk({ claims, batch, pages, changes, problems, keys, blocks });
