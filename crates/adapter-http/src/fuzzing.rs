@@ -6,10 +6,12 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use domain::{api_key::KeyDigest, target::TargetPolicy, time::Timestamp};
 
 use crate::{
-    api::fields::{Rules, claim},
-    client::{ForwardingField, TrustedProxies},
-    cursor::CursorScope,
-    json::Json,
+    api::{
+        cursor::CursorScope,
+        links::fields::{Rules, claim},
+    },
+    limits::{ForwardingField, TrustedProxies},
+    request::json::Json,
 };
 
 /// Who sent a request that came from `peer`, with these fields, when `10.0.0.0/8` is trusted.
@@ -49,7 +51,7 @@ mod targets;
 mod tests {
     use std::{collections::BTreeSet, fs, panic::catch_unwind, path::Path};
 
-    use super::targets::TARGETS;
+    use crate::fuzzing::targets::TARGETS;
 
     /// What every seed and every former finding showed is shown again, by each run of the tests.
     #[test]

@@ -1,15 +1,14 @@
 //! Serving: from the first byte on the listener to the last one written before the process ends.
 
 use std::{
+    collections::BTreeMap,
     future::pending,
     io::{self, IsTerminal},
     sync::Arc,
     time::Duration,
 };
 
-use adapter_http::{
-    CurrentPolicy, InheritedCodes, Origins, PATH_WORDS, Phase, ServerOptions, Settings, Tasks, WellKnown,
-};
+use adapter_http::{CurrentPolicy, InheritedCodes, Origins, PATH_WORDS, Phase, ServerOptions, Settings, Tasks};
 use anyhow::{Context, bail};
 use domain::{code::Code, service::BlockService};
 use slog::{Logger, info, o, warn};
@@ -190,7 +189,7 @@ fn settings(
     targets: CurrentPolicy,
     tasks: Arc<dyn Tasks>,
     inherited: InheritedCodes,
-    well_known: WellKnown,
+    well_known: BTreeMap<String, Vec<u8>>,
 ) -> Settings {
     Settings {
         public_url: config.public_url.clone(),

@@ -2,16 +2,15 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use adapter_http::WellKnown;
 use anyhow::{Context, ensure};
 
 /// Most bytes of all of them: they are few and small, and are held in memory.
 const MOST_BYTES: u64 = 1024 * 1024;
 
-/// Reads the files of a directory, without those in directories below it.
-pub(crate) fn read(directory: Option<&Path>) -> anyhow::Result<WellKnown> {
+/// Reads the files of a directory by their names, without those in directories below it.
+pub(crate) fn read(directory: Option<&Path>) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let Some(directory) = directory else {
-        return Ok(WellKnown::default());
+        return Ok(BTreeMap::new());
     };
     let about = || format!("pages.well_known_dir {}", directory.display());
     let (mut files, mut total) = (BTreeMap::new(), 0);
@@ -28,5 +27,5 @@ pub(crate) fn read(directory: Option<&Path>) -> anyhow::Result<WellKnown> {
         ensure!(total <= MOST_BYTES, "{}: the files have more than {MOST_BYTES} bytes together", about());
         files.insert(name.to_owned(), fs::read(&path).with_context(about)?);
     }
-    Ok(WellKnown::new(files))
+    Ok(files)
 }

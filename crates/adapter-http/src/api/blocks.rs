@@ -12,17 +12,20 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    fields::text_fault,
-    query::{Query, page},
+    common_fields::text_fault,
+    cursor::CursorScope,
+    paging::{Query, page},
 };
 use crate::{
-    auth::authenticate,
-    body::{BodySize, receive_json},
-    context::Effect,
-    cursor::CursorScope,
-    json::{Fault, Fields, Json, string},
     problem::{FieldProblem, Problem, ProblemKind},
-    state::State,
+    request::{
+        body::receive_json,
+        body_room::BodySize,
+        caller::authenticate,
+        context::Effect,
+        json::{Fault, Fields, Json, string},
+        state::State,
+    },
 };
 
 /// What is to be taken down.

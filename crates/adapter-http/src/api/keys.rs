@@ -11,17 +11,20 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    fields::{expiry, text_fault},
-    query::{Query, page},
+    common_fields::{expiry, text_fault},
+    cursor::CursorScope,
+    paging::{Query, page},
 };
 use crate::{
-    auth::authenticate,
-    body::{BodySize, receive_json},
-    context::Effect,
-    cursor::CursorScope,
-    json::{Fault, Fields, Json, string, strings},
     problem::{FieldProblem, Problem, ProblemKind},
-    state::State,
+    request::{
+        body::receive_json,
+        body_room::BodySize,
+        caller::authenticate,
+        context::Effect,
+        json::{Fault, Fields, Json, string, strings},
+        state::State,
+    },
 };
 
 /// What a new key should be.

@@ -1,24 +1,8 @@
-//! The JSON API, one endpoint a file.
+//! The JSON API.
 
-pub(crate) mod batch;
 pub(crate) mod blocks;
-pub(crate) mod claim;
-pub(crate) mod delete;
-pub(crate) mod edit;
-pub(crate) mod fields;
-pub(crate) mod history;
+mod common_fields;
+pub(crate) mod cursor;
 pub(crate) mod keys;
-pub(crate) mod link;
-pub(crate) mod list;
-pub(crate) mod query;
-pub(crate) mod reactivate;
-pub(crate) mod read;
-
-use domain::code::Code;
-
-use crate::problem::{Problem, ProblemKind};
-
-/// The code in a path. What cannot be a code names no link.
-fn code_in_path(text: &str) -> Result<Code, Problem> {
-    text.parse().map_err(|_| Problem::new(ProblemKind::NotFound))
-}
+pub(crate) mod links;
+mod paging;

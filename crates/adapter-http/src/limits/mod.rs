@@ -1,22 +1,33 @@
-//! Limits: how often one client, and one API key, may ask.
+//! Limits: how often one client and one API key may ask, how many calls may be in flight, how many bytes are held.
 //!
 //! The engine is the generic cell rate algorithm of `governor`, which `actix-governor` brings along. Its middleware is
 //! not used: it cannot charge after the answer is known, nor by weight, and truncates `Retry-After` to zero.
 //!
-//! Several processes that have a [`Meter`] hold each limit together. Calls of the API ask it; redirects never wait for
-//! it, but are told to it, and it says what the others let in. While it is away, each process allows its share.
+//! Several processes that have a [`Meter`] hold each limit together. Calls of the API ask it. Redirects never wait for
+//! it: what they were charged is recorded there afterwards, and the reply says what other processes charged. While it is
+//! away, each process allows its share.
 //!
-//! | file      | holds                                                            |
-//! |-----------|------------------------------------------------------------------|
-//! | `policy`  | which requests are counted together, and how many there may be   |
-//! | `limiter` | one limit, and how somebody takes of it                          |
-//! | `buckets` | one state for each client, bounded and swept                     |
-//! | `fields`  | what callers are told of it in header fields                     |
+//! | file            | holds                                                          |
+//! |-----------------|----------------------------------------------------------------|
+//! | `policy`        | which requests are charged together, and how many there may be |
+//! | `limiter`       | one limit, and how it is charged                               |
+//! | `buckets`       | one state for each client, bounded and swept                   |
+//! | `tally`         | what one request was charged                                   |
+//! | `headers`       | the header fields that tell it                                 |
+//! | `client`        | the address that is charged, behind trusted proxies            |
+//! | `unknown_codes` | the charge for codes that no link has                          |
+//! | `concurrency`   | how many calls to the store may be in flight                   |
+//! | `memory`        | how many bytes are held for clients                            |
 
 mod buckets;
-mod fields;
+mod client;
+pub(crate) mod concurrency;
+mod headers;
 mod limiter;
+pub(crate) mod memory;
 mod policy;
+mod tally;
+mod unknown_codes;
 
 use std::{
     net::IpAddr,
@@ -29,13 +40,19 @@ use std::{
 use domain::{api_key::KeyId, ports::Meter};
 use tokio::sync::Semaphore;
 
-pub use self::policy::{Quota, Quotas};
 use self::{
     buckets::Room,
     limiter::{Limiter, Place, Subject, TooMany},
+    tally::{Charge, Charged},
 };
-pub(crate) use self::{fields::Standing, policy::Policy};
-use crate::{client::ClientAddress, context::Context, problem::Problem};
+pub(crate) use self::{
+    client::ClientAddress, headers::Standing, policy::Policy, tally::Tally, unknown_codes::UnknownCodeCharge,
+};
+pub use self::{
+    client::{ForwardingField, TrustedProxies},
+    policy::{Quota, Quotas},
+};
+use crate::problem::Problem;
 
 /// All limits of the process; every worker counts here.
 #[derive(Debug)]
@@ -48,6 +65,8 @@ pub(crate) struct Limits {
     processes: NonZeroU32,
     /// What may be told to the meter at once, while nobody waits for it.
     telling: Arc<Semaphore>,
+    /// Room for visitors who wait until the codes of links are known.
+    pending_visitors: Semaphore,
 }
 
 /// The limits of one policy.
@@ -56,23 +75,6 @@ struct Limited {
     addresses: Arc<Limiter>,
     networks: Arc<Limiter>,
     keys: Arc<Limiter>,
-}
-
-/// What was counted of a call so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Charged {
-    client: Option<Taken>,
-    key: Option<Taken>,
-    /// The meter was asked, and did not answer.
-    unanswered: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Taken {
-    /// Here.
-    weight: NonZeroU32,
-    /// By the meter as well, where each weighs one.
-    by_the_meter: bool,
 }
 
 impl Limits {
@@ -93,73 +95,79 @@ impl Limits {
             }
         };
         let policies = quotas.iter().flat_map(|quotas| Policy::ALL.map(|policy| limited(policy, quotas))).collect();
-        Self { policies, meter, processes, telling: Arc::new(Semaphore::new(Self::MOST_TOLD_AT_ONCE)) }
+        Self {
+            policies,
+            meter,
+            processes,
+            telling: Arc::new(Semaphore::new(Self::MOST_TOLD_AT_ONCE)),
+            pending_visitors: unknown_codes::pending_visitors(),
+        }
     }
 
     /// Counts a call of a client, here and by the meter.
-    pub(crate) async fn charge_client(&self, context: &Context, policy: Policy) -> Result<(), Problem> {
-        let places: Vec<_> = self.of_client(policy, context.client).collect();
-        let taken = self.charge(context, &places).await?;
-        context.charged.set(Charged { client: Some(taken), ..context.charged.get() });
+    pub(crate) async fn charge_client(&self, tally: &Tally, policy: Policy) -> Result<(), Problem> {
+        let places: Vec<_> = self.of_client(policy, tally.client).collect();
+        let taken = self.charge(tally, &places).await?;
+        tally.set_charged(|charged| Charged { client: Some(taken), ..charged });
         Ok(())
     }
 
     /// Counts a call with a valid key.
-    pub(crate) async fn charge_key(&self, context: &Context, policy: Policy, key: &KeyId) -> Result<(), Problem> {
+    pub(crate) async fn charge_key(&self, tally: &Tally, policy: Policy, key: &KeyId) -> Result<(), Problem> {
         let places: Vec<_> = self.of_key(policy, key).collect();
-        let taken = self.charge(context, &places).await?;
-        context.charged.set(Charged { key: Some(taken), ..context.charged.get() });
+        let taken = self.charge(tally, &places).await?;
+        tally.set_charged(|charged| Charged { key: Some(taken), ..charged });
         Ok(())
     }
 
     /// Counts all of a batch, whose first claim was counted when it came. A batch that is refused counts nothing:
     /// whoever waits as long as they are told can send it whole.
-    pub(crate) async fn charge_batch(&self, context: &Context, key: &KeyId, size: NonZeroU32) -> Result<(), Problem> {
+    pub(crate) async fn charge_batch(&self, tally: &Tally, key: &KeyId, size: NonZeroU32) -> Result<(), Problem> {
         let Some(others) = NonZeroU32::new(size.get() - 1) else {
             return Ok(());
         };
-        let (client, key) = (self.of_client(Policy::Batch, context.client), self.of_key(Policy::Batch, key));
+        let (client, key) = (self.of_client(Policy::Batch, tally.client), self.of_key(Policy::Batch, key));
         let places: Vec<_> = client.chain(key).collect();
         // The meter would hear too late of what is put back, so it is asked for the others alone.
-        if let Some(meter) = self.meter_of(context)
-            && let Some(outcome) = ask(context, meter, &places, others).await
+        if let Some(meter) = self.meter_of(tally)
+            && let Some(outcome) = ask(tally, meter, &places, others).await
         {
             if outcome.is_err() {
-                self.put_back(context, &places);
+                self.put_back(tally, &places);
             }
             return outcome;
         }
-        self.put_back(context, &places);
-        take(context, places.into_iter(), size, self.all_processes())
+        self.put_back(tally, &places);
+        take(tally, places.into_iter(), size, self.all_processes())
     }
 
     /// Puts back what was counted when a call came.
-    fn put_back(&self, context: &Context, places: &[Place<'_>]) {
-        let Charged { client, key, .. } = context.charged.get();
+    fn put_back(&self, tally: &Tally, places: &[Place<'_>]) {
+        let Charged { client, key, .. } = tally.charged();
         for place in places {
             let taken = if place.limiter.subject == Subject::Key { key } else { client };
-            let Some(Taken { weight, by_the_meter }) = taken else {
+            let Some(Charge { weight, is_shared }) = taken else {
                 continue;
             };
             place.give_back(weight);
-            if by_the_meter {
+            if is_shared {
                 self.tell([(*place, -1)].into_iter());
             }
         }
     }
 
     /// Counts a redirect or page, and tells the meter of it.
-    pub(crate) fn charge_visitor(&self, context: &Context) -> Result<(), Problem> {
-        self.take(context, Policy::Redirect)?;
-        self.settle(Policy::Redirect, context.client);
+    pub(crate) fn charge_visitor(&self, tally: &Tally) -> Result<(), Problem> {
+        self.take(tally, Policy::Redirect)?;
+        self.settle(Policy::Redirect, tally.client);
         Ok(())
     }
 
     /// Takes one from a client's quota, here alone, and says how much that was. It is to be [settled](Self::settle) or
     /// [given back](Self::give_back) when it is known whether it counts.
-    pub(crate) fn take(&self, context: &Context, policy: Policy) -> Result<NonZeroU32, Problem> {
+    pub(crate) fn take(&self, tally: &Tally, policy: Policy) -> Result<NonZeroU32, Problem> {
         let share = self.share();
-        take(context, self.of_client(policy, context.client), NonZeroU32::MIN, share).map(|()| share)
+        take(tally, self.of_client(policy, tally.client), NonZeroU32::MIN, share).map(|()| share)
     }
 
     /// What was taken counts: the meter is told of it, soon.
@@ -207,20 +215,20 @@ impl Limits {
     }
 
     /// The meter, unless it has left this call without an answer before: one wait is enough.
-    fn meter_of(&self, context: &Context) -> Option<&Arc<dyn Meter>> {
-        self.meter().filter(|_| !context.charged.get().unanswered)
+    fn meter_of(&self, tally: &Tally) -> Option<&Arc<dyn Meter>> {
+        self.meter().filter(|_| !tally.charged().unanswered)
     }
 
     /// Takes one, here and by the meter.
-    async fn charge(&self, context: &Context, places: &[Place<'_>]) -> Result<Taken, Problem> {
-        if let Some(meter) = self.meter_of(context)
-            && let Some(outcome) = ask(context, meter, places, NonZeroU32::MIN).await
+    async fn charge(&self, tally: &Tally, places: &[Place<'_>]) -> Result<Charge, Problem> {
+        if let Some(meter) = self.meter_of(tally)
+            && let Some(outcome) = ask(tally, meter, places, NonZeroU32::MIN).await
         {
-            return outcome.map(|()| Taken { weight: NonZeroU32::MIN, by_the_meter: true });
+            return outcome.map(|()| Charge { weight: NonZeroU32::MIN, is_shared: true });
         }
         let share = self.all_processes();
-        take(context, places.iter().copied(), NonZeroU32::MIN, share)?;
-        Ok(Taken { weight: share, by_the_meter: false })
+        take(tally, places.iter().copied(), NonZeroU32::MIN, share)?;
+        Ok(Charge { weight: share, is_shared: false })
     }
 
     /// Tells the meter what was let in already, or put back, while nobody waits for it.
@@ -279,14 +287,14 @@ impl Limits {
 
 /// Takes in all of them, here and by the meter, or in none; `None` if the meter does not answer.
 async fn ask(
-    context: &Context,
+    tally: &Tally,
     meter: &Arc<dyn Meter>,
     places: &[Place<'_>],
     weight: NonZeroU32,
 ) -> Option<Result<(), Problem>> {
     // Whoever has too little left here is refused without asking: nobody else knows of more. What weighed more while
     // the meter was away, and what others have put back, is made up for by time alone.
-    if let Err(too_many) = take(context, places.iter().copied(), weight, NonZeroU32::MIN) {
+    if let Err(too_many) = take(tally, places.iter().copied(), weight, NonZeroU32::MIN) {
         return Some(Err(too_many));
     }
     if places.is_empty() {
@@ -299,35 +307,35 @@ async fn ask(
         give_back(places, weight);
     }
     let Some(drawn) = drawn else {
-        context.charged.set(Charged { unanswered: true, ..context.charged.get() });
+        tally.set_charged(|charged| Charged { unanswered: true, ..charged });
         return None;
     };
     for (place, whole_in) in places.iter().zip(&drawn.whole_in) {
         place.learn(*whole_in, asked);
-        context.stand(place.standing(*whole_in));
+        tally.add_standing(place.standing(*whole_in));
     }
     let refused_at = drawn.refused.and_then(|number| Some((places.get(number)?, *drawn.whole_in.get(number)?)));
     Some(match refused_at {
-        Some((place, whole_in)) => Err(refused(context, *place, place.too_many(weight, whole_in))),
+        Some((place, whole_in)) => Err(refused(tally, *place, place.too_many(weight, whole_in))),
         None => Ok(()),
     })
 }
 
 /// Takes in all of them or, if one has too little left, in none.
 fn take<'a>(
-    context: &Context,
+    tally: &Tally,
     places: impl Iterator<Item = Place<'a>> + Clone,
     weight: NonZeroU32,
     share: NonZeroU32,
 ) -> Result<(), Problem> {
     for (number, place) in places.clone().enumerate() {
         match place.take(weight, share) {
-            Ok(standing) => context.stand(standing),
+            Ok(standing) => tally.add_standing(standing),
             Err(too_many) => {
                 let all = weight.saturating_mul(share);
                 places.take(number).for_each(|place| place.give_back(all));
-                context.stand(too_many.standing);
-                return Err(refused(context, place, too_many));
+                tally.add_standing(too_many.standing);
+                return Err(refused(tally, place, too_many));
             }
         }
     }
@@ -340,10 +348,10 @@ fn give_back(places: &[Place<'_>], weight: NonZeroU32) {
     }
 }
 
-fn refused(context: &Context, place: Place<'_>, too_many: TooMany) -> Problem {
+fn refused(tally: &Tally, place: Place<'_>, too_many: TooMany) -> Problem {
     let (policy, subject) = (place.limiter.policy, place.limiter.subject);
-    context.note(|notes| notes.limit = Some((policy.name(), subject.name())));
-    fields::quota_exceeded(policy, too_many.wait)
+    tally.refuse((policy.name(), subject.name()));
+    headers::quota_exceeded(policy, too_many.wait)
 }
 
 /// Where a client is counted: by its IPv4 address or IPv6 network of 64 bits, and by that of 48 bits. The ranges do not

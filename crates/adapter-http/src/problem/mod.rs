@@ -30,10 +30,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use self::kind::{ProblemEntry, ProblemKind, errors_reference};
-use crate::{
-    json::MOST_PROBLEMS,
-    pages::{escaped, html, with_code},
-};
+use crate::html::{escaped, html, with_code};
+
+/// Most problems that are named of one body: a caller learns nothing from the rest, and a megabyte of unknown fields
+/// would be answered by many.
+pub(crate) const MAX_PROBLEMS: usize = 100;
 
 /// Room for the body of nearly every problem.
 const USUAL_BYTES: usize = 512;
@@ -100,7 +101,7 @@ impl Problem {
 
     /// One or more wrong fields, of which the first hundred are named.
     pub fn invalid(fields: Vec<FieldProblem>) -> Self {
-        Self::invalid_within(fields, MOST_PROBLEMS)
+        Self::invalid_within(fields, MAX_PROBLEMS)
     }
 
     /// The same with room for so many names, and says whether there was too little.

@@ -6,7 +6,8 @@ use memchr::memchr2;
 
 use super::{
     Rejection, WireLimits,
-    chunked::{ChunkedBody, CorruptBody, take},
+    body::Body,
+    chunked::{CorruptBody, take},
     head,
 };
 
@@ -57,15 +58,6 @@ pub(super) enum Stage {
     Head,
     /// Within a body.
     Body,
-}
-
-/// The rest of a body.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Body {
-    /// Ends after so many bytes.
-    Sized { left: u64 },
-    /// Says itself where it ends.
-    Chunked(ChunkedBody),
 }
 
 impl Framing {

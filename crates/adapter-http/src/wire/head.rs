@@ -10,7 +10,7 @@ use std::{
 
 use actix_web::http::{Method, Uri};
 
-use super::{REJECTED_HEADER, Rejection, WireLimits, chunked::ChunkedBody, framing::Body};
+use super::{REJECTED_HEADER, Rejection, WireLimits, body::Body, chunked::ChunkedBody};
 
 /// Most header fields that can be judged.
 const MOST_HEADERS: usize = 100;

@@ -11,8 +11,10 @@
 //! | `flow`    | how far a body may come before it is read                   |
 //! | `framing` | where requests begin and end; no socket, no clock            |
 //! | `head`    | which heads are acceptable                                  |
+//! | `body`    | what is left of a body                                      |
 //! | `chunked` | where a chunked body ends                                   |
 
+mod body;
 mod chunked;
 mod flow;
 mod framing;

@@ -11,7 +11,7 @@ use std::{
 
 use adapter_http::{
     CurrentPolicy, InheritedCodes, Origins, Phase, ServerOptions, Services, Settings, TaskState, Tasks, TrustedProxies,
-    WellKnown, serve,
+    serve,
 };
 use domain::{
     api_key::KeySecret,
@@ -114,7 +114,7 @@ fn settings() -> Settings {
         targets: CurrentPolicy::default(),
         cors_origins: Origins::None,
         crawlable: true,
-        well_known: WellKnown::default(),
+        well_known: std::collections::BTreeMap::new(),
         pages: Arc::default(),
         anonymous_may_claim: false,
         proxies: TrustedProxies::default(),

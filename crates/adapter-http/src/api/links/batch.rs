@@ -1,0 +1,197 @@
+//! `POST /api/v1/links/batch`: many claims, each on its own merit.
+
+use std::num::NonZeroU32;
+
+use actix_web::{HttpRequest, HttpResponse, post, web};
+use domain::{
+    api_key::Scope,
+    lifecycle::Claim,
+    service::{ClaimRequest, ClaimSummary},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    body::{LinkBody, outcome},
+    fields::{self, ClaimBody, Rules},
+};
+use crate::{
+    problem::{FieldProblem, MAX_PROBLEMS, Problem, ProblemBody, ProblemKind},
+    request::{
+        body::receive_json,
+        body_room::{BodySize, MAX_CLAIMS},
+        caller::{authenticate, ensure_owner_active},
+        context::Effect,
+        json::{Fault, Fields, Json},
+        notes::BatchSummary,
+        state::State,
+    },
+};
+
+/// Many claims.
+#[derive(ToSchema)]
+#[schema(as = Batch)]
+#[expect(dead_code, reason = "describes the body; its fields are read one by one, to name everything wrong at once")]
+pub(crate) struct BatchBody {
+    /// The claims, 1 to 1,000.
+    #[schema(min_items = 1, max_items = 1000)]
+    links: Vec<ClaimBody>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BatchAnswer {
+    /// How many of which.
+    summary: BatchSummary,
+    /// One for each claim, in their order.
+    results: Vec<BatchResult>,
+}
+
+/// What became of one claim: a link or a problem.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BatchResult {
+    /// Which claim, from 0.
+    index: usize,
+    /// `created`, `existing` or `reactivated`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    outcome: Option<&'static str>,
+    /// The link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    link: Option<LinkBody>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    problem: Option<ProblemBody>,
+}
+
+/// Claims up to 1,000 links at once.
+///
+/// A claim that is wrong fails alone; the others are settled in one atomic change.
+#[utoipa::path(path = "/links/batch", tag = "links", operation_id = "claim_links", request_body = BatchBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names the request; repeated within 24 hours it has one effect and one answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    security(("bearer" = []), ("header" = [])),
+    responses((status = 200, description = "What became of each", body = BatchAnswer)))]
+#[post("/links/batch")]
+pub(crate) async fn claim_batch(
+    state: web::Data<State>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let caller = authenticate(&state, &request, Scope::LinksCreate).await?;
+    let context = &caller.context;
+    let body = receive_json(&state, &request, payload, BodySize::Batch).await?;
+    let items = items(body.json).map_err(Problem::invalid)?;
+    if let Some(size) = u32::try_from(items.len()).ok().and_then(NonZeroU32::new) {
+        state.limits.charge_batch(&context.tally, &caller.secret.id(), size).await?;
+    }
+    let links = &state.services.links;
+    // As earlier releases name a batch of which nothing is refused.
+    let call = caller.repeatable_call(&request, &[&body.bytes[..], &vec![0; items.len()]].concat())?;
+    let before = context.within_budget(Effect::Read, links.recall_claims(&call)).await?;
+    let (summary, moment) = if let Some(before) = before {
+        // Nothing is judged again.
+        (before, context.within_budget(Effect::Read, links.moment_of(&call)).await?)
+    } else {
+        ensure_owner_active(&state, &caller.caller.owner)?;
+        let (targets, blocked) = (state.settings.targets.get(), state.blocked()?);
+        let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: links.now() };
+        let (wanted, refused) = judge(items, rules);
+        let refusals = (!refused.is_empty()).then(|| serde_json::to_string(&refused).expect("strings are JSON"));
+        let claiming = links.claim_beside(&call, &wanted, refusals);
+        (context.within_budget(Effect::Write, claiming).await?, rules.now)
+    };
+    context.note(|notes| notes.code_collisions = summary.code_collisions);
+    let settled = in_order(summary)?;
+
+    let mut answer = BatchAnswer { summary: BatchSummary::default(), results: Vec::with_capacity(settled.len()) };
+    for (index, settled) in settled.into_iter().enumerate() {
+        let result = result(index, settled, &state, context.request_id.as_str(), moment);
+        answer.summary.count(result.outcome);
+        answer.results.push(result);
+    }
+    context.note(|notes| notes.batch = Some(answer.summary));
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+/// A claim that was refused before anything was tried, as it is kept beside those that were not.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Refusal {
+    /// Which claim, from 0.
+    index: usize,
+    /// What is wrong with it.
+    errors: Vec<FieldProblem>,
+    /// How many of them are told.
+    told: usize,
+}
+
+/// What is to be claimed, and what is refused, in their order.
+fn judge(items: Vec<Json>, rules: Rules<'_>) -> (Vec<ClaimRequest>, Vec<Refusal>) {
+    let (mut wanted, mut refused, mut room) = (Vec::with_capacity(items.len()), Vec::new(), MAX_PROBLEMS);
+    for (index, json) in items.into_iter().enumerate() {
+        match fields::claim(json, &format!("/links/{index}"), rules) {
+            Ok(claim) => wanted.push(claim),
+            Err(problems) => {
+                let told = problems.len().min(room).max(1);
+                room = room.saturating_sub(told);
+                // One more says that there are more.
+                let errors = problems.iter().take(told + 1).map(FieldProblem::unkeyed).collect();
+                refused.push(Refusal { index, errors, told });
+            }
+        }
+    }
+    (wanted, refused)
+}
+
+/// What became of each claim, in the order they were asked for.
+fn in_order(summary: ClaimSummary) -> Result<Vec<Result<Claim, Problem>>, Problem> {
+    let refused: Vec<Refusal> = match summary.refusals.as_deref().map(serde_json::from_str) {
+        None => Vec::new(),
+        Some(Ok(refused)) => refused,
+        Some(Err(unreadable)) => return Err(Problem::new(ProblemKind::Internal).caused_by(unreadable)),
+    };
+    let length = summary.claims.len() + refused.len();
+    let (mut claims, mut refused) = (summary.claims.into_iter(), refused.into_iter().peekable());
+    let settled = (0..length).map(|index| match refused.next_if(|refusal| refusal.index == index) {
+        Some(Refusal { errors, told, .. }) => Ok(Err(Problem::invalid_within(errors, told))),
+        None => claims.next().map(Ok).ok_or_else(|| Problem::new(ProblemKind::Internal)),
+    });
+    settled.collect()
+}
+
+fn items(json: Json) -> Result<Vec<Json>, Vec<FieldProblem>> {
+    let mut fields = Fields::of(json, "");
+    let items = fields.required("links", |json| match json {
+        Json::Array(items) if items.is_empty() => Err(Fault::new("empty", "must not be empty")),
+        Json::Array(items) if items.len() > MAX_CLAIMS => {
+            Err(Fault::new("too-many", format!("must have at most {MAX_CLAIMS} entries")))
+        }
+        Json::Array(items) => Ok(items),
+        _ => Err(Fault::new("wrong-type", "must be an array of claims")),
+    });
+    let problems = fields.finish();
+    items.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+fn result(
+    index: usize,
+    settled: Result<Claim, Problem>,
+    state: &State,
+    request_id: &str,
+    now: Timestamp,
+) -> BatchResult {
+    let linked = settled.as_ref().map_err(Problem::clone);
+    let linked = linked.and_then(|claim| outcome(claim).ok_or_else(|| Problem::new(ProblemKind::AliasTaken)));
+    match linked {
+        Ok((link, outcome)) => {
+            let link = LinkBody::of(link, &state.settings.public_url, now);
+            BatchResult { index, outcome: Some(outcome), link: Some(link), problem: None }
+        }
+        Err(problem) => {
+            let problem = problem.to_body(request_id, None);
+            BatchResult { index, outcome: None, link: None, problem: Some(problem) }
+        }
+    }
+}

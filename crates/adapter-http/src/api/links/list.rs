@@ -1,0 +1,136 @@
+//! `GET /api/v1/links`: pages of links.
+
+use actix_web::{HttpRequest, HttpResponse, route, web};
+use domain::{
+    api_key::Scope,
+    link::Tags,
+    ports::{LinkFilter, ListQuery, Sort, StateFilter},
+    target::{Target, TargetPolicy},
+    time::Timestamp,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{body::LinkBody, fields::target_fault};
+use crate::{
+    api::{
+        common_fields::text_fault,
+        cursor::CursorScope,
+        paging::{Query, page},
+    },
+    problem::Problem,
+    request::{caller::authenticate, json::Fault, state::State},
+};
+
+/// A page of links.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LinkPage)]
+pub(crate) struct LinkPageBody {
+    /// The links.
+    items: Vec<LinkBody>,
+    /// Leads to the next page, if there is one.
+    #[schema(required = true)]
+    next_cursor: Option<String>,
+}
+
+/// Lists links, newest first. A key sees the links of its owner, an administrator's everybody's.
+#[utoipa::path(method(get, head), path = "/links", tag = "links", operation_id = "list_links",
+    params(
+        ("state" = Option<StateSchema>, Query, description = "Only links in this state"),
+        ("q" = Option<String>, Query, description = "Only links with this text in code, URL or title", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
+        ("tag" = Option<String>, Query, description = "Only links with this tag", min_length = 1, max_length = 50, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
+        ("target" = Option<String>, Query, description = "Only links that lead exactly there", format = Uri, max_length = 8192),
+        ("created_after" = Option<String>, Query, description = "Only links created later", format = DateTime),
+        ("created_before" = Option<String>, Query, description = "Only links created earlier", format = DateTime),
+        ("sort" = Option<SortSchema>, Query, description = "`-created_at` (newest first) or `created_at`"),
+        ("limit" = Option<u32>, Query, description = "Links on a page", minimum = 1, maximum = 100),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before")),
+    security(("bearer" = []), ("header" = [])),
+    responses(
+        (status = 200, description = "A page", body = LinkPageBody, headers(("Link" = String, description = "`rel=\"next\"`, if there is a next page"))),
+        (status = 400, description = "The cursor is invalid", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
+#[route("/links", method = "GET", method = "HEAD")]
+pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let caller = authenticate(&state, &request, Scope::LinksRead).await?;
+    let mut query = Query::of(&request);
+    let filter = LinkFilter {
+        state: query.take("state", state_filter),
+        text: query.take("q", text),
+        tag: query.take("tag", tag),
+        target: query.take("target", target),
+        created_after: query.take("created_after", moment),
+        created_before: query.take("created_before", moment),
+    };
+    let sort = query.take("sort", sort).unwrap_or_default();
+    let limit = query.limit();
+    let cursor = query.take("cursor", |text| Ok(text.to_owned()));
+    query.finish()?;
+
+    let digest = caller.secret.digest();
+    let scope = CursorScope { caller: &digest, question: format!("links {filter:?} {sort:?}") };
+    let after = cursor.map(|cursor| scope.open(&cursor)).transpose()?;
+    let links = &state.services.links;
+    let asked = ListQuery { access: caller.caller.access(), filter, sort, after, limit };
+    let found = caller.context.list_within_budget(links.list(asked)).await?;
+
+    let next_cursor = found.next.map(|position| scope.seal(&position));
+    let now = links.now();
+    let items = found.items.iter().map(|link| LinkBody::of(link, &state.settings.public_url, now)).collect();
+    Ok(page(&request, next_cursor, |next_cursor| LinkPageBody { items, next_cursor }))
+}
+
+/// A state to list.
+#[derive(ToSchema)]
+#[schema(as = LinkState, rename_all = "lowercase")]
+#[expect(dead_code, reason = "describes a parameter")]
+pub(crate) enum StateSchema {
+    Active,
+    Deleted,
+}
+
+/// An order to list in.
+#[derive(ToSchema)]
+#[schema(as = LinkSort)]
+#[expect(dead_code, reason = "describes a parameter")]
+pub(crate) enum SortSchema {
+    #[schema(rename = "-created_at")]
+    NewestFirst,
+    #[schema(rename = "created_at")]
+    OldestFirst,
+}
+
+fn state_filter(text: &str) -> Result<StateFilter, Fault> {
+    match text {
+        "active" => Ok(StateFilter::Active),
+        "deleted" => Ok(StateFilter::Deleted),
+        _ => Err(Fault::new("unknown-value", "must be active or deleted")),
+    }
+}
+
+fn sort(text: &str) -> Result<Sort, Fault> {
+    match text {
+        "-created_at" => Ok(Sort::NewestFirst),
+        "created_at" => Ok(Sort::OldestFirst),
+        _ => Err(Fault::new("unknown-value", "must be -created_at or created_at")),
+    }
+}
+
+fn text(text: &str) -> Result<String, Fault> {
+    let title: domain::link::Title = text.parse().map_err(text_fault)?;
+    Ok(title.as_str().to_owned())
+}
+
+fn tag(text: &str) -> Result<String, Fault> {
+    Tags::check(text).map_err(text_fault)?;
+    Ok(text.to_owned())
+}
+
+/// What may be listed is what was ever allowed, so no policy applies.
+fn target(text: &str) -> Result<Target, Fault> {
+    let anything = TargetPolicy::new(true, &[]);
+    Target::parse(text, &anything).map_err(|error| Fault::new(target_fault(error), error))
+}
+
+fn moment(text: &str) -> Result<Timestamp, Fault> {
+    text.parse().map_err(|error| Fault::new("not-a-time", error))
+}

@@ -1,0 +1,351 @@
+//! The client's address: who is really asking, behind the proxies that the operator trusts.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
+
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use ipnet::{IpNet, Ipv4Net};
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The address of whoever is asking. It is counted by, and cut to its network before it goes anywhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClientAddress(IpAddr);
+
+impl ClientAddress {
+    pub(crate) fn ip(self) -> IpAddr {
+        self.0
+    }
+
+    /// What tells strangers apart as the limits do: an IPv4 address, or the 64 bits of an IPv6 network.
+    pub(crate) fn stranger(self) -> Vec<u8> {
+        match self.0 {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets()[..8].to_vec(),
+        }
+    }
+
+    /// The network the client is in: /24 for IPv4, /48 for IPv6. Whole addresses go nowhere.
+    pub(crate) fn network(self) -> Network {
+        Network(match self.0 {
+            IpAddr::V4(address) => {
+                let [a, b, c, _] = address.octets();
+                [a, b, c, 0].into()
+            }
+            IpAddr::V6(address) => {
+                let [a, b, c, ..] = address.segments();
+                Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into()
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+impl From<IpAddr> for ClientAddress {
+    fn from(address: IpAddr) -> Self {
+        Self(address)
+    }
+}
+
+/// Where a client is, about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Network(IpAddr);
+
+impl Network {
+    /// In words, without a formatter: every line of the access log has one.
+    pub(crate) fn text(self) -> String {
+        let IpAddr::V4(address) = self.0 else {
+            return self.0.to_string();
+        };
+        let mut text = String::with_capacity("255.255.255.255".len());
+        for (place, octet) in address.octets().into_iter().enumerate() {
+            text.push_str(if place == 0 { "" } else { "." });
+            text.push_str(itoa::Buffer::new().format(octet));
+        }
+        text
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+/// The proxies whose word about their clients is believed.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies {
+    networks: Vec<IpNet>,
+    field: ForwardingField,
+}
+
+/// Where proxies say who their client is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardingField {
+    /// In either. If both are there and do not agree, one of them was not written by a proxy, and neither is believed.
+    #[default]
+    Either,
+    /// In `X-Forwarded-For` alone.
+    XForwardedFor,
+    /// In `Forwarded` (RFC 7239) alone.
+    Forwarded,
+}
+
+impl TrustedProxies {
+    /// These networks. Those of IPv4 addresses that are written as IPv6 ones are meant as such.
+    pub fn new(networks: Vec<IpNet>, field: ForwardingField) -> Self {
+        let plain = |network: IpNet| match (network.addr().to_canonical(), network.prefix_len().checked_sub(96)) {
+            (IpAddr::V4(address), Some(prefix)) if matches!(network, IpNet::V6(_)) => {
+                Ipv4Net::new(address, prefix).map_or(network, IpNet::V4)
+            }
+            _ => network,
+        };
+        Self { networks: networks.into_iter().map(plain).collect(), field }
+    }
+
+    fn trust(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(&address))
+    }
+
+    /// The field in which a request names its client although the peer it came from is no trusted proxy, and the network of
+    /// that peer. A proxy that is not named in the settings looks like this, and so does a client that makes things up.
+    pub(crate) fn untrusted(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Option<(&'static str, Network)> {
+        let peer = peer?.ip().to_canonical();
+        let field = if headers.contains_key(&X_FORWARDED_FOR) {
+            "X-Forwarded-For"
+        } else if headers.contains_key(&header::FORWARDED) {
+            "Forwarded"
+        } else {
+            return None;
+        };
+        (!self.trust(peer)).then(|| (field, ClientAddress(peer).network()))
+    }
+
+    /// Who sent a request that came from `peer`.
+    ///
+    /// A peer that is no trusted proxy is the client itself, whatever it says. Else `X-Forwarded-For` or `Forwarded`
+    /// (RFC 7239) is read from the right, each entry being the word of the proxy behind it, as long as those are
+    /// trusted.
+    pub(crate) fn client(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> ClientAddress {
+        // There is always one, unless the connection is gone already.
+        let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.ip().to_canonical());
+        if !self.trust(peer) {
+            return ClientAddress(peer);
+        }
+        let of = |field, name| lines(headers, name).filter(|_| [ForwardingField::Either, field].contains(&self.field));
+        let forwarded_for = of(ForwardingField::XForwardedFor, &X_FORWARDED_FOR);
+        let forwarded = of(ForwardingField::Forwarded, &header::FORWARDED);
+        let client = match (forwarded_for, forwarded) {
+            (None, None) => peer,
+            (Some(plain), None) => self.walk(peer, plain_entries(&plain)),
+            (None, Some(rich)) => self.walk(peer, rich_entries(&rich)),
+            (Some(plain), Some(rich)) => {
+                let told = self.walk(peer, plain_entries(&plain));
+                if told == self.walk(peer, rich_entries(&rich)) { told } else { peer }
+            }
+        };
+        ClientAddress(client)
+    }
+
+    /// The first, from the right, that is no trusted proxy. What is no address ends the walk where it stands.
+    fn walk(&self, peer: IpAddr, entries: Vec<Option<IpAddr>>) -> IpAddr {
+        let mut client = peer;
+        for entry in entries.into_iter().rev() {
+            let Some(address) = entry else {
+                return client;
+            };
+            client = address;
+            if !self.trust(address) {
+                return client;
+            }
+        }
+        client
+    }
+}
+
+/// All lines of a field as one, as RFC 9110 §5.3 says; what is not ASCII becomes junk.
+fn lines(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let lines: Vec<_> = headers.get_all(name).map(|line| line.to_str().unwrap_or("?")).collect();
+    (!lines.is_empty()).then(|| lines.join(","))
+}
+
+/// The addresses of `X-Forwarded-For`, in their order; `None` for what is none.
+fn plain_entries(text: &str) -> Vec<Option<IpAddr>> {
+    elements(text, ',').into_iter().map(address).collect()
+}
+
+/// The same of the `for` parameters of `Forwarded`. An element without one hides who sent it.
+fn rich_entries(text: &str) -> Vec<Option<IpAddr>> {
+    let sender = |element: &str| {
+        let mut senders = elements(element, ';').into_iter().filter_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("for").then(|| value.trim().to_owned())
+        });
+        let sender = senders.next().filter(|_| senders.next().is_none())?;
+        match sender.strip_prefix('"') {
+            // An address needs no escapes, so what has them is none.
+            Some(quoted) => address(quoted.strip_suffix('"')?),
+            None => address(&sender),
+        }
+    };
+    elements(text, ',').into_iter().map(sender).collect()
+}
+
+/// The parts between separators outside of quotes. Empty ones mean nothing.
+fn elements(text: &str, separator: char) -> Vec<&str> {
+    let (mut quoted, mut escaped) = (false, false);
+    let parts = text.split(|c| {
+        let splits = c == separator && !quoted;
+        if !escaped && c == '"' {
+            quoted = !quoted;
+        }
+        escaped = quoted && !escaped && c == '\\';
+        splits
+    });
+    parts.map(str::trim).filter(|part| !part.is_empty()).collect()
+}
+
+/// An address with or without a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let plain = || text.parse::<IpAddr>().ok();
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    plain().or_else(with_port).or_else(in_brackets).map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    const PROXY: &str = "10.0.0.1";
+
+    fn client(peer: &str, fields: &[(&'static str, &str)]) -> String {
+        client_by(ForwardingField::Either, peer, fields)
+    }
+
+    fn client_by(field: ForwardingField, peer: &str, fields: &[(&'static str, &str)]) -> String {
+        let networks = ["10.0.0.0/8", "2001:db8:ff::/48"].map(|network| network.parse().expect("valid"));
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).expect("valid"));
+        }
+        let peer = SocketAddr::new(peer.parse().expect("an address"), 1234);
+        TrustedProxies::new(networks.to_vec(), field).client(Some(peer), &headers).ip().to_string()
+    }
+
+    #[test]
+    fn who_is_no_proxy_is_itself_whatever_it_says() {
+        for field in ["x-forwarded-for", "forwarded"] {
+            let text = if field == "forwarded" { "for=203.0.113.7" } else { "203.0.113.7" };
+            assert_eq!(client("198.51.100.1", &[(field, text)]), "198.51.100.1");
+        }
+        assert_eq!(client("::ffff:198.51.100.1", &[]), "198.51.100.1");
+    }
+
+    #[test]
+    fn a_forwarding_field_from_no_trusted_proxy_is_noticed() {
+        let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("valid")], ForwardingField::Either);
+        let unheard = |peer: &str, name: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("203.0.113.7"));
+            let told = proxies.untrusted(Some(SocketAddr::new(peer.parse().expect("an address"), 1)), &headers);
+            told.map(|(field, network)| format!("{field} {network}"))
+        };
+        assert_eq!(unheard("198.51.100.9", "x-forwarded-for").as_deref(), Some("X-Forwarded-For 198.51.100.0"));
+        assert_eq!(unheard("2001:db8:1:2::3", "forwarded").as_deref(), Some("Forwarded 2001:db8:1::"));
+        assert_eq!(unheard("10.1.2.3", "x-forwarded-for"), None);
+        assert_eq!(unheard("::ffff:10.1.2.3", "forwarded"), None);
+        assert_eq!(unheard("198.51.100.9", "via"), None);
+    }
+
+    #[test]
+    fn a_list_is_read_from_the_right_over_all_lines() {
+        for (lines, expected) in [
+            (&["203.0.113.7"][..], "203.0.113.7"),
+            (&["1.1.1.1, 203.0.113.7"], "203.0.113.7"),
+            (&["1.1.1.1, 203.0.113.7, 10.9.9.9"], "203.0.113.7"),
+            (&["1.1.1.1", "203.0.113.7", "10.9.9.9,10.8.8.8"], "203.0.113.7"),
+            (&["203.0.113.7:8080"], "203.0.113.7"),
+            (&["::ffff:203.0.113.7"], "203.0.113.7"),
+            (&["2001:db8::1"], "2001:db8::1"),
+            (&["[2001:db8::1]"], "2001:db8::1"),
+            (&["[2001:db8::1]:443"], "2001:db8::1"),
+            (&["203.0.113.7, 2001:db8:ff::9"], "203.0.113.7"),
+            (&["203.0.113.7, ,"], "203.0.113.7"),
+            // All of them are trusted: the farthest one.
+            (&["10.3.3.3, 10.2.2.2"], "10.3.3.3"),
+            // Junk ends the walk where it stands.
+            (&["203.0.113.7, unknown"], PROXY),
+            (&["203.0.113.7, junk, 10.2.2.2"], "10.2.2.2"),
+            (&["203.0.113.7, 256.1.1.1"], PROXY),
+            (&["203.0.113.7, 1.2.3.4.5"], PROXY),
+            (&["203.0.113.7, 010.1.1.1"], PROXY),
+            (&["203.0.113.7, fe80::1%eth0"], PROXY),
+            (&["203.0.113.7 198.51.100.2"], PROXY),
+            (&["203.0.113.7, \"198.51.100.2\""], PROXY),
+            (&["203.0.113.7, é"], PROXY),
+            (&[""], PROXY),
+        ] {
+            let fields: Vec<_> = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();
+            assert_eq!(client(PROXY, &fields), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn forwarded_is_read_as_rfc_7239_says() {
+        for (lines, expected) in [
+            (&["for=203.0.113.7"][..], "203.0.113.7"),
+            (&["For=203.0.113.7;proto=http;by=203.0.113.43"], "203.0.113.7"),
+            (&["proto=https ; for=\"203.0.113.7:4711\""], "203.0.113.7"),
+            (&["for=\"[2001:db8::1]:4711\""], "2001:db8::1"),
+            (&["for=1.1.1.1, for=203.0.113.7, for=10.2.2.2"], "203.0.113.7"),
+            (&["for=1.1.1.1", "for=203.0.113.7;host=\"a,b;for=9.9.9.9\""], "203.0.113.7"),
+            (&["for=203.0.113.7, for=unknown"], PROXY),
+            (&["for=203.0.113.7, for=_hidden"], PROXY),
+            (&["for=203.0.113.7, proto=http"], PROXY),
+            (&["for=203.0.113.7, for=1.1.1.1;for=2.2.2.2"], PROXY),
+            (&["for=203.0.113.7, for=\"1.1.1.1"], PROXY),
+            (&["for=203.0.113.7, for=\"\\1.1.1.1\""], PROXY),
+        ] {
+            let fields: Vec<_> = lines.iter().map(|line| ("forwarded", *line)).collect();
+            assert_eq!(client(PROXY, &fields), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn mapped_networks_are_ipv4_networks() {
+        let networks = vec!["::ffff:10.0.0.0/104".parse().expect("valid")];
+        let proxies = TrustedProxies::new(networks, ForwardingField::Either);
+        assert!(
+            proxies.trust("10.1.2.3".parse().expect("valid")) && !proxies.trust("11.1.2.3".parse().expect("valid"))
+        );
+    }
+
+    #[test]
+    fn two_fields_that_do_not_agree_are_not_believed() {
+        let plain = ("x-forwarded-for", "1.1.1.1, 203.0.113.7");
+        assert_eq!(client(PROXY, &[plain, ("forwarded", "for=203.0.113.7")]), "203.0.113.7");
+        assert_eq!(client(PROXY, &[plain, ("forwarded", "for=1.1.1.1")]), PROXY);
+    }
+
+    #[test]
+    fn only_the_field_that_the_proxies_write_is_read() {
+        use ForwardingField::{Forwarded, XForwardedFor};
+        let both = [("x-forwarded-for", "203.0.113.7"), ("forwarded", "for=198.51.100.9")];
+        assert_eq!(client_by(XForwardedFor, PROXY, &both), "203.0.113.7");
+        assert_eq!(client_by(Forwarded, PROXY, &both), "198.51.100.9");
+        assert_eq!(client_by(Forwarded, PROXY, &both[..1]), PROXY);
+        assert_eq!(client_by(XForwardedFor, PROXY, &both[1..]), PROXY);
+    }
+
+    #[test]
+    fn addresses_are_cut_to_their_network() {
+        for (address, network) in [("203.0.113.77", "203.0.113.0"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1::")] {
+            assert_eq!(ClientAddress(address.parse().expect("valid")).network().to_string(), network);
+        }
+    }
+}

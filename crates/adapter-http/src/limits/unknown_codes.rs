@@ -1,0 +1,111 @@
+//! The quota of codes that no link has. Guesses are charged; visitors of links are not.
+
+use std::{
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use domain::ports::Existence;
+use tokio::{sync::Semaphore, time::sleep};
+
+use super::{ClientAddress, Limits, Policy, Tally};
+use crate::problem::Problem;
+
+/// The charge for one code. It is taken before the store is asked, and given back if there is a link or the store does not
+/// say. A client that goes away first is charged: the lookup goes on, and its result is cached.
+pub(crate) struct UnknownCodeCharge {
+    limits: Arc<Limits>,
+    client: ClientAddress,
+    /// `None` for a code that a link most likely has: visitors must not depend on what others at their address tried.
+    taken: Option<NonZeroU32>,
+    is_due: bool,
+}
+
+impl UnknownCodeCharge {
+    /// Takes the charge whatever is known of the code.
+    pub(crate) fn take(limits: &Arc<Limits>, tally: &Tally) -> Result<Self, Problem> {
+        let taken = limits.take(tally, Policy::Unknown)?;
+        Ok(Self { limits: Arc::clone(limits), client: tally.client, taken: Some(taken), is_due: true })
+    }
+
+    /// Takes the charge, unless a link most likely has the code.
+    pub(crate) fn take_unless_known(
+        limits: &Arc<Limits>,
+        tally: &Tally,
+        existence: Existence,
+    ) -> Result<Self, Problem> {
+        match existence {
+            Existence::Possible => {
+                Ok(Self { limits: Arc::clone(limits), client: tally.client, taken: None, is_due: false })
+            }
+            Existence::Absent | Existence::Unsure | Existence::Pending => Self::take(limits, tally),
+        }
+    }
+
+    /// The same, but right after a start, while the codes of links are still being read, a charge that is refused waits up to
+    /// `timeout`: until the codes are known, or until the charges of other visitors at the same address are given back.
+    pub(crate) async fn take_when_known(
+        limits: &Arc<Limits>,
+        tally: &Tally,
+        existence: impl Fn() -> Existence,
+        timeout: Duration,
+    ) -> Result<Self, Problem> {
+        let (deadline, mut place) = (Instant::now() + timeout, None);
+        loop {
+            let charge = Self::take_unless_known(limits, tally, existence());
+            if charge.is_ok() || existence() != Existence::Pending || Instant::now() >= deadline {
+                return charge;
+            }
+            if place.is_none() {
+                place = limits.pending_visitors.try_acquire().ok();
+            }
+            if place.is_none() {
+                return charge;
+            }
+            sleep(RETRY_INTERVAL).await;
+        }
+    }
+
+    /// Goes on if `other` is admitted; gives the charge back if not.
+    pub(crate) fn and(self, other: Result<(), Problem>) -> Result<Self, Problem> {
+        match other {
+            Ok(()) => Ok(self),
+            Err(problem) => self.settle(Err(problem), |_| false),
+        }
+    }
+
+    /// Keeps the charge if the lookup succeeded and `is_unknown` says that no link has the code; else gives it back.
+    pub(crate) fn settle<T>(
+        mut self,
+        outcome: Result<T, Problem>,
+        is_unknown: impl Fn(&T) -> bool,
+    ) -> Result<T, Problem> {
+        self.is_due = outcome.as_ref().is_ok_and(is_unknown);
+        outcome
+    }
+}
+
+impl Drop for UnknownCodeCharge {
+    fn drop(&mut self) {
+        let Some(taken) = self.taken else {
+            return;
+        };
+        if self.is_due {
+            self.limits.settle(Policy::Unknown, self.client);
+        } else {
+            self.limits.give_back(Policy::Unknown, self.client, taken);
+        }
+    }
+}
+
+/// How often a visitor who waits tries again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Most visitors who wait. More would cost more in trying again than the answer that they get.
+const MAX_PENDING_VISITORS: usize = 256;
+
+/// Room for the visitors who wait.
+pub(super) fn pending_visitors() -> Semaphore {
+    Semaphore::new(MAX_PENDING_VISITORS)
+}

@@ -1,0 +1,4 @@
+//! For probes and for people on call.
+
+pub(crate) mod health;
+pub(crate) mod probe;

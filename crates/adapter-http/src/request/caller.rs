@@ -1,0 +1,209 @@
+//! Who is calling: the API key of a request and what it allows.
+
+use std::rc::Rc;
+
+use actix_web::{
+    HttpRequest,
+    http::header::{self, HeaderMap},
+    web,
+};
+use domain::{
+    api_key::{self, Caller, KeySecret, Scope},
+    history::Actor,
+    idempotency::{Fingerprint, IdempotencyKey},
+    link::Owner,
+    service::Call,
+};
+
+use super::{
+    context::{Context, Effect},
+    json::field_problem,
+    state::State,
+};
+use crate::problem::{Problem, ProblemKind};
+
+/// A caller with a valid key.
+pub(crate) struct Authenticated {
+    pub(crate) caller: Caller,
+    pub(crate) secret: KeySecret,
+    pub(crate) context: Rc<Context>,
+}
+
+/// The caller, if their key is valid and allows `scope`.
+pub(crate) async fn authenticate(
+    state: &web::Data<State>,
+    request: &HttpRequest,
+    scope: Scope,
+) -> Result<Authenticated, Problem> {
+    let context = Context::of(request);
+    let secret = presented_key(request.headers())?.ok_or_else(|| Problem::new(ProblemKind::Unauthenticated))?;
+    let keys = &state.services.keys;
+    let (caller, worth_noting) = context.within_budget(Effect::Read, keys.authenticate(&secret)).await?;
+    if state.services.blocks.blocked().in_force().is_some_and(|blocked| blocked.block_key(&secret.id())) {
+        return Err(Problem::new(ProblemKind::Unauthenticated));
+    }
+    context.note(|notes| notes.key_id = Some(secret.id()));
+    if let Some(policy) = context.tally.policy {
+        state.limits.charge_key(&context.tally, policy, &secret.id()).await?;
+    }
+    if worth_noting {
+        note_use(state, &secret);
+    }
+    if !caller.scopes.allow(scope) {
+        let needed = format!("The key lacks the scope {}.", scope.name());
+        return Err(Problem::new(ProblemKind::Forbidden).detail(needed));
+    }
+    Ok(Authenticated { caller, secret, context })
+}
+
+/// Fails if the owner is blocked. A repeated request has its answer before that.
+pub(crate) fn ensure_owner_active(state: &State, owner: &Owner) -> Result<(), Problem> {
+    match state.blocked()? {
+        Some(blocked) if blocked.block_owner(owner) => {
+            Err(Problem::new(ProblemKind::Forbidden).detail("The owner is blocked."))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the request carries any key at all.
+pub(crate) fn carries_key(headers: &HeaderMap) -> bool {
+    plain_tokens(headers).next().is_some() || bearer_tokens(headers).next().is_some()
+}
+
+/// Off the caller's path: at most once a minute for each key, and no harm if it fails.
+fn note_use(state: &web::Data<State>, secret: &KeySecret) {
+    let (state, id) = (state.clone(), secret.id());
+    actix_web::rt::spawn(async move {
+        if let Err(error) = state.services.keys.note_use(&id).await {
+            slog::debug!(state.log, "the use of key `{}` was not noted", id; "event.name" => "api_key.use_not_noted", "api_key.id" => %id, "error.message" => %error);
+        }
+    });
+}
+
+/// The one key of a request: from `X-API-Key` if that is there, else from `Authorization: Bearer`. Other schemes of
+/// `Authorization` are for others, a proxy or a gateway in front.
+fn presented_key(headers: &HeaderMap) -> Result<Option<KeySecret>, Problem> {
+    let invalid = || Problem::new(ProblemKind::Unauthenticated);
+    let mut presented: Option<KeySecret> = None;
+    let plain: Vec<_> = plain_tokens(headers).collect();
+    let tokens = if plain.is_empty() { bearer_tokens(headers).map(Some).collect() } else { plain };
+    for token in tokens {
+        let secret: KeySecret = token.ok_or_else(invalid)?.trim().parse().map_err(|_| invalid())?;
+        if presented.as_ref().is_some_and(|other| *other != secret) {
+            return Err(invalid());
+        }
+        presented = Some(secret);
+    }
+    Ok(presented)
+}
+
+/// Those of `X-API-Key`, `None` for what is no text. An empty field is none, as a gateway sends it that has no key.
+fn plain_tokens(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
+    let values = headers.get_all("x-api-key").map(|value| str::from_utf8(value.as_bytes()).ok());
+    values.filter(|text| text.is_none_or(|text| !text.trim().is_empty()))
+}
+
+fn bearer_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    // What is no text holds no key, and is refused as one.
+    let texts =
+        headers.get_all(header::AUTHORIZATION).map(|value| str::from_utf8(value.as_bytes()).unwrap_or("Bearer"));
+    texts.filter_map(|value| {
+        let (scheme, token) = value.trim().split_once(char::is_whitespace).unwrap_or((value.trim(), ""));
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(token);
+        }
+        // A key in the wrong form is no reason to be a stranger.
+        api_key::carries_key(value).then_some("")
+    })
+}
+
+impl Authenticated {
+    /// The call a service is told of.
+    pub(crate) fn call(&self) -> Call {
+        Call { caller: self.caller.clone(), request_id: self.context.request_id.clone(), idempotency: None }
+    }
+
+    /// The same for a POST, which may carry an `Idempotency-Key`.
+    pub(crate) fn repeatable_call(&self, request: &HttpRequest, body: &[u8]) -> Result<Call, Problem> {
+        Ok(Call { idempotency: idempotency(request, body)?, ..self.call() })
+    }
+}
+
+/// The call of somebody without a key.
+pub(crate) fn anonymous_call(context: &Context, request: &HttpRequest, body: &[u8]) -> Result<Call, Problem> {
+    let caller = Caller::anonymous();
+    debug_assert_eq!(caller.actor, Actor::Anonymous);
+    // Strangers may hit on the same word: each has theirs.
+    let own =
+        |(key, fingerprint): (IdempotencyKey, Fingerprint)| (key.within(&context.tally.client.stranger()), fingerprint);
+    Ok(Call { caller, request_id: context.request_id.clone(), idempotency: idempotency(request, body)?.map(own) })
+}
+
+fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<(IdempotencyKey, Fingerprint)>, Problem> {
+    let mut given = request.headers().get_all("idempotency-key");
+    let wrong = |detail: &str| {
+        let field = field_problem("header/idempotency-key".to_owned(), "invalid", detail);
+        Problem::invalid(vec![field])
+    };
+    let key = match (given.next(), given.next()) {
+        (None, _) => return Ok(None),
+        (Some(_), Some(_)) => return Err(wrong("must be given once")),
+        (Some(value), None) => value.to_str().unwrap_or_default(),
+    };
+    let key: IdempotencyKey = key.parse().map_err(|error| wrong(&format!("{error}")))?;
+    let fingerprint = Fingerprint::of(request.method().as_str(), request.path(), body);
+    Ok(Some((key, fingerprint)))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    struct Fixed(u8);
+
+    impl domain::ports::Entropy for Fixed {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(self.0);
+        }
+    }
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).expect("valid"));
+        }
+        headers
+    }
+
+    #[test]
+    fn one_key_may_come_in_either_field_and_its_own_field_decides() {
+        let (one, other) = (KeySecret::draw(&Fixed(1)), KeySecret::draw(&Fixed(2)));
+        let bearer = format!("bEaReR {}", one.expose());
+        let found = |lines: &[_]| presented_key(&headers(lines)).ok().flatten();
+        assert_eq!(found(&[("authorization", &bearer)]).as_ref(), Some(&one));
+        assert_eq!(found(&[("x-api-key", one.expose())]).as_ref(), Some(&one));
+        assert_eq!(found(&[("authorization", &bearer), ("x-api-key", one.expose())]).as_ref(), Some(&one));
+        assert_eq!(found(&[("authorization", &bearer), ("x-api-key", other.expose())]).as_ref(), Some(&other));
+        assert_eq!(found(&[("authorization", "Basic YTpi"), ("authorization", &bearer)]).as_ref(), Some(&one));
+        assert!(presented_key(&headers(&[("x-api-key", one.expose()), ("x-api-key", other.expose())])).is_err());
+        assert_eq!(found(&[("authorization", &bearer), ("x-api-key", " ")]).as_ref(), Some(&one));
+        for bad in ["Bearer", "Bearer ", "Bearer sgn_x", "bearer x y"] {
+            assert!(presented_key(&headers(&[("authorization", bad)])).is_err(), "{bad}");
+            assert!(carries_key(&headers(&[("authorization", bad)])), "{bad}");
+        }
+        for bad in [one.expose().to_owned(), format!("Token {}", one.expose()), format!("Bearer: {}", one.expose())] {
+            assert!(
+                presented_key(&headers(&[("authorization", &bad)])).is_err()
+                    && carries_key(&headers(&[("authorization", &bad)]))
+            );
+        }
+        assert_eq!(found(&[("authorization", &format!("Bearer\t{}", one.expose()))]).as_ref(), Some(&one));
+        for other in ["Basic YTpi", "Digest a=b", ""] {
+            assert!(presented_key(&headers(&[("authorization", other)])).is_ok_and(|key| key.is_none()), "{other}");
+        }
+        assert!(presented_key(&headers(&[])).is_ok_and(|key| key.is_none()));
+    }
+}

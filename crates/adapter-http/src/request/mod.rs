@@ -1,0 +1,31 @@
+//! What a handler works with: the state of the process, the context of one request, and what the request says.
+//!
+//! | file              | holds                                                                 |
+//! |-------------------|-----------------------------------------------------------------------|
+//! | `state`           | services, settings, and the phase of the process                      |
+//! | `context`         | one request: its names, its time budget, its notes for the log line   |
+//! | `trace`, `notes`  | its ids, what handlers note about it                                  |
+//! | `caller`          | the API key it presents, and what that allows                         |
+//! | `body`, `json`    | its body, and the fields in that; `body_room` bounds all bodies       |
+//! | `unread`          | what a handler leaves unread of a body                                |
+//! | `accept`, `cors`, `preconditions` | what else it asks for                                 |
+//! | `methods`         | which methods a path has                                              |
+//! | `slashes`, `inherited_codes` | paths that are read with indulgence                        |
+//! | `store_outcomes`  | what calls to the store came to lately                                |
+
+pub(crate) mod accept;
+pub(crate) mod body;
+pub(crate) mod body_room;
+pub(crate) mod caller;
+pub(crate) mod context;
+pub(crate) mod cors;
+pub(crate) mod inherited_codes;
+pub(crate) mod json;
+pub(crate) mod methods;
+pub(crate) mod notes;
+pub(crate) mod preconditions;
+pub(crate) mod slashes;
+pub(crate) mod state;
+pub(crate) mod store_outcomes;
+pub(crate) mod trace;
+pub(crate) mod unread;

@@ -1,0 +1,38 @@
+//! What handlers note about a request, for its log line.
+
+use domain::{api_key::KeyId, code::Code};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What handlers add to the log line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) code: Option<Code>,
+    pub(crate) outcome: Option<&'static str>,
+    pub(crate) batch: Option<BatchSummary>,
+    pub(crate) code_collisions: u32,
+    pub(crate) cache_result: Option<&'static str>,
+    pub(crate) key_id: Option<KeyId>,
+}
+
+/// How many of which.
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
+pub(crate) struct BatchSummary {
+    pub(crate) created: usize,
+    pub(crate) existing: usize,
+    pub(crate) reactivated: usize,
+    pub(crate) failed: usize,
+}
+
+impl BatchSummary {
+    /// Counts one claim by what it is called; `None` is one that failed.
+    pub(crate) fn count(&mut self, outcome: Option<&'static str>) {
+        let counter = match outcome {
+            Some("created") => &mut self.created,
+            Some("existing") => &mut self.existing,
+            Some("reactivated") => &mut self.reactivated,
+            Some(_) | None => &mut self.failed,
+        };
+        *counter += 1;
+    }
+}

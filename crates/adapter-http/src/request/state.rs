@@ -1,0 +1,262 @@
+//! What every handler may use: the services, the settings, and where the process is in its life.
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use domain::{
+    block::InForce,
+    ports::{Entropy, Meter, Ping},
+    service::{BlockService, KeyService, LinkService, ResolveService},
+    target::TargetPolicy,
+    time::Timestamp,
+};
+use slog::Logger;
+use tokio::sync::Notify;
+
+use super::{body_room::Bodies, cors::Origins, inherited_codes::InheritedCodes, store_outcomes::StoreOutcomes};
+use crate::{
+    limits::{Limits, Quotas, TrustedProxies, concurrency::CallLimits, memory::MemoryBudget},
+    problem::{Problem, ProblemKind},
+};
+
+/// The verbs behind the routes.
+#[derive(Clone)]
+pub struct Services {
+    /// Links.
+    pub links: LinkService,
+    /// API keys.
+    pub keys: KeyService,
+    /// Takedowns.
+    pub blocks: BlockService,
+    /// Redirects.
+    pub resolver: ResolveService,
+    /// The store's liveness, for `/health`.
+    pub store: Arc<dyn Ping>,
+    /// The liveness of what processes share, if they share anything.
+    pub shared: Option<Arc<dyn Ping>>,
+    /// Counts what all processes let in together, if there are several.
+    pub meter: Option<Arc<dyn Meter>>,
+    /// Names for requests and traces.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl std::fmt::Debug for Services {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Services").finish_non_exhaustive()
+    }
+}
+
+/// How the routes behave.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Base of every `short_url`, without a slash at the end.
+    pub public_url: String,
+    /// Where `/` redirects, instead of showing a page.
+    pub landing_url: Option<String>,
+    /// Which targets are allowed.
+    pub targets: CurrentPolicy,
+    /// Whose scripts may call the API from a browser.
+    pub cors_origins: Origins,
+    /// Whether crawlers may follow links, so that they are unfurled where people share them.
+    pub crawlable: bool,
+    /// Files of the operator's own, by the paths they are served at.
+    pub well_known: BTreeMap<String, Vec<u8>>,
+    /// Where browsers are sent instead of being told that a link is unknown, gone or blocked.
+    pub pages: Arc<OwnPages>,
+    /// Whether callers without a key may claim.
+    pub anonymous_may_claim: bool,
+    /// Whose word about their clients is believed.
+    pub proxies: TrustedProxies,
+    /// How often one client, and one key, may ask; with `None`, as often as they like.
+    pub quotas: Option<Quotas>,
+    /// How many processes there are at least. Without a meter each of them allows its share of a quota.
+    pub processes: NonZeroU32,
+    /// How many calls of the API the store serves at a time, its connections. So many are never turned away.
+    pub store_connections: usize,
+    /// Bound of all calls to the store that one API request makes.
+    pub request_timeout: Duration,
+    /// Bound of the store call of a redirect.
+    pub redirect_timeout: Duration,
+    /// Bound of receiving a body.
+    pub body_timeout: Duration,
+    /// What watches something in the background.
+    pub tasks: Arc<dyn Tasks>,
+    /// Links whose codes are paths of ours by now.
+    pub inherited: InheritedCodes,
+}
+
+/// The tasks of the process that watch something.
+pub trait Tasks: std::fmt::Debug + Send + Sync {
+    /// How each of them is, just now.
+    fn states(&self) -> Vec<TaskState>;
+}
+
+/// How a task is.
+#[derive(Clone, Debug)]
+pub struct TaskState {
+    /// What people call it.
+    pub name: &'static str,
+    /// When it last did what it is there for.
+    pub last_success: Option<Timestamp>,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Why it does not do that, or what of it is amiss, in general words; none if all is well.
+    pub amiss: Option<&'static str>,
+}
+
+/// Pages of the operator's own, in the place of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnPages {
+    /// For codes that no link has.
+    pub unknown: Option<String>,
+    /// For links that are deleted or expired.
+    pub gone: Option<String>,
+    /// For links that were taken down.
+    pub blocked: Option<String>,
+}
+
+impl OwnPages {
+    /// The page for a problem of that kind.
+    pub(crate) fn of(&self, kind: ProblemKind) -> Option<&str> {
+        let page = match kind {
+            ProblemKind::NotFound => &self.unknown,
+            ProblemKind::Gone => &self.gone,
+            ProblemKind::Blocked => &self.blocked,
+            _ => &None,
+        };
+        page.as_deref()
+    }
+}
+
+/// What is taken down is not known yet, so nothing may be made or led anywhere.
+#[derive(Debug, thiserror::Error)]
+#[error("what is blocked is not known yet")]
+struct BlocksUnread;
+
+impl State {
+    /// What is taken down; `None` if nothing is.
+    pub(crate) fn blocked(&self) -> Result<Option<Arc<InForce>>, Problem> {
+        let blocked = self.services.blocks.blocked();
+        if blocked.is_unread() {
+            return Err(Problem::new(ProblemKind::Unavailable).caused_by(BlocksUnread));
+        }
+        Ok(blocked.in_force())
+    }
+}
+
+/// Which targets are allowed just now. Its clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct CurrentPolicy(Arc<RwLock<Arc<TargetPolicy>>>);
+
+impl CurrentPolicy {
+    /// This one, until it is replaced.
+    pub fn new(policy: TargetPolicy) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(policy))))
+    }
+
+    /// From now on this one counts.
+    pub fn replace(&self, policy: TargetPolicy) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    }
+
+    /// The one that counts now.
+    pub(crate) fn get(&self) -> Arc<TargetPolicy> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Where the process is in its life; readiness follows from it.
+#[derive(Clone, Debug, Default)]
+pub struct Phase(Arc<Life>);
+
+#[derive(Debug, Default)]
+struct Life {
+    phase: AtomicU8,
+    changed: Notify,
+}
+
+impl Phase {
+    const STARTING: u8 = 0;
+    const READY: u8 = 1;
+    const DRAINING: u8 = 2;
+
+    /// The store is usable: send traffic. Has no effect once draining has begun.
+    pub fn become_ready(&self) {
+        // Only from starting: a process that drains is never ready again.
+        let _unless_draining =
+            self.0.phase.compare_exchange(Self::STARTING, Self::READY, Ordering::AcqRel, Ordering::Acquire);
+        self.0.changed.notify_waiters();
+    }
+
+    /// The process ends soon: send no more traffic.
+    pub fn begin_draining(&self) {
+        self.0.phase.store(Self::DRAINING, Ordering::Release);
+        self.0.changed.notify_waiters();
+    }
+
+    /// Whether to send traffic here.
+    pub fn is_ready(&self) -> bool {
+        self.0.phase.load(Ordering::Acquire) == Self::READY
+    }
+
+    /// Whether it was not ready yet.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.0.phase.load(Ordering::Acquire) == Self::STARTING
+    }
+
+    /// Waits until it is not starting any more.
+    pub(crate) async fn started(&self) {
+        loop {
+            let changed = self.0.changed.notified();
+            if !self.is_starting() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Whether the process ends soon.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.phase.load(Ordering::Acquire) == Self::DRAINING
+    }
+
+    /// The problem of a request for which the process is not ready.
+    pub(crate) fn not_ready(&self) -> Problem {
+        Problem::new(ProblemKind::Unavailable).detail(format!("The process is {}.", self.name()))
+    }
+
+    /// Its name, for people.
+    pub fn name(&self) -> &'static str {
+        match self.0.phase.load(Ordering::Acquire) {
+            Self::STARTING => "starting",
+            Self::READY => "ready",
+            _ => "draining",
+        }
+    }
+}
+
+/// One for the whole process, shared by all workers.
+pub(crate) struct State {
+    pub(crate) services: Services,
+    pub(crate) settings: Settings,
+    pub(crate) phase: Phase,
+    pub(crate) calls: CallLimits,
+    pub(crate) outcomes: StoreOutcomes,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) log: Logger,
+    /// Proves that a rejection came from our own stream guard.
+    pub(crate) rejection_nonce: Arc<str>,
+    /// Whether it was said that a proxy is not trusted.
+    pub(crate) warned_of_proxy: AtomicBool,
+    /// Bounds what waits for clients to take it.
+    pub(crate) untaken: Arc<MemoryBudget>,
+    /// Bounds what is received.
+    pub(crate) bodies: Bodies,
+}

@@ -1,0 +1,4 @@
+//! Bodies of answers.
+
+pub(crate) mod body;
+pub(crate) mod fixed;

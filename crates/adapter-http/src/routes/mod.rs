@@ -1,0 +1,52 @@
+//! The one table of routes, and the contract that is made from it.
+
+pub(crate) mod openapi;
+
+use actix_web::web;
+use utoipa_actix_web::{scope, service_config::ServiceConfig};
+
+use crate::{
+    api::{blocks, keys, links},
+    ops::health,
+    redirect::{self, preview},
+    request::methods::nothing_there,
+    site::{docs, front},
+};
+
+/// Every route there is. The two that take any code come last.
+pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
+    config
+        .service(
+            scope("/api/v1")
+                .service(links::claim::claim)
+                .service(links::batch::claim_batch)
+                // No link can be called that, so other methods have nothing to do here.
+                .route("/links/batch", web::to(nothing_there))
+                .service(links::list::list)
+                .service(links::read::read)
+                .service(links::edit::edit)
+                .service(links::delete::delete)
+                .service(links::reactivate::reactivate)
+                .service(links::history::history)
+                .service(keys::create)
+                .service(keys::list)
+                .service(keys::read)
+                .service(keys::revoke)
+                .service(blocks::create)
+                .service(blocks::list)
+                .service(blocks::lift),
+        )
+        .service(health::livez)
+        .service(health::readyz)
+        .service(health::health)
+        .service(docs::document)
+        .service(docs::errors)
+        .service(docs::asset)
+        .service(docs::reader)
+        .service(front::front)
+        .service(front::robots)
+        .service(front::favicon)
+        .service(front::well_known)
+        .service(preview::show)
+        .service(redirect::follow);
+}

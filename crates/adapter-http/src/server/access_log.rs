@@ -1,0 +1,181 @@
+//! The access log: one line for one request, in the names of the OpenTelemetry semantic conventions.
+
+use std::{borrow::Cow, rc::Rc, time::Instant};
+
+use actix_web::{
+    HttpResponse,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::RequestHead,
+    http::{
+        Method, Uri,
+        header::{self, HeaderValue},
+    },
+};
+use slog::{KV, Level, Logger, Record, Serializer};
+
+use crate::{
+    problem::{Problem, ProblemKind},
+    request::context::Context,
+};
+
+/// The tag of the log records of requests.
+pub const REQUEST_TAG: &str = "request";
+
+/// Longest path, and longest user agent, in characters: a line must stay a line.
+const LONGEST_TEXT: usize = 512;
+
+/// The line of one request. It is written when it is dropped, so that a caller who goes away in the middle
+/// leaves one too.
+pub(crate) struct AccessLine {
+    log: Logger,
+    context: Rc<Context>,
+    begun: Instant,
+    method: Method,
+    asked: Uri,
+    route: Option<Cow<'static, str>>,
+    user_agent: Option<HeaderValue>,
+    /// The stand-in for a request that never got through has no method or path of its own.
+    rejected: bool,
+    answered: Option<Answered>,
+    problem: Option<(ProblemKind, Option<String>)>,
+}
+
+struct Answered {
+    status: u16,
+    /// Unknown while it is streamed.
+    body_size: Option<u64>,
+}
+
+impl AccessLine {
+    /// For a request to the address `asked`, as it came.
+    pub(crate) fn begin(log: &Logger, head: &RequestHead, asked: Uri, context: Rc<Context>, begun: Instant) -> Self {
+        Self {
+            log: log.clone(),
+            context,
+            begun,
+            method: head.method.clone(),
+            asked,
+            route: None,
+            user_agent: head.headers().get(header::USER_AGENT).cloned(),
+            rejected: false,
+            answered: None,
+            problem: None,
+        }
+    }
+
+    pub(crate) fn note_route(&mut self, pattern: Option<Cow<'static, str>>) {
+        self.route = pattern;
+    }
+
+    pub(crate) fn note_rejection(&mut self) {
+        self.rejected = true;
+    }
+
+    pub(crate) fn note_problem(&mut self, problem: &Problem) {
+        self.problem = Some((problem.kind(), problem.cause_chain()));
+    }
+
+    pub(crate) fn finish(mut self, response: &HttpResponse<BoxBody>) {
+        let body_size = match response.body().size() {
+            BodySize::None => Some(0),
+            BodySize::Sized(size) => Some(size),
+            BodySize::Stream => None,
+        };
+        self.answered = Some(Answered { status: response.status().as_u16(), body_size });
+    }
+
+    /// `error` means that a human should act: a defect, corrupt data. A store that is away is told by health.
+    fn level(&self) -> Level {
+        match self.problem {
+            Some((ProblemKind::Internal, _)) => Level::Error,
+            Some((ProblemKind::Unavailable | ProblemKind::OutcomeUnknown | ProblemKind::StorageFull, _)) => {
+                Level::Warning
+            }
+            _ => Level::Info,
+        }
+    }
+}
+
+impl Drop for AccessLine {
+    fn drop(&mut self) {
+        let line: &Self = self;
+        // The macros of slog fix the level at compile time; this line's level follows from its outcome.
+        match line.level() {
+            Level::Error => slog::error!(line.log, #REQUEST_TAG, "request failed"; line),
+            Level::Warning => slog::warn!(line.log, #REQUEST_TAG, "request not served"; line),
+            _ => slog::info!(line.log, #REQUEST_TAG, "request"; line),
+        }
+    }
+}
+
+impl KV for AccessLine {
+    fn serialize(&self, _: &Record<'_>, out: &mut dyn Serializer) -> slog::Result {
+        out.emit_str("request_id", self.context.request_id.as_str())?;
+        out.emit_str("trace_id", self.context.trace.trace_id())?;
+        if !self.rejected {
+            out.emit_str("http.request.method", self.method.as_str())?;
+            out.emit_str("url.path", shortened(self.asked.path()))?;
+            if let Some(route) = &self.route {
+                out.emit_str("http.route", route)?;
+            }
+        }
+        match &self.answered {
+            Some(Answered { status, body_size }) => {
+                out.emit_u16("http.response.status_code", *status)?;
+                if let Some(size) = body_size {
+                    out.emit_u64("http.response.body.size", *size)?;
+                }
+            }
+            None => out.emit_str("error.type", "client-disconnected")?,
+        }
+        out.emit_f64("duration_s", self.begun.elapsed().as_secs_f64())?;
+        out.emit_str("client.address", &self.context.tally.client.network().text())?;
+        if let Some(agent) = &self.user_agent {
+            out.emit_str("user_agent.original", shortened(&String::from_utf8_lossy(agent.as_bytes())))?;
+        }
+        let notes = self.context.notes();
+        if let Some(code) = &notes.code {
+            out.emit_str("link.code", code.as_str())?;
+        }
+        if let Some(outcome) = notes.outcome {
+            out.emit_str("outcome", outcome)?;
+        }
+        if let Some(batch) = notes.batch {
+            out.emit_usize("batch.created", batch.created)?;
+            out.emit_usize("batch.existing", batch.existing)?;
+            out.emit_usize("batch.reactivated", batch.reactivated)?;
+            out.emit_usize("batch.failed", batch.failed)?;
+        }
+        if let Some(result) = notes.cache_result {
+            out.emit_str("cache.result", result)?;
+        }
+        if notes.code_collisions > 0 {
+            out.emit_u32("code.collisions", notes.code_collisions)?;
+        }
+        if let Some(took) = self.context.store_time() {
+            out.emit_f64("db.duration_s", took.as_secs_f64())?;
+        }
+        if let Some(id) = &notes.key_id {
+            out.emit_str("api_key.id", id.as_str())?;
+        }
+        if let Some((policy, subject)) = self.context.tally.refused_by() {
+            out.emit_str("limit.policy", policy)?;
+            out.emit_str("limit.subject", subject)?;
+        }
+        if let Some((kind, cause)) = &self.problem {
+            out.emit_str("error.type", kind.entry().code)?;
+            if let Some(cause) = cause {
+                out.emit_str("error.message", cause)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn shortened(text: &str) -> &str {
+    if text.len() <= LONGEST_TEXT {
+        return text;
+    }
+    let end = text.char_indices().nth(LONGEST_TEXT).map_or(text.len(), |(end, _)| end);
+    &text[..end]
+}

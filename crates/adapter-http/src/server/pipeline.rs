@@ -1,0 +1,381 @@
+//! The way of every request: begin, admit, dispatch, finish.
+//!
+//! 1. **Begin** gives the request its names ([`Context`]) and opens its log line.
+//! 2. **Admit** charges it to the limits of its client, or rejects it.
+//! 3. **Dispatch** tries it as a redirect first, which ends at once if the cache knows the code: nearly all requests that
+//!    ever come end there, without a router. Any other goes to the application.
+//! 4. **Finish** turns a failure into a problem, sets the header fields that every answer has, and writes the log line.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use actix_http::{Request, Response};
+use actix_web::{
+    Error, HttpMessage as _, HttpResponse,
+    body::BoxBody,
+    dev::{Payload, RequestHead, Service, ServiceFactory, ServiceResponse, Url, forward_ready},
+    http::{
+        ConnectionType, Method, StatusCode, Uri,
+        header::{self, HeaderMap, HeaderValue},
+    },
+    web,
+};
+use domain::code::Code;
+use futures_util::{
+    FutureExt, TryFutureExt,
+    future::{Either, LocalBoxFuture, Ready, ready},
+};
+use tokio::time::timeout;
+
+use super::access_log::AccessLine;
+use crate::{
+    limits::{Policy, concurrency::overloaded},
+    ops::health::HEALTH_JSON,
+    problem::{Problem, ProblemKind},
+    redirect::{self, Begun, code_to_follow},
+    request::{
+        accept::prefers_page,
+        body_room::BodySize,
+        context::Context,
+        slashes::forgive_slash,
+        state::State,
+        trace::{TRACEPARENT, X_REQUEST_ID},
+        unread::Unread,
+    },
+    response,
+    wire::{REJECTED_HEADER, Rejection},
+};
+
+/// Makes the pipeline of a worker, in front of what `app` makes.
+pub(crate) struct PipelineFactory<F> {
+    pub(crate) app: F,
+    pub(crate) state: web::Data<State>,
+}
+
+impl<F> ServiceFactory<Request> for PipelineFactory<F>
+where
+    F: ServiceFactory<Request, Config = (), Response = ServiceResponse<BoxBody>, Error = Error>,
+    F::Service: 'static,
+    F::Future: 'static,
+{
+    type Response = Response<BoxBody>;
+    type Error = Error;
+    type Config = ();
+    type Service = Pipeline<F::Service>;
+    type InitError = F::InitError;
+    type Future = LocalBoxFuture<'static, Result<Self::Service, F::InitError>>;
+
+    fn new_service(&self, config: ()) -> Self::Future {
+        let state = self.state.clone();
+        self.app.new_service(config).map_ok(|app| Pipeline { app: Rc::new(app), state }).boxed_local()
+    }
+}
+
+/// The pipeline.
+pub(crate) struct Pipeline<S> {
+    app: Rc<S>,
+    state: web::Data<State>,
+}
+
+type Answer = Result<Response<BoxBody>, Error>;
+type Answering = Either<Ready<Answer>, LocalBoxFuture<'static, Answer>>;
+type Outcome = Result<HttpResponse<BoxBody>, Problem>;
+
+impl<S> Service<Request> for Pipeline<S>
+where
+    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error> + 'static,
+{
+    type Response = Response<BoxBody>;
+    type Error = Error;
+    type Future = Answering;
+
+    forward_ready!(app);
+
+    fn call(&self, request: Request) -> Self::Future {
+        let arrived = Instant::now();
+        if !self.state.phase.is_starting() || !waits_for_start(request.path()) {
+            return process(&self.app, &self.state, request, arrived);
+        }
+        let (app, state) = (Rc::clone(&self.app), self.state.clone());
+        let later = async move {
+            // In time or not: what follows says what is still missing.
+            let _in_time = timeout(state.settings.redirect_timeout / 2, state.phase.started()).await;
+            process(&app, &state, request, arrived).await
+        };
+        Either::Right(later.boxed_local())
+    }
+}
+
+/// Whether a request waits for the process to become ready: a proxy sends requests as soon as the process listens. What
+/// needs nothing but the process is answered at once.
+fn waits_for_start(path: &str) -> bool {
+    let is_one_segment = path.len() > 1 && !path[1..].contains('/');
+    path.starts_with("/api/") || (is_one_segment && !matches!(path, "/livez" | "/readyz" | "/health"))
+}
+
+fn process<S>(app: &Rc<S>, state: &web::Data<State>, mut request: Request, arrived: Instant) -> Answering
+where
+    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error> + 'static,
+{
+    // A body has to be read, although it means nothing to a redirect.
+    let has_body = !matches!(request.payload(), Payload::None);
+    let code = if has_body { None } else { code_to_follow(request.head(), &state.settings.inherited) };
+    if let Some(code) = code {
+        return process_redirect(state, request, code, arrived);
+    }
+    let exchange = Exchange::begin_routed(state, &mut request, arrived);
+    Either::Right(process_routed(Rc::clone(app), exchange, request).map(Ok).boxed_local())
+}
+
+/// Follows a code; at once, if the cache knows it.
+fn process_redirect(state: &web::Data<State>, request: Request, code: Code, arrived: Instant) -> Answering {
+    let mut exchange = Exchange::begin(state, request.head(), Some(Policy::Redirect), request.uri().clone(), arrived);
+    exchange.context.note(|notes| notes.code = Some(code.clone()));
+    exchange.line.note_route(Some(redirect::ROUTE.into()));
+    let query = request.uri().query().unwrap_or_default();
+    let begun = caught(|| Ok(redirect::begin(&exchange.context, &code, query)));
+    let begun = begun.unwrap_or_else(|panicked| Begun::Ended(Err(panicked)));
+    if let Begun::Ended(outcome) = begun {
+        return Either::Left(ready(Ok(exchange.finish_redirect(outcome, request.head()))));
+    }
+    let later = async move {
+        let query = request.uri().query().unwrap_or_default();
+        let outcome = caught_later(redirect::go_on(begun, &exchange.context, &code, query)).await;
+        Ok(exchange.finish_redirect(outcome, request.head()))
+    };
+    Either::Right(later.boxed_local())
+}
+
+/// Sends a request through the application.
+async fn process_routed<S>(app: Rc<S>, mut exchange: Exchange, mut request: Request) -> Response<BoxBody>
+where
+    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
+{
+    let unread = Unread::of(&mut request);
+    let body_timeout = if matches!(*request.method(), Method::POST | Method::PATCH | Method::PUT) {
+        exchange.context.state.settings.body_timeout
+    } else {
+        NO_BODY_TIMEOUT
+    };
+    request.extensions_mut().insert(Rc::clone(&exchange.context));
+    let outcome = match exchange.rejection.take() {
+        Some(rejection) => Err(rejection),
+        None => match admit(&exchange.context).await {
+            Ok(()) => dispatch(app.as_ref(), request, &mut exchange).await,
+            Err(rejected) => Err(rejected),
+        },
+    };
+    settle_body(unread, outcome.as_ref().err(), body_timeout, &exchange.context).await;
+    exchange.finish(outcome)
+}
+
+/// How long an answer waits for the body of a request whose method has none.
+const NO_BODY_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// One request and what is known of its answer.
+struct Exchange {
+    context: Rc<Context>,
+    line: AccessLine,
+    /// The path as it was asked for; `None` for a request that never got through the wire.
+    instance: Option<Uri>,
+    /// What the wire found, if this request stands in for one that never got through.
+    rejection: Option<Problem>,
+    /// Whether a failure is shown as a page.
+    shows_page: bool,
+}
+
+impl Exchange {
+    fn begin(
+        state: &web::Data<State>,
+        head: &RequestHead,
+        policy: Option<Policy>,
+        asked: Uri,
+        arrived: Instant,
+    ) -> Self {
+        let context = Rc::new(Context::new(head, policy, state));
+        let line = AccessLine::begin(&state.log, head, asked, Rc::clone(&context), arrived);
+        Self { context, line, instance: None, rejection: None, shows_page: false }
+    }
+
+    fn begin_routed(state: &web::Data<State>, request: &mut Request, arrived: Instant) -> Self {
+        let asked = request.uri().clone();
+        forgive_slash(request);
+        // By the path as the router reads it, percent-encoded or not.
+        let policy = Policy::of(request.method(), Url::new(request.uri().clone()).path());
+        let mut exchange = Self::begin(state, request.head(), policy, asked.clone(), arrived);
+        exchange.rejection = rejection(request.headers(), &state.rejection_nonce);
+        if exchange.rejection.is_some() {
+            exchange.line.note_rejection();
+        } else {
+            exchange.instance = Some(asked);
+        }
+        // Paths outside of the API are for people.
+        exchange.shows_page = policy == Some(Policy::Redirect) && prefers_page(request.headers());
+        exchange
+    }
+
+    fn finish_redirect(mut self, outcome: Outcome, head: &RequestHead) -> Response<BoxBody> {
+        if outcome.is_err() {
+            self.shows_page = prefers_page(head.headers());
+            self.instance = Some(head.uri.clone());
+        }
+        self.finish(outcome)
+    }
+
+    /// Sets what every answer has, and writes the log line.
+    fn finish(self, outcome: Outcome) -> Response<BoxBody> {
+        let Self { context, mut line, instance, shows_page, .. } = self;
+        let mut answer = match outcome {
+            Ok(answer) => answer,
+            Err(problem) => {
+                line.note_problem(&problem);
+                let answer = problem_answer(&problem, &context, instance.as_ref().map(Uri::path), shows_page);
+                bounded(answer, &context)
+            }
+        };
+        set_response_headers(answer.status(), answer.headers_mut(), &context);
+        if context.is_last() {
+            answer.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        line.finish(&answer);
+        answer.into()
+    }
+}
+
+/// Charges a request to the limits of its client, and rejects it if the store has too many calls in flight.
+async fn admit(context: &Context) -> Result<(), Problem> {
+    let state = &context.state;
+    match context.tally.policy {
+        None => return Ok(()),
+        Some(Policy::Redirect) => return state.limits.charge_visitor(&context.tally),
+        Some(policy) => state.limits.charge_client(&context.tally, policy).await?,
+    }
+    if state.calls.all.admits() {
+        return Ok(());
+    }
+    context.note_overload();
+    state.calls.all.delay_rejection().await;
+    Err(overloaded())
+}
+
+/// Runs the application. Its answer counts against the memory of its client from here on, whatever is waited for before
+/// it is sent.
+async fn dispatch<S>(app: &S, request: Request, exchange: &mut Exchange) -> Outcome
+where
+    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
+{
+    let response = caught_later(async {
+        match app.call(request).await {
+            Ok(response) => Ok(response),
+            Err(error) => Err(Problem::new(ProblemKind::of_status(error.as_response_error().status_code()))),
+        }
+    });
+    let (request, response) = response.await?.into_parts();
+    exchange.line.note_route(request.match_pattern().map(Into::into));
+    let status = response.status();
+    let is_failure = status.is_client_error() || status.is_server_error();
+    let is_health = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == HEALTH_JSON);
+    if is_failure && !is_health {
+        // The framework kept the problem of a handler with its own answer; other failures are the framework's.
+        let problem = response.error().and_then(|error| error.as_error::<Problem>()).cloned();
+        return Err(problem.unwrap_or_else(|| Problem::new(ProblemKind::of_status(status))));
+    }
+    Ok(bounded(response, &exchange.context))
+}
+
+/// A part of the pipeline panicked; the panic hook has logged where.
+#[derive(Debug, thiserror::Error)]
+#[error("the handler panicked")]
+struct Panicked;
+
+impl From<Panicked> for Problem {
+    fn from(panicked: Panicked) -> Self {
+        Self::new(ProblemKind::Internal).caused_by(panicked)
+    }
+}
+
+/// A panic is a problem.
+fn caught<T>(call: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(Panicked.into()))
+}
+
+/// The same for a future.
+async fn caught_later<T>(call: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| Err(Panicked.into()))
+}
+
+/// Reads what the handler has not read of the body, so that the client sees the answer and the connection can stay. If
+/// it cannot stay, the answer says so.
+async fn settle_body(unread: Option<Unread>, problem: Option<&Problem>, body_timeout: Duration, context: &Context) {
+    let Some(unread) = unread else {
+        return;
+    };
+    if problem.is_some_and(Problem::ends_connection) {
+        return;
+    }
+    if unread.is_waited_for() {
+        context.closes.set(true);
+        return;
+    }
+    let limit = BodySize::of(context.tally.policy).limit();
+    if !unread.drain(limit, body_timeout).await {
+        context.closes.set(true);
+    }
+}
+
+/// What the wire found, if this request stands in for one that never got through.
+fn rejection(headers: &HeaderMap, nonce: &str) -> Option<Problem> {
+    let value = headers.get(REJECTED_HEADER)?;
+    let kind = match Rejection::from_header(nonce, value.as_bytes())? {
+        Rejection::Malformed => ProblemKind::MalformedRequest,
+        Rejection::HeadersTooLarge => ProblemKind::HeadersTooLarge,
+        Rejection::HeadTimeout => ProblemKind::RequestTimeout,
+    };
+    Some(Problem::new(kind))
+}
+
+/// The answer that is a problem: a page for people, the operator's own page if there is one, JSON for programs.
+fn problem_answer(problem: &Problem, context: &Context, instance: Option<&str>, shows_page: bool) -> HttpResponse {
+    let mut answer = match (shows_page, context.state.settings.pages.of(problem.kind())) {
+        (true, Some(page)) => HttpResponse::Found()
+            .insert_header((header::LOCATION, page))
+            .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+            .finish(),
+        (true, None) => problem.to_page(context.request_id.as_str()),
+        (false, _) => problem.to_response(context.request_id.as_str(), instance),
+    };
+    if context.tally.policy == Some(Policy::Redirect) {
+        answer.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    }
+    answer
+}
+
+/// The answer, as it may be sent to a client that reads it slowly.
+fn bounded(answer: HttpResponse<BoxBody>, context: &Context) -> HttpResponse<BoxBody> {
+    answer.map_body(|_, body| response::body::bounded(body, &context.state.untaken, || context.holder()))
+}
+
+/// Sets the header fields that every answer has: the names of its request, what is left of its client's quota, and that
+/// it is nothing but what it says it is.
+fn set_response_headers(status: StatusCode, headers: &mut HeaderMap, context: &Context) {
+    let value = |text: &str| HeaderValue::from_str(text).expect("ids are plain ASCII");
+    headers.insert(X_REQUEST_ID.clone(), value(context.request_id.as_str()));
+    headers.insert(TRACEPARENT.clone(), value(context.trace.traceparent()));
+    let is_api = context.tally.policy != Some(Policy::Redirect);
+    let is_refused = status == StatusCode::TOO_MANY_REQUESTS;
+    if let Some(standing) = context.tally.standing().filter(|_| (is_api || is_refused) && !status.is_redirection()) {
+        standing.set_headers(headers);
+        if is_api {
+            standing.set_legacy_headers(headers);
+        }
+    }
+    context.cross_origin.set_headers(headers);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // An answer to one caller is for no cache, whichever field the key came in.
+    if is_api && context.tally.policy.is_some() && !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
