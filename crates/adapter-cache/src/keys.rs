@@ -11,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
+    actor::Actor,
     api_key::{ApiKey, KeyId},
-    history::Actor,
     idempotency::{IdempotentRequest, RecordedAnswer},
     ports::{ApiKeyRepository, KeyCreation, KeyPosition, RepositoryError, StoredKey},
     time::Timestamp,

@@ -76,17 +76,6 @@ struct Tail {
     entries: Vec<String>,
 }
 
-/// Links that this process made, of which others are told together.
-#[derive(Default)]
-pub(crate) struct Creations(Notify);
-
-impl Creations {
-    /// Some were committed.
-    pub(crate) fn committed(&self) {
-        self.0.notify_one();
-    }
-}
-
 type Anything = Box<dyn std::error::Error + Send + Sync>;
 
 #[async_trait]
@@ -143,7 +132,7 @@ impl PostgresStore {
             sleep(SPACING).await;
             tokio::select! {
                 () = woken.notified() => {}
-                () = self.creations.0.notified() => timeout(READING, notify(&mut session)).await??,
+                () = self.creations.next() => timeout(READING, notify(&mut session)).await??,
                 () = sleep_until(asked + INTERVAL) => {}
             }
         }

@@ -25,7 +25,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::{
     error::{reason, reason_of_no_session},
     hosts::{self, Hosts},
-    options::{InvalidOptions, PostgresOptions, TlsPolicy, tls_config},
+    invalid_options::InvalidOptions,
+    options::{PostgresOptions, TlsPolicy, tls_config},
 };
 
 /// How long a host is tried alone before the next one is tried beside it.

@@ -14,7 +14,7 @@ use tokio_postgres::{
     config::{Host, LoadBalanceHosts, TargetSessionAttrs},
 };
 
-use crate::options::InvalidOptions;
+use crate::invalid_options::InvalidOptions;
 
 /// One configuration for each host of a URL.
 pub(crate) struct Hosts {

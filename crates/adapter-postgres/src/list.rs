@@ -7,7 +7,7 @@ use diesel::{
     sql_types::{Bool, Text, Timestamptz, Uuid as SqlUuid},
 };
 use domain::{
-    lifecycle::Access,
+    access::Access,
     ports::{LinkFilter, ListQuery, Sort},
 };
 use uuid::Uuid;

@@ -1,7 +1,6 @@
 //! Options: where PostgreSQL is, whom to trust there, and how long anything may take.
 
 use std::{
-    error::Error,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -9,7 +8,7 @@ use std::{
 
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 
-use crate::hosts::Hosts;
+use crate::{hosts::Hosts, invalid_options::InvalidOptions};
 
 /// Where PostgreSQL is and how long anything there may take.
 #[derive(Clone)]
@@ -50,24 +49,6 @@ pub enum TlsPolicy {
     Always,
     /// Never.
     Never,
-}
-
-/// The options cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum InvalidOptions {
-    /// The URL is none. The driver's own words are left out: of a password with unescaped characters they may
-    /// show a piece.
-    #[error(
-        "the PostgreSQL URL cannot be read: special characters in user and password have to be percent-encoded, \
-         and options to be those of libpq"
-    )]
-    Url,
-    /// No certificate to trust.
-    #[error("no trusted certificate authority could be read")]
-    Authorities(#[source] Box<dyn Error + Send + Sync>),
-    /// The pool cannot be made.
-    #[error("the connection pool cannot be made")]
-    Pool(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// Whether `url` can be read, without connecting to anything.

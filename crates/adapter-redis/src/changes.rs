@@ -53,7 +53,7 @@ impl ChangeFeed for SharedChanges {
         let relay = Relay { news, overflows: AtomicBool::new(false), subscriber: subscribed, shared };
         let hearing = async {
             let error = self.feed.subscribe(Arc::new(relay)).await;
-            self.shared.0.hears_no_more();
+            self.shared.0.note_gap();
             error
         };
         // Goes on to the last of the news when nothing more is heard.
@@ -86,7 +86,7 @@ async fn carry(some: &mut Vec<News>, shared: &SharedMemory, subscriber: &dyn Cha
         match news {
             News::Changed(code, generation) => subscriber.changed(&code, generation),
             News::SyncedUntil(moment) => {
-                shared.0.heard_until(moment);
+                shared.0.synced_until(moment);
                 subscriber.synced_until(moment.elapsed());
             }
         }
@@ -123,7 +123,7 @@ impl ChangeSubscriber for Relay {
     }
 
     fn gap(&self) {
-        self.shared.0.hears();
+        self.shared.0.begin_watching();
         self.subscriber.gap();
     }
 }

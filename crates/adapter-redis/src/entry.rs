@@ -29,9 +29,9 @@ impl Names {
         Self { store: store.into() }
     }
 
-    /// Which era it is.
-    pub(crate) fn era(&self) -> String {
-        format!("signpost:{FORM}:{}:era", self.store)
+    /// Which epoch it is.
+    pub(crate) fn epoch(&self) -> String {
+        format!("signpost:{FORM}:{}:epoch", self.store)
     }
 
     /// Where changes are told.
@@ -54,8 +54,8 @@ impl Names {
     }
 
     /// What is known of a code.
-    pub(crate) fn link(&self, era: &str, code: &Code) -> String {
-        format!("signpost:{FORM}:{}:{era}:{code}", self.store)
+    pub(crate) fn link(&self, epoch: &str, code: &Code) -> String {
+        format!("signpost:{FORM}:{}:{epoch}:{code}", self.store)
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
             one.link("a", &code),
             one.link("b", &code),
             other.link("a", &code),
-            one.era(),
+            one.epoch(),
             one.channel(),
             one.processes(),
             one.quota("a"),

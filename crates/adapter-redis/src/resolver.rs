@@ -33,17 +33,17 @@ impl SharedResolver {
 #[async_trait]
 impl LinkResolver for SharedResolver {
     async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
-        let Some(place) = self.shared.0.trusted_place() else {
+        let Some(handle) = self.shared.0.trusted_handle() else {
             return self.store.resolve(code).await;
         };
-        if let Some(resolution) = place.read(code).await {
-            let source = Source::SharedMemory { ago: place.up_to_date.elapsed() };
+        if let Some(resolution) = handle.read(code).await {
+            let source = Source::SharedMemory { ago: handle.up_to_date.elapsed() };
             return Ok(Resolved { resolution: Some(resolution), source });
         }
         let asked = Instant::now();
         let resolved = self.store.resolve(code).await?;
         if let Some(resolution) = &resolved.resolution {
-            self.shared.0.fill(place, code, resolution, asked);
+            self.shared.0.fill(handle, code, resolution, asked);
         }
         Ok(resolved)
     }

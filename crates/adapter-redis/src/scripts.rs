@@ -22,29 +22,29 @@ end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1";
 
-/// Looks which era it is, begins one if there is none, or holds one.
+/// Looks which epoch it is, begins one if there is none, or holds one.
 ///
-/// `KEYS[1]`: the key. `ARGV`: `look`, `begin` or `hold`; the era; until when everything is in it; how long it outlives
-/// that; both in milliseconds. Returns the era (empty if there is none), until when it is held, and what time it is.
-pub(crate) const ERA: &str = "\
+/// `KEYS[1]`: the key. `ARGV`: `look`, `begin` or `hold`; the epoch; until when everything is in it; how long it outlives
+/// that; both in milliseconds. Returns the epoch (empty if there is none), until when it is held, and what time it is.
+pub(crate) const EPOCH: &str = "\
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-local held, era, held_until = redis.pcall('GET', KEYS[1]), nil, nil
+local held, epoch, held_until = redis.pcall('GET', KEYS[1]), nil, nil
 if type(held) == 'string' then
-    era, held_until = string.match(held, '^(%S+) (%d+)$')
+    epoch, held_until = string.match(held, '^(%S+) (%d+)$')
     -- Over, or from the future: then a clock was set back, and nothing is known of the time since.
-    if era and (held_until + ARGV[4] <= tonumber(now) or tonumber(held_until) > tonumber(now)) then
-        era, held_until = nil, nil
+    if epoch and (held_until + ARGV[4] <= tonumber(now) or tonumber(held_until) > tonumber(now)) then
+        epoch, held_until = nil, nil
     end
 end
-if ARGV[1] == 'begin' and not era then
-    era, held_until = ARGV[2], now
-    redis.call('SET', KEYS[1], era .. ' ' .. held_until, 'PX', ARGV[4])
-elseif ARGV[1] == 'hold' and era == ARGV[2] and tonumber(ARGV[3]) > tonumber(held_until) then
+if ARGV[1] == 'begin' and not epoch then
+    epoch, held_until = ARGV[2], now
+    redis.call('SET', KEYS[1], epoch .. ' ' .. held_until, 'PX', ARGV[4])
+elseif ARGV[1] == 'hold' and epoch == ARGV[2] and tonumber(ARGV[3]) > tonumber(held_until) then
     held_until = ARGV[3]
-    redis.call('SET', KEYS[1], era .. ' ' .. held_until, 'PXAT', string.format('%.0f', held_until + ARGV[4]))
+    redis.call('SET', KEYS[1], epoch .. ' ' .. held_until, 'PXAT', string.format('%.0f', held_until + ARGV[4]))
 end
-return {era or '', held_until or '0', now}";
+return {epoch or '', held_until or '0', now}";
 
 /// Draws from quotas: from all of them, or from none if one has too little left; the generic cell rate algorithm, each
 /// quota as the moment at which it is whole again.
@@ -60,7 +60,7 @@ for i, key in ipairs(KEYS) do
     local interval, refill, amount = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
     local held = redis.pcall('GET', key)
     local whole = type(held) == 'string' and tonumber(held) or now
-    -- Nobody has to wait for longer than that: a clock was set back, or too many were let in while nobody counted.
+    -- Nobody has to wait for longer than that: a clock was set back, or too many were let in while nobody set_processes.
     before[i] = math.max(now, math.min(whole, now + 10 * refill))
     after[i] = math.max(now, before[i] + interval * amount)
     if refused == 0 and ARGV[1] == 'draw' and amount > 0 and after[i] > now + refill then

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use domain::ports::{Draw, Drawn};
+use domain::ports::{LimiterReply, LimiterRequest};
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, aio::MultiplexedConnection};
 use tokio::{
     sync::watch,
@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    era::{LEASE_MS, Order, RedisTime, Told},
+    epoch::{EpochCommand, EpochReply, LEASE_MS, RedisTime},
     scripts,
 };
 
@@ -34,23 +34,23 @@ pub(crate) const NO_ANSWER: &str = "no answer in time";
 pub(crate) struct Session {
     connection: MultiplexedConnection,
     write_script: String,
-    era_script: String,
+    epoch_script: String,
     meter_script: String,
     presence_script: String,
-    patience: Duration,
+    command_timeout: Duration,
     timeouts: Mutex<VecDeque<Instant>>,
     lost: watch::Sender<Option<String>>,
     /// False as soon as it is lost, for whoever cannot wait to be told.
     alive: Arc<AtomicBool>,
 }
 
-/// How quotas are drawn from.
+/// How quotas are reply from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Verb {
-    /// From all or, if one has too little left, from none.
-    Draw,
-    /// From all, whatever is left.
-    Settle,
+    /// All amounts or, if one quota has too little left, none.
+    Acquire,
+    /// All amounts, whatever is left.
+    Record,
 }
 
 /// An entry to be written.
@@ -62,25 +62,29 @@ pub(crate) struct Write {
 
 impl Session {
     /// Connects and loads the scripts, each within `patience`; when it is lost it is no more `alive`.
-    pub(crate) async fn open(client: &Client, patience: Duration, alive: Arc<AtomicBool>) -> Result<Self, String> {
+    pub(crate) async fn open(
+        client: &Client,
+        command_timeout: Duration,
+        alive: Arc<AtomicBool>,
+    ) -> Result<Self, String> {
         // Bounds are ours, and the same for everything.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        let connection = in_time(patience, connecting).await?;
+        let connection = in_time(command_timeout, connecting).await?;
         let load = |script| {
             let mut connection = connection.clone();
             async move {
                 let command = redis::cmd("SCRIPT").arg("LOAD").arg(script).to_owned();
-                in_time(patience, command.query_async(&mut connection)).await
+                in_time(command_timeout, command.query_async(&mut connection)).await
             }
         };
         Ok(Self {
             write_script: load(scripts::WRITE).await?,
-            era_script: load(scripts::ERA).await?,
+            epoch_script: load(scripts::EPOCH).await?,
             meter_script: load(scripts::METER).await?,
             presence_script: load(scripts::PRESENCE).await?,
             connection,
-            patience,
+            command_timeout,
             timeouts: Mutex::default(),
             lost: watch::Sender::new(None),
             alive,
@@ -136,48 +140,48 @@ impl Session {
         }
     }
 
-    /// What Redis says of the era to this order; `None` if it says nothing.
-    pub(crate) async fn era(&self, key: &str, order: &Order) -> Option<Told> {
-        let (verb, era, until) = match order {
-            Order::Look => ("look", "", 0),
-            Order::Begin(era) => ("begin", era.as_str(), 0),
-            Order::Hold(era, until) => ("hold", era.as_str(), *until),
+    /// What Redis says of the epoch to this order; `None` if it says nothing.
+    pub(crate) async fn epoch(&self, key: &str, command: &EpochCommand) -> Option<EpochReply> {
+        let (verb, epoch, until) = match command {
+            EpochCommand::Look => ("look", "", 0),
+            EpochCommand::Begin(epoch) => ("begin", epoch.as_str(), 0),
+            EpochCommand::Hold(epoch, until) => ("hold", epoch.as_str(), *until),
         };
         let mut command = redis::cmd("EVALSHA");
-        command.arg(&self.era_script).arg(1).arg(key).arg(verb).arg(era).arg(until).arg(LEASE_MS);
-        let (era, held_until, now): (String, u64, u64) = self.ask_or_lose(&command).await?;
-        Some(Told { era: (!era.is_empty()).then_some((era, held_until)), now })
+        command.arg(&self.epoch_script).arg(1).arg(key).arg(verb).arg(epoch).arg(until).arg(LEASE_MS);
+        let (epoch, held_until, now): (String, u64, u64) = self.ask_or_lose(&command).await?;
+        Some(EpochReply { epoch: (!epoch.is_empty()).then_some((epoch, held_until)), now })
     }
 
     /// Draws from quotas, each with its key, as the script says.
-    pub(crate) async fn meter(&self, verb: Verb, draws: &[(String, &Draw)]) -> Option<Drawn> {
+    pub(crate) async fn charge(&self, verb: Verb, requests: &[(String, &LimiterRequest)]) -> Option<LimiterReply> {
         let mut command = redis::cmd("EVALSHA");
-        command.arg(&self.meter_script).arg(draws.len());
-        for (key, _) in draws {
+        command.arg(&self.meter_script).arg(requests.len());
+        for (key, _) in requests {
             command.arg(key);
         }
         command.arg(match verb {
-            Verb::Draw => "draw",
-            Verb::Settle => "settle",
+            Verb::Acquire => "draw",
+            Verb::Record => "settle",
         });
-        for (_, Draw { interval, burst, amount, account: _ }) in draws {
+        for (_, LimiterRequest { interval, burst, amount, account: _ }) in requests {
             let interval = interval.as_secs_f64() * 1e6;
             command.arg(interval).arg(interval * f64::from(burst.get())).arg(amount);
         }
         let told: Vec<u64> = match verb {
             // Nobody waits for it, and there may be a thousand: that these are late ends no session.
-            Verb::Settle => {
+            Verb::Record => {
                 let mut connection = self.connection.clone();
-                timeout(self.patience, command.query_async(&mut connection)).await.ok()?.ok()?
+                timeout(self.command_timeout, command.query_async(&mut connection)).await.ok()?.ok()?
             }
-            Verb::Draw => self.ask_or_lose(&command).await?,
+            Verb::Acquire => self.ask_or_lose(&command).await?,
         };
-        let (refused, whole_in) = told.split_first().filter(|(_, whole_in)| whole_in.len() == draws.len())?;
+        let (refused, whole_in) = told.split_first().filter(|(_, whole_in)| whole_in.len() == requests.len())?;
         let refused = usize::try_from(*refused).ok()?.checked_sub(1);
-        if refused.is_some_and(|number| number >= draws.len()) {
+        if refused.is_some_and(|number| number >= requests.len()) {
             return None;
         }
-        Some(Drawn { refused, whole_in: whole_in.iter().copied().map(Duration::from_micros).collect() })
+        Some(LimiterReply { refused, whole_in: whole_in.iter().copied().map(Duration::from_micros).collect() })
     }
 
     /// Says that the process `name` is there, and learns how many are.
@@ -242,7 +246,7 @@ impl Session {
 
     /// No error at all means no answer in time.
     async fn bounded<T>(&self, asking: impl Future<Output = Result<T, RedisError>>) -> Result<T, Option<RedisError>> {
-        let Ok(answer) = timeout(self.patience, asking).await else {
+        let Ok(answer) = timeout(self.command_timeout, asking).await else {
             self.note_timeout();
             return Err(None);
         };
@@ -260,8 +264,11 @@ impl Session {
     }
 }
 
-async fn in_time<T>(patience: Duration, asking: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
-    match timeout(patience, asking).await {
+async fn in_time<T>(
+    command_timeout: Duration,
+    asking: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, String> {
+    match timeout(command_timeout, asking).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(NO_ANSWER.to_owned()),
     }

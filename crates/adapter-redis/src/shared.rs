@@ -1,9 +1,6 @@
 //! The shared memory: what there is of Redis just now, and whether it may be trusted.
 
 use std::{
-    convert::Infallible,
-    fmt,
-    num::NonZeroU32,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -11,32 +8,24 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use domain::{
     code::Code,
     lifecycle::Resolution,
     link::{Generation, Link},
-    ports::{
-        ChangeSubscriber, Draw, Drawn, Entropy, FailureReason, Identify, Meter, Ping, RepositoryError,
-        RepositoryErrorKind,
-    },
+    ports::{Entropy, LimiterReply, LimiterRequest},
 };
 use slog::{Logger, info};
 use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
 
 use crate::{
-    RedisOptions,
     address::{Address, InvalidUrl},
     entry::{self, Entry, Names},
-    era::{Heard, RedisTime},
-    keeper,
+    epoch::{RedisTime, Watermark},
+    options::RedisOptions,
     session::{PRESENT, Session, Verb, Write},
 };
 
-/// The shared memory of all processes on one store. Its clones are one.
-#[derive(Clone)]
-pub struct SharedMemory(pub(crate) Arc<Shared>);
-
+/// What all clones of a [`SharedMemory`](crate::SharedMemory) share.
 pub(crate) struct Shared {
     pub(crate) address: Address,
     pub(crate) options: RedisOptions,
@@ -50,236 +39,188 @@ pub(crate) struct Shared {
     /// What this process is called among all.
     pub(crate) name: String,
     /// Whether there is a line that is not lost, for whoever cannot wait for the state.
-    pub(crate) is_there: Arc<AtomicBool>,
+    pub(crate) is_connected: Arc<AtomicBool>,
     /// How many processes there were lately at most.
     pub(crate) processes: AtomicU32,
     /// When there were so many.
-    most_seen: Mutex<Option<Instant>>,
+    peak: Mutex<Option<Instant>>,
     /// Why it was not used last.
     pub(crate) away: Mutex<String>,
 }
 
 #[derive(Default)]
 struct State {
-    line: Option<Arc<Line>>,
-    era: Option<Era>,
-    heard: Option<Heard>,
+    connection: Option<Arc<Connection>>,
+    epoch: Option<Epoch>,
+    watermark: Option<Watermark>,
     /// The same moment on both clocks.
     clock: Option<(Instant, RedisTime)>,
 }
 
 /// A connection, and how things are called on it.
-pub(crate) struct Line {
+pub(crate) struct Connection {
     pub(crate) session: Session,
     pub(crate) names: Names,
 }
 
 #[derive(Clone)]
-struct Era {
+struct Epoch {
     name: Arc<str>,
     trusted: bool,
 }
 
-/// Where entries are: on a connection, in an era.
+/// Where entries are: on a connection, in an epoch.
 #[derive(Clone)]
-pub(crate) struct Place {
-    line: Arc<Line>,
-    era: Arc<str>,
+pub(crate) struct EpochHandle {
+    connection: Arc<Connection>,
+    epoch: Arc<str>,
     /// Until when everything is in it.
     pub(crate) up_to_date: Instant,
     /// The same moment here and on Redis' clock.
     clock: Option<(Instant, RedisTime)>,
 }
 
-impl fmt::Debug for SharedMemory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedMemory").finish_non_exhaustive()
-    }
-}
-
-impl SharedMemory {
-    /// A memory in the Redis of `options`; nothing is connected before it is [kept](Self::keep).
-    pub fn new(
+impl Shared {
+    pub(crate) fn new(
         options: RedisOptions,
         entropy: Arc<dyn Entropy>,
         runtime: Handle,
         log: Logger,
     ) -> Result<Self, InvalidUrl> {
-        let address = Address::of(&options)?;
-        let fills = Arc::new(Semaphore::new(Shared::MOST_FILLS));
-        Ok(Self(Arc::new(Shared {
-            address,
+        Ok(Self {
+            address: Address::of(&options)?,
             options,
             log,
             name: draw_name(entropy.as_ref()),
             entropy,
             state: Mutex::default(),
-            fills,
+            fills: Arc::new(Semaphore::new(Self::MAX_FILLS)),
             runtime,
-            is_there: Arc::default(),
+            is_connected: Arc::default(),
             processes: AtomicU32::new(1),
-            most_seen: Mutex::default(),
+            peak: Mutex::default(),
             away: Mutex::new("it is not connected yet".to_owned()),
-        })))
+        })
     }
 
-    /// Keeps it connected and in an era of `store`, for ever; `subscriber` is told what other processes say on it.
-    pub async fn keep(&self, store: &dyn Identify, subscriber: Arc<dyn ChangeSubscriber>) -> Infallible {
-        keeper::keep(&self.0, store, subscriber).await
-    }
-}
-
-#[async_trait]
-impl Ping for SharedMemory {
-    async fn ping(&self) -> Result<(), RepositoryError> {
-        let failed = |why: String| {
-            let error = RepositoryError::new(RepositoryErrorKind::Unavailable, "pinging Redis");
-            error.because(reason_of(&why)).caused_by(why)
-        };
-        let away = || self.0.away.lock().expect("nothing panics while it is held").clone();
-        let line = self.0.line().ok_or_else(|| failed(away()))?;
-        line.session.ping().await.map_err(failed)
-    }
-}
-
-/// Why Redis is not used, for the operator, from what it or the network said.
-fn reason_of(why: &str) -> FailureReason {
-    let why = why.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| why.contains(word));
-    if has(&["in time", "silent", "timed out"]) {
-        FailureReason::TimedOut
-    } else if has(&["refused"]) {
-        FailureReason::ConnectionRefused
-    } else if has(&["noauth", "wrongpass", "noperm", "authentic"]) {
-        FailureReason::AuthenticationFailed
-    } else if has(&["readonly"]) {
-        FailureReason::ReadOnly
-    } else if has(&["lookup", "no primary", "unreachable"]) {
-        FailureReason::Unreachable
-    } else {
-        FailureReason::ConnectionLost
-    }
-}
-
-impl Shared {
     /// More would not be written in time.
-    const MOST_FILLS: usize = 256;
+    const MAX_FILLS: usize = 256;
     /// What the store said so long ago is not written down: a newer entry could have been evicted since.
-    const LATE: Duration = Duration::from_secs(2);
+    const MAX_FILL_AGE: Duration = Duration::from_secs(2);
 
-    /// A name that no era ever had.
+    /// A name that no epoch ever had.
     pub(crate) fn draw_name(&self) -> String {
         draw_name(self.entropy.as_ref())
     }
 
-    async fn meter(&self, verb: Verb, draws: &[Draw]) -> Option<Drawn> {
-        let line = self.line()?;
-        let draws: Vec<_> = draws.iter().map(|draw| (line.names.quota(&draw.account), draw)).collect();
-        line.session.meter(verb, &draws).await
+    pub(crate) async fn charge(&self, verb: Verb, requests: &[LimiterRequest]) -> Option<LimiterReply> {
+        let connection = self.connection()?;
+        let requests: Vec<_> = requests.iter().map(|draw| (connection.names.quota(&draw.account), draw)).collect();
+        connection.session.charge(verb, &requests).await
     }
 
     /// The connection, if there is one.
-    pub(crate) fn line(&self) -> Option<Arc<Line>> {
-        self.state().line.clone().filter(|line| !line.session.is_lost())
+    pub(crate) fn connection(&self) -> Option<Arc<Connection>> {
+        self.state().connection.clone().filter(|connection| !connection.session.is_lost())
     }
 
     /// Where changes have to be taken. Entries there may be outdated.
-    fn place_for_changes(&self) -> Option<Place> {
-        self.place(|_, _| true)
+    fn handle_for_changes(&self) -> Option<EpochHandle> {
+        self.handle(|_, _| true)
     }
 
     /// Where entries can be trusted.
-    pub(crate) fn trusted_place(&self) -> Option<Place> {
-        self.place(|era, heard| era.trusted && heard.is_recent())
+    pub(crate) fn trusted_handle(&self) -> Option<EpochHandle> {
+        self.handle(|epoch, watermark| epoch.trusted && watermark.is_recent())
     }
 
-    fn place(&self, fits: impl Fn(&Era, Heard) -> bool) -> Option<Place> {
+    fn handle(&self, fits: impl Fn(&Epoch, Watermark) -> bool) -> Option<EpochHandle> {
         let state = self.state();
-        let (line, era, heard) = (state.line.as_ref()?, state.era.as_ref()?, state.heard?);
-        let there = !line.session.is_lost() && fits(era, heard);
-        there.then(|| Place {
-            line: Arc::clone(line),
-            era: Arc::clone(&era.name),
-            up_to_date: heard.until,
+        let (connection, epoch, watermark) = (state.connection.as_ref()?, state.epoch.as_ref()?, state.watermark?);
+        let there = !connection.session.is_lost() && fits(epoch, watermark);
+        there.then(|| EpochHandle {
+            connection: Arc::clone(connection),
+            epoch: Arc::clone(&epoch.name),
+            up_to_date: watermark.until,
             clock: state.clock,
         })
     }
 
     /// Tells all other processes of links that this one changed, before anybody is told that it is done.
     pub(crate) async fn changed(&self, links: &[&Link]) {
-        let Some(line) = self.line() else {
+        let Some(connection) = self.connection() else {
             return;
         };
         let messages: Vec<_> = links.iter().map(|link| entry::write_change(&link.code, link.generation)).collect();
-        let place = self.place_for_changes();
-        let writes: Vec<_> = place.iter().flat_map(|place| links.iter().map(|link| place.whole(link))).collect();
-        let line = place.as_ref().map_or(&line, |place| &place.line);
-        let done = line.session.write(&writes, self.options.ttl, &line.names.channel(), &messages).await;
-        if !done && place.is_some() {
-            line.session.lose("a change was not confirmed");
+        let handle = self.handle_for_changes();
+        let writes: Vec<_> = handle.iter().flat_map(|handle| links.iter().map(|link| handle.whole(link))).collect();
+        let connection = handle.as_ref().map_or(&connection, |handle| &handle.connection);
+        let done = connection.session.write(&writes, self.options.ttl, &connection.names.channel(), &messages).await;
+        if !done && handle.is_some() {
+            connection.session.lose("a change was not confirmed");
         }
     }
 
     /// Makes sure that nothing older is read of links that somebody changed.
     pub(crate) async fn outdate(&self, changes: &[(Code, Generation)]) {
-        let Some(place) = self.place_for_changes() else {
+        let Some(handle) = self.handle_for_changes() else {
             return;
         };
-        let writes: Vec<_> = changes.iter().map(|(code, generation)| place.outdated(code, *generation)).collect();
-        if !place.line.session.write(&writes, self.options.ttl, "", &[]).await {
-            place.line.session.lose("a change was not confirmed");
+        let writes: Vec<_> = changes.iter().map(|(code, generation)| handle.outdated(code, *generation)).collect();
+        if !handle.connection.session.write(&writes, self.options.ttl, "", &[]).await {
+            handle.connection.session.lose("a change was not confirmed");
         }
     }
 
     /// Writes down what the store said when it was asked, while nobody waits. Nothing is wrong if it is not written:
     /// somebody will ask the store again.
-    pub(crate) fn fill(&self, place: Place, code: &Code, resolution: &Resolution, asked: Instant) {
+    pub(crate) fn fill(&self, handle: EpochHandle, code: &Code, resolution: &Resolution, asked: Instant) {
         let Ok(permit) = Arc::clone(&self.fills).try_acquire_owned() else {
             return;
         };
-        let Some((moment, time)) = place.clock else {
+        let Some((moment, time)) = handle.clock else {
             return;
         };
-        let not_after = time + u64::try_from((asked + Self::LATE - moment).as_millis()).unwrap_or(0);
-        let (key, ttl) = (place.key(code), self.options.ttl);
+        let not_after = time + u64::try_from((asked + Self::MAX_FILL_AGE - moment).as_millis()).unwrap_or(0);
+        let (key, ttl) = (handle.key(code), self.options.ttl);
         let write = Write { key, generation: resolution.generation.get(), entry: entry::write(resolution) };
         self.runtime.spawn(async move {
-            place.line.session.write_if_in_time(&write, ttl, not_after).await;
+            handle.connection.session.write_if_in_time(&write, ttl, not_after).await;
             drop(permit);
         });
     }
 
     /// From now on every change is heard of.
-    pub(crate) fn hears(&self) {
+    pub(crate) fn begin_watching(&self) {
         let now = Instant::now();
         let mut state = self.state();
-        state.era = None;
-        state.heard = Some(Heard { since: now, until: now });
+        state.epoch = None;
+        state.watermark = Some(Watermark { since: now, until: now });
     }
 
     /// From now on changes may be missed.
-    pub(crate) fn hears_no_more(&self) {
+    pub(crate) fn note_gap(&self) {
         let mut state = self.state();
-        state.era = None;
-        state.heard = None;
+        state.epoch = None;
+        state.watermark = None;
     }
 
     /// Everything that was changed until `moment` was heard of, and taken where it belongs.
-    pub(crate) fn heard_until(&self, moment: Instant) {
+    pub(crate) fn synced_until(&self, moment: Instant) {
         let mut state = self.state();
-        if let Some(heard) = &mut state.heard {
-            let slept = !heard.is_recent();
-            heard.until = heard.until.max(moment);
+        if let Some(watermark) = &mut state.watermark {
+            let slept = !watermark.is_recent();
+            watermark.until = watermark.until.max(moment);
             if slept {
-                // Nobody held the era for us meanwhile.
-                heard.since = Instant::now();
-                state.era = None;
+                // Nobody held the epoch for us meanwhile.
+                watermark.since = Instant::now();
+                state.epoch = None;
             }
         }
     }
 
-    pub(crate) fn heard(&self) -> Option<Heard> {
-        self.state().heard.filter(Heard::is_recent)
+    pub(crate) fn watermark(&self) -> Option<Watermark> {
+        self.state().watermark.filter(Watermark::is_recent)
     }
 
     /// What time it was there just now.
@@ -287,23 +228,23 @@ impl Shared {
         self.state().clock = Some((moment, time));
     }
 
-    pub(crate) fn connected(&self, line: Arc<Line>) {
-        self.is_there.store(true, Ordering::Release);
-        if line.session.is_lost() {
-            self.is_there.store(false, Ordering::Release);
+    pub(crate) fn connected(&self, connection: Arc<Connection>) {
+        self.is_connected.store(true, Ordering::Release);
+        if connection.session.is_lost() {
+            self.is_connected.store(false, Ordering::Release);
         }
-        self.state().line = Some(line);
+        self.state().connection = Some(connection);
     }
 
     /// So many processes are there, this one among them. Fewer than before only count when they have been so few for a
     /// while: a Redis that has just come back empty knows of the first one alone.
-    pub(crate) fn counted(&self, processes: u32) {
-        let mut most_seen = self.most_seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let lately = most_seen.is_some_and(|seen| seen.elapsed() < PRESENT);
+    pub(crate) fn set_processes(&self, processes: u32) {
+        let mut peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = peak.is_some_and(|seen| seen.elapsed() < PRESENT);
         if processes < self.processes.load(Ordering::Acquire) && lately {
             return;
         }
-        *most_seen = Some(Instant::now());
+        *peak = Some(Instant::now());
         if self.processes.swap(processes.max(1), Ordering::AcqRel) != processes {
             info!(self.log, "{} processes hold every limit together", processes;
                 "event.name" => "redis.processes", "processes" => processes);
@@ -311,18 +252,18 @@ impl Shared {
     }
 
     pub(crate) fn disconnected(&self) {
-        self.is_there.store(false, Ordering::Release);
+        self.is_connected.store(false, Ordering::Release);
         let mut state = self.state();
-        state.line = None;
-        state.era = None;
+        state.connection = None;
+        state.epoch = None;
         state.clock = None;
     }
 
-    /// How it stands to an era, as was found out when `heard` was known. Nothing counts if a gap came between.
-    pub(crate) fn stands(&self, era: Option<(&str, bool)>, heard: Option<Heard>) {
+    /// How it stands to an epoch, as was found out when `heard` was known. Nothing counts if a gap came between.
+    pub(crate) fn set_epoch(&self, epoch: Option<(&str, bool)>, watermark: Option<Watermark>) {
         let mut state = self.state();
-        let present = state.heard.map(|heard| heard.since) == heard.map(|heard| heard.since);
-        state.era = era.filter(|_| present).map(|(name, trusted)| Era { name: name.into(), trusted });
+        let present = state.watermark.map(|watermark| watermark.since) == watermark.map(|watermark| watermark.since);
+        state.epoch = epoch.filter(|_| present).map(|(name, trusted)| Epoch { name: name.into(), trusted });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -330,29 +271,10 @@ impl Shared {
     }
 }
 
-#[async_trait]
-impl Meter for SharedMemory {
-    async fn draw(&self, draws: &[Draw]) -> Option<Drawn> {
-        self.0.meter(Verb::Draw, draws).await
-    }
-
-    async fn settle(&self, draws: &[Draw]) -> Option<Drawn> {
-        self.0.meter(Verb::Settle, draws).await
-    }
-
-    fn is_there(&self) -> bool {
-        self.0.is_there.load(Ordering::Acquire)
-    }
-
-    fn processes(&self) -> NonZeroU32 {
-        NonZeroU32::new(self.0.processes.load(Ordering::Acquire)).unwrap_or(NonZeroU32::MIN)
-    }
-}
-
-impl Place {
+impl EpochHandle {
     /// What is known of a code here.
     pub(crate) async fn read(&self, code: &Code) -> Option<Arc<Resolution>> {
-        let text = self.line.session.read(&self.key(code)).await?;
+        let text = self.connection.session.read(&self.key(code)).await?;
         match entry::read(&text)? {
             Entry::Whole(resolution) => Some(resolution),
             Entry::Outdated => None,
@@ -370,7 +292,7 @@ impl Place {
     }
 
     fn key(&self, code: &Code) -> String {
-        self.line.names.link(&self.era, code)
+        self.connection.names.link(&self.epoch, code)
     }
 }
 
@@ -395,55 +317,55 @@ mod tests {
         }
     }
 
-    fn shared() -> SharedMemory {
+    fn shared() -> Shared {
         let (timeout, ttl) = (Duration::from_millis(50), Duration::from_mins(1));
         let (url, sentinel_password) = ("redis://127.0.0.1:1".to_owned(), None);
         let options = RedisOptions { url, sentinel_password, timeout, ttl };
         let log = Logger::root(Discard, o!());
-        SharedMemory::new(options, Arc::new(Fixed), Handle::current(), log).expect("the URL is valid")
+        Shared::new(options, Arc::new(Fixed), Handle::current(), log).expect("the URL is valid")
     }
 
-    /// A process that was held for longer than an era lasts hears what was sent meanwhile when it goes on.
+    /// A process that was held for longer than an epoch lasts hears what was sent meanwhile when it goes on.
     #[tokio::test(start_paused = true)]
     async fn who_slept_for_longer_than_an_era_begins_anew() {
-        let SharedMemory(shared) = shared();
-        shared.hears();
-        let before = shared.heard().expect("it hears");
-        shared.stands(Some(("era", true)), Some(before));
+        let shared = shared();
+        shared.begin_watching();
+        let before = shared.watermark().expect("it hears");
+        shared.set_epoch(Some(("era", true)), Some(before));
         advance(Duration::from_secs(9)).await;
-        shared.heard_until(Instant::now());
-        assert_eq!(shared.heard().expect("it hears").since, before.since);
-        assert!(shared.state().era.is_some());
+        shared.synced_until(Instant::now());
+        assert_eq!(shared.watermark().expect("it hears").since, before.since);
+        assert!(shared.state().epoch.is_some());
 
         advance(Duration::from_secs(10)).await;
-        assert_eq!(shared.heard(), None);
-        shared.heard_until(Instant::now());
-        assert_eq!(shared.heard().expect("it hears again").since, Instant::now());
-        assert!(shared.state().era.is_none());
+        assert_eq!(shared.watermark(), None);
+        shared.synced_until(Instant::now());
+        assert_eq!(shared.watermark().expect("it hears again").since, Instant::now());
+        assert!(shared.state().epoch.is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn fewer_processes_count_only_when_they_have_been_so_few_for_a_while() {
-        let SharedMemory(shared) = shared();
+        let shared = shared();
         let processes = || shared.processes.load(Ordering::Acquire);
-        shared.counted(3);
+        shared.set_processes(3);
         advance(PRESENT / 2).await;
-        shared.counted(1);
+        shared.set_processes(1);
         assert_eq!(processes(), 3);
-        shared.counted(4);
+        shared.set_processes(4);
         advance(PRESENT).await;
-        shared.counted(1);
+        shared.set_processes(1);
         assert_eq!(processes(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_found_out_before_a_gap_does_not_count_after_it() {
-        let SharedMemory(shared) = shared();
-        shared.hears();
-        let before = shared.heard();
+        let shared = shared();
+        shared.begin_watching();
+        let before = shared.watermark();
         advance(Duration::from_secs(1)).await;
-        shared.hears();
-        shared.stands(Some(("era", true)), before);
-        assert!(shared.state().era.is_none());
+        shared.begin_watching();
+        shared.set_epoch(Some(("era", true)), before);
+        assert!(shared.state().epoch.is_none());
     }
 }

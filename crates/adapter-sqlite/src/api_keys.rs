@@ -9,8 +9,8 @@ use diesel::{
     sqlite::Sqlite,
 };
 use domain::{
+    actor::Actor,
     api_key::{ApiKey, KeyDigest, KeyId},
-    history::Actor,
     idempotency::{IdempotentRequest, RecordedAnswer},
     ports::{ApiKeyRepository, KeyCreation, KeyPosition, Page, RepositoryError, StoredKey, in_column},
     time::Timestamp,

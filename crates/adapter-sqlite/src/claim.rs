@@ -23,9 +23,10 @@ use domain::{
 
 use crate::{
     answers,
-    links::{add_event, by_code, update},
+    error::NEVER_REPLACED,
     rows::LinkRow,
     schema::links,
+    statements::{add_event, by_code, update},
     writer::Undo,
 };
 
@@ -160,9 +161,6 @@ fn settle_what_is_met(connection: &mut SqliteConnection, candidate: &Candidate) 
     Ok(claim)
 }
 
-/// How the trigger begins that refuses a link in whose place another one is.
-pub(crate) const NEVER_REPLACED: &str = "links are never replaced";
-
 /// Whether the link could be added. If not, one that is there says why. Any other failure may have ended the transaction,
 /// in which nothing may be tried again.
 fn inserted(connection: &mut SqliteConnection, link: &Link) -> QueryResult<bool> {
@@ -198,8 +196,9 @@ mod tests {
 
     use diesel::{connection::InstrumentationEvent, sql_query, sql_types::Text};
     use domain::{
+        actor::Actor,
         behaviour::Behaviour,
-        history::{Actor, Provenance},
+        history::Provenance,
         link::{Generation, LinkState, Owner, Tags},
         ports::RepositoryErrorKind,
         target::{Target, TargetPolicy},

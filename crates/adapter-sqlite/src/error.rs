@@ -3,7 +3,8 @@
 use diesel::result::{DatabaseErrorKind, Error};
 use domain::ports::{FailureReason, RepositoryError, RepositoryErrorKind};
 
-use crate::claim::NEVER_REPLACED;
+/// How the trigger begins that refuses a link in whose place another one is.
+pub(crate) const NEVER_REPLACED: &str = "links are never replaced";
 
 /// What to conclude from an error. SQLite's own words for a result code never change
 /// (`sqlite3_errstr`), and diesel passes nothing else on.

@@ -8,7 +8,7 @@ use diesel::{
     sqlite::Sqlite,
 };
 use domain::{
-    lifecycle::Access,
+    access::Access,
     link::Link,
     ports::{LeftOut, LinkFilter, ListQuery, Page, Sort},
 };

@@ -54,7 +54,7 @@ impl SqliteFile {
 
     /// Every migration this binary knows, oldest first. Only reads, and makes no file.
     pub fn migrations(&self) -> Result<Vec<MigrationStatus>, OpenError> {
-        let applied = if self.0.is_file() { self.applied_versions()? } else { Vec::new() };
+        let applied = if self.path().is_file() { self.applied_versions()? } else { Vec::new() };
         let mut known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS).map_err(OpenError::Migrate)?;
         known.sort_by_key(|migration| migration.name().version().as_owned());
         let status = |migration: Box<dyn Migration<Sqlite>>| MigrationStatus {

@@ -5,7 +5,6 @@
 
 use std::{
     mem,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Mutex,
     thread::{self, JoinHandle},
     time::Duration,
@@ -18,6 +17,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     error::failed,
+    job::{Job, guarded},
     writer::{self, Fate, Undo, Undoing, Write},
 };
 
@@ -25,13 +25,6 @@ use crate::{
 const QUEUE: usize = 4_096;
 /// A call that only reads.
 type Read = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
-
-/// What a thread takes from its queue.
-pub(crate) enum Job<C> {
-    Call(C),
-    /// The thread that takes it ends.
-    End,
-}
 
 /// Hands calls to the threads. The threads end when it is dropped, or earlier with [`Threads::end`].
 pub(crate) struct Threads {
@@ -215,12 +208,6 @@ fn turned_away<C>(error: &TrySendError<C>, doing: &'static str) -> RepositoryErr
         TrySendError::Disconnected(_) => "the store is closed",
     };
     RepositoryError::new(RepositoryErrorKind::Unavailable, doing).because(FailureReason::Busy).caused_by(cause)
-}
-
-/// A panic of one call must not end the thread for all others.
-pub(crate) fn guarded<T, E: From<Error>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(Error::QueryBuilderError("the call panicked".into()).into()))
 }
 
 fn run_reader(mut connection: SqliteConnection, queue: &Receiver<Job<Read>>) {

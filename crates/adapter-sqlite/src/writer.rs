@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     error::{changes_nothing, classify, failed, of_failed_commit, reason},
-    threads::{Job, guarded},
+    job::{Job, guarded},
 };
 
 /// Most calls that share one transaction.

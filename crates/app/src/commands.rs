@@ -13,9 +13,9 @@ use std::{
 use adapter_http::OpenApiVersion;
 use anyhow::{Context, bail};
 use domain::{
+    actor::Actor,
     api_key::{ApiKey, Caller, KeyId, KeySecret, Scopes},
     block::{Block, Subject},
-    history::Actor,
     link::Owner,
     service::{BlockService, Call, KeyService, NewKey, ServiceError},
 };

@@ -8,12 +8,12 @@ use adapter_redis::{RedisOptions, SharedChanges, SharedLinks, SharedMemory, Shar
 use adapter_sqlite::{OpenError, SqliteFile, SqliteStore};
 use anyhow::{Context, bail};
 use domain::{
+    access::Access,
     block::Subject,
-    lifecycle::Access,
     ports::{
         ApiKeyRepository, BlockPosition, BlockRepository, ChangeFeed, Clock, CodeCatalog, Entropy,
-        IdempotencyRepository, Identify, KeyPosition, LinkFilter, LinkRepository, LinkResolver, ListQuery, Meter, Ping,
-        Position, RandomCodes, Sort, UnreadableRows,
+        IdempotencyRepository, Identify, KeyPosition, LinkFilter, LinkRepository, LinkResolver, ListQuery, Ping,
+        Position, RandomCodes, SharedLimiter, Sort, UnreadableRows,
     },
     service::{BlockService, Blocked, KeyService, LinkService, ResolveService},
 };
@@ -294,7 +294,7 @@ impl Store {
             blocks,
             store: self.ping.clone(),
             shared: self.shared.as_ref().map(|(shared, _)| Arc::new(shared.clone()) as Arc<dyn Ping>),
-            meter: self.shared.as_ref().map(|(shared, _)| Arc::new(shared.clone()) as Arc<dyn Meter>),
+            shared_limiter: self.shared.as_ref().map(|(shared, _)| Arc::new(shared.clone()) as Arc<dyn SharedLimiter>),
             entropy,
         }
     }

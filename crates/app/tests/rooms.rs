@@ -26,11 +26,9 @@ const BESIDE: &[(&str, &str)] = &[];
 
 #[test]
 fn no_files_import_each_other_in_a_circle() {
-    for name in crates() {
-        let house = House::of(&name);
-        let circle = circle(&house.imports);
-        assert!(circle.is_empty(), "{name}: {}", circle.join(" -> "));
-    }
+    let circles = crates().into_iter().map(|name| (circle(&House::of(&name).imports), name));
+    let found: Vec<_> = circles.filter(|(circle, _)| !circle.is_empty()).collect();
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]
@@ -158,6 +156,9 @@ struct Paths<'a> {
 }
 
 impl<'a> Visit<'a> for Paths<'_> {
+    /// `pub(super)` is no import.
+    fn visit_visibility(&mut self, _: &'a syn::Visibility) {}
+
     fn visit_path(&mut self, path: &'a syn::Path) {
         let segments: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         self.found.extend(within(self.module, &segments).filter(|path| !path.is_empty()));

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    actor::Actor,
     api_key::KeyId,
     code::Code,
-    history::Actor,
     hosts::{comparable_name, covering_names},
     lifecycle::Resolution,
     link::{InvalidText, Owner, check_text},

@@ -4,7 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{api_key::KEY_PREFIX, ports::Entropy};
+pub use crate::alphabet::CODE_ALPHABET;
+use crate::{alphabet::draw_characters, entropy::Entropy, key_id::KEY_PREFIX};
 
 /// The path segment that names a link. Case-sensitive, 1 to 64 characters of `A-Z a-z 0-9 _ -`, with single dots between
 /// them.
@@ -184,9 +185,6 @@ impl Default for CodeLength {
     }
 }
 
-/// Letters and digits without the look-alikes `0 O I l`.
-pub const CODE_ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-
 /// Draws a code of `length` characters, each equally likely, never a reserved word.
 pub fn draw_code(length: CodeLength, entropy: &dyn Entropy) -> Code {
     loop {
@@ -195,22 +193,6 @@ pub fn draw_code(length: CodeLength, entropy: &dyn Entropy) -> Code {
             return Code(text.into());
         }
     }
-}
-
-/// Draws `count` characters of [`CODE_ALPHABET`] without modulo bias: bytes that would favour some
-/// characters are thrown away.
-pub(crate) fn draw_characters(count: usize, entropy: &dyn Entropy) -> String {
-    const UNBIASED: u8 = 4 * 58;
-    let mut text = String::with_capacity(count);
-    let mut bytes = [0_u8; 64];
-    while text.len() < count {
-        entropy.fill(&mut bytes);
-        let fair = bytes.iter().filter(|byte| **byte < UNBIASED);
-        for byte in fair.take(count - text.len()) {
-            text.push(char::from(CODE_ALPHABET[usize::from(byte % 58)]));
-        }
-    }
-    text
 }
 
 #[cfg(test)]

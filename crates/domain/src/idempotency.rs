@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{history::Actor, lifecycle::Claim, link::Link, time::Timestamp};
+use crate::{actor::Actor, lifecycle::Claim, link::Link, time::Timestamp};
 
 /// For how long an answer is kept, in seconds: 24 hours.
 pub const IDEMPOTENCY_WINDOW_SECONDS: i64 = 24 * 60 * 60;

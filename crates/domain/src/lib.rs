@@ -85,13 +85,18 @@
 //! }
 //! ```
 
+pub mod access;
+pub mod actor;
+mod alphabet;
 pub mod api_key;
 pub mod behaviour;
 pub mod block;
 pub mod code;
+mod entropy;
 pub mod history;
 pub mod hosts;
 pub mod idempotency;
+mod key_id;
 pub mod lifecycle;
 pub mod link;
 pub mod ports;

@@ -271,29 +271,10 @@ pub enum Gone {
     Expired,
 }
 
-/// Whose links a caller may see and change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Those of one owner.
-    Owner(Owner),
-    /// Everybody's.
-    All,
-}
-
-impl Access {
-    /// Whether `owner`'s links are among them.
-    pub fn includes(&self, owner: &Owner) -> bool {
-        match self {
-            Self::Owner(own) => own == owner,
-            Self::All => true,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{history::Actor, target::TargetPolicy};
+    use crate::{actor::Actor, target::TargetPolicy};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_unix_micros(second * 1_000_000).expect("in range")
@@ -470,13 +451,6 @@ mod tests {
         assert_eq!(location(&link).as_deref(), Some("https://example.com/"));
         link.behaviour.forward_query = true;
         assert_eq!(location(&link).as_deref(), Some("https://example.com/?a=1"));
-    }
-
-    #[test]
-    fn an_owner_sees_their_own_links_and_an_administrator_all() {
-        let [one, other] = ["one", "other"].map(|name| name.parse::<Owner>().expect("a plain name"));
-        assert!(Access::Owner(one.clone()).includes(&one) && !Access::Owner(one).includes(&other));
-        assert!(Access::All.includes(&other));
     }
 
     #[test]

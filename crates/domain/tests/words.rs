@@ -5,11 +5,12 @@ use std::{error::Error, fmt::Debug};
 
 use chrono::{DateTime, Utc};
 use domain::{
+    actor::Actor,
     api_key::{KeyId, KeyName, Scope, Scopes},
     behaviour::{Behaviour, RedirectStatus},
     block::{Host, InForce, Reason, Subject},
     code::Code,
-    history::{Actor, RequestId},
+    history::RequestId,
     idempotency::IdempotencyKey,
     lifecycle::Resolution,
     link::{Generation, Link, LinkState, Owner, Tags, Title},

@@ -4,10 +4,11 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use domain::{
+    actor::Actor,
     api_key::{ApiKey, KeyId},
     block::{Block, Lifted},
     code::Code,
-    history::{Actor, LinkEvent, Provenance},
+    history::{LinkEvent, Provenance},
     idempotency::{IdempotentRequest, RecordedAnswer},
     lifecycle::{Candidate, Change},
     link::{Generation, Link},

@@ -7,10 +7,11 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
+    actor::Actor,
     api_key::{ApiKey, KeyId},
     block::{Block, Lifted},
     code::Code,
-    history::{Actor, LinkEvent, Provenance},
+    history::{LinkEvent, Provenance},
     idempotency::{Fingerprint, IdempotentRequest, RecordedAnswer},
     lifecycle::{self, Candidate, Change, Claim, Naming, Resolution},
     link::{Generation, Link},

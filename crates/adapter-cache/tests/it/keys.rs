@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use adapter_cache::RememberedKeys;
 use domain::{
-    history::Actor,
+    actor::Actor,
     ports::{ApiKeyRepository, KeyCreation},
 };
 use test_support::{MemoryStore, contract::Subject};

@@ -10,9 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
+    actor::Actor,
     behaviour::Behaviour,
     code::Code,
-    history::{Actor, LinkEvent, Provenance},
+    history::{LinkEvent, Provenance},
     idempotency::IdempotentRequest,
     lifecycle::{self, Candidate, Change, Resolution, Step},
     link::{Generation, Link, LinkState, Owner, Tags},

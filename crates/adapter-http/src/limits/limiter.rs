@@ -11,7 +11,7 @@ use actix_governor::governor::{
     clock::{Clock, DefaultClock, Reference},
     middleware::StateInformationMiddleware,
 };
-use domain::ports::Draw;
+use domain::ports::LimiterRequest;
 
 use super::{
     Policy, Quota, Standing,
@@ -132,9 +132,9 @@ impl Place<'_> {
     }
 
     /// What to tell whoever counts for all processes.
-    pub(super) fn draw(&self, amount: i64) -> Draw {
+    pub(super) fn draw(&self, amount: i64) -> LimiterRequest {
         let Limiter { policy, subject, quota, .. } = &**self.limiter;
-        Draw {
+        LimiterRequest {
             // Under another quota everybody begins anew: whoever was turned away by one that was too narrow is let in.
             account: format!("{}/{}/{:016x}/{quota:?}", policy.name(), subject.name(), self.bucket),
             interval: quota.emission_interval(),
@@ -143,7 +143,7 @@ impl Place<'_> {
         }
     }
 
-    /// How somebody stands to it on all processes together. A meter tells whole microseconds, rounded up: that must not
+    /// How somebody stands to it on all processes together. A shared_limiter tells whole microseconds, rounded up: that must not
     /// look like one more request.
     pub(super) fn standing(&self, whole_in: Duration) -> Standing {
         const ROUNDED: Duration = Duration::from_micros(2);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use domain::ports::Existence;
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::time::sleep;
 
 use super::{ClientAddress, Limits, Policy, Tally};
 use crate::problem::Problem;
@@ -101,11 +101,3 @@ impl Drop for UnknownCodeCharge {
 
 /// How often a visitor who waits tries again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Most visitors who wait. More would cost more in trying again than the answer that they get.
-const MAX_PENDING_VISITORS: usize = 256;
-
-/// Room for the visitors who wait.
-pub(super) fn pending_visitors() -> Semaphore {
-    Semaphore::new(MAX_PENDING_VISITORS)
-}

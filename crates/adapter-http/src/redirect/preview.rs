@@ -15,6 +15,7 @@ use unicode_security::MixedScript;
 use url::Url;
 use utoipa::ToSchema;
 
+use super::charge::charge_when_known;
 use crate::{
     html::{escaped, html},
     problem::{Problem, ProblemKind},
@@ -45,7 +46,7 @@ pub(crate) async fn show(
 pub(crate) async fn preview(context: &Context, headers: &HeaderMap, code: &Code) -> Result<HttpResponse, Problem> {
     let (format, state) = (preferred_format(headers)?, &context.state);
     context.note(|notes| notes.code = Some(code.clone()));
-    let charge = super::charge_when_known(context, code).await?;
+    let charge = charge_when_known(context, code).await?;
     let known = context.in_time(Effect::Read, state.services.resolver.preview(code)).await;
     let known = charge.settle(known, Option::is_none)?;
     let (resolution, now) = known.ok_or_else(|| Problem::new(ProblemKind::NotFound))?;

@@ -8,8 +8,8 @@ use actix_web::{
     web,
 };
 use domain::{
+    actor::Actor,
     api_key::{self, Caller, KeySecret, Scope},
-    history::Actor,
     idempotency::{Fingerprint, IdempotencyKey},
     link::Owner,
     service::Call,

@@ -12,7 +12,7 @@ use std::{
 
 use domain::{
     block::InForce,
-    ports::{Entropy, Meter, Ping},
+    ports::{Entropy, Ping, SharedLimiter},
     service::{BlockService, KeyService, LinkService, ResolveService},
     target::TargetPolicy,
     time::Timestamp,
@@ -42,7 +42,7 @@ pub struct Services {
     /// The liveness of what processes share, if they share anything.
     pub shared: Option<Arc<dyn Ping>>,
     /// Counts what all processes let in together, if there are several.
-    pub meter: Option<Arc<dyn Meter>>,
+    pub shared_limiter: Option<Arc<dyn SharedLimiter>>,
     /// Names for requests and traces.
     pub entropy: Arc<dyn Entropy>,
 }
@@ -76,7 +76,7 @@ pub struct Settings {
     pub proxies: TrustedProxies,
     /// How often one client, and one key, may ask; with `None`, as often as they like.
     pub quotas: Option<Quotas>,
-    /// How many processes there are at least. Without a meter each of them allows its share of a quota.
+    /// How many processes there are at least. Without a shared_limiter each of them allows its share of a quota.
     pub processes: NonZeroU32,
     /// How many calls of the API the store serves at a time, its connections. So many are never turned away.
     pub store_connections: usize,

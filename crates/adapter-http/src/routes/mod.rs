@@ -8,7 +8,7 @@ use utoipa_actix_web::{scope, service_config::ServiceConfig};
 use crate::{
     api::{blocks, keys, links},
     ops::health,
-    redirect::{self, preview},
+    redirect::{follow, preview},
     request::methods::nothing_there,
     site::{docs, front},
 };
@@ -48,5 +48,5 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
         .service(front::favicon)
         .service(front::well_known)
         .service(preview::show)
-        .service(redirect::follow);
+        .service(follow::follow);
 }

@@ -146,7 +146,7 @@ impl Shared {
         let mut nonce = [0; 16];
         services.entropy.fill(&mut nonce);
         let mut document = document();
-        let limits = Arc::new(Limits::new(settings.quotas, services.meter.clone(), settings.processes));
+        let limits = Arc::new(Limits::new(settings.quotas, services.shared_limiter.clone(), settings.processes));
         limits.keep_swept();
         let well_known = WellKnown::new(mem::take(&mut settings.well_known));
         let state = State {

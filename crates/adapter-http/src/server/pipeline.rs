@@ -35,7 +35,7 @@ use crate::{
     limits::{Policy, concurrency::overloaded},
     ops::health::HEALTH_JSON,
     problem::{Problem, ProblemKind},
-    redirect::{self, Begun, code_to_follow},
+    redirect::follow::{self, Begun, code_to_follow},
     request::{
         accept::prefers_page,
         body_room::BodySize,
@@ -134,16 +134,16 @@ where
 fn process_redirect(state: &web::Data<State>, request: Request, code: Code, arrived: Instant) -> Answering {
     let mut exchange = Exchange::begin(state, request.head(), Some(Policy::Redirect), request.uri().clone(), arrived);
     exchange.context.note(|notes| notes.code = Some(code.clone()));
-    exchange.line.note_route(Some(redirect::ROUTE.into()));
+    exchange.line.note_route(Some(follow::ROUTE.into()));
     let query = request.uri().query().unwrap_or_default();
-    let begun = caught(|| Ok(redirect::begin(&exchange.context, &code, query)));
+    let begun = caught(|| Ok(follow::begin(&exchange.context, &code, query)));
     let begun = begun.unwrap_or_else(|panicked| Begun::Ended(Err(panicked)));
     if let Begun::Ended(outcome) = begun {
         return Either::Left(ready(Ok(exchange.finish_redirect(outcome, request.head()))));
     }
     let later = async move {
         let query = request.uri().query().unwrap_or_default();
-        let outcome = caught_later(redirect::go_on(begun, &exchange.context, &code, query)).await;
+        let outcome = caught_later(follow::go_on(begun, &exchange.context, &code, query)).await;
         Ok(exchange.finish_redirect(outcome, request.head()))
     };
     Either::Right(later.boxed_local())

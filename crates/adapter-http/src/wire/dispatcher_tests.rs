@@ -9,7 +9,7 @@ use tokio::{
     task::yield_now,
 };
 
-use super::{GuardedStream, REJECTED_PATH, WireLimits};
+use super::{GuardedStream, WireLimits, rejection::REJECTED_PATH};
 
 const LIMITS: WireLimits = WireLimits {
     head_bytes: 16 * 1024,

@@ -51,7 +51,7 @@ impl RunningServer {
             resolver: ResolveService::new(store.clone(), blocks.blocked().clone(), clock),
             store: store.clone(),
             shared: None,
-            meter: None,
+            shared_limiter: None,
             entropy,
         };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -10,9 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
+    actor::Actor,
     api_key::{ApiKey, KeyId},
     code::Code,
-    history::{Actor, LinkEvent, Provenance},
+    history::{LinkEvent, Provenance},
     idempotency::{IdempotentRequest, RecordedAnswer},
     lifecycle::{Candidate, Change},
     link::{Generation, Link},

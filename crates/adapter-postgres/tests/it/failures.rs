@@ -7,7 +7,8 @@ use std::{
 
 use adapter_postgres::{InvalidOptions, PostgresOptions, PostgresStore, check_url};
 use domain::{
-    history::{Actor, Provenance},
+    actor::Actor,
+    history::Provenance,
     lifecycle::{self, Resolution},
     ports::{Applied, FailureReason, LinkRepository, LinkResolver, Ping, RepositoryErrorKind},
 };

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use domain::{
+    access::Access,
+    actor::Actor,
     block::{Lifted, Subject as Blocked},
-    history::Actor,
-    lifecycle::Access,
     ports::{CodeCatalog, KeyCreation, LinkFilter, ListQuery, Position, RepositoryErrorKind, Sort},
 };
 use test_support::{

@@ -273,11 +273,11 @@ async fn an_era_from_the_future_or_from_long_ago_is_none() {
     for held_until in ["9000000000000", "1000"] {
         let redis = RedisServer::start();
         let store = Arc::new(MemoryStore::default());
-        let era = format!("signpost:2:{}:era", identity(&store));
-        assert_eq!(redis.command(&["SET", &era, &format!("strange {held_until}")]), "OK");
+        let epoch = format!("signpost:2:{}:era", identity(&store));
+        assert_eq!(redis.command(&["SET", &epoch, &format!("strange {held_until}")]), "OK");
         let process = Process::on(store, &redis.url());
         process.trusts_redis().await;
-        assert!(!redis.command(&["GET", &era]).starts_with("strange"));
+        assert!(!redis.command(&["GET", &epoch]).starts_with("strange"));
     }
 }
 

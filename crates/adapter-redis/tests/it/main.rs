@@ -3,5 +3,5 @@
 
 mod contract;
 mod laws;
-mod meter;
 mod process;
+mod shared_limiter;

@@ -37,7 +37,7 @@ pub(crate) fn code(text: &str) -> Code {
     text.parse().expect("valid")
 }
 
-/// For each process a chance of its own: eras that two of them begin must have different names.
+/// For each process a chance of its own: epochs that two of them begin must have different names.
 static SEED: AtomicU64 = AtomicU64::new(0);
 
 /// One of the processes on a store.
@@ -46,11 +46,11 @@ pub(crate) struct Process {
     pub(crate) subject: Subject,
     pub(crate) links: Arc<SharedLinks>,
     pub(crate) resolver: Arc<SharedResolver>,
-    pub(crate) meter: SharedMemory,
+    pub(crate) shared_limiter: SharedMemory,
     /// What it hears.
     pub(crate) feed: Arc<Feed>,
     /// What its watcher was told.
-    pub(crate) told: Arc<Told>,
+    pub(crate) told: Arc<EpochReply>,
     asked: Arc<Counted>,
     _tasks: Tasks,
 }
@@ -62,7 +62,7 @@ impl Process {
         let entropy = Arc::new(SeededEntropy::new(SEED.fetch_add(1, Ordering::SeqCst)));
         let shared = SharedMemory::new(options, entropy, Handle::current(), Logger::root(Discard, o!()));
         let shared = shared.expect("the URL is valid");
-        let (feed, told) = (Arc::new(Feed::default()), Arc::new(Told::default()));
+        let (feed, told) = (Arc::new(Feed::default()), Arc::new(EpochReply::default()));
         let mut tasks = JoinSet::new();
         let (changes, watcher) = (SharedChanges::new(feed.clone(), shared.clone()), told.clone());
         tasks.spawn(async move {
@@ -80,7 +80,7 @@ impl Process {
             subject: Subject::over(store.clone(), 7),
             links: Arc::new(SharedLinks::new(store.clone(), shared.clone())),
             resolver: Arc::new(SharedResolver::new(asked.clone(), shared.clone())),
-            meter: shared,
+            shared_limiter: shared,
             store,
             feed,
             told,
@@ -197,12 +197,12 @@ impl Identify for Identity {
 /// A feed that hears what the test says, and everything else that happens.
 pub(crate) struct Feed {
     changes: broadcast::Sender<(Code, Generation)>,
-    hears: watch::Sender<bool>,
+    begin_watching: watch::Sender<bool>,
 }
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { changes: broadcast::Sender::new(1_000), hears: watch::Sender::new(true) }
+        Self { changes: broadcast::Sender::new(1_000), begin_watching: watch::Sender::new(true) }
     }
 }
 
@@ -214,18 +214,18 @@ impl Feed {
 
     /// Hears nothing any more, or everything again.
     pub(crate) fn be_deaf(&self, deaf: bool) {
-        self.hears.send_replace(!deaf);
+        self.begin_watching.send_replace(!deaf);
     }
 }
 
 #[async_trait]
 impl ChangeFeed for Feed {
     async fn subscribe(&self, subscriber: Arc<dyn ChangeSubscriber>) -> RepositoryError {
-        let mut hears = self.hears.subscribe();
-        drop(hears.wait_for(|hears| *hears).await);
+        let mut begin_watching = self.begin_watching.subscribe();
+        drop(begin_watching.wait_for(|begin_watching| *begin_watching).await);
         let mut changes = self.changes.subscribe();
         subscriber.gap();
-        while *self.hears.borrow() {
+        while *self.begin_watching.borrow() {
             match timeout(Duration::from_millis(20), changes.recv()).await {
                 Ok(Ok((code, generation))) => subscriber.changed(&code, generation),
                 Ok(Err(_)) => break,
@@ -238,15 +238,15 @@ impl ChangeFeed for Feed {
 
 /// What a watcher was told.
 #[derive(Default)]
-pub(crate) struct Told(Mutex<Vec<(Code, Generation)>>);
+pub(crate) struct EpochReply(Mutex<Vec<(Code, Generation)>>);
 
-impl Told {
+impl EpochReply {
     pub(crate) fn of(&self, link: &Link) -> bool {
         self.0.lock().expect("no panic").contains(&(link.code.clone(), link.generation))
     }
 }
 
-impl ChangeSubscriber for Told {
+impl ChangeSubscriber for EpochReply {
     fn changed(&self, code: &Code, generation: Generation) {
         self.0.lock().expect("no panic").push((code.clone(), generation));
     }

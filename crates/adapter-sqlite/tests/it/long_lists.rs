@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use domain::{
-    lifecycle::Access,
+    access::Access,
     link::Link,
     ports::{LinkFilter, ListQuery, Position, Sort},
 };

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use domain::{
+    access::Access,
+    actor::Actor,
     block::{Lifted, Subject as Blocked},
-    history::Actor,
-    lifecycle::Access,
     ports::{CodeCatalog, KeyCreation, LinkFilter, ListQuery, Position, RepositoryErrorKind, Sort, StateFilter},
 };
 use tempfile::TempDir;

@@ -13,8 +13,10 @@ mod parse;
 mod problems;
 mod reader;
 mod sections;
+mod sources;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -25,29 +27,15 @@ pub(crate) use self::{
     problems::Problems,
     sections::{
         AnonymousAccess, CacheConfig, CodesConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat, LogLevel,
-        PagesConfig, RedisConfig, Secret, StoreConfig, StoreLocation, TargetsConfig, TlsPolicy,
+        PagesConfig, RedisConfig, StoreConfig, TargetsConfig, TlsPolicy,
     },
+    sources::Sources,
+    values::StoreLocation,
 };
 use self::{
     layers::{Entry, Settings},
     reader::Reader,
 };
-
-/// Where settings come from. The caller looks at the process, this module does not.
-///
-/// Without `Debug`: the environment holds secrets.
-pub(crate) struct Sources {
-    /// The file named by a flag. `SIGNPOST_CONFIG` names it otherwise.
-    pub(crate) file: Option<PathBuf>,
-    /// The file to read, if it is there, when none is named.
-    pub(crate) default_file: PathBuf,
-    /// The whole environment; only `SIGNPOST_*` is looked at.
-    pub(crate) env: Vec<(String, String)>,
-    /// Keys and values from flags.
-    pub(crate) overrides: Vec<(String, String)>,
-    /// What the default of `http.workers` stands for.
-    pub(crate) cores: usize,
-}
 
 /// Everything an operator decides, checked. Fields are described by `keys::KEYS`.
 #[derive(Clone, Debug)]

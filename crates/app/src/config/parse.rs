@@ -11,7 +11,7 @@ use std::{
 use domain::target::{Target, TargetPolicy};
 use ipnet::IpNet;
 
-use super::{Secret, StoreLocation};
+use super::values::{Secret, StoreLocation};
 
 /// Anything that knows its own text: switches, socket addresses.
 pub(super) fn from_text<T: FromStr>(text: &str) -> Option<T> {

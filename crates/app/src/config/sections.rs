@@ -1,7 +1,6 @@
 //! The typed sections of the configuration. What each field means stands in `keys::KEYS`.
 
 use std::{
-    fmt,
     net::SocketAddr,
     num::NonZeroU32,
     path::{Path, PathBuf},
@@ -14,6 +13,7 @@ use domain::code::CodeLength;
 use super::{
     parse::{self, choice, from_text, timeout, whole},
     reader::Reader,
+    values::{Secret, StoreLocation},
 };
 
 #[derive(Clone, Debug)]
@@ -84,45 +84,6 @@ impl StoreConfig {
             statement_timeout: reader.value("store.statement_timeout", timeout),
             migrate: reader.value("store.migrate", from_text),
         }
-    }
-}
-
-/// Which store, decided at run time.
-#[derive(Clone, Debug)]
-pub(crate) enum StoreLocation {
-    Sqlite(PathBuf),
-    /// The whole connection string.
-    Postgres(Secret),
-}
-
-/// Fit to be shown.
-impl fmt::Display for StoreLocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(_) => f.write_str("postgres://[redacted]"),
-        }
-    }
-}
-
-/// A text that no log, error or debug output may show.
-#[derive(Clone)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// For the one place that needs it.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
     }
 }
 

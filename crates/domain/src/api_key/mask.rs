@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::{KEY_PREFIX, KeyId};
-use crate::code::CODE_ALPHABET;
+use crate::{
+    alphabet::CODE_ALPHABET,
+    key_id::{KEY_PREFIX, KeyId},
+};
 
 /// What stands in the place of a secret.
 const MASK: &str = "[masked]";

@@ -5,7 +5,7 @@
 //! | `mod`    | what is known of a key, and who presents it            |
 //! | `mask`   | how keys in the wrong place are hidden                 |
 //! | `scope`  | what a key may do                                      |
-//! | `secret` | the key itself, its public part, and what is kept of it |
+//! | `secret` | the key itself, and what is kept of it                 |
 
 mod mask;
 mod scope;
@@ -18,11 +18,12 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     mask::{carries_key, mask_keys},
     scope::{InvalidScopes, Scope, Scopes},
-    secret::{KEY_PREFIX, KeyDigest, KeyId, KeySecret, MalformedKey},
+    secret::{KeyDigest, KeySecret},
 };
+pub use crate::key_id::{KEY_PREFIX, KeyId, MalformedKey};
 use crate::{
-    history::Actor,
-    lifecycle::Access,
+    access::Access,
+    actor::Actor,
     link::{InvalidText, Owner, check_text},
     time::Timestamp,
 };

@@ -7,61 +7,14 @@ use std::{
 };
 
 use hmac::{Hmac, Mac};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::{
-    code::{CODE_ALPHABET, draw_characters},
-    ports::Entropy,
+    alphabet::{CODE_ALPHABET, draw_characters},
+    entropy::Entropy,
+    key_id::{KEY_PREFIX, KeyId, MalformedKey},
 };
-
-/// What every key begins with, so that it is known wherever it turns up.
-pub const KEY_PREFIX: &str = "sgn_";
-
-/// The public part of a key: 12 characters, safe to log.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct KeyId(String);
-
-impl KeyId {
-    /// Characters of an id.
-    pub const LENGTH: usize = 12;
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for KeyId {
-    type Err = MalformedKey;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let plain = text.bytes().all(|byte| CODE_ALPHABET.contains(&byte));
-        if text.len() == Self::LENGTH && plain { Ok(Self(text.to_owned())) } else { Err(MalformedKey) }
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<KeyId> for String {
-    fn from(id: KeyId) -> Self {
-        id.0
-    }
-}
-
-impl TryFrom<String> for KeyId {
-    type Error = MalformedKey;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
 
 /// A whole key: `sgn_`, 12 characters of id, 30 of secret (175 random bits), 6 of checksum.
 ///
@@ -94,7 +47,7 @@ impl KeySecret {
     /// The public part.
     pub fn id(&self) -> KeyId {
         let start = Self::PREFIX.len();
-        KeyId(self.0[start..start + KeyId::LENGTH].to_owned())
+        KeyId::of_plain(&self.0[start..start + KeyId::LENGTH])
     }
 
     /// What a store keeps: SHA-256 of the whole key.
@@ -127,11 +80,6 @@ impl FromStr for KeySecret {
         if checksum(random) == given { Ok(Self(text.to_owned())) } else { Err(MalformedKey) }
     }
 }
-
-/// The text is no API key: wrong prefix, length, characters or checksum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an API key")]
-pub struct MalformedKey;
 
 fn checksum(random: &str) -> String {
     let hash = Sha256::digest(random.as_bytes());

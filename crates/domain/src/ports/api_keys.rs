@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use super::{Repeated, RepositoryError};
 use crate::{
+    actor::Actor,
     api_key::{ApiKey, KeyDigest, KeyId},
-    history::Actor,
     idempotency::{IdempotentRequest, RecordedAnswer},
     time::Timestamp,
 };

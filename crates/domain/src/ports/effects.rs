@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::RepositoryError;
 use crate::{
     code::{Code, CodeLength, draw_code},
+    entropy::Entropy,
     time::Timestamp,
 };
 
@@ -14,12 +15,6 @@ use crate::{
 pub trait Clock: Send + Sync {
     /// The present moment.
     fn now(&self) -> Timestamp;
-}
-
-/// Gives random bytes.
-pub trait Entropy: Send + Sync {
-    /// Fills `bytes`. Outside tests they MUST come from a cryptographically secure generator.
-    fn fill(&self, bytes: &mut [u8]);
 }
 
 /// Draws the codes of new links.

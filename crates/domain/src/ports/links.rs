@@ -7,10 +7,11 @@ use uuid::Uuid;
 
 use super::{Repeated, RepositoryError};
 use crate::{
+    access::Access,
     code::Code,
     history::{LinkEvent, Provenance},
     idempotency::IdempotentRequest,
-    lifecycle::{Access, Candidate, Change, Claim, Resolution},
+    lifecycle::{Candidate, Change, Claim, Resolution},
     link::{Generation, Link},
     target::Target,
     time::Timestamp,

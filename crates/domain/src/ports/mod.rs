@@ -15,17 +15,19 @@ mod effects;
 mod error;
 mod idempotency;
 mod links;
-mod meter;
+
+mod shared_limiter;
 mod unreadable;
 
+pub use crate::entropy::Entropy;
 pub use api_keys::{ApiKeyRepository, KeyCreation, KeyPosition, StoredKey};
 pub use blocks::{BlockPosition, BlockRepository, Blocking, Revision};
-pub use effects::{Clock, CodeGenerator, Entropy, Identify, Ping, RandomCodes};
+pub use effects::{Clock, CodeGenerator, Identify, Ping, RandomCodes};
 pub use error::{FailureReason, RepositoryError, RepositoryErrorKind};
 pub use idempotency::{ForgettingSteps, IdempotencyRepository, Repeated};
 pub use links::{
     Applied, ChangeFeed, ChangeSubscriber, Claims, CodeCatalog, Existence, LinkFilter, LinkRepository, LinkResolver,
     ListQuery, Position, Resolved, Sort, Source, StateFilter,
 };
-pub use meter::{Draw, Drawn, Meter};
+pub use shared_limiter::{LimiterReply, LimiterRequest, SharedLimiter};
 pub use unreadable::{LeftOut, Page, UnreadableColumn, UnreadableRow, UnreadableRows, in_column};

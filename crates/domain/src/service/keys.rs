@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use super::{Call, ServiceError, repeated};
 use crate::{
+    actor::Actor,
     api_key::{ApiKey, Caller, KeyId, KeyName, KeySecret, Scopes},
-    history::Actor,
     idempotency::RecordedAnswer,
     link::Owner,
     ports::{

@@ -6,11 +6,12 @@ use uuid::Uuid;
 
 use super::{Call, ServiceError, repeated};
 use crate::{
+    access::Access,
     behaviour::Behaviour,
     code::Code,
     history::LinkEvent,
     idempotency::{IdempotentRequest, RecordedAnswer},
-    lifecycle::{self, Access, Candidate, Claim, Edit, LinkIsDeleted, Naming, Step},
+    lifecycle::{self, Candidate, Claim, Edit, LinkIsDeleted, Naming, Step},
     link::{Generation, Link, LinkState, Tags, Title},
     ports::{
         Applied, Claims, Clock, CodeGenerator, Entropy, IdempotencyRepository, LinkRepository, ListQuery, Position,

@@ -2,9 +2,11 @@
 //!
 //! | file     | holds                                        |
 //! |----------|----------------------------------------------|
-//! | `mod`    | what a target is, whoever may link to it     |
+//! | `mod`    | what a target is, under any policy     |
 //! | `policy` | which hosts links may lead to                |
+//! | `invalid` | why a URL cannot be one                      |
 
+mod invalid;
 mod policy;
 
 use std::{
@@ -16,7 +18,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use url::{ParseError, Url};
 
-pub use self::policy::TargetPolicy;
+pub use self::{invalid::InvalidTarget, policy::TargetPolicy};
 
 /// The URL a link leads to, exactly as the [WHATWG parser](https://url.spec.whatwg.org/) serialises
 /// the caller's input.
@@ -29,7 +31,7 @@ pub struct Target(Box<str>);
 
 impl Target {
     /// Most bytes of a target that any policy allows, and any store keeps.
-    pub const MAX_LENGTH: usize = 32_768;
+    pub const MAX_LENGTH: usize = invalid::MAX_LENGTH;
 
     const LONGEST_JOINED: usize = 8_192;
 
@@ -165,58 +167,6 @@ impl TryFrom<String> for Target {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         Self::from_stored(text)
     }
-}
-
-/// Why a text may not be a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidTarget {
-    /// Nothing was given.
-    #[error("must not be empty")]
-    Empty,
-    /// More bytes than the policy allows, once it is encoded.
-    #[error("must have at most {most} bytes once it is encoded, and has {bytes}")]
-    TooLong {
-        /// How many bytes are allowed.
-        most: usize,
-        /// How many it has.
-        bytes: usize,
-    },
-    /// A control character, a tab or the end of a line, inside.
-    #[error("must not contain control characters, tabs or ends of lines")]
-    Control,
-    /// No scheme, as people write addresses.
-    #[error("must begin with https:// or http://, as in https://example.com/page")]
-    NoScheme,
-    /// The WHATWG parser finds no URL in it.
-    #[error("must be an absolute URL")]
-    NotAUrl,
-    /// A host that is no name and no address.
-    #[error("must have a host that is a name or an address")]
-    Host,
-    /// A port that is none.
-    #[error("must have a port from 0 to 65535, if any")]
-    Port,
-    /// `https://https://…`, as it happens when people paste.
-    #[error("must begin with https:// or http:// once")]
-    TwoSchemes,
-    /// Neither `http` nor `https`.
-    #[error("must begin with https:// or http://")]
-    Scheme,
-    /// `user:password@`, a favourite of phishing.
-    #[error("must not contain a user name or password")]
-    UserInfo,
-    /// It leads back to this service: a loop.
-    #[error("must not lead back to this service")]
-    OwnHost,
-    /// A private, loopback, link-local or otherwise special address.
-    #[error("must not lead to a private or special-purpose address")]
-    PrivateAddress,
-    /// A name that only means something inside a network.
-    #[error("must not lead to an internal host name")]
-    InternalName,
-    /// A host that the operator refuses.
-    #[error("must not lead to a host that is refused here")]
-    RefusedHost,
 }
 
 #[cfg(test)]

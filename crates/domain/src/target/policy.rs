@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-use super::{InvalidTarget, Target};
+use super::invalid::{self, InvalidTarget};
 use crate::hosts::HostList;
 
 /// Which hosts links may lead to, and how long a target may be.
@@ -45,10 +45,10 @@ impl TargetPolicy {
         Self { allow_private, own_hosts, ..Self::default() }
     }
 
-    /// The same for targets of so many bytes, [`Target::MAX_LENGTH`] at most.
+    /// The same for targets of so many bytes, [`invalid::MAX_LENGTH`] at most.
     #[must_use]
     pub fn with_max_length(self, bytes: usize) -> Self {
-        Self { max_length: bytes.min(Target::MAX_LENGTH), ..self }
+        Self { max_length: bytes.min(invalid::MAX_LENGTH), ..self }
     }
 
     /// Most bytes of a target, once it is encoded.

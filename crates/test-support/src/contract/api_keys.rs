@@ -2,8 +2,8 @@
 #![expect(missing_docs, reason = "the name of a case is its promise")]
 
 use domain::{
+    actor::Actor,
     api_key::{ApiKey, KeyId, KeySecret, Scope, Scopes},
-    history::Actor,
     link::Owner,
     ports::{KeyCreation, KeyPosition, StoredKey},
     service::{Call, FirstKey, IssuedKey, NewKey, Refused, ServiceError},

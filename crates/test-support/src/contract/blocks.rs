@@ -2,8 +2,8 @@
 #![expect(missing_docs, reason = "the name of a case is its promise")]
 
 use domain::{
+    actor::Actor,
     block::{Block, Lifted, Subject as Blocked},
-    history::Actor,
     ports::{BlockPosition, Blocking, Revision},
     service::{Followed, ResolveService, ServiceError},
 };

@@ -2,8 +2,9 @@
 #![expect(missing_docs, reason = "the name of a case is its promise")]
 
 use domain::{
+    actor::Actor,
     behaviour::RedirectStatus,
-    history::{Actor, EventKind},
+    history::EventKind,
     lifecycle::{BehaviourEdit, Claim},
     link::{Generation, Link, LinkState},
     ports::Claims,

@@ -2,7 +2,8 @@
 #![expect(missing_docs, reason = "the name of a case is its promise")]
 
 use domain::{
-    history::{Actor, EventKind, LinkEvent, Provenance},
+    actor::Actor,
+    history::{EventKind, LinkEvent, Provenance},
     lifecycle::{self, Claim, Step},
     link::{Generation, Link},
     ports::{Applied, Claims},

@@ -2,7 +2,8 @@
 #![expect(missing_docs, reason = "the name of a case is its promise")]
 
 use domain::{
-    history::{Actor, EventKind},
+    actor::Actor,
+    history::EventKind,
     idempotency::{IDEMPOTENCY_WINDOW_SECONDS, IdempotentRequest, RecordedAnswer},
     lifecycle::{self, Claim},
     link::Link,

@@ -2,8 +2,8 @@
 #![expect(missing_docs, reason = "the name of a case is its promise")]
 
 use domain::{
+    access::Access,
     code::Code,
-    lifecycle::Access,
     link::Link,
     ports::{LinkFilter, ListQuery, Position, Sort, StateFilter},
     time::Timestamp,

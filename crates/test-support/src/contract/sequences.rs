@@ -7,9 +7,10 @@
 use std::{cell::Cell, fmt::Debug, sync::Arc};
 
 use domain::{
+    access::Access,
     behaviour::RedirectStatus,
     code::Code,
-    lifecycle::{Access, BehaviourEdit, Claim, Edit, Naming},
+    lifecycle::{BehaviourEdit, Claim, Edit, Naming},
     link::{Generation, Link, Owner},
     ports::{Clock, Entropy, LinkFilter, ListQuery, Sort, StateFilter},
     service::{Call, ClaimRequest, ClaimSummary, Precondition, ServiceError},

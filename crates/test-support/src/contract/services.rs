@@ -2,8 +2,10 @@
 #![expect(missing_docs, reason = "the name of a case is its promise")]
 
 use domain::{
-    history::{Actor, EventKind},
-    lifecycle::{Access, BehaviourEdit, Claim, Edit, Resolution},
+    access::Access,
+    actor::Actor,
+    history::EventKind,
+    lifecycle::{BehaviourEdit, Claim, Edit, Resolution},
     link::{Generation, Link},
     ports::{ListQuery, Position, Sort},
     service::{Call, ClaimRequest, ClaimSummary, LinkService, Precondition, ServiceError},

@@ -3,12 +3,14 @@
 use std::{fmt, slice, sync::Arc};
 
 use domain::{
+    access::Access,
+    actor::Actor,
     api_key::{ApiKey, Caller, KeySecret, Scope, Scopes},
     behaviour::{Behaviour, RedirectStatus},
     code::{Code, CodeLength, draw_code},
-    history::{Actor, EventKind, LinkEvent, Provenance, RequestId},
+    history::{EventKind, LinkEvent, Provenance, RequestId},
     idempotency::{Fingerprint, IdempotencyKey, IdempotentRequest},
-    lifecycle::{self, Access, BehaviourEdit, Candidate, Claim, Edit, Naming, Step},
+    lifecycle::{self, BehaviourEdit, Candidate, Claim, Edit, Naming, Step},
     link::{Generation, Link, LinkState, Owner, Tags, Title},
     ports::{
         ApiKeyRepository, Applied, BlockRepository, Claims, Clock, CodeGenerator, Entropy, IdempotencyRepository,

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use domain::ports::{Draw, Drawn, Meter};
+use domain::ports::{LimiterReply, LimiterRequest, SharedLimiter};
 use futures_util::future::join_all;
 use test_support::{MemoryStore, RedisServer};
 use tokio::time::{Instant, sleep};
@@ -10,20 +10,20 @@ use tokio::time::{Instant, sleep};
 use crate::process::{Process, eventually};
 
 /// So much of a quota of 20, of which there is one more each second.
-fn of(account: &str, amount: i64) -> Draw {
+fn of(account: &str, amount: i64) -> LimiterRequest {
     let burst = NonZeroU32::new(20).expect("not zero");
-    Draw { account: account.to_owned(), interval: Duration::from_secs(1), burst, amount }
+    LimiterRequest { account: account.to_owned(), interval: Duration::from_secs(1), burst, amount }
 }
 
-async fn drawn(process: &Process, draws: &[Draw]) -> Drawn {
-    process.meter.draw(draws).await.expect("Redis answers")
+async fn reply(process: &Process, requests: &[LimiterRequest]) -> LimiterReply {
+    process.shared_limiter.acquire(requests).await.expect("Redis answers")
 }
 
 async fn two_processes(redis: &RedisServer) -> (Process, Process) {
     let store = Arc::new(MemoryStore::default());
     let (one, other) = (Process::on(Arc::clone(&store), &redis.url()), Process::on(store, &redis.url()));
     for process in [&one, &other] {
-        assert!(eventually(async || process.meter.is_there()).await, "it does not use Redis");
+        assert!(eventually(async || process.shared_limiter.is_available()).await, "it does not use Redis");
     }
     (one, other)
 }
@@ -32,54 +32,54 @@ async fn two_processes(redis: &RedisServer) -> (Process, Process) {
 async fn a_quota_is_drawn_from_by_all_together() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
-    let draws = (0..50).map(async |number| {
+    let requests = (0..50).map(async |number| {
         let process = if number % 2 == 0 { &one } else { &other };
-        drawn(process, &[of("somebody", 1)]).await.refused.is_none()
+        reply(process, &[of("somebody", 1)]).await.refused.is_none()
     });
-    let let_in = join_all(draws).await.into_iter().filter(|let_in| *let_in).count();
+    let let_in = join_all(requests).await.into_iter().filter(|let_in| *let_in).count();
     assert_eq!(let_in, 20);
-    let refused = drawn(&one, &[of("somebody", 1)]).await;
+    let refused = reply(&one, &[of("somebody", 1)]).await;
     assert_eq!(refused.refused, Some(0));
     let whole_in = refused.whole_in[0];
     assert!((Duration::from_secs(17)..=Duration::from_secs(20)).contains(&whole_in), "{whole_in:?}");
-    assert_eq!(drawn(&other, &[of("somebody else", 20)]).await.refused, None);
+    assert_eq!(reply(&other, &[of("somebody else", 20)]).await.refused, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_drawn_comes_back_in_time() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
-    let fast = |amount| Draw { interval: Duration::from_millis(100), ..of("fast", amount) };
-    assert_eq!(drawn(&one, &[fast(20)]).await.refused, None);
-    let refused = drawn(&other, &[fast(5)]).await;
+    let fast = |amount| LimiterRequest { interval: Duration::from_millis(100), ..of("fast", amount) };
+    assert_eq!(reply(&one, &[fast(20)]).await.refused, None);
+    let refused = reply(&other, &[fast(5)]).await;
     assert_eq!(refused.refused, Some(0));
     sleep(refused.whole_in[0].saturating_sub(Duration::from_millis(1_500))).await;
-    assert_eq!(drawn(&one, &[fast(5)]).await.refused, None);
-    assert_eq!(drawn(&other, &[fast(5)]).await.refused, Some(0));
+    assert_eq!(reply(&one, &[fast(5)]).await.refused, None);
+    assert_eq!(reply(&other, &[fast(5)]).await.refused, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_quotas_are_drawn_from_together_or_not_at_all() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
-    assert_eq!(drawn(&one, &[of("key", 15)]).await.refused, None);
-    let refused = drawn(&other, &[of("address", 6), of("key", 6), of("network", 6)]).await;
+    assert_eq!(reply(&one, &[of("key", 15)]).await.refused, None);
+    let refused = reply(&other, &[of("address", 6), of("key", 6), of("network", 6)]).await;
     assert_eq!(refused.refused, Some(1));
     assert_eq!((refused.whole_in[0], refused.whole_in[2]), (Duration::ZERO, Duration::ZERO));
-    assert_eq!(drawn(&one, &[of("address", 20)]).await.refused, None);
-    assert_eq!(drawn(&one, &[of("key", 5)]).await.refused, None);
+    assert_eq!(reply(&one, &[of("address", 20)]).await.refused, None);
+    assert_eq!(reply(&one, &[of("key", 5)]).await.refused, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_put_back_can_be_drawn_again_and_no_more() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
-    assert_eq!(drawn(&one, &[of("batch", 20)]).await.refused, None);
-    other.meter.settle(&[of("batch", -4)]).await.expect("Redis answers");
-    assert_eq!(drawn(&one, &[of("batch", 4)]).await.refused, None);
-    other.meter.settle(&[of("batch", -1_000)]).await.expect("Redis answers");
-    assert_eq!(drawn(&one, &[of("batch", 21)]).await.refused, Some(0));
-    assert_eq!(drawn(&one, &[of("batch", 20)]).await.refused, None);
+    assert_eq!(reply(&one, &[of("batch", 20)]).await.refused, None);
+    other.shared_limiter.record(&[of("batch", -4)]).await.expect("Redis answers");
+    assert_eq!(reply(&one, &[of("batch", 4)]).await.refused, None);
+    other.shared_limiter.record(&[of("batch", -1_000)]).await.expect("Redis answers");
+    assert_eq!(reply(&one, &[of("batch", 21)]).await.refused, Some(0));
+    assert_eq!(reply(&one, &[of("batch", 20)]).await.refused, None);
 }
 
 /// Others were let in before anybody could say no: the rest has to wait the longer.
@@ -87,10 +87,10 @@ async fn what_is_put_back_can_be_drawn_again_and_no_more() {
 async fn what_is_settled_counts_whatever_is_left() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
-    let settled = one.meter.settle(&[of("visitor", 30)]).await.expect("Redis answers");
+    let settled = one.shared_limiter.record(&[of("visitor", 30)]).await.expect("Redis answers");
     assert_eq!(settled.refused, None);
     assert!(settled.whole_in[0] > Duration::from_secs(29));
-    let refused = drawn(&other, &[of("visitor", 1)]).await;
+    let refused = reply(&other, &[of("visitor", 1)]).await;
     assert_eq!(refused.refused, Some(0));
     assert!(refused.whole_in[0] > Duration::from_secs(28), "{refused:?}");
 }
@@ -99,18 +99,18 @@ async fn what_is_settled_counts_whatever_is_left() {
 async fn whatever_else_lies_there_is_a_whole_quota() {
     let redis = RedisServer::start();
     let (one, _) = two_processes(&redis).await;
-    drawn(&one, &[of("somebody", 20)]).await;
+    reply(&one, &[of("somebody", 20)]).await;
     let keys = redis.command(&["KEYS", "*:quota:*"]);
     let key = keys.trim();
     assert!(!key.contains("somebody"), "{key}");
     for junk in ["junk", "1e400", "-5", ""] {
         redis.command(&["SET", key, junk]);
-        assert_eq!(drawn(&one, &[of("somebody", 1)]).await.refused.is_some(), junk == "1e400", "{junk}");
+        assert_eq!(reply(&one, &[of("somebody", 1)]).await.refused.is_some(), junk == "1e400", "{junk}");
     }
     redis.command(&["DEL", key]);
     redis.command(&["LPUSH", key, "x"]);
-    assert_eq!(drawn(&one, &[of("somebody", 1)]).await.refused, None);
-    assert!(one.meter.is_there());
+    assert_eq!(reply(&one, &[of("somebody", 1)]).await.refused, None);
+    assert!(one.shared_limiter.is_available());
 }
 
 /// As after the clock of Redis was set back by a year.
@@ -118,10 +118,10 @@ async fn whatever_else_lies_there_is_a_whole_quota() {
 async fn nobody_is_kept_out_for_longer_than_ten_times_the_quota() {
     let redis = RedisServer::start();
     let (one, _) = two_processes(&redis).await;
-    drawn(&one, &[of("somebody", 20)]).await;
+    reply(&one, &[of("somebody", 20)]).await;
     let key = redis.command(&["KEYS", "*:quota:*"]);
     redis.command(&["SET", key.trim(), "1900000000000000"]);
-    let refused = drawn(&one, &[of("somebody", 1)]).await;
+    let refused = reply(&one, &[of("somebody", 1)]).await;
     assert_eq!((refused.refused, refused.whole_in[0]), (Some(0), Duration::from_secs(200)));
 }
 
@@ -129,7 +129,7 @@ async fn nobody_is_kept_out_for_longer_than_ten_times_the_quota() {
 async fn quotas_are_forgotten_when_they_are_whole() {
     let redis = RedisServer::start();
     let (one, _) = two_processes(&redis).await;
-    drawn(&one, &[of("somebody", 2)]).await;
+    reply(&one, &[of("somebody", 2)]).await;
     let key = redis.command(&["KEYS", "*:quota:*"]);
     let lives: u64 = redis.command(&["PTTL", key.trim()]).trim().parse().expect("a number");
     assert!((1_000..=2_001).contains(&lives), "{lives}");
@@ -140,7 +140,8 @@ async fn processes_are_counted_and_those_that_say_nothing_more_count_no_more() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
     let of_both = async |processes| {
-        eventually(async || [&one, &other].iter().all(|process| process.meter.processes().get() == processes)).await
+        eventually(async || [&one, &other].iter().all(|process| process.shared_limiter.processes().get() == processes))
+            .await
     };
     assert!(of_both(2).await);
     let key = format!("signpost:2:{}:processes", one.identity());
@@ -158,14 +159,18 @@ async fn without_redis_there_is_no_answer_but_the_count_is_remembered() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
     for process in [&one, &other] {
-        assert!(eventually(async || process.meter.processes().get() == 2).await, "they are not counted");
+        assert!(eventually(async || process.shared_limiter.processes().get() == 2).await, "they are not counted");
     }
     redis.freeze();
     let asked = Instant::now();
-    assert_eq!(one.meter.draw(&[of("somebody", 1)]).await, None);
+    assert_eq!(one.shared_limiter.acquire(&[of("somebody", 1)]).await, None);
     assert!(asked.elapsed() < Duration::from_secs(1));
-    assert!(eventually(async || one.meter.draw(&[of("somebody", 1)]).await.is_none() && !one.meter.is_there()).await);
-    assert_eq!(one.meter.processes().get(), 2);
+    assert!(
+        eventually(async || one.shared_limiter.acquire(&[of("somebody", 1)]).await.is_none()
+            && !one.shared_limiter.is_available())
+        .await
+    );
+    assert_eq!(one.shared_limiter.processes().get(), 2);
     redis.thaw();
-    assert!(eventually(async || one.meter.draw(&[of("somebody", 1)]).await.is_some()).await);
+    assert!(eventually(async || one.shared_limiter.acquire(&[of("somebody", 1)]).await.is_some()).await);
 }

@@ -1,4 +1,4 @@
-//! The keeper: connects, enters the era as soon as it can be trusted, holds it, and begins again when a connection is
+//! The keeper: connects, enters the epoch as soon as it can be trusted, holds it, and begins again when a connection is
 //! lost. Once a second, whatever happens.
 
 use std::{
@@ -15,9 +15,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::{
     entry::{self, Names},
-    era::{Membership, Order},
+    epoch::{EpochCommand, Membership},
     session::{NO_ANSWER, Session},
-    shared::{Line, Shared},
+    shared::{Connection, Shared},
 };
 
 const PAUSE: Duration = Duration::from_secs(1);
@@ -33,13 +33,13 @@ pub(crate) async fn keep(shared: &Shared, store: &dyn Identify, subscriber: Arc<
             names = Names::new(identity);
         }
         let reason = match connect(shared, &names).await {
-            Ok((line, subscription)) => {
+            Ok((connection, subscription)) => {
                 info!(shared.log, "connected to Redis"; "event.name" => "redis.connected");
                 away.clear();
-                shared.connected(Arc::clone(&line));
-                let reason = hold(shared, &line, store, subscription, subscriber.as_ref()).await;
+                shared.connected(Arc::clone(&connection));
+                let reason = hold(shared, &connection, store, subscription, subscriber.as_ref()).await;
                 // Whatever still waits for an answer on it must not end the next one.
-                line.session.lose(&reason);
+                connection.session.lose(&reason);
                 shared.disconnected();
                 reason
             }
@@ -69,25 +69,25 @@ async fn names(shared: &Shared, store: &dyn Identify) -> Names {
     }
 }
 
-async fn connect(shared: &Shared, names: &Names) -> Result<(Arc<Line>, PubSub), String> {
-    let patience = shared.options.timeout;
+async fn connect(shared: &Shared, names: &Names) -> Result<(Arc<Connection>, PubSub), String> {
+    let command_timeout = shared.options.timeout;
     let client = shared.address.client().await?;
-    let session = Session::open(&client, patience, Arc::clone(&shared.is_there)).await?;
+    let session = Session::open(&client, command_timeout, Arc::clone(&shared.is_connected)).await?;
     let subscribing = async {
         let mut subscription = client.get_async_pubsub().await?;
         subscription.subscribe(names.channel()).await?;
         Ok(subscription)
     };
-    let subscription = timeout(patience * 2, subscribing).await;
+    let subscription = timeout(command_timeout * 2, subscribing).await;
     let subscription = subscription.map_err(|_| NO_ANSWER.to_owned())?;
     let subscription = subscription.map_err(|error: redis::RedisError| error.to_string())?;
-    Ok((Arc::new(Line { session, names: names.clone() }), subscription))
+    Ok((Arc::new(Connection { session, names: names.clone() }), subscription))
 }
 
-/// Stays in the era until the connection is lost, and says why it is.
+/// Stays in the epoch until the connection is lost, and says why it is.
 async fn hold(
     shared: &Shared,
-    line: &Line,
+    connection: &Connection,
     store: &dyn Identify,
     subscription: PubSub,
     subscriber: &dyn ChangeSubscriber,
@@ -101,23 +101,23 @@ async fn hold(
     loop {
         tokio::select! {
             biased;
-            reason = line.session.lost() => return reason,
+            reason = connection.session.lost() => return reason,
             _ = every.tick() => {
-                let since = shared.heard().map(|heard| heard.since);
+                let since = shared.watermark().map(|watermark| watermark.since);
                 if since.is_some() && since != identified && let Ok(identity) = store.identity().await {
-                    if Names::new(identity) != line.names {
+                    if Names::new(identity) != connection.names {
                         return "another store, or another timeline of it, has taken the place of the last".to_owned();
                     }
                     identified = since;
                 }
                 if since.is_none() || since == identified {
-                    while turn(shared, line, &mut membership).await {}
+                    while heartbeat(shared, connection, &mut membership).await {}
                 }
-                if line.session.is_lost() {
+                if connection.session.is_lost() {
                     continue;
                 }
-                if let Some(processes) = line.session.presence(&line.names.processes(), &shared.name).await {
-                    shared.counted(processes);
+                if let Some(processes) = connection.session.presence(&connection.names.processes(), &shared.name).await {
+                    shared.set_processes(processes);
                 }
                 // A line that was cut without a word tells nothing.
                 if !matches!(timeout(SILENCE, subscription.ping::<Value>()).await, Ok(Ok(_))) {
@@ -140,26 +140,26 @@ async fn hold(
 }
 
 /// Says whether the next one need not wait.
-async fn turn(shared: &Shared, line: &Line, membership: &mut Membership) -> bool {
-    let (heard, fresh) = (shared.heard(), shared.draw_name());
-    if line.session.is_lost() {
+async fn heartbeat(shared: &Shared, connection: &Connection, membership: &mut Membership) -> bool {
+    let (watermark, fresh) = (shared.watermark(), shared.draw_name());
+    if connection.session.is_lost() {
         // Something that was heard may not have come there.
         return false;
     }
-    let order = membership.order(heard, &fresh);
+    let command = membership.command(watermark, &fresh);
     let asked = Instant::now();
-    let trusted = |membership: &Membership| membership.era().is_some_and(|(_, trusted)| trusted);
+    let trusted = |membership: &Membership| membership.epoch().is_some_and(|(_, trusted)| trusted);
     let before = trusted(membership);
-    let Some(told) = line.session.era(&line.names.era(), &order).await else {
-        // It stays in the era: if that is over meanwhile, nobody else takes it for anything else.
+    let Some(reply) = connection.session.epoch(&connection.names.epoch(), &command).await else {
+        // It stays in the epoch: if that is over meanwhile, nobody else takes it for anything else.
         return false;
     };
-    shared.clock(asked, told.now);
-    membership.told(told, heard, &fresh);
-    shared.stands(membership.era(), heard);
+    shared.clock(asked, reply.now);
+    membership.reply(reply, watermark, &fresh);
+    shared.set_epoch(membership.epoch(), watermark);
     if before != trusted(membership) {
         info!(shared.log, "{}", if before { "what is in Redis is not trusted" } else { "what is in Redis is trusted" };
-            "event.name" => "redis.era");
+            "event.name" => "redis.epoch");
     }
-    membership.may_begin() && matches!(order, Order::Look)
+    membership.may_begin() && matches!(command, EpochCommand::Look)
 }

@@ -1,0 +1,366 @@
+//! [`Limits`]: all quotas of the process, and how a request is charged to them.
+
+use std::{
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{Arc, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+use domain::{api_key::KeyId, ports::SharedLimiter};
+use tokio::sync::Semaphore;
+
+use super::{
+    buckets::Room,
+    client::ClientAddress,
+    headers,
+    limiter::{Limiter, Place, Subject, TooMany},
+    policy::{Policy, Quotas},
+    tally::{Charge, Charged, Tally},
+};
+use crate::problem::Problem;
+
+/// All limits of the process; every worker counts here.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// One for each policy, in their order; none if nothing is limited.
+    policies: Vec<Limited>,
+    /// Counts for all processes, if there are several.
+    shared_limiter: Option<Arc<dyn SharedLimiter>>,
+    /// How many processes there are at least.
+    processes: NonZeroU32,
+    /// What may be told to the shared_limiter at once, while nobody waits for it.
+    telling: Arc<Semaphore>,
+    /// Room for visitors who wait until the codes of links are known.
+    pub(super) pending_visitors: Semaphore,
+}
+
+/// The limits of one policy.
+#[derive(Debug)]
+struct Limited {
+    addresses: Arc<Limiter>,
+    networks: Arc<Limiter>,
+    keys: Arc<Limiter>,
+}
+
+impl Limits {
+    /// How many times as much an IPv6 network of 48 bits may ask as one of 64.
+    const NETWORK: u32 = 4;
+    const MAX_RECORDING: usize = 1_024;
+    /// Most visitors who wait until the codes of links are known. More would cost more in trying again than the answer
+    /// that they get.
+    const MAX_PENDING_VISITORS: usize = 256;
+
+    /// These quotas, for at least so many processes together; with `None`, no limits at all.
+    pub(crate) fn new(
+        quotas: Option<Quotas>,
+        shared_limiter: Option<Arc<dyn SharedLimiter>>,
+        processes: NonZeroU32,
+    ) -> Self {
+        let room = Arc::new(Room::default());
+        let limited = |policy: Policy, quotas: &Quotas| {
+            let quota = policy.quota(quotas);
+            let limiter = |subject, quota| Arc::new(Limiter::new(policy, subject, quota, &room));
+            Limited {
+                addresses: limiter(Subject::Address, quota),
+                networks: limiter(Subject::Network, quota.times(Self::NETWORK)),
+                keys: limiter(Subject::Key, quota),
+            }
+        };
+        let policies = quotas.iter().flat_map(|quotas| Policy::ALL.map(|policy| limited(policy, quotas))).collect();
+        Self {
+            policies,
+            shared_limiter,
+            processes,
+            telling: Arc::new(Semaphore::new(Self::MAX_RECORDING)),
+            pending_visitors: Semaphore::new(Self::MAX_PENDING_VISITORS),
+        }
+    }
+
+    /// Counts a call of a client, here and by the shared_limiter.
+    pub(crate) async fn charge_client(&self, tally: &Tally, policy: Policy) -> Result<(), Problem> {
+        let places: Vec<_> = self.of_client(policy, tally.client).collect();
+        let taken = self.charge(tally, &places).await?;
+        tally.set_charged(|charged| Charged { client: Some(taken), ..charged });
+        Ok(())
+    }
+
+    /// Counts a call with a valid key.
+    pub(crate) async fn charge_key(&self, tally: &Tally, policy: Policy, key: &KeyId) -> Result<(), Problem> {
+        let places: Vec<_> = self.of_key(policy, key).collect();
+        let taken = self.charge(tally, &places).await?;
+        tally.set_charged(|charged| Charged { key: Some(taken), ..charged });
+        Ok(())
+    }
+
+    /// Counts all of a batch, whose first claim was counted when it came. A batch that is refused counts nothing:
+    /// whoever waits as long as they are told can send it whole.
+    pub(crate) async fn charge_batch(&self, tally: &Tally, key: &KeyId, size: NonZeroU32) -> Result<(), Problem> {
+        let Some(others) = NonZeroU32::new(size.get() - 1) else {
+            return Ok(());
+        };
+        let (client, key) = (self.of_client(Policy::Batch, tally.client), self.of_key(Policy::Batch, key));
+        let places: Vec<_> = client.chain(key).collect();
+        // The shared_limiter would hear too late of what is put back, so it is asked for the others alone.
+        if let Some(shared_limiter) = self.meter_of(tally)
+            && let Some(outcome) = ask(tally, shared_limiter, &places, others).await
+        {
+            if outcome.is_err() {
+                self.put_back(tally, &places);
+            }
+            return outcome;
+        }
+        self.put_back(tally, &places);
+        take(tally, places.into_iter(), size, self.all_processes())
+    }
+
+    /// Puts back what was counted when a call came.
+    fn put_back(&self, tally: &Tally, places: &[Place<'_>]) {
+        let Charged { client, key, .. } = tally.charged();
+        for place in places {
+            let taken = if place.limiter.subject == Subject::Key { key } else { client };
+            let Some(Charge { weight, is_shared }) = taken else {
+                continue;
+            };
+            place.give_back(weight);
+            if is_shared {
+                self.tell([(*place, -1)].into_iter());
+            }
+        }
+    }
+
+    /// Counts a redirect or page, and tells the shared_limiter of it.
+    pub(crate) fn charge_visitor(&self, tally: &Tally) -> Result<(), Problem> {
+        self.take(tally, Policy::Redirect)?;
+        self.settle(Policy::Redirect, tally.client);
+        Ok(())
+    }
+
+    /// Takes one from a client's quota, here alone, and says how much that was. It is to be [settled](Self::settle) or
+    /// [given back](Self::give_back) when it is known whether it counts.
+    pub(crate) fn take(&self, tally: &Tally, policy: Policy) -> Result<NonZeroU32, Problem> {
+        let share = self.share();
+        take(tally, self.of_client(policy, tally.client), NonZeroU32::MIN, share).map(|()| share)
+    }
+
+    /// What was taken counts: the shared_limiter is told of it, soon.
+    pub(crate) fn settle(&self, policy: Policy, client: ClientAddress) {
+        if self.shared_limiter().is_some() {
+            self.tell(
+                self.of_client(policy, client).filter_map(|place| place.owe().map(move |owed| (place, owed.into()))),
+            );
+        }
+    }
+
+    /// What was taken does not count.
+    pub(crate) fn give_back(&self, policy: Policy, client: ClientAddress, taken: NonZeroU32) {
+        for place in self.of_client(policy, client) {
+            place.give_back(taken);
+        }
+    }
+
+    /// Where a client is counted: an IPv6 one twice. No list is made of it, on the way of every redirect.
+    fn of_client(&self, policy: Policy, client: ClientAddress) -> impl Iterator<Item = Place<'_>> + Clone {
+        let (address, network) = buckets_of(client);
+        self.policies.get(policy as usize).into_iter().flat_map(move |limited| {
+            let network = network.map(|bucket| Place { limiter: &limited.networks, bucket });
+            [Place { limiter: &limited.addresses, bucket: address }].into_iter().chain(network)
+        })
+    }
+
+    fn of_key(&self, policy: Policy, key: &KeyId) -> impl Iterator<Item = Place<'_>> + Clone {
+        let bucket = bucket_of(key);
+        self.policies.get(policy as usize).into_iter().map(move |limited| Place { limiter: &limited.keys, bucket })
+    }
+
+    /// The shared_limiter, while it can be asked.
+    fn shared_limiter(&self) -> Option<&Arc<dyn SharedLimiter>> {
+        self.shared_limiter.as_ref().filter(|shared_limiter| shared_limiter.is_available())
+    }
+
+    /// How many processes have to share a limit just now.
+    fn share(&self) -> NonZeroU32 {
+        if self.shared_limiter().is_some() { NonZeroU32::MIN } else { self.all_processes() }
+    }
+
+    fn all_processes(&self) -> NonZeroU32 {
+        self.shared_limiter
+            .as_ref()
+            .map_or(self.processes, |shared_limiter| shared_limiter.processes().max(self.processes))
+    }
+
+    /// The shared_limiter, unless it has left this call without an answer before: one wait is enough.
+    fn meter_of(&self, tally: &Tally) -> Option<&Arc<dyn SharedLimiter>> {
+        self.shared_limiter().filter(|_| !tally.charged().unanswered)
+    }
+
+    /// Takes one, here and by the shared_limiter.
+    async fn charge(&self, tally: &Tally, places: &[Place<'_>]) -> Result<Charge, Problem> {
+        if let Some(shared_limiter) = self.meter_of(tally)
+            && let Some(outcome) = ask(tally, shared_limiter, places, NonZeroU32::MIN).await
+        {
+            return outcome.map(|()| Charge { weight: NonZeroU32::MIN, is_shared: true });
+        }
+        let share = self.all_processes();
+        take(tally, places.iter().copied(), NonZeroU32::MIN, share)?;
+        Ok(Charge { weight: share, is_shared: false })
+    }
+
+    /// Tells the shared_limiter what was let in already, or put back, while nobody waits for it.
+    fn tell<'a>(&self, news: impl Iterator<Item = (Place<'a>, i64)>) {
+        let news: Vec<_> = news.map(|(place, amount)| (Arc::clone(place.limiter), place.bucket, amount)).collect();
+        let (false, Some(shared_limiter)) = (news.is_empty(), self.shared_limiter()) else {
+            return;
+        };
+        let Ok(permit) = Arc::clone(&self.telling).try_acquire_owned() else {
+            // It is told with the next ones.
+            for (limiter, bucket, amount) in &news {
+                Place { limiter, bucket: *bucket }.owe_more(*amount);
+            }
+            return;
+        };
+        let shared_limiter = Arc::clone(shared_limiter);
+        actix_web::rt::spawn(async move {
+            let places = || news.iter().map(|(limiter, bucket, _)| Place { limiter, bucket: *bucket });
+            let amounts = news.iter().map(|(_, _, amount)| *amount);
+            let requests: Vec<_> = places().zip(amounts).map(|(place, amount)| place.draw(amount)).collect();
+            let asked = Instant::now();
+            if let Some(reply) = shared_limiter.record(&requests).await {
+                places().zip(reply.whole_in).for_each(|(place, whole_in)| place.learn(whole_in, asked));
+            }
+            drop(permit);
+        });
+    }
+
+    /// Sweeps on a thread of its own, until nobody uses the limits any more.
+    pub(crate) fn keep_swept(self: &Arc<Self>) {
+        const PAUSE: Duration = Duration::from_secs(1);
+        let limits: Weak<Self> = Arc::downgrade(self);
+        let mut swept = vec![Instant::now(); self.policies.len()];
+        if swept.is_empty() {
+            return;
+        }
+        let sweeping = move || {
+            while let Some(limits) = limits.upgrade() {
+                for (limited, swept) in limits.policies.iter().zip(&mut swept) {
+                    let due = limited.addresses.quota.refill().max(PAUSE);
+                    if swept.elapsed() >= due {
+                        *swept = Instant::now();
+                        for limiter in [&limited.addresses, &limited.networks, &limited.keys] {
+                            limiter.sweep();
+                        }
+                    }
+                }
+                drop(limits);
+                thread::park_timeout(PAUSE);
+            }
+        };
+        let spawned = thread::Builder::new().name("limits".to_owned()).spawn(sweeping);
+        spawned.expect("the process may start threads");
+    }
+}
+
+/// Takes in all of them, here and by the shared_limiter, or in none; `None` if the shared_limiter does not answer.
+async fn ask(
+    tally: &Tally,
+    shared_limiter: &Arc<dyn SharedLimiter>,
+    places: &[Place<'_>],
+    weight: NonZeroU32,
+) -> Option<Result<(), Problem>> {
+    // Whoever has too little left here is refused without asking: nobody else knows of more. What weighed more while
+    // the shared_limiter was away, and what others have put back, is made up for by time alone.
+    if let Err(too_many) = take(tally, places.iter().copied(), weight, NonZeroU32::MIN) {
+        return Some(Err(too_many));
+    }
+    if places.is_empty() {
+        return Some(Ok(()));
+    }
+    let (asked, amount) = (Instant::now(), weight.get().into());
+    let requests: Vec<_> = places.iter().map(|place| place.draw(amount)).collect();
+    let reply = shared_limiter.acquire(&requests).await;
+    if reply.as_ref().is_none_or(|reply| reply.refused.is_some()) {
+        give_back(places, weight);
+    }
+    let Some(reply) = reply else {
+        tally.set_charged(|charged| Charged { unanswered: true, ..charged });
+        return None;
+    };
+    for (place, whole_in) in places.iter().zip(&reply.whole_in) {
+        place.learn(*whole_in, asked);
+        tally.add_standing(place.standing(*whole_in));
+    }
+    let refused_at = reply.refused.and_then(|number| Some((places.get(number)?, *reply.whole_in.get(number)?)));
+    Some(match refused_at {
+        Some((place, whole_in)) => Err(refused(tally, *place, place.too_many(weight, whole_in))),
+        None => Ok(()),
+    })
+}
+
+/// Takes in all of them or, if one has too little left, in none.
+fn take<'a>(
+    tally: &Tally,
+    places: impl Iterator<Item = Place<'a>> + Clone,
+    weight: NonZeroU32,
+    share: NonZeroU32,
+) -> Result<(), Problem> {
+    for (number, place) in places.clone().enumerate() {
+        match place.take(weight, share) {
+            Ok(standing) => tally.add_standing(standing),
+            Err(too_many) => {
+                let all = weight.saturating_mul(share);
+                places.take(number).for_each(|place| place.give_back(all));
+                tally.add_standing(too_many.standing);
+                return Err(refused(tally, place, too_many));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn give_back(places: &[Place<'_>], weight: NonZeroU32) {
+    for place in places {
+        place.give_back(weight);
+    }
+}
+
+fn refused(tally: &Tally, place: Place<'_>, too_many: TooMany) -> Problem {
+    let (policy, subject) = (place.limiter.policy, place.limiter.subject);
+    tally.refuse((policy.name(), subject.name()));
+    headers::quota_exceeded(policy, too_many.wait)
+}
+
+/// Where a client is counted: by its IPv4 address or IPv6 network of 64 bits, and by that of 48 bits. The ranges do not
+/// meet: nobody comes from IPv6 networks that begin with 32 zeroes.
+fn buckets_of(client: ClientAddress) -> (u64, Option<u64>) {
+    match client.ip() {
+        IpAddr::V4(address) => (address.to_bits().into(), None),
+        IpAddr::V6(address) => {
+            let half = u64::try_from(address.to_bits() >> 64).expect("64 bits are left");
+            (half, Some(half >> 16))
+        }
+    }
+}
+
+/// Where a key is counted, the same on every process (FNV-1a). Ids are reply by us: nobody can choose what collides.
+fn bucket_of(key: &KeyId) -> u64 {
+    key.as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_clients_are_counted_by_their_networks() {
+        let buckets = |address: &str| buckets_of(ClientAddress::from(address.parse::<IpAddr>().expect("valid")));
+        assert_eq!(buckets("2001:db8:1:2::1"), buckets("2001:db8:1:2:ffff::9"));
+        assert_ne!(buckets("2001:db8:1:2::1").0, buckets("2001:db8:1:3::1").0);
+        assert_eq!(buckets("2001:db8:1:2::1").1, buckets("2001:db8:1:3::1").1);
+        assert_ne!(buckets("2001:db8:1:2::1").1, buckets("2001:db8:2:2::1").1);
+        assert_ne!(buckets("203.0.113.7"), buckets("203.0.113.8"));
+        assert_eq!(buckets("203.0.113.7").1, None);
+    }
+}

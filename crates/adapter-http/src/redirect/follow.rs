@@ -1,0 +1,240 @@
+//! Following a code.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    dev::RequestHead,
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
+    route, web,
+};
+use domain::{
+    code::{Code, is_reserved},
+    ports::{Existence, FailureReason, Source},
+    service::{Follow, Followed, ResolveService},
+};
+use tokio::time::timeout;
+
+use super::{charge::charge_when_known, preview::preview};
+use crate::{
+    limits::UnknownCodeCharge,
+    problem::{Problem, ProblemKind},
+    request::{
+        context::{Context, Effect, InContext},
+        inherited_codes::InheritedCodes,
+        methods::{RouteTable, not_allowed, nothing_there, tell_methods},
+        state::State,
+    },
+};
+
+/// Follows a link.
+///
+/// `HEAD` answers the same without a body. The redirect may be reused for `max-age` seconds, ten at most: a
+/// deleted link stops redirecting for every client within that time. While the store does not answer, links that are
+/// remembered redirect on, with a `Cache-Status` that says so (RFC 9211). Links with the status 307 or 308 redirect every
+/// method. What was pasted behind a code, such as a full stop, is no part of it.
+#[utoipa::path(method(get, head), path = "/{code}", tag = "redirects", operation_id = "follow_link",
+    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64)),
+    responses(
+        (status = 301, description = "Moved permanently", headers(("Location" = String, description = "The target"), ("Cache-Control" = String))),
+        (status = 302, description = "Found", headers(("Location" = String, description = "The target"), ("Cache-Control" = String))),
+        (status = 307, description = "Temporary redirect", headers(("Location" = String, description = "The target"), ("Cache-Control" = String))),
+        (status = 308, description = "Permanent redirect", headers(("Location" = String, description = "The target"), ("Cache-Control" = String))),
+        (status = 410, description = "Deleted or expired", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 451, description = "Taken down", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
+#[route(
+    "/{code}",
+    method = "GET",
+    method = "HEAD",
+    method = "POST",
+    method = "PUT",
+    method = "PATCH",
+    method = "DELETE",
+    method = "OPTIONS"
+)]
+pub(crate) async fn follow(
+    state: web::Data<State>,
+    routes: web::Data<RouteTable>,
+    InContext(context): InContext,
+    request: HttpRequest,
+    code: web::Path<String>,
+) -> Outcome {
+    let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    // What people paste is read. Other methods are for links as they are, and neither for paths of ours nor for previews.
+    let is_no_link = is_reserved(&code) || Code::from_stored(&code).is_err();
+    if !only_reads && is_no_link && state.settings.inherited.get(&code).is_none() {
+        return nothing_there(state, routes, request).await;
+    }
+    if only_reads && let Some(code) = code_to_preview(&code) {
+        return preview(&context, request.headers(), &code).await;
+    }
+    // Codes as they are rarely come this far (see `code_to_follow`).
+    let code = Code::from_pasted(&code).map_err(|_| Problem::new(ProblemKind::NotFound))?;
+    context.note(|notes| notes.code = Some(code.clone()));
+    let charge = charge_when_known(&context, &code).await?;
+    let answer = ask_and_follow(charge, &context, &code, request.query_string()).await?;
+    let keeps_method = matches!(answer.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+    let asks_for_methods = request.method() == Method::OPTIONS;
+    if only_reads || (keeps_method && !asks_for_methods) {
+        return Ok(answer);
+    }
+    // With another status, clients follow with another method than they were asked to use (RFC 9110 §15.4).
+    let allow = if keeps_method { "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" } else { "GET, HEAD, OPTIONS" };
+    let allow = HeaderValue::from_static(allow);
+    if asks_for_methods { Ok(tell_methods(&request, allow)) } else { Err(not_allowed(allow)) }
+}
+
+/// The code whose preview is asked for, although its `+` is percent-encoded or something was pasted behind it.
+fn code_to_preview(text: &str) -> Option<Code> {
+    let is_behind = |character: char| character != '+' && !character.is_ascii_alphanumeric();
+    let address = Code::address_in(text).trim_end_matches(is_behind);
+    Code::from_pasted(address.strip_suffix('+')?.trim_end_matches('+')).ok()
+}
+
+/// The pattern of this route.
+pub(crate) const ROUTE: &str = "/{code}";
+
+/// The code that a request wants to follow. Redirects are looked for before all other routes, whose paths are reserved
+/// words or no codes at all: it spares nearly every request that ever comes the patterns of those routes.
+pub(crate) fn code_to_follow(head: &RequestHead, inherited: &InheritedCodes) -> Option<Code> {
+    let follows = matches!(head.method, Method::GET | Method::HEAD);
+    let code = head.uri.path().strip_prefix('/').filter(|_| follows)?;
+    Code::parse_alias(code).ok().or_else(|| inherited.get(code))
+}
+
+/// What is known of a redirect without waiting.
+pub(crate) enum Begun {
+    /// All of it: the cache knew the code, or the client is over its quota.
+    Ended(Outcome),
+    /// The store has to be asked, and may be.
+    MustAsk(UnknownCodeCharge),
+    /// The store has to be asked, and the quota of unknown codes is used up by others while the codes of links are still
+    /// being read: see [`UnknownCodeCharge::take_when_known`].
+    MustWait,
+}
+
+/// Begins to follow a code. A client over its quota is rejected here, before anything is set up for waiting: codes are
+/// tried by the million.
+pub(crate) fn begin(context: &Context, code: &Code, query: &str) -> Begun {
+    let Context { state, tally, .. } = context;
+    let resolver = &state.services.resolver;
+    let admit = || state.limits.charge_visitor(tally);
+    let unknown = match resolver.follow_at_once(code, query) {
+        Some(known) if known.followed != Followed::Unknown => {
+            return Begun::Ended(admit().and_then(|()| answer(context, known)));
+        }
+        unknown => unknown,
+    };
+    // The narrower quota first: a client that has used that up costs no more than it takes to find out.
+    let charge = match &unknown {
+        Some(_) => UnknownCodeCharge::take(&state.limits, tally),
+        None => UnknownCodeCharge::take_unless_known(&state.limits, tally, resolver.existence(code)),
+    };
+    if charge.is_err() && unknown.is_none() && resolver.existence(code) == Existence::Pending {
+        return Begun::MustWait;
+    }
+    match (charge.and_then(|charge| charge.and(admit())), unknown) {
+        (Err(too_many), _) => Begun::Ended(Err(too_many)),
+        (Ok(charge), None) => Begun::MustAsk(charge),
+        (Ok(_charged), Some(unknown)) => Begun::Ended(answer(context, unknown)),
+    }
+}
+
+/// Follows a code to the end.
+pub(crate) async fn go_on(begun: Begun, context: &Context, code: &Code, query: &str) -> Outcome {
+    match begun {
+        Begun::Ended(outcome) => outcome,
+        Begun::MustAsk(charge) => ask_and_follow(charge, context, code, query).await,
+        Begun::MustWait => {
+            let charge = charge_when_known(context, code).await?;
+            let charge = charge.and(context.state.limits.charge_visitor(&context.tally))?;
+            ask_and_follow(charge, context, code, query).await
+        }
+    }
+}
+
+/// Follows a code that the store has to be asked for.
+async fn ask_and_follow(charge: UnknownCodeCharge, context: &Context, code: &Code, query: &str) -> Outcome {
+    let settings = &context.state.settings;
+    let (bound, waiting) = (settings.redirect_timeout, context.lookups().begin());
+    let following = context.state.services.resolver.follow(code, query);
+    let followed = context.in_time(Effect::Read, async {
+        match timeout(bound, following).await {
+            Ok(followed) => followed.map_err(Problem::from),
+            Err(elapsed) => {
+                let late = Problem::new(ProblemKind::Unavailable).failed_by_store(FailureReason::TimedOut);
+                Err(late.caused_by(elapsed))
+            }
+        }
+    });
+    let followed = followed.await;
+    match &followed {
+        Ok(resolved) => waiting.ends_served(resolved.source == Source::Store),
+        Err(problem) => waiting.ends_refused(problem),
+    }
+    let resolved = charge.settle(followed, |resolved| resolved.followed == Followed::Unknown)?;
+    answer(context, resolved)
+}
+
+/// A redirect, or why there is none.
+pub(crate) type Outcome = Result<HttpResponse, Problem>;
+
+static X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+
+const NO_SUCH_CODE: &str = "No link has this code; capital and small letters differ.";
+
+/// From memory, although that is too old: the store could not be asked (RFC 9211 §2.2).
+const STALE: &str = "signpost; hit; fwd=stale";
+
+fn answer(context: &Context, Follow { followed, source }: Follow) -> Outcome {
+    context.note(|notes| notes.cache_result = Some(cache_result(source, &followed)));
+    match followed {
+        Followed::Unknown => Err(Problem::new(ProblemKind::NotFound).detail(NO_SUCH_CODE)),
+        Followed::Blocked => Err(Problem::new(ProblemKind::Blocked)),
+        Followed::Gone(_) => Err(Problem::new(ProblemKind::Gone)),
+        Followed::Redirect { status, location, max_age } => {
+            let status = StatusCode::from_u16(status).expect("a link redirects with an HTTP status");
+            let mut redirect = HttpResponse::build(status);
+            redirect
+                .insert_header((header::LOCATION, location))
+                .insert_header((header::CACHE_CONTROL, reusable_for(max_age)))
+                .insert_header((header::REFERRER_POLICY, HeaderValue::from_static("no-referrer-when-downgrade")))
+                .insert_header((X_ROBOTS_TAG.clone(), HeaderValue::from_static("noindex")));
+            if source == Source::StaleMemory {
+                redirect.insert_header((HeaderName::from_static("cache-status"), HeaderValue::from_static(STALE)));
+            }
+            Ok(redirect.finish())
+        }
+    }
+}
+
+fn reusable_for(seconds: u64) -> HeaderValue {
+    match seconds {
+        ResolveService::MAX_AGE_SECONDS => HeaderValue::from_static("private, max-age=10"),
+        0 => HeaderValue::from_static("private, max-age=0"),
+        fewer => HeaderValue::try_from(format!("private, max-age={fewer}")).expect("that is ASCII"),
+    }
+}
+
+fn cache_result(source: Source, followed: &Followed) -> &'static str {
+    match (source, followed) {
+        (Source::Store, _) => "miss",
+        (Source::SharedMemory { .. }, _) => "shared",
+        (Source::StaleMemory, _) => "stale",
+        (Source::Memory, Followed::Unknown) => "negative",
+        (Source::Memory, Followed::Blocked | Followed::Gone(_) | Followed::Redirect { .. }) => "hit",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_time_is_the_longest_there_is() {
+        for seconds in [0, 1, 9, ResolveService::MAX_AGE_SECONDS] {
+            assert_eq!(reusable_for(seconds), format!("private, max-age={seconds}"));
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! [`SqliteFile`]: where the database is, and how it is opened.
+
+use std::{
+    error::Error,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use diesel::{
+    Connection, QueryableByName, RunQueryDsl, SqliteConnection, connection::SimpleConnection, sql_query,
+    sql_types::Text,
+};
+use domain::ports::LeftOut;
+
+use crate::{
+    claim::NewInARow,
+    store::SqliteStore,
+    threads::{Connections, Threads},
+};
+
+/// Connections for reads that find their rows through an index: redirects above all.
+const LOOKUPS: usize = 4;
+/// Connections for reads that may have to look at every row.
+const SCANS: usize = 2;
+
+/// Where the database is. Nothing is opened before it is asked to.
+#[derive(Clone, Debug)]
+pub struct SqliteFile(PathBuf);
+
+impl SqliteFile {
+    /// At this path.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Opens the store, each call of which is answered within `patience`. The schema must be there
+    /// ([`SqliteFile::migrate`]).
+    pub fn open(&self, patience: Duration) -> Result<SqliteStore, OpenError> {
+        let mut writer = self.connect()?;
+        // Shorter than a call may take: another process that writes for longer makes us unavailable, not unsure.
+        let busy = format!("PRAGMA busy_timeout = {}", (patience * 3 / 4).as_millis());
+        writer.batch_execute(&busy).map_err(OpenError::Setup)?;
+        let connections = Connections { writer, lookups: self.readers(LOOKUPS)?, scans: self.readers(SCANS)? };
+        let threads = Threads::start(connections, patience).map_err(OpenError::Threads)?;
+        Ok(SqliteStore { threads, new_in_a_row: NewInARow::default(), left_out: LeftOut::default() })
+    }
+
+    fn readers(&self, count: usize) -> Result<Vec<SqliteConnection>, OpenError> {
+        let reader = |_| {
+            let mut reader = self.connect()?;
+            reader.batch_execute("PRAGMA query_only = ON").map_err(OpenError::Setup)?;
+            Ok(reader)
+        };
+        (0..count).map(reader).collect()
+    }
+
+    /// Reads the whole file and says what is damaged; nothing if it is sound. Others may go on using it.
+    pub fn damage(&self) -> Result<Vec<String>, OpenError> {
+        #[derive(QueryableByName)]
+        struct Finding {
+            #[diesel(sql_type = Text)]
+            integrity_check: String,
+        }
+        let mut connection = self.connect_to_look()?;
+        let findings: Vec<Finding> =
+            sql_query("PRAGMA integrity_check").load(&mut connection).map_err(OpenError::Read)?;
+        let texts = findings.into_iter().map(|finding| finding.integrity_check);
+        Ok(texts.filter(|text| text != "ok").collect())
+    }
+
+    /// Makes the file, for its owner only: it holds other people's URLs.
+    ///
+    /// A file that is there is not even opened: closing it again would drop every lock this process has on
+    /// it (POSIX), and another process could then take away the log that our connections write to.
+    fn create_private(&self) -> Result<(), OpenError> {
+        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.0) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(OpenError::File(error)),
+        }
+    }
+
+    /// A connection that changes nothing, to a file that is there.
+    pub(crate) fn connect_to_look(&self) -> Result<SqliteConnection, OpenError> {
+        let path = self.0.to_str().ok_or(OpenError::Path)?;
+        let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
+        let settings = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;";
+        connection.batch_execute(settings).map_err(OpenError::Setup)?;
+        Ok(connection)
+    }
+
+    /// A connection set up for durability.
+    pub(crate) fn connect(&self) -> Result<SqliteConnection, OpenError> {
+        if let Some(folder) = self.0.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(OpenError::File)?;
+        }
+        self.create_private()?;
+        let path = self.0.to_str().ok_or(OpenError::Path)?;
+        let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
+        let settings = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                        PRAGMA wal_autocheckpoint = 4000; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;";
+        set_up(&mut connection, settings).map_err(OpenError::Setup)?;
+        Ok(connection)
+    }
+}
+
+/// Switching a new file to WAL does not wait for another process that is at it too, whatever the timeout: it
+/// would be a deadlock if both did. So it is tried again here.
+fn set_up(connection: &mut SqliteConnection, settings: &str) -> diesel::QueryResult<()> {
+    const ATTEMPTS: u32 = 50;
+    const PAUSE: Duration = Duration::from_millis(100);
+    for _ in 1..ATTEMPTS {
+        match connection.batch_execute(settings) {
+            Err(error) if error.to_string() == "database is locked" => pause(PAUSE),
+            outcome => return outcome,
+        }
+    }
+    connection.batch_execute(settings)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "while a store is opened nothing is served yet, and a file lock gives no event"
+)]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// The database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A path SQLite cannot take.
+    #[error("the path of the database is not UTF-8")]
+    Path,
+    /// The file or its folder cannot be made.
+    #[error("the database file or its folder cannot be made or opened")]
+    File(#[source] io::Error),
+    /// SQLite cannot open it.
+    #[error("SQLite cannot open the database")]
+    Connect(#[source] diesel::ConnectionError),
+    /// SQLite does not take our settings.
+    #[error("the database cannot be set up")]
+    Setup(#[source] diesel::result::Error),
+    /// What is stored cannot be read.
+    #[error("the database cannot be read")]
+    Read(#[source] diesel::result::Error),
+    /// A migration fails.
+    #[error("the schema cannot be brought up to date")]
+    Migrate(#[source] Box<dyn Error + Send + Sync>),
+    /// No threads.
+    #[error("the database threads cannot be started")]
+    Threads(#[source] io::Error),
+}
+
+impl From<diesel::result::Error> for OpenError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Migrate(error.into())
+    }
+}

@@ -1,0 +1,7 @@
+//! The port of randomness, which codes and keys are drawn with.
+
+/// Gives random bytes.
+pub trait Entropy: Send + Sync {
+    /// Fills `bytes`. Outside tests they MUST come from a cryptographically secure generator.
+    fn fill(&self, bytes: &mut [u8]);
+}
