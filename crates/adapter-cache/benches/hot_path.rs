@@ -39,7 +39,7 @@ fn resolving(criterion: &mut Criterion) {
         stale_for: Duration::from_hours(1),
         negative_ttl: Duration::from_hours(1),
         known_codes: 1_000_000,
-        patience: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
     };
     let log = Logger::root(Discard, o!());
     let resolver = CachedResolver::new(store.clone(), options, runtime.handle().clone(), log);

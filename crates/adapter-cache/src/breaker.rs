@@ -88,7 +88,7 @@ impl Breaker {
     fn close(&self) {
         // Whatever a failure at the same moment makes of the two numbers: the next answer closes it.
         if self.is_open() && self.next_try.swap(0, Ordering::AcqRel) != 0 {
-            info!(self.log, "the store answers again"; "event.name" => "store.circuit_closed");
+            info!(self.log, "circuit breaker closed: the store answers again"; "event.name" => "store.circuit_closed");
         }
     }
 
@@ -129,7 +129,7 @@ impl Breaker {
             self.next_try.store(self.milliseconds() + pause(), Ordering::Release);
         }
         if before < FAILURES && before + failures >= FAILURES {
-            warn!(self.log, "the store does not answer: redirects come from memory, and it is tried once a second";
+            warn!(self.log, "circuit breaker open: redirects come from the cache, and the store is tried once a second";
                 "event.name" => "store.circuit_opened");
         }
     }

@@ -85,7 +85,7 @@ impl KnownCodes {
     /// Codes that are read at once.
     const PAGE: u32 = 20_000;
     /// Room in a filter from the start.
-    const FEWEST: usize = 1 << 16;
+    const MIN: usize = 1 << 16;
     const RETRY: Duration = Duration::from_secs(1);
     const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
@@ -146,10 +146,10 @@ impl KnownCodes {
         };
         unfinished.0 = None;
         match filled {
-            Some(count) => info!(log, "{} codes of links are known, read in {:?}", count, begun.elapsed();
-                "event.name" => "codes.known", "count" => count),
+            Some(count) => info!(log, "{} codes of links loaded in {:?}", count, begun.elapsed();
+                "event.name" => "codes.loaded", "count" => count),
             None => warn!(log, "there are more links than cache.known_codes = {}: every code that is not remembered \
-                needs the quota of unknown codes", self.limit; "event.name" => "codes.too_many"),
+                needs the quota of unknown codes", self.limit; "event.name" => "codes.limit_exceeded"),
         }
     }
 
@@ -161,7 +161,7 @@ impl KnownCodes {
         on_its_way: &(dyn Fn() + Send + Sync),
     ) -> Result<Option<usize>, RepositoryError> {
         let estimate = usize::try_from(catalog.estimate().await?).unwrap_or(usize::MAX);
-        let mut capacity = estimate.saturating_mul(2).max(Self::FEWEST).min(self.limit);
+        let mut capacity = estimate.saturating_mul(2).max(Self::MIN).min(self.limit);
         loop {
             let filter = Arc::new(Filter::new(capacity));
             self.begin(&filter);

@@ -28,19 +28,19 @@
 //!   never do. Everything else fails as the store fails, or at once while it is left alone.
 //! - Many who ask for one code ask the store once.
 
-mod asking;
+mod api_keys;
 mod breaker;
-mod flights;
-mod keys;
 mod known_codes;
-mod memory;
+mod l1_cache;
 mod resolver;
 mod run_to_end;
+mod single_flight;
+mod store_client;
 mod write_through;
 
 use std::time::Duration;
 
-pub use keys::RememberedKeys;
+pub use api_keys::CachedApiKeys;
 pub use known_codes::Progress;
 pub use resolver::CachedResolver;
 pub use write_through::WriteThroughLinks;
@@ -61,5 +61,5 @@ pub struct CacheOptions {
     /// links nothing is known; 0: never.
     pub known_codes: usize,
     /// Bound of one question to the store, with everything that is tried again.
-    pub patience: Duration,
+    pub timeout: Duration,
 }

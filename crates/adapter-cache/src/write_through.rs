@@ -18,7 +18,7 @@ use crate::{CachedResolver, run_to_end::RunToEnd};
 /// A repository that tells a memory of every link it creates, finds or changes.
 pub struct WriteThroughLinks {
     links: Arc<dyn LinkRepository>,
-    memory: CachedResolver,
+    cache: CachedResolver,
 }
 
 impl fmt::Debug for WriteThroughLinks {
@@ -30,8 +30,8 @@ impl fmt::Debug for WriteThroughLinks {
 impl WriteThroughLinks {
     /// Tells `memory` what `links` does. Its futures must be polled and dropped inside a tokio runtime, which goes on
     /// with them when they are dropped.
-    pub fn new(links: Arc<dyn LinkRepository>, memory: CachedResolver) -> Self {
-        Self { links, memory }
+    pub fn new(links: Arc<dyn LinkRepository>, cache: CachedResolver) -> Self {
+        Self { links, cache }
     }
 }
 
@@ -60,10 +60,10 @@ impl LinkRepository for WriteThroughLinks {
         candidates: &[Candidate],
         once: Option<&IdempotentRequest>,
     ) -> Result<Claims, RepositoryError> {
-        let (links, memory) = (Arc::clone(&self.links), self.memory.clone());
+        let (links, cache) = (Arc::clone(&self.links), self.cache.clone());
         let (candidates, once) = (candidates.to_vec(), once.cloned());
         RunToEnd::new(async move {
-            let write = memory.begin_write(candidates.iter().filter_map(chosen_code).collect());
+            let write = cache.begin_write(candidates.iter().filter_map(chosen_code).collect());
             let outcome = links.claim(&candidates, once.as_ref()).await;
             match &outcome {
                 Ok(Claims::Settled(settled)) => {
@@ -71,7 +71,7 @@ impl LinkRepository for WriteThroughLinks {
                         match claim {
                             Claim::Created(link) | Claim::Reactivated(link) => write.written(link),
                             // Read, not changed: a newer change may have been heard of before this answer came.
-                            Claim::Existing(link) => memory.read(&link.code, link.generation),
+                            Claim::Existing(link) => cache.read(&link.code, link.generation),
                             Claim::AliasTaken => {}
                         }
                     }
@@ -89,7 +89,7 @@ impl LinkRepository for WriteThroughLinks {
     async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
         let found = self.links.find(code).await?;
         if let Some(link) = &found {
-            self.memory.read(&link.code, link.generation);
+            self.cache.read(&link.code, link.generation);
         }
         Ok(found)
     }
@@ -100,10 +100,10 @@ impl LinkRepository for WriteThroughLinks {
         provenance: &Provenance,
         once: Option<&IdempotentRequest>,
     ) -> Result<Applied, RepositoryError> {
-        let (links, memory) = (Arc::clone(&self.links), self.memory.clone());
+        let (links, cache) = (Arc::clone(&self.links), self.cache.clone());
         let (change, provenance, once) = (change.clone(), provenance.clone(), once.cloned());
         RunToEnd::new(async move {
-            let write = memory.begin_write(vec![change.after.code.clone()]);
+            let write = cache.begin_write(vec![change.after.code.clone()]);
             let outcome = links.apply(&change, &provenance, once.as_ref()).await;
             match &outcome {
                 Ok(Applied::Done) => {

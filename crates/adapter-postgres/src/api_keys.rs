@@ -19,7 +19,7 @@ use domain::{
 use crate::{
     PostgresStore, answers,
     error::{Effect, corrupt},
-    rows::{Anything, Place, Texts, moment, stored},
+    rows::{Anything, RowPosition, Texts, moment, stored},
     schema::api_keys,
     session::{Progress, until},
 };
@@ -88,12 +88,12 @@ impl ApiKeyRepository for PostgresStore {
         let mut session = self.sessions.open("listing API keys").await?;
         let deadline = session.deadline();
         let connection = session.connection();
-        let after = after.map(|at| Place { created_at: stored(at.created_at), id: at.id.to_string() });
+        let after = after.map(|at| RowPosition { created_at: stored(at.created_at), id: at.id.to_string() });
         let mut page = Page::behind(after, limit);
         let filled = until(deadline, async {
             while let Some((after, count)) = page.missing() {
                 let rows: Vec<KeyRow> = rows(after, count).load(connection).await?;
-                page.take(rows, KeyRow::place, |row| {
+                page.take(rows, KeyRow::position, |row| {
                     self.left_out.unless("api_keys", row.id.clone(), row.parse().map(|stored| stored.key))
                 });
             }
@@ -131,7 +131,10 @@ impl ApiKeyRepository for PostgresStore {
 }
 
 /// The next rows of a list, newest first.
-fn rows<'a>(after: Option<Place<String>>, count: i64) -> api_keys::BoxedQuery<'a, Pg, SqlTypeOf<AsSelect<KeyRow, Pg>>> {
+fn rows<'a>(
+    after: Option<RowPosition<String>>,
+    count: i64,
+) -> api_keys::BoxedQuery<'a, Pg, SqlTypeOf<AsSelect<KeyRow, Pg>>> {
     let query = api_keys::table
         .order((api_keys::created_at.desc(), api_keys::id.desc()))
         .limit(count)
@@ -188,8 +191,8 @@ struct KeyRow {
 
 impl KeyRow {
     /// Where it is in lists.
-    fn place(&self) -> Place<String> {
-        Place { created_at: self.created_at, id: self.id.clone() }
+    fn position(&self) -> RowPosition<String> {
+        RowPosition { created_at: self.created_at, id: self.id.clone() }
     }
 
     fn into_key(self, doing: &'static str) -> Result<StoredKey, RepositoryError> {

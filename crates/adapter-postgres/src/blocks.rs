@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     PostgresStore, answers,
     error::Effect,
-    rows::{Anything, Place, moment, stored},
+    rows::{Anything, RowPosition, moment, stored},
     schema::{blocks, blocks_revision},
     session::{Progress, until},
 };
@@ -38,7 +38,7 @@ impl BlockRepository for PostgresStore {
                 {
                     return Ok(Blocking::Repeated(before));
                 }
-                let settled = match place(connection, block).await? {
+                let settled = match position(connection, block).await? {
                     None => Blocking::Added(block.clone()),
                     Some(row) => match row.parse() {
                         Ok(before) => Blocking::InForce(before),
@@ -88,12 +88,12 @@ impl BlockRepository for PostgresStore {
         let mut session = self.sessions.open("listing blocks").await?;
         let deadline = session.deadline();
         let connection = session.connection();
-        let after = after.map(|at| Place { created_at: stored(at.created_at), id: at.id });
+        let after = after.map(|at| RowPosition { created_at: stored(at.created_at), id: at.id });
         let mut page = Page::behind(after, limit);
         let filled = until(deadline, async {
             while let Some((after, count)) = page.missing() {
                 let rows: Vec<BlockRow> = rows(lifted_too, after, count).load(connection).await?;
-                page.take(rows, BlockRow::place, |row| self.left_out.unless("blocks", row.id, row.parse()));
+                page.take(rows, BlockRow::position, |row| self.left_out.unless("blocks", row.id, row.parse()));
             }
             QueryResult::Ok(page.into_items())
         });
@@ -131,7 +131,7 @@ impl BlockRepository for PostgresStore {
 /// The next rows of a list, newest first.
 fn rows<'a>(
     lifted_too: bool,
-    after: Option<Place<Uuid>>,
+    after: Option<RowPosition<Uuid>>,
     count: i64,
 ) -> blocks::BoxedQuery<'a, Pg, SqlTypeOf<AsSelect<BlockRow, Pg>>> {
     let mut query = blocks::table
@@ -158,7 +158,7 @@ fn read_subject(kind: &str, value: &str) -> Result<Subject, UnreadableColumn> {
 }
 
 /// The block that is in force already, if there is one.
-async fn place(connection: &mut AsyncPgConnection, block: &Block) -> QueryResult<Option<BlockRow>> {
+async fn position(connection: &mut AsyncPgConnection, block: &Block) -> QueryResult<Option<BlockRow>> {
     loop {
         let added = diesel::insert_into(blocks::table)
             .values(BlockRow::from(block))
@@ -222,8 +222,8 @@ impl From<&Block> for BlockRow {
 
 impl BlockRow {
     /// Where it is in lists.
-    fn place(&self) -> Place<Uuid> {
-        Place { created_at: self.created_at, id: self.id }
+    fn position(&self) -> RowPosition<Uuid> {
+        RowPosition { created_at: self.created_at, id: self.id }
     }
 
     fn parse(self) -> Result<Block, Anything> {

@@ -53,12 +53,12 @@ SELECT pg_current_snapshot()::text AS snapshot,
     LIMIT $2
 ) AS entries";
 /// The present snapshot, and which server has it: one that was started anew is another one.
-const PLACE: &str = "\
+const POSITION: &str = "\
 SELECT pg_current_snapshot()::text AS snapshot,
     concat_ws(' ', inet_server_addr(), inet_server_port(), pg_postmaster_start_time()) AS server";
 
 #[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
-struct Place {
+struct FeedPosition {
     #[diesel(sql_type = Text)]
     snapshot: String,
     #[diesel(sql_type = Text)]
@@ -83,7 +83,7 @@ impl ChangeFeed for PostgresStore {
     async fn subscribe(&self, subscriber: Arc<dyn ChangeSubscriber>) -> RepositoryError {
         let mut read_to = None;
         loop {
-            let before: Option<Place> = read_to.clone();
+            let before: Option<FeedPosition> = read_to.clone();
             let Err(reason) = self.follow(subscriber.as_ref(), &mut read_to).await;
             // One reading that failed hides nothing: the next one begins where the last good one ended.
             if read_to.is_none() || read_to == before {
@@ -99,13 +99,13 @@ impl PostgresStore {
     async fn follow(
         &self,
         subscriber: &dyn ChangeSubscriber,
-        read_to: &mut Option<Place>,
+        read_to: &mut Option<FeedPosition>,
     ) -> Result<Infallible, Anything> {
         let mut session = self.connector.create().await?;
         let woken = Arc::new(Notify::new());
         let mut listening = JoinSet::new();
         listening.spawn_on(listener::listen(self.connector.clone(), Arc::clone(&woken)), self.connector.runtime());
-        let here: Place = timeout(READING, sql_query(PLACE).get_result(&mut session.diesel)).await??;
+        let here: FeedPosition = timeout(READING, sql_query(POSITION).get_result(&mut session.diesel)).await??;
         if read_to.as_ref().is_none_or(|read_to| read_to.server != here.server) {
             // Before the gap: what is asked after it must not be answered by the server before.
             self.connector.reads_from(here.server.clone());
@@ -114,8 +114,8 @@ impl PostgresStore {
         }
         loop {
             let asked = Instant::now();
-            let place = read_to.as_mut().expect("it was just set");
-            let tail = timeout(READING, read(&mut session, place)).await??;
+            let position = read_to.as_mut().expect("it was just set");
+            let tail = timeout(READING, read(&mut session, position)).await??;
             if !tail.same_server {
                 *read_to = None;
                 return Err("the session is at another server, or at a standby".into());
@@ -128,7 +128,7 @@ impl PostgresStore {
                 subscriber.changed(&code, generation);
             }
             subscriber.synced_until(asked.elapsed());
-            place.snapshot = tail.snapshot;
+            position.snapshot = tail.snapshot;
             sleep(SPACING).await;
             tokio::select! {
                 () = woken.notified() => {}
@@ -139,7 +139,7 @@ impl PostgresStore {
     }
 }
 
-async fn read(session: &mut Connection, Place { snapshot, server }: &Place) -> Result<Tail, Anything> {
+async fn read(session: &mut Connection, FeedPosition { snapshot, server }: &FeedPosition) -> Result<Tail, Anything> {
     let limit = i64::try_from(MAX_ENTRIES + 1).expect("it is small");
     let tail = sql_query(TAIL).bind::<Text, _>(snapshot).bind::<BigInt, _>(limit).bind::<Text, _>(server);
     Ok(tail.get_result(&mut session.diesel).await?)

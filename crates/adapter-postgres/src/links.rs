@@ -18,7 +18,7 @@ use crate::{
     claim::{self, Settled},
     error::{Effect, is_code_collision},
     list,
-    rows::{EventRow, LinkRow, Place, stored},
+    rows::{EventRow, LinkRow, RowPosition, stored},
     schema::{link_events, links},
     session::{Progress, until},
 };
@@ -91,12 +91,12 @@ impl LinkRepository for PostgresStore {
         let mut session = self.lists.open("listing links").await?;
         let deadline = session.deadline();
         let connection = session.connection();
-        let after = query.after.map(|at| Place { created_at: stored(at.created_at), id: at.id });
+        let after = query.after.map(|at| RowPosition { created_at: stored(at.created_at), id: at.id });
         let mut page = Page::behind(after, query.limit);
         let filled = until(deadline, async {
             while let Some((after, count)) = page.missing() {
                 let rows: Vec<LinkRow> = list::statement(query, after, count).load(connection).await?;
-                page.take(rows, LinkRow::place, |row| self.left_out.unless("links", row.name(), row.parse()));
+                page.take(rows, LinkRow::position, |row| self.left_out.unless("links", row.name(), row.parse()));
             }
             QueryResult::Ok(page.into_items())
         });
@@ -125,8 +125,8 @@ impl LinkRepository for PostgresStore {
                     .select(EventRow::as_select())
                     .load(connection)
                     .await?;
-                page.take(rows, EventRow::place, |row| {
-                    self.left_out.unless("link_events", format!("{code} {}", row.place()), row.parse())
+                page.take(rows, EventRow::position, |row| {
+                    self.left_out.unless("link_events", format!("{code} {}", row.position()), row.parse())
                 });
             }
             QueryResult::Ok(page.into_items())

@@ -13,14 +13,14 @@ use domain::{
 use uuid::Uuid;
 
 use crate::{
-    rows::{LinkRow, Place},
+    rows::{LinkRow, RowPosition},
     schema::links,
 };
 
 /// The next `count` links of `query` behind a place, in its order.
 pub(crate) fn statement(
     query: &ListQuery,
-    after: Option<Place<Uuid>>,
+    after: Option<RowPosition<Uuid>>,
     count: i64,
 ) -> links::BoxedQuery<'_, Pg, SqlTypeOf<AsSelect<LinkRow, Pg>>> {
     let mut statement = links::table.select(LinkRow::as_select()).into_boxed();

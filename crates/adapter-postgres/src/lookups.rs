@@ -27,7 +27,7 @@ const DOING: &str = "resolving a code";
 /// Most codes of one statement.
 const AT_ONCE: usize = 64;
 /// Most codes that wait for a connection. More could not be answered in time.
-const MOST_WAITING: usize = 4_096;
+const MAX_WAITING: usize = 4_096;
 
 type Answer = Result<Resolved, RepositoryError>;
 type Found = HashMap<String, ResolutionRow>;
@@ -43,7 +43,7 @@ struct Question {
 impl Lookups {
     /// Answers on so many connections of `sessions` at a time, as long as it lives.
     pub(crate) fn new(sessions: Sessions, connections: usize, runtime: &Handle) -> Self {
-        let (ask, questions) = mpsc::channel(MOST_WAITING);
+        let (ask, questions) = mpsc::channel(MAX_WAITING);
         let (questions, sessions) = (Arc::new(Mutex::new(questions)), Arc::new(sessions));
         for _ in 0..connections {
             runtime.spawn(answer_all(Arc::clone(&questions), Arc::clone(&sessions)));

@@ -56,7 +56,7 @@ pub(crate) type Anything = Box<dyn std::error::Error + Send + Sync>;
 
 /// A place in the order of lists, as it is stored: also that of a row that cannot be read.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<I> {
+pub(crate) struct RowPosition<I> {
     pub(crate) created_at: PgTimestamp,
     pub(crate) id: I,
 }
@@ -99,8 +99,8 @@ impl LinkRow {
     }
 
     /// Where it is in lists.
-    pub(crate) fn place(&self) -> Place<Uuid> {
-        Place { created_at: self.created_at, id: self.id }
+    pub(crate) fn position(&self) -> RowPosition<Uuid> {
+        RowPosition { created_at: self.created_at, id: self.id }
     }
 
     pub(crate) fn into_link(self, doing: &'static str) -> Result<Link, RepositoryError> {
@@ -165,7 +165,7 @@ pub(crate) struct EventRow {
 
 impl EventRow {
     /// Where it is in its history.
-    pub(crate) fn place(&self) -> i64 {
+    pub(crate) fn position(&self) -> i64 {
         self.generation
     }
 

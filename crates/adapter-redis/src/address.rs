@@ -96,7 +96,7 @@ impl Sentinels {
     /// Where they listen if nothing else is said.
     const PORT: u16 = 26379;
     /// How long to look for the primary, with sentinels that do not answer. Redirects do without Redis meanwhile.
-    const PATIENCE: Duration = Duration::from_secs(3);
+    const TIMEOUT: Duration = Duration::from_secs(3);
 
     /// Reads `[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]]…/PRIMARY[/DATABASE]`.
     fn read(scheme: &str, text: &str, password: Option<&str>) -> Result<Self, InvalidUrl> {
@@ -143,7 +143,7 @@ impl Sentinels {
             let mut sentinels = Sentinel::build(self.nodes.clone())?;
             sentinels.async_master_for(&self.primary, Some(&self.server)).await
         };
-        match timeout(Self::PATIENCE, asking).await {
+        match timeout(Self::TIMEOUT, asking).await {
             Ok(found) => found.map_err(|error: redis::RedisError| format!("no primary through the sentinels: {error}")),
             Err(_) => Err(format!("no primary through the sentinels: {NO_ANSWER}")),
         }

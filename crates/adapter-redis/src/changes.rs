@@ -35,7 +35,7 @@ impl fmt::Debug for SharedChanges {
 
 impl SharedChanges {
     /// Changes that wait to be taken to Redis. With more, all of them count as missed.
-    const MOST_WAITING: usize = 10_000;
+    const MAX_WAITING: usize = 10_000;
     /// Changes that are taken there at once.
     const AT_ONCE: usize = 256;
 
@@ -48,7 +48,7 @@ impl SharedChanges {
 #[async_trait]
 impl ChangeFeed for SharedChanges {
     async fn subscribe(&self, subscriber: Arc<dyn ChangeSubscriber>) -> RepositoryError {
-        let (news, mut waiting) = mpsc::channel(Self::MOST_WAITING);
+        let (news, mut waiting) = mpsc::channel(Self::MAX_WAITING);
         let (subscribed, shared) = (Arc::clone(&subscriber), self.shared.clone());
         let relay = Relay { news, overflows: AtomicBool::new(false), subscriber: subscribed, shared };
         let hearing = async {

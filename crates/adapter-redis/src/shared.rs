@@ -246,7 +246,7 @@ impl Shared {
         }
         *peak = Some(Instant::now());
         if self.processes.swap(processes.max(1), Ordering::AcqRel) != processes {
-            info!(self.log, "{} processes hold every limit together", processes;
+            info!(self.log, "{} processes share every limit", processes;
                 "event.name" => "redis.processes", "processes" => processes);
         }
     }

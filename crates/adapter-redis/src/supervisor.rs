@@ -62,7 +62,7 @@ async fn names(shared: &Shared, store: &dyn Identify) -> Names {
     loop {
         match store.identity().await {
             Ok(identity) => return Names::new(identity),
-            Err(error) => debug!(shared.log, "the store has no name yet, so Redis is not used";
+            Err(error) => debug!(shared.log, "Redis is not used yet: the identity of the store is unknown";
                 "event.name" => "redis.waiting", "error.message" => error.to_string()),
         }
         sleep(PAUSE).await;
@@ -158,7 +158,7 @@ async fn heartbeat(shared: &Shared, connection: &Connection, membership: &mut Me
     membership.reply(reply, watermark, &fresh);
     shared.set_epoch(membership.epoch(), watermark);
     if before != trusted(membership) {
-        info!(shared.log, "{}", if before { "what is in Redis is not trusted" } else { "what is in Redis is trusted" };
+        info!(shared.log, "{}", if before { "entries in Redis are not trusted" } else { "entries in Redis are trusted" };
             "event.name" => "redis.epoch");
     }
     membership.may_begin() && matches!(command, EpochCommand::Look)

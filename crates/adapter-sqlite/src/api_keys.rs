@@ -78,7 +78,7 @@ impl ApiKeyRepository for SqliteStore {
                 while let Some((after, count)) = page.missing() {
                     caller.still_waits()?;
                     let rows: Vec<KeyRow> = rows(after, count).load(connection)?;
-                    page.take(rows, KeyRow::place, |row| {
+                    page.take(rows, KeyRow::position, |row| {
                         left_out.unless("api_keys", row.id.clone(), row.parse().map(|stored| stored.key))
                     });
                 }
@@ -175,7 +175,7 @@ impl From<&StoredKey> for KeyRow {
 
 impl KeyRow {
     /// Where it is in lists.
-    fn place(&self) -> (i64, String) {
+    fn position(&self) -> (i64, String) {
         (self.created_at, self.id.clone())
     }
 

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     SqliteStore, answers,
     error::corrupt,
-    rows::{Anything, Place, hex, moment},
+    rows::{Anything, RowPosition, hex, moment},
     schema::{blocks, blocks_revision},
 };
 
@@ -75,7 +75,8 @@ impl BlockRepository for SqliteStore {
         after: Option<&BlockPosition>,
         limit: u32,
     ) -> Result<Vec<Block>, RepositoryError> {
-        let after = after.map(|at| Place { created_at: at.created_at.unix_micros(), id: at.id.as_bytes().to_vec() });
+        let after =
+            after.map(|at| RowPosition { created_at: at.created_at.unix_micros(), id: at.id.as_bytes().to_vec() });
         let left_out = self.left_out.clone();
         self.threads
             .scan("listing blocks", move |connection, caller| {
@@ -83,7 +84,7 @@ impl BlockRepository for SqliteStore {
                 while let Some((after, count)) = page.missing() {
                     caller.still_waits()?;
                     let rows: Vec<BlockRow> = rows(lifted_too, after, count).load(connection)?;
-                    page.take(rows, BlockRow::place, |row| left_out.unless("blocks", hex(&row.id), row.parse()));
+                    page.take(rows, BlockRow::position, |row| left_out.unless("blocks", hex(&row.id), row.parse()));
                 }
                 Ok(page.into_items())
             })
@@ -117,7 +118,7 @@ impl BlockRepository for SqliteStore {
 /// The next rows of a list, newest first.
 fn rows<'a>(
     lifted_too: bool,
-    after: Option<Place>,
+    after: Option<RowPosition>,
     count: i64,
 ) -> blocks::BoxedQuery<'a, Sqlite, SqlTypeOf<AsSelect<BlockRow, Sqlite>>> {
     let mut query = blocks::table
@@ -174,8 +175,8 @@ impl From<&Block> for BlockRow {
 
 impl BlockRow {
     /// Where it is in lists.
-    fn place(&self) -> Place {
-        Place { created_at: self.created_at, id: self.id.clone() }
+    fn position(&self) -> RowPosition {
+        RowPosition { created_at: self.created_at, id: self.id.clone() }
     }
 
     fn into_block(self) -> QueryResult<Block> {

@@ -110,8 +110,8 @@ impl LinkRepository for SqliteStore {
                         .limit(count)
                         .select(EventRow::as_select())
                         .load(connection)?;
-                    page.take(rows, EventRow::place, |row| {
-                        left_out.unless("link_events", format!("{code} {}", row.place()), row.parse())
+                    page.take(rows, EventRow::position, |row| {
+                        left_out.unless("link_events", format!("{code} {}", row.position()), row.parse())
                     });
                 }
                 Ok(page.into_items())

@@ -14,7 +14,7 @@ use domain::{
 };
 
 use crate::{
-    rows::{LinkRow, Place},
+    rows::{LinkRow, RowPosition},
     schema::links,
     threads::Caller,
 };
@@ -26,7 +26,7 @@ const STEP: i64 = 2_000;
 /// its own, so this is no function.
 macro_rules! narrowed {
     ($statement:expr, $query:expr, $after:expr, $end:expr) => {{
-        let (mut statement, query, after, end): (_, &ListQuery, Option<&Place>, Option<&Place>) =
+        let (mut statement, query, after, end): (_, &ListQuery, Option<&RowPosition>, Option<&RowPosition>) =
             ($statement, $query, $after, $end);
         if let Access::Owner(owner) = &query.access {
             statement = statement.filter(links::owner_id.eq(owner.as_str()));
@@ -41,12 +41,12 @@ macro_rules! narrowed {
             Sort::NewestFirst => ("<", ">="),
             Sort::OldestFirst => (">", "<="),
         };
-        for (relation, place) in [(behind, after), (up_to, end)] {
-            if let Some(place) = place {
+        for (relation, position) in [(behind, after), (up_to, end)] {
+            if let Some(position) = position {
                 let there = sql::<Bool>(&format!("(links.created_at, links.id) {relation} ("))
-                    .bind::<BigInt, _>(place.created_at)
+                    .bind::<BigInt, _>(position.created_at)
                     .sql(", ")
-                    .bind::<Binary, _>(place.id.clone())
+                    .bind::<Binary, _>(position.id.clone())
                     .sql(")");
                 statement = statement.filter(there);
             }
@@ -69,11 +69,12 @@ pub(crate) fn links(
     query: &ListQuery,
     left_out: &LeftOut,
 ) -> QueryResult<Vec<Link>> {
-    let after = query.after.map(|at| Place { created_at: at.created_at.unix_micros(), id: at.id.as_bytes().to_vec() });
+    let after =
+        query.after.map(|at| RowPosition { created_at: at.created_at.unix_micros(), id: at.id.as_bytes().to_vec() });
     let mut page = Page::behind(after, query.limit);
     while let Some((after, count)) = page.missing() {
         let rows = rows(connection, caller, query, after, count)?;
-        page.take(rows, LinkRow::place, |row| left_out.unless("links", row.name(), row.parse()));
+        page.take(rows, LinkRow::position, |row| left_out.unless("links", row.name(), row.parse()));
     }
     Ok(page.into_items())
 }
@@ -83,7 +84,7 @@ fn rows(
     connection: &mut SqliteConnection,
     caller: &Caller<'_>,
     query: &ListQuery,
-    mut after: Option<Place>,
+    mut after: Option<RowPosition>,
     count: i64,
 ) -> QueryResult<Vec<LinkRow>> {
     let mut rows = Vec::new();
@@ -109,15 +110,19 @@ fn passes_over_links(filter: &LinkFilter) -> bool {
 }
 
 /// Where a step that begins behind a place ends; `None` if it is the last one. Reads nothing but an index.
-fn step(connection: &mut SqliteConnection, query: &ListQuery, after: Option<&Place>) -> QueryResult<Option<Place>> {
-    let places: Places<'_> = links::table.select((links::created_at, links::id)).into_boxed();
-    let end = narrowed!(places, query, after, None).offset(STEP - 1).limit(1);
+fn step(
+    connection: &mut SqliteConnection,
+    query: &ListQuery,
+    after: Option<&RowPosition>,
+) -> QueryResult<Option<RowPosition>> {
+    let positions: Places<'_> = links::table.select((links::created_at, links::id)).into_boxed();
+    let end = narrowed!(positions, query, after, None).offset(STEP - 1).limit(1);
     let end: Option<(i64, Vec<u8>)> = end.first(connection).optional()?;
-    Ok(end.map(|(created_at, id)| Place { created_at, id }))
+    Ok(end.map(|(created_at, id)| RowPosition { created_at, id }))
 }
 
 /// The rows behind a place up to another one, whatever is in them.
-fn statement<'a>(query: &'a ListQuery, after: Option<&Place>, end: Option<&Place>) -> Rows<'a> {
+fn statement<'a>(query: &'a ListQuery, after: Option<&RowPosition>, end: Option<&RowPosition>) -> Rows<'a> {
     let rows: Rows<'a> = links::table.select(LinkRow::as_select()).into_boxed();
     narrowed!(rows, query, after, end)
 }

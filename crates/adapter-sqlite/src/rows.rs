@@ -57,7 +57,7 @@ pub(crate) type Anything = Box<dyn std::error::Error + Send + Sync>;
 
 /// A place in the order of lists, as it is stored: also that of a row that cannot be read.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct RowPosition {
     pub(crate) created_at: i64,
     pub(crate) id: Vec<u8>,
 }
@@ -104,8 +104,8 @@ impl LinkRow {
     }
 
     /// Where it is in lists.
-    pub(crate) fn place(&self) -> Place {
-        Place { created_at: self.created_at, id: self.id.clone() }
+    pub(crate) fn position(&self) -> RowPosition {
+        RowPosition { created_at: self.created_at, id: self.id.clone() }
     }
 
     pub(crate) fn parse(self) -> Result<Link, Anything> {
@@ -178,7 +178,7 @@ impl From<&LinkEvent> for EventRow {
 
 impl EventRow {
     /// Where it is in its history.
-    pub(crate) fn place(&self) -> i64 {
+    pub(crate) fn position(&self) -> i64 {
         self.generation
     }
 

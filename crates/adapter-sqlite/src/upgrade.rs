@@ -36,7 +36,7 @@ fn compute_fragment_keys(connection: &mut SqliteConnection) -> QueryResult<()> {
         let Some(last) = rows.last() else {
             return Ok(());
         };
-        after = last.place().id;
+        after = last.position().id;
         // A row that cannot be read stays as it is: `check-store` tells of it.
         for link in rows.into_iter().filter_map(|row| row.parse().ok()) {
             if link.behaviour.has_escapes_in_fragment() {

@@ -26,7 +26,7 @@ use crate::supervisor::{Failure, Report};
 /// How often the file is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Most bytes of it: a takedown of more belongs into the store.
-const MOST_BYTES: u64 = 1024 * 1024;
+const MAX_BYTES: u64 = 1024 * 1024;
 
 /// The file, and what was read of it last.
 pub(crate) struct BlockFile {
@@ -93,10 +93,10 @@ impl BlockFile {
         self.bad_lines = bad_lines;
         self.blocked.enforce(local);
         if bad_lines > 0 {
-            warn!(self.log, "{} lines of the file of blocks are not understood", bad_lines; "event.name" => "blocks.file_read",
+            warn!(self.log, "{} lines of blocks.file are not understood", bad_lines; "event.name" => "blocks.file_loaded",
                 "file" => %self.path.display(), "blocks.in_force" => count, "lines.unread" => bad_lines);
         } else if count > 0 || was_there {
-            info!(self.log, "{} blocks of the file are in force", count; "event.name" => "blocks.file_read",
+            info!(self.log, "{} blocks of blocks.file are in force", count; "event.name" => "blocks.file_loaded",
                 "file" => %self.path.display(), "blocks.in_force" => count);
         }
     }
@@ -112,8 +112,8 @@ fn look(path: &Path, seen: Option<State>) -> io::Result<Look> {
     if seen == Some(state) {
         return Ok((state, None));
     }
-    if state.is_some_and(|(_, length)| length > MOST_BYTES) {
-        return Err(io::Error::other(format!("it has more than {MOST_BYTES} bytes")));
+    if state.is_some_and(|(_, length)| length > MAX_BYTES) {
+        return Err(io::Error::other(format!("it has more than {MAX_BYTES} bytes")));
     }
     let text = if state.is_some() { fs::read_to_string(path)? } else { String::new() };
     Ok((state, Some(text)))

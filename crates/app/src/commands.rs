@@ -269,7 +269,7 @@ fn key_line(key: &ApiKey) -> String {
 
 /// Asks the server that these settings would start. Enough HTTP for one question to ourselves.
 fn health(config: &Config, ready: bool) -> anyhow::Result<ExitCode> {
-    const PATIENCE: Duration = Duration::from_secs(3);
+    const TIMEOUT: Duration = Duration::from_secs(3);
     let bind = config.http.bind;
     let here = match bind.ip() {
         IpAddr::V4(any) if any.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -279,8 +279,8 @@ fn health(config: &Config, ready: bool) -> anyhow::Result<ExitCode> {
     let address = SocketAddr::new(here, bind.port());
     let path = if ready { "/readyz" } else { "/health" };
     let asking = || {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

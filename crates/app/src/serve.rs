@@ -54,7 +54,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     }
     let store = Arc::new(backend.open(Arc::new(LoggedRows::new(log.new(o!()))))?.shared(config, log)?);
     if config.redis.url.is_some() && store.shared.is_none() {
-        warn!(log, "redis.url is not used: nothing is shared on SQLite"; "event.name" => "redis.unused");
+        warn!(log, "redis.url has no effect: processes share nothing on SQLite"; "event.name" => "redis.ignored");
     }
     if !backend.is_remote() {
         announce_admin_key(&store, config, log).await?;
@@ -120,7 +120,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         sleep(drain).await;
         if !drain.is_zero() {
             if let Err(error) = listener::ignore_new_connections(&last_call) {
-                warn!(log, "the last callers may be cut off: {}", error; "event.name" => "server.last_call_failed");
+                warn!(log, "connections that arrive while the listener closes may be reset: {}", error; "event.name" => "listener.filter_failed");
             }
             sleep(LAST_CALL).await;
         }
@@ -131,7 +131,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     let cut = tokio::select! {
         served = finishing => served?.map(|()| false)?,
         signal = stop.next() => {
-            info!(log, "{} received again: open requests are cut", signal; "event.name" => "server.cut");
+            info!(log, "{} received again: open requests are aborted", signal; "event.name" => "server.drain_aborted");
             true
         }
     };
@@ -148,7 +148,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
 async fn close(store: Arc<Store>, log: &Logger) {
     let closing = tokio::task::spawn_blocking(move || store.close());
     if timeout(LONGEST_CLOSE, closing).await.is_err() {
-        warn!(log, "the store is not closed in time"; "event.name" => "store.not_closed");
+        warn!(log, "the store did not close in time"; "event.name" => "store.close_timeout");
     }
 }
 
@@ -247,7 +247,7 @@ impl Start {
         let mut has_begun = following.has_begun.subscribe();
         let waiting = timeout(LONGEST_RETRY, has_begun.wait_for(|begun| *begun));
         if waiting.await.is_err() {
-            warn!(log, "ready, although the history of changes is not followed yet"; "event.name" => "store.not_followed");
+            warn!(log, "ready, but the change feed is not synced yet"; "event.name" => "store.feed_pending");
         }
         phase.become_ready();
         info!(log, "ready"; "event.name" => "server.ready");

@@ -34,7 +34,7 @@ impl SoleServer {
                 bail!("{} is served by another process already: {}", database.display(), other.trim());
             }
             Err(TryLockError::Error(error)) => {
-                warn!(log, "it cannot be made sure that no other server is on this file"; "event.name" => "store.not_locked",
+                warn!(log, "cannot lock the SQLite file: another server on it would go unnoticed"; "event.name" => "store.lock_failed",
                     "file" => %path.display(), "error.message" => %error);
                 return Ok(Self(None));
             }
@@ -42,7 +42,7 @@ impl SoleServer {
         let name = format!("{}, listening on {address}\n", process::id());
         let named = open(&path).and_then(|mut file| file.set_len(0).and_then(|()| file.write_all(name.as_bytes())));
         if let Err(error) = named {
-            warn!(log, "another server could not be told who is on this file"; "event.name" => "store.not_named",
+            warn!(log, "cannot write the name of this server beside its lock"; "event.name" => "store.lock_holder_failed",
                 "file" => %path.display(), "error.message" => %error);
         }
         Ok(Self(Some(file)))

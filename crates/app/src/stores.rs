@@ -2,7 +2,7 @@
 
 use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
 
-use adapter_cache::{CacheOptions, CachedResolver, RememberedKeys, WriteThroughLinks};
+use adapter_cache::{CacheOptions, CachedApiKeys, CachedResolver, WriteThroughLinks};
 use adapter_postgres::{PostgresOptions, PostgresStore};
 use adapter_redis::{RedisOptions, SharedChanges, SharedLinks, SharedMemory, SharedResolver};
 use adapter_sqlite::{OpenError, SqliteFile, SqliteStore};
@@ -273,7 +273,7 @@ impl Store {
             negative_ttl: config.cache.negative_ttl,
             known_codes: config.cache.known_codes,
             // A tenth is left for whoever waits for the answer.
-            patience: config.http.redirect_timeout * 9 / 10,
+            timeout: config.http.redirect_timeout * 9 / 10,
         };
         CachedResolver::new(self.resolver.clone(), options, Handle::current(), log.new(o!()))
     }
@@ -289,7 +289,7 @@ impl Store {
         let blocks = self.block_service();
         adapter_http::Services {
             links: LinkService::new(links, answers, clock.clone(), codes, entropy.clone()),
-            keys: key_service(Arc::new(RememberedKeys::new(self.keys.clone())), self.answers.clone()),
+            keys: key_service(Arc::new(CachedApiKeys::new(self.keys.clone())), self.answers.clone()),
             resolver: ResolveService::new(memory, blocks.blocked().clone(), clock),
             blocks,
             store: self.ping.clone(),

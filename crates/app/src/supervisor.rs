@@ -19,7 +19,7 @@ use tokio::{
 };
 
 /// How long a task may go without success, beyond its own period.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// The first pause before one that ended is started again; each next one is twice as long.
@@ -71,7 +71,7 @@ impl Supervisor {
     }
 
     /// Runs `run` for ever: what it returns says why it ended, and then it is started again. It has to report its
-    /// success at least every `period`, and [`PATIENCE`] beyond that.
+    /// success at least every `period`, and [`TIMEOUT`] beyond that.
     pub(crate) fn watch<F>(&self, name: &'static str, period: Duration, run: impl Fn(Report) -> F + Send + 'static)
     where
         F: Future<Output = Failure> + Send + 'static,
@@ -112,32 +112,32 @@ impl Report {
     /// The same, but something of it is amiss, which health shows until this task succeeds otherwise.
     pub(crate) fn succeeded_but(&self, amiss: &'static str) {
         self.0.succeeded();
-        locked(&self.0.standing).amiss = Some(amiss);
+        locked(&self.0.status).amiss = Some(amiss);
     }
 
     /// It tried, and will again.
     pub(crate) fn failed(&self, failure: Failure) {
-        let mut standing = locked(&self.0.standing);
-        standing.failures += 1;
-        standing.failure = Some(failure);
-        standing.last_sign = Instant::now();
+        let mut status = locked(&self.0.status);
+        status.failures += 1;
+        status.failure = Some(failure);
+        status.last_sign = Instant::now();
     }
 
     /// It is at it, for longer than usual.
     pub(crate) fn is_busy(&self) {
-        locked(&self.0.standing).last_sign = Instant::now();
+        locked(&self.0.status).last_sign = Instant::now();
     }
 }
 
 struct Task {
     name: &'static str,
     period: Duration,
-    standing: Mutex<Standing>,
+    status: Mutex<Status>,
     clock: Arc<dyn Clock>,
     log: Logger,
 }
 
-struct Standing {
+struct Status {
     /// When it did its work last, or was started first.
     good_since: Instant,
     last_success: Option<Timestamp>,
@@ -159,7 +159,7 @@ struct Standing {
 impl Task {
     fn new(name: &'static str, period: Duration, clock: Arc<dyn Clock>, log: Logger) -> Self {
         let now = Instant::now();
-        let standing = Standing {
+        let status = Status {
             good_since: now,
             last_success: None,
             last_sign: now,
@@ -170,69 +170,69 @@ impl Task {
             restarts: 0,
             told: false,
         };
-        Self { name, period, standing: Mutex::new(standing), clock, log }
+        Self { name, period, status: Mutex::new(status), clock, log }
     }
 
     fn succeeded(&self) {
         let now = Instant::now();
-        let mut standing = locked(&self.standing);
-        (standing.good_since, standing.last_sign) = (now, now);
-        standing.last_success = Some(self.clock.now());
-        (standing.ended, standing.failure, standing.failures) = (false, None, 0);
-        standing.amiss = None;
-        if std::mem::take(&mut standing.told) {
-            info!(self.log, "{} works again", self.name; "event.name" => "task.recovered", "task" => self.name,
-                "restarts" => standing.restarts);
+        let mut status = locked(&self.status);
+        (status.good_since, status.last_sign) = (now, now);
+        status.last_success = Some(self.clock.now());
+        (status.ended, status.failure, status.failures) = (false, None, 0);
+        status.amiss = None;
+        if std::mem::take(&mut status.told) {
+            info!(self.log, "the task {} works again", self.name; "event.name" => "task.recovered", "task" => self.name,
+                "restarts" => status.restarts);
         }
     }
 
     fn ended(&self, failure: Failure) {
-        let mut standing = locked(&self.standing);
-        standing.ended = true;
-        standing.failures += 1;
-        standing.failure = Some(failure);
+        let mut status = locked(&self.status);
+        status.ended = true;
+        status.failures += 1;
+        status.failure = Some(failure);
     }
 
     fn starts_again(&self) {
-        let mut standing = locked(&self.standing);
-        standing.restarts += 1;
-        standing.last_sign = Instant::now();
+        let mut status = locked(&self.status);
+        status.restarts += 1;
+        status.last_sign = Instant::now();
     }
 
     /// Whether it gives no sign of life for so long that it is ended.
     fn hangs(&self) -> bool {
-        locked(&self.standing).last_sign.elapsed() >= self.period + PATIENCE
+        locked(&self.status).last_sign.elapsed() >= self.period + TIMEOUT
     }
 
     /// Says at `warning`, once, that it does not work.
     fn look_after(&self) {
-        let mut standing = locked(&self.standing);
-        if standing.told {
+        let mut status = locked(&self.status);
+        if status.told {
             return;
         }
-        if let Some(words) = standing.failing(self.period) {
-            standing.told = true;
-            let details = standing.failure.as_ref().map_or(words, |failure| &failure.details);
+        if let Some(words) = status.failing(self.period) {
+            status.told = true;
+            let details = status.failure.as_ref().map_or(words, |failure| &failure.details);
             warn!(self.log, "{} does not work: {}", self.name, words; "event.name" => "task.failing",
-                "task" => self.name, "error.message" => details, "failures" => standing.failures,
-                "restarts" => standing.restarts);
+                "task" => self.name, "error.message" => details, "failures" => status.failures,
+                "restarts" => status.restarts);
         }
     }
 
     fn state(&self) -> TaskState {
-        let standing = locked(&self.standing);
+        let status = locked(&self.status);
         TaskState {
             name: self.name,
-            last_success: standing.last_success,
-            restarts: standing.restarts,
-            amiss: standing.failing(self.period).or(standing.amiss),
+            last_success: status.last_success,
+            restarts: status.restarts,
+            amiss: status.failing(self.period).or(status.amiss),
         }
     }
 }
 
-impl Standing {
+impl Status {
     fn failing(&self, period: Duration) -> Option<&'static str> {
-        let failing = self.ended || self.good_since.elapsed() >= period + PATIENCE;
+        let failing = self.ended || self.good_since.elapsed() >= period + TIMEOUT;
         failing.then(|| self.failure.as_ref().map_or("it did nothing for too long", |failure| failure.words))
     }
 }
@@ -248,13 +248,13 @@ where
 {
     let mut pause = SHORTEST_PAUSE;
     loop {
-        let before = locked(&task.standing).last_success;
+        let before = locked(&task.status).last_success;
         // Apart, so that its panics end here; a set, so that it ends when this does.
         let mut running = JoinSet::new();
         running.spawn(run(Report(Arc::clone(&task))));
         let failure = until_it_ends(&task, &mut running).await;
         drop(running);
-        if locked(&task.standing).last_success != before {
+        if locked(&task.status).last_success != before {
             pause = SHORTEST_PAUSE;
         }
         task.ended(failure);

@@ -108,7 +108,7 @@ impl Targets {
                 self.seen = (state, Instant::now());
             } else if !is_told && state == self.read {
                 if self.unreadable.take().is_some() {
-                    info!(self.log, "the lists of hosts are as they were read"; "event.name" => "targets.read",
+                    info!(self.log, "the lists of hosts are as last loaded"; "event.name" => "targets.loaded",
                         "hosts.refused" => self.refused);
                 }
                 self.is_as_it_should(report);
@@ -176,8 +176,8 @@ impl Targets {
     fn does_not_count(&mut self, state: State, report: &Report, words: &'static str, details: String) {
         if self.unreadable != Some(state) {
             self.unreadable = Some(state);
-            warn!(self.log, "{}: what was read last counts", words;
-                "event.name" => "targets.not_read", "error.message" => &details);
+            warn!(self.log, "{}: keeping the hosts last loaded", words;
+                "event.name" => "targets.refresh_failed", "error.message" => &details);
         }
         report.failed(Failure::new(words, details));
     }
@@ -218,12 +218,12 @@ struct Lists {
 impl Lists {
     fn tell(&self, files: &Files, log: &Logger) {
         if files.deny.is_some() && self.refused == 0 {
-            warn!(log, "no host is refused although there is a list";
-                "event.name" => "targets.read", "hosts.refused" => 0, "hosts.excepted" => self.excepted,
+            warn!(log, "a list is set, but no host is refused";
+                "event.name" => "targets.loaded", "hosts.refused" => 0, "hosts.excepted" => self.excepted,
                 "lines.unread" => self.unread);
         } else if files.deny.is_some() || files.allow.is_some() {
             info!(log, "{} hosts are refused, {} excepted", self.refused, self.excepted;
-                "event.name" => "targets.read", "hosts.refused" => self.refused, "hosts.excepted" => self.excepted,
+                "event.name" => "targets.loaded", "hosts.refused" => self.refused, "hosts.excepted" => self.excepted,
                 "lines.unread" => self.unread);
         }
     }

@@ -189,7 +189,7 @@ async fn forget_old_answers(answers: &dyn IdempotencyRepository, log: &Logger) -
     };
     let count = answers.forget(moment).await.map_err(|error| Failure::from(&error))?;
     if count > 0 {
-        info!(log, "{} old answers forgotten", count; "event.name" => "answers.forgotten", "count" => count);
+        info!(log, "{} idempotency records deleted", count; "event.name" => "idempotency.records_deleted", "count" => count);
     }
     Ok(())
 }

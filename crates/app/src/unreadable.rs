@@ -11,7 +11,7 @@ use slog::{Logger, warn};
 use crate::cli::tell_aside;
 
 /// How many rows are remembered so as to be told once.
-const MOST_REMEMBERED: usize = 10_000;
+const MAX_REMEMBERED: usize = 10_000;
 
 /// The rows that were left out so far, each once.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ impl Known {
     /// How many there are with this one, if it is new.
     fn count_with(&self, row: &UnreadableRow) -> Option<usize> {
         let mut known = self.rows();
-        (known.len() < MOST_REMEMBERED && known.insert(row.clone())).then(|| known.len())
+        (known.len() < MAX_REMEMBERED && known.insert(row.clone())).then(|| known.len())
     }
 
     fn rows(&self) -> MutexGuard<'_, HashSet<UnreadableRow>> {

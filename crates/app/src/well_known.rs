@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::{Context, ensure};
 
 /// Most bytes of all of them: they are few and small, and are held in memory.
-const MOST_BYTES: u64 = 1024 * 1024;
+const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Reads the files of a directory by their names, without those in directories below it.
 pub(crate) fn read(directory: Option<&Path>) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
@@ -24,7 +24,7 @@ pub(crate) fn read(directory: Option<&Path>) -> anyhow::Result<BTreeMap<String, 
             continue;
         }
         total += meta.len();
-        ensure!(total <= MOST_BYTES, "{}: the files have more than {MOST_BYTES} bytes together", about());
+        ensure!(total <= MAX_BYTES, "{}: the files have more than {MAX_BYTES} bytes together", about());
         files.insert(name.to_owned(), fs::read(&path).with_context(about)?);
     }
     Ok(files)

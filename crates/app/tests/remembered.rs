@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use adapter_cache::{CacheOptions, CachedResolver, RememberedKeys, WriteThroughLinks};
+use adapter_cache::{CacheOptions, CachedApiKeys, CachedResolver, WriteThroughLinks};
 use adapter_postgres::{PostgresOptions, PostgresStore, TlsPolicy};
 use adapter_sqlite::SqliteFile;
 use slog::{Discard, Logger, o};
@@ -20,11 +20,11 @@ fn remembered<S: Store + 'static>(store: Arc<S>) -> Arc<Decorated> {
         stale_for: Duration::from_mins(10),
         negative_ttl: Duration::from_secs(5),
         known_codes: 1_000_000,
-        patience: PATIENCE,
+        timeout: PATIENCE,
     };
     let resolver = CachedResolver::new(store.clone(), options, Handle::current(), Logger::root(Discard, o!()));
     let links = WriteThroughLinks::new(store.clone(), resolver.clone());
-    let keys = Arc::new(RememberedKeys::new(store.clone()));
+    let keys = Arc::new(CachedApiKeys::new(store.clone()));
     Arc::new(Decorated { store, links: Arc::new(links), resolver: Arc::new(resolver), keys })
 }
 

@@ -17,7 +17,7 @@ use std::{
 use rustix::net::sockopt::set_socket_linger;
 
 /// How long a test waits for what has to happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The proxy. It listens on a port of its own; dropped, it cuts every connection.
 #[derive(Debug)]
@@ -173,7 +173,7 @@ impl Line {
     }
 
     fn wait_until(&self, mut condition: impl FnMut(&Faults) -> bool) -> bool {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut faults = self.faults();
         while !condition(&faults) {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
@@ -329,7 +329,7 @@ mod tests {
         stream.write_all(b"x").expect("it is open");
         assert_eq!(answer(&mut stream, 1), None, "it is held");
         proxy.let_go();
-        stream.set_read_timeout(Some(PATIENCE)).expect("it can be set");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("it can be set");
         assert_eq!(answer(&mut stream, 1).as_deref(), Some(&b"x"[..]));
         proxy.delay(Duration::from_millis(50));
         proxy.slice(1);
@@ -345,7 +345,7 @@ mod tests {
             let (address, _answering) = echo();
             let proxy = FaultProxy::before(address);
             let mut stream = connect(&proxy);
-            stream.set_read_timeout(Some(PATIENCE)).expect("it can be set");
+            stream.set_read_timeout(Some(TIMEOUT)).expect("it can be set");
             stream.write_all(b"x").expect("it is open");
             assert_eq!(answer(&mut stream, 1).as_deref(), Some(&b"x"[..]));
             fault(&proxy);

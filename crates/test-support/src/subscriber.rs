@@ -13,7 +13,7 @@ use domain::{
 use tokio::{sync::Notify, task::JoinSet, time::timeout};
 
 /// Far beyond every promise: what takes longer fails, instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a subscriber is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Recorder {
                 self.record.more.notified().await;
             }
         };
-        timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{wanted:?} is not told, but {:?}", self.told()));
+        timeout(TIMEOUT, waiting).await.unwrap_or_else(|_| panic!("{wanted:?} is not told, but {:?}", self.told()));
     }
 }
 

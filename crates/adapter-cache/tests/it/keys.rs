@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use adapter_cache::RememberedKeys;
+use adapter_cache::CachedApiKeys;
 use domain::{
     actor::Actor,
     ports::{ApiKeyRepository, KeyCreation},
@@ -15,7 +15,7 @@ use crate::store::moment;
 #[tokio::test(start_paused = true)]
 async fn a_revocation_by_another_process_is_seen_within_the_time_to_live() {
     let store = Arc::new(MemoryStore::default());
-    let keys = RememberedKeys::new(store.clone());
+    let keys = CachedApiKeys::new(store.clone());
     let key = Subject::over(store.clone(), 7).draw_key();
     assert_eq!(keys.create(&key, None).await.expect("memory does not fail"), KeyCreation::Done);
     let revoked =
@@ -25,14 +25,14 @@ async fn a_revocation_by_another_process_is_seen_within_the_time_to_live() {
         .await
         .expect("memory does not fail");
     assert_eq!(revoked().await, None, "it is read again at once");
-    advance(RememberedKeys::TIME_TO_LIVE).await;
+    advance(CachedApiKeys::TIME_TO_LIVE).await;
     assert_eq!(revoked().await, Some(moment()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_use_is_known_to_be_noted_before_it_is() {
     let store = Arc::new(MemoryStore::default());
-    let keys = RememberedKeys::new(store.clone());
+    let keys = CachedApiKeys::new(store.clone());
     let key = Subject::over(store.clone(), 7).draw_key();
     assert_eq!(keys.create(&key, None).await.expect("memory does not fail"), KeyCreation::Done);
     let used =
@@ -45,7 +45,7 @@ async fn a_use_is_known_to_be_noted_before_it_is() {
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_made_after_it_was_asked_for_is_found() {
     let store = Arc::new(MemoryStore::default());
-    let keys = RememberedKeys::new(store.clone());
+    let keys = CachedApiKeys::new(store.clone());
     let key = Subject::over(store, 7).draw_key();
     assert!(keys.find(&key.key.id).await.expect("memory does not fail").is_none());
     assert_eq!(keys.create(&key, None).await.expect("memory does not fail"), KeyCreation::Done);

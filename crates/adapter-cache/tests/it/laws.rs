@@ -180,7 +180,7 @@ async fn no_more_links_are_remembered_than_there_is_room_for() {
 async fn a_thousand_who_ask_for_one_code_ask_the_store_once() {
     let (resolver, store, mut questions) = around_one_link();
     store.hold();
-    let asking: Vec<_> = (0..1_000)
+    let store_client: Vec<_> = (0..1_000)
         .map(|_| {
             let resolver = resolver.clone();
             tokio::spawn(async move { resolve(&resolver, "known").await })
@@ -189,7 +189,7 @@ async fn a_thousand_who_ask_for_one_code_ask_the_store_once() {
     questions.recv().await.expect("it is asked");
     settle().await;
     store.release(1);
-    for answer in asking {
+    for answer in store_client {
         assert_eq!(answer.await.expect("no panic"), Ok(known(&link("known"), Source::Store)));
     }
     assert_eq!(store.times_asked(), 1);
@@ -222,7 +222,7 @@ async fn an_answer_held_back_during_a_deletion_resurrects_nothing() {
     let (resolver, store, mut questions) = around_one_link();
     let gone = deleted(&link("known"));
     store.hold();
-    let asking = tokio::spawn({
+    let store_client = tokio::spawn({
         let resolver = resolver.clone();
         async move { resolve(&resolver, "known").await }
     });
@@ -231,7 +231,7 @@ async fn an_answer_held_back_during_a_deletion_resurrects_nothing() {
     store.put(&gone);
     written(&resolver, &gone).await;
     store.release(1);
-    assert_eq!(asking.await.expect("no panic"), Ok(known(&gone, Source::Memory)));
+    assert_eq!(store_client.await.expect("no panic"), Ok(known(&gone, Source::Memory)));
     assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&gone, Source::Memory)));
 }
 
@@ -240,7 +240,7 @@ async fn an_answer_held_back_while_another_process_deletes_resurrects_nothing() 
     let (resolver, store, mut questions) = around_one_link();
     let gone = deleted(&link("known"));
     store.hold();
-    let asking = tokio::spawn({
+    let store_client = tokio::spawn({
         let resolver = resolver.clone();
         async move { resolve(&resolver, "known").await }
     });
@@ -248,7 +248,7 @@ async fn an_answer_held_back_while_another_process_deletes_resurrects_nothing() 
     store.put(&gone);
     resolver.changed(&gone.code, gone.generation);
     store.release(2);
-    assert_eq!(asking.await.expect("no panic"), Ok(known(&gone, Source::Store)));
+    assert_eq!(store_client.await.expect("no panic"), Ok(known(&gone, Source::Store)));
     assert_eq!(store.times_asked(), 2, "the overtaken answer was thrown away");
 }
 
@@ -256,7 +256,7 @@ async fn an_answer_held_back_while_another_process_deletes_resurrects_nothing() 
 async fn an_unknown_code_that_is_claimed_while_it_is_asked_for_is_known() {
     let (resolver, store, mut questions) = around_one_link();
     store.hold();
-    let asking = tokio::spawn({
+    let store_client = tokio::spawn({
         let resolver = resolver.clone();
         async move { resolve(&resolver, "new").await }
     });
@@ -264,7 +264,7 @@ async fn an_unknown_code_that_is_claimed_while_it_is_asked_for_is_known() {
     store.put(&link("new"));
     written(&resolver, &link("new")).await;
     store.release(1);
-    assert_eq!(asking.await.expect("no panic"), Ok(known(&link("new"), Source::Memory)));
+    assert_eq!(store_client.await.expect("no panic"), Ok(known(&link("new"), Source::Memory)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -299,14 +299,14 @@ async fn after_a_gap_in_what_is_heard_nothing_is_trusted_unasked() {
     store.hold();
     while questions.try_recv().is_ok() {}
     resolver.gap();
-    let asking = tokio::spawn({
+    let store_client = tokio::spawn({
         let resolver = resolver.clone();
         async move { resolve(&resolver, "known").await }
     });
     questions.recv().await.expect("it is asked");
     resolver.gap();
     store.release(1);
-    asking.await.expect("no panic").expect("the store answers");
+    store_client.await.expect("no panic").expect("the store answers");
     assert_eq!(resolver.resolve_at_once(&code("known")), None);
 }
 
@@ -388,7 +388,7 @@ async fn a_store_that_keeps_failing_is_left_alone_and_tried_once_a_second() {
         }
         settle().await;
         assert_eq!(store.times_asked(), asked + second, "one try a second");
-        advance(OPTIONS.patience).await;
+        advance(OPTIONS.timeout).await;
         settle().await;
     }
     store.be(Mood::Well);
@@ -421,13 +421,13 @@ async fn while_everything_fails_hardly_more_is_asked_than_before() {
 async fn a_failure_that_passes_is_tried_again_and_not_seen() {
     let (resolver, store, mut questions) = around_one_link();
     store.be(Mood::Failing(RepositoryErrorKind::Unavailable));
-    let asking = tokio::spawn({
+    let store_client = tokio::spawn({
         let resolver = resolver.clone();
         async move { resolve(&resolver, "known").await }
     });
     questions.recv().await.expect("it is asked");
     store.be(Mood::Well);
-    assert_eq!(asking.await.expect("no panic"), Ok(known(&link("known"), Source::Store)));
+    assert_eq!(store_client.await.expect("no panic"), Ok(known(&link("known"), Source::Store)));
     assert_eq!(store.times_asked(), 2);
 }
 
@@ -447,7 +447,7 @@ async fn what_trying_again_cannot_mend_is_told_at_once() {
 async fn more_questions_than_can_be_answered_are_turned_away() {
     let (resolver, store, _) = around_one_link();
     store.be(Mood::Frozen);
-    let asking: Vec<_> = (0..5_000)
+    let store_client: Vec<_> = (0..5_000)
         .map(|number| {
             let resolver = resolver.clone();
             tokio::spawn(async move { resolve(&resolver, &format!("cold-{number}")).await })
@@ -457,8 +457,8 @@ async fn more_questions_than_can_be_answered_are_turned_away() {
         settle().await;
     }
     assert_eq!(store.times_asked(), 4_096);
-    assert_eq!(asking.iter().filter(|answer| answer.is_finished()).count(), 5_000 - 4_096);
-    for answer in asking {
+    assert_eq!(store_client.iter().filter(|answer| answer.is_finished()).count(), 5_000 - 4_096);
+    for answer in store_client {
         assert_eq!(answer.await.expect("no panic"), Err(RepositoryErrorKind::Unavailable));
     }
 }
@@ -511,10 +511,10 @@ async fn an_alias_whose_claim_was_lost_is_what_the_store_says() {
 
 #[tokio::test(start_paused = true)]
 async fn a_change_made_here_is_seen_here_at_once() {
-    let memory = Arc::new(test_support::MemoryStore::default());
-    let resolver = cached(memory.clone(), OPTIONS);
-    let links = WriteThroughLinks::new(memory.clone(), resolver.clone());
-    let subject = test_support::contract::Subject::over(memory, 7);
+    let cache = Arc::new(test_support::MemoryStore::default());
+    let resolver = cached(cache.clone(), OPTIONS);
+    let links = WriteThroughLinks::new(cache.clone(), resolver.clone());
+    let subject = test_support::contract::Subject::over(cache, 7);
     let link = subject.given(&test_support::contract::a_link()).await;
     resolver.resolve(&link.code).await.expect("the store answers");
     let gone = deleted(&link);

@@ -9,7 +9,7 @@ mod store;
 
 use std::{sync::Arc, time::Duration};
 
-use adapter_cache::{CacheOptions, CachedResolver, RememberedKeys, WriteThroughLinks};
+use adapter_cache::{CacheOptions, CachedApiKeys, CachedResolver, WriteThroughLinks};
 use domain::ports::LinkResolver;
 use slog::{Discard, Logger, o};
 use test_support::{Decorated, MemoryStore};
@@ -21,7 +21,7 @@ const OPTIONS: CacheOptions = CacheOptions {
     stale_for: Duration::from_mins(10),
     negative_ttl: Duration::from_secs(5),
     known_codes: 1_000_000,
-    patience: Duration::from_millis(900),
+    timeout: Duration::from_millis(900),
 };
 
 fn cached(store: Arc<dyn LinkResolver>, options: CacheOptions) -> CachedResolver {
@@ -33,6 +33,6 @@ async fn fresh() -> (Arc<Decorated>, ()) {
     let store = Arc::new(MemoryStore::default());
     let resolver = cached(store.clone(), OPTIONS);
     let links = WriteThroughLinks::new(store.clone(), resolver.clone());
-    let keys = Arc::new(RememberedKeys::new(store.clone()));
+    let keys = Arc::new(CachedApiKeys::new(store.clone()));
     (Arc::new(Decorated { store, links: Arc::new(links), resolver: Arc::new(resolver), keys }), ())
 }

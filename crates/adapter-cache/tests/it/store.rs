@@ -47,7 +47,7 @@ pub(crate) struct AskedStore {
 impl AskedStore {
     /// One that answers at once, and what tells of each question.
     pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Code>) {
-        let (questions, heard) = mpsc::unbounded_channel();
+        let (questions, notice) = mpsc::unbounded_channel();
         let store = Self {
             links: Mutex::default(),
             mood: Mutex::new(Mood::Well),
@@ -55,7 +55,7 @@ impl AskedStore {
             permits: Semaphore::new(Semaphore::MAX_PERMITS),
             questions,
         };
-        (Arc::new(store), heard)
+        (Arc::new(store), notice)
     }
 
     pub(crate) fn be(&self, mood: Mood) {

@@ -20,10 +20,10 @@ pub(super) struct Room(AtomicUsize);
 
 impl Room {
     /// At some 57 bytes each.
-    const MOST: usize = 3_500_000;
+    const MAX: usize = 3_500_000;
 
     fn is_full(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= Self::MOST
+        self.0.load(Ordering::Relaxed) >= Self::MAX
     }
 }
 
@@ -32,7 +32,7 @@ impl Room {
 pub(super) struct Buckets {
     of_clients: Arc<DashMap<u64, Bucket>>,
     /// Of everybody for whom there is no room.
-    of_the_crowd: Arc<Bucket>,
+    overflow: Arc<Bucket>,
     room: Arc<Room>,
 }
 
@@ -41,7 +41,7 @@ struct Bucket {
     /// When it is full again, in nanoseconds since the engine began.
     full: AtomicU64,
     /// What was taken, and not yet told to whoever counts for all processes.
-    owed: AtomicU32,
+    pending: AtomicU32,
 }
 
 impl Buckets {
@@ -50,7 +50,7 @@ impl Buckets {
 
     pub(super) fn new(room: Arc<Room>) -> Self {
         let of_clients = Arc::new(DashMap::with_shard_amount(Self::SHARDS));
-        Self { of_clients, of_the_crowd: Arc::default(), room }
+        Self { of_clients, overflow: Arc::default(), room }
     }
 
     /// Puts back what was taken, as so much time.
@@ -75,25 +75,25 @@ impl Buckets {
     }
 
     /// Owes one more, and says how many as soon as there are `enough`; then none is owed.
-    pub(super) fn owe(&self, client: u64, enough: u32) -> Option<u32> {
+    pub(super) fn add_pending(&self, client: u64, enough: u32) -> Option<u32> {
         let Some(bucket) = self.of_clients.get(&client) else {
             return Some(1);
         };
-        let owed = bucket.owed.fetch_add(1, Ordering::AcqRel) + 1;
-        (owed >= enough).then(|| bucket.owed.swap(0, Ordering::AcqRel)).filter(|owed| *owed > 0)
+        let pending = bucket.pending.fetch_add(1, Ordering::AcqRel) + 1;
+        (pending >= enough).then(|| bucket.pending.swap(0, Ordering::AcqRel)).filter(|pending| *pending > 0)
     }
 
     /// Owes what was said to be owed, and could not be told.
-    pub(super) fn owe_more(&self, client: u64, amount: u32) {
+    pub(super) fn add_pending_many(&self, client: u64, amount: u32) {
         if let Some(bucket) = self.of_clients.get(&client) {
-            bucket.owed.fetch_add(amount, Ordering::AcqRel);
+            bucket.pending.fetch_add(amount, Ordering::AcqRel);
         }
     }
 
     fn with(&self, client: u64, change: impl FnOnce(&Bucket)) {
         match self.of_clients.get(&client) {
             Some(bucket) => change(&bucket),
-            None if self.room.is_full() => change(&self.of_the_crowd),
+            None if self.room.is_full() => change(&self.overflow),
             // Full again, and swept away meanwhile.
             None => {}
         }
@@ -102,7 +102,7 @@ impl Buckets {
 
 impl Bucket {
     fn full_at(moment: Nanos) -> Self {
-        Self { full: AtomicU64::new(moment.into()), owed: AtomicU32::new(0) }
+        Self { full: AtomicU64::new(moment.into()), pending: AtomicU32::new(0) }
     }
 
     fn change(&self, full: impl Fn(u64) -> u64) {
@@ -133,7 +133,7 @@ impl StateStore for Buckets {
             return bucket.update(decide);
         }
         if self.room.is_full() {
-            return self.of_the_crowd.update(decide);
+            return self.overflow.update(decide);
         }
         match self.of_clients.entry(*client) {
             Entry::Occupied(bucket) => bucket.get().update(decide),
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn whoever_comes_later_shares_one_and_gets_back_from_it() {
-        let room = Room(AtomicUsize::new(Room::MOST - 1));
+        let room = Room(AtomicUsize::new(Room::MAX - 1));
         let buckets = Buckets::new(Arc::new(room));
         assert_eq!([take(&buckets, 1), take(&buckets, 2), take(&buckets, 3)], [SECOND, SECOND, SECOND * 2]);
         buckets.give_back(3, SECOND);
@@ -233,8 +233,8 @@ mod tests {
     fn what_is_owed_is_told_when_it_is_enough_and_only_once() {
         let buckets = Buckets::new(Arc::default());
         take(&buckets, 1);
-        let owed: Vec<_> = (0..7).map(|_| buckets.owe(1, 3)).collect();
-        assert_eq!(owed, [None, None, Some(3), None, None, Some(3), None]);
-        assert_eq!(buckets.owe(2, 3), Some(1));
+        let pending: Vec<_> = (0..7).map(|_| buckets.add_pending(1, 3)).collect();
+        assert_eq!(pending, [None, None, Some(3), None, None, Some(3), None]);
+        assert_eq!(buckets.add_pending(2, 3), Some(1));
     }
 }

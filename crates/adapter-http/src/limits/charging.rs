@@ -15,7 +15,7 @@ use super::{
     buckets::Room,
     client::ClientAddress,
     headers,
-    limiter::{Limiter, Place, Subject, TooMany},
+    limiter::{Account, Limiter, Subject, TooMany},
     policy::{Policy, Quotas},
     tally::{Charge, Charged, Tally},
 };
@@ -30,8 +30,8 @@ pub(crate) struct Limits {
     shared_limiter: Option<Arc<dyn SharedLimiter>>,
     /// How many processes there are at least.
     processes: NonZeroU32,
-    /// What may be told to the shared_limiter at once, while nobody waits for it.
-    telling: Arc<Semaphore>,
+    /// What may be told to the shared limiter at once, while nobody waits for it.
+    recording: Arc<Semaphore>,
     /// Room for visitors who wait until the codes of links are known.
     pub(super) pending_visitors: Semaphore,
 }
@@ -73,23 +73,23 @@ impl Limits {
             policies,
             shared_limiter,
             processes,
-            telling: Arc::new(Semaphore::new(Self::MAX_RECORDING)),
+            recording: Arc::new(Semaphore::new(Self::MAX_RECORDING)),
             pending_visitors: Semaphore::new(Self::MAX_PENDING_VISITORS),
         }
     }
 
-    /// Counts a call of a client, here and by the shared_limiter.
+    /// Counts a call of a client, here and by the shared limiter.
     pub(crate) async fn charge_client(&self, tally: &Tally, policy: Policy) -> Result<(), Problem> {
-        let places: Vec<_> = self.of_client(policy, tally.client).collect();
-        let taken = self.charge(tally, &places).await?;
+        let accounts: Vec<_> = self.of_client(policy, tally.client).collect();
+        let taken = self.charge(tally, &accounts).await?;
         tally.set_charged(|charged| Charged { client: Some(taken), ..charged });
         Ok(())
     }
 
     /// Counts a call with a valid key.
     pub(crate) async fn charge_key(&self, tally: &Tally, policy: Policy, key: &KeyId) -> Result<(), Problem> {
-        let places: Vec<_> = self.of_key(policy, key).collect();
-        let taken = self.charge(tally, &places).await?;
+        let accounts: Vec<_> = self.of_key(policy, key).collect();
+        let taken = self.charge(tally, &accounts).await?;
         tally.set_charged(|charged| Charged { key: Some(taken), ..charged });
         Ok(())
     }
@@ -101,39 +101,39 @@ impl Limits {
             return Ok(());
         };
         let (client, key) = (self.of_client(Policy::Batch, tally.client), self.of_key(Policy::Batch, key));
-        let places: Vec<_> = client.chain(key).collect();
-        // The shared_limiter would hear too late of what is put back, so it is asked for the others alone.
-        if let Some(shared_limiter) = self.meter_of(tally)
-            && let Some(outcome) = ask(tally, shared_limiter, &places, others).await
+        let accounts: Vec<_> = client.chain(key).collect();
+        // The shared limiter would hear too late of what is put back, so it is asked for the others alone.
+        if let Some(shared_limiter) = self.shared_limiter_for(tally)
+            && let Some(outcome) = ask(tally, shared_limiter, &accounts, others).await
         {
             if outcome.is_err() {
-                self.put_back(tally, &places);
+                self.put_back(tally, &accounts);
             }
             return outcome;
         }
-        self.put_back(tally, &places);
-        take(tally, places.into_iter(), size, self.all_processes())
+        self.put_back(tally, &accounts);
+        take(tally, accounts.into_iter(), size, self.all_processes())
     }
 
     /// Puts back what was counted when a call came.
-    fn put_back(&self, tally: &Tally, places: &[Place<'_>]) {
+    fn put_back(&self, tally: &Tally, accounts: &[Account<'_>]) {
         let Charged { client, key, .. } = tally.charged();
-        for place in places {
-            let taken = if place.limiter.subject == Subject::Key { key } else { client };
+        for account in accounts {
+            let taken = if account.limiter.subject == Subject::Key { key } else { client };
             let Some(Charge { weight, is_shared }) = taken else {
                 continue;
             };
-            place.give_back(weight);
+            account.give_back(weight);
             if is_shared {
-                self.tell([(*place, -1)].into_iter());
+                self.record_later([(*account, -1)].into_iter());
             }
         }
     }
 
-    /// Counts a redirect or page, and tells the shared_limiter of it.
+    /// Counts a redirect or page, and tells the shared limiter of it.
     pub(crate) fn charge_visitor(&self, tally: &Tally) -> Result<(), Problem> {
         self.take(tally, Policy::Redirect)?;
-        self.settle(Policy::Redirect, tally.client);
+        self.record(Policy::Redirect, tally.client);
         Ok(())
     }
 
@@ -144,37 +144,38 @@ impl Limits {
         take(tally, self.of_client(policy, tally.client), NonZeroU32::MIN, share).map(|()| share)
     }
 
-    /// What was taken counts: the shared_limiter is told of it, soon.
-    pub(crate) fn settle(&self, policy: Policy, client: ClientAddress) {
+    /// What was taken counts: the shared limiter is told of it, soon.
+    pub(crate) fn record(&self, policy: Policy, client: ClientAddress) {
         if self.shared_limiter().is_some() {
-            self.tell(
-                self.of_client(policy, client).filter_map(|place| place.owe().map(move |owed| (place, owed.into()))),
+            self.record_later(
+                self.of_client(policy, client)
+                    .filter_map(|account| account.add_pending().map(move |pending| (account, pending.into()))),
             );
         }
     }
 
     /// What was taken does not count.
     pub(crate) fn give_back(&self, policy: Policy, client: ClientAddress, taken: NonZeroU32) {
-        for place in self.of_client(policy, client) {
-            place.give_back(taken);
+        for account in self.of_client(policy, client) {
+            account.give_back(taken);
         }
     }
 
     /// Where a client is counted: an IPv6 one twice. No list is made of it, on the way of every redirect.
-    fn of_client(&self, policy: Policy, client: ClientAddress) -> impl Iterator<Item = Place<'_>> + Clone {
+    fn of_client(&self, policy: Policy, client: ClientAddress) -> impl Iterator<Item = Account<'_>> + Clone {
         let (address, network) = buckets_of(client);
         self.policies.get(policy as usize).into_iter().flat_map(move |limited| {
-            let network = network.map(|bucket| Place { limiter: &limited.networks, bucket });
-            [Place { limiter: &limited.addresses, bucket: address }].into_iter().chain(network)
+            let network = network.map(|bucket| Account { limiter: &limited.networks, bucket });
+            [Account { limiter: &limited.addresses, bucket: address }].into_iter().chain(network)
         })
     }
 
-    fn of_key(&self, policy: Policy, key: &KeyId) -> impl Iterator<Item = Place<'_>> + Clone {
+    fn of_key(&self, policy: Policy, key: &KeyId) -> impl Iterator<Item = Account<'_>> + Clone {
         let bucket = bucket_of(key);
-        self.policies.get(policy as usize).into_iter().map(move |limited| Place { limiter: &limited.keys, bucket })
+        self.policies.get(policy as usize).into_iter().map(move |limited| Account { limiter: &limited.keys, bucket })
     }
 
-    /// The shared_limiter, while it can be asked.
+    /// The shared limiter, while it can be asked.
     fn shared_limiter(&self) -> Option<&Arc<dyn SharedLimiter>> {
         self.shared_limiter.as_ref().filter(|shared_limiter| shared_limiter.is_available())
     }
@@ -190,44 +191,45 @@ impl Limits {
             .map_or(self.processes, |shared_limiter| shared_limiter.processes().max(self.processes))
     }
 
-    /// The shared_limiter, unless it has left this call without an answer before: one wait is enough.
-    fn meter_of(&self, tally: &Tally) -> Option<&Arc<dyn SharedLimiter>> {
+    /// The shared limiter, unless it has left this call without an answer before: one wait is enough.
+    fn shared_limiter_for(&self, tally: &Tally) -> Option<&Arc<dyn SharedLimiter>> {
         self.shared_limiter().filter(|_| !tally.charged().unanswered)
     }
 
-    /// Takes one, here and by the shared_limiter.
-    async fn charge(&self, tally: &Tally, places: &[Place<'_>]) -> Result<Charge, Problem> {
-        if let Some(shared_limiter) = self.meter_of(tally)
-            && let Some(outcome) = ask(tally, shared_limiter, places, NonZeroU32::MIN).await
+    /// Takes one, here and by the shared limiter.
+    async fn charge(&self, tally: &Tally, accounts: &[Account<'_>]) -> Result<Charge, Problem> {
+        if let Some(shared_limiter) = self.shared_limiter_for(tally)
+            && let Some(outcome) = ask(tally, shared_limiter, accounts, NonZeroU32::MIN).await
         {
             return outcome.map(|()| Charge { weight: NonZeroU32::MIN, is_shared: true });
         }
         let share = self.all_processes();
-        take(tally, places.iter().copied(), NonZeroU32::MIN, share)?;
+        take(tally, accounts.iter().copied(), NonZeroU32::MIN, share)?;
         Ok(Charge { weight: share, is_shared: false })
     }
 
-    /// Tells the shared_limiter what was let in already, or put back, while nobody waits for it.
-    fn tell<'a>(&self, news: impl Iterator<Item = (Place<'a>, i64)>) {
-        let news: Vec<_> = news.map(|(place, amount)| (Arc::clone(place.limiter), place.bucket, amount)).collect();
-        let (false, Some(shared_limiter)) = (news.is_empty(), self.shared_limiter()) else {
+    /// Tells the shared limiter what was let in already, or put back, while nobody waits for it.
+    fn record_later<'a>(&self, charges: impl Iterator<Item = (Account<'a>, i64)>) {
+        let charges: Vec<_> =
+            charges.map(|(account, amount)| (Arc::clone(account.limiter), account.bucket, amount)).collect();
+        let (false, Some(shared_limiter)) = (charges.is_empty(), self.shared_limiter()) else {
             return;
         };
-        let Ok(permit) = Arc::clone(&self.telling).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.recording).try_acquire_owned() else {
             // It is told with the next ones.
-            for (limiter, bucket, amount) in &news {
-                Place { limiter, bucket: *bucket }.owe_more(*amount);
+            for (limiter, bucket, amount) in &charges {
+                Account { limiter, bucket: *bucket }.add_pending_many(*amount);
             }
             return;
         };
         let shared_limiter = Arc::clone(shared_limiter);
         actix_web::rt::spawn(async move {
-            let places = || news.iter().map(|(limiter, bucket, _)| Place { limiter, bucket: *bucket });
-            let amounts = news.iter().map(|(_, _, amount)| *amount);
-            let requests: Vec<_> = places().zip(amounts).map(|(place, amount)| place.draw(amount)).collect();
+            let accounts = || charges.iter().map(|(limiter, bucket, _)| Account { limiter, bucket: *bucket });
+            let amounts = charges.iter().map(|(_, _, amount)| *amount);
+            let requests: Vec<_> = accounts().zip(amounts).map(|(account, amount)| account.request(amount)).collect();
             let asked = Instant::now();
             if let Some(reply) = shared_limiter.record(&requests).await {
-                places().zip(reply.whole_in).for_each(|(place, whole_in)| place.learn(whole_in, asked));
+                accounts().zip(reply.whole_in).for_each(|(account, whole_in)| account.learn(whole_in, asked));
             }
             drop(permit);
         });
@@ -261,38 +263,38 @@ impl Limits {
     }
 }
 
-/// Takes in all of them, here and by the shared_limiter, or in none; `None` if the shared_limiter does not answer.
+/// Takes in all of them, here and by the shared limiter, or in none; `None` if the shared limiter does not answer.
 async fn ask(
     tally: &Tally,
     shared_limiter: &Arc<dyn SharedLimiter>,
-    places: &[Place<'_>],
+    accounts: &[Account<'_>],
     weight: NonZeroU32,
 ) -> Option<Result<(), Problem>> {
     // Whoever has too little left here is refused without asking: nobody else knows of more. What weighed more while
-    // the shared_limiter was away, and what others have put back, is made up for by time alone.
-    if let Err(too_many) = take(tally, places.iter().copied(), weight, NonZeroU32::MIN) {
+    // the shared limiter was away, and what others have put back, is made up for by time alone.
+    if let Err(too_many) = take(tally, accounts.iter().copied(), weight, NonZeroU32::MIN) {
         return Some(Err(too_many));
     }
-    if places.is_empty() {
+    if accounts.is_empty() {
         return Some(Ok(()));
     }
     let (asked, amount) = (Instant::now(), weight.get().into());
-    let requests: Vec<_> = places.iter().map(|place| place.draw(amount)).collect();
+    let requests: Vec<_> = accounts.iter().map(|account| account.request(amount)).collect();
     let reply = shared_limiter.acquire(&requests).await;
     if reply.as_ref().is_none_or(|reply| reply.refused.is_some()) {
-        give_back(places, weight);
+        give_back(accounts, weight);
     }
     let Some(reply) = reply else {
         tally.set_charged(|charged| Charged { unanswered: true, ..charged });
         return None;
     };
-    for (place, whole_in) in places.iter().zip(&reply.whole_in) {
-        place.learn(*whole_in, asked);
-        tally.add_standing(place.standing(*whole_in));
+    for (account, whole_in) in accounts.iter().zip(&reply.whole_in) {
+        account.learn(*whole_in, asked);
+        tally.add_standing(account.standing(*whole_in));
     }
-    let refused_at = reply.refused.and_then(|number| Some((places.get(number)?, *reply.whole_in.get(number)?)));
+    let refused_at = reply.refused.and_then(|number| Some((accounts.get(number)?, *reply.whole_in.get(number)?)));
     Some(match refused_at {
-        Some((place, whole_in)) => Err(refused(tally, *place, place.too_many(weight, whole_in))),
+        Some((account, whole_in)) => Err(refused(tally, *account, account.too_many(weight, whole_in))),
         None => Ok(()),
     })
 }
@@ -300,32 +302,32 @@ async fn ask(
 /// Takes in all of them or, if one has too little left, in none.
 fn take<'a>(
     tally: &Tally,
-    places: impl Iterator<Item = Place<'a>> + Clone,
+    accounts: impl Iterator<Item = Account<'a>> + Clone,
     weight: NonZeroU32,
     share: NonZeroU32,
 ) -> Result<(), Problem> {
-    for (number, place) in places.clone().enumerate() {
-        match place.take(weight, share) {
+    for (number, account) in accounts.clone().enumerate() {
+        match account.take(weight, share) {
             Ok(standing) => tally.add_standing(standing),
             Err(too_many) => {
                 let all = weight.saturating_mul(share);
-                places.take(number).for_each(|place| place.give_back(all));
+                accounts.take(number).for_each(|account| account.give_back(all));
                 tally.add_standing(too_many.standing);
-                return Err(refused(tally, place, too_many));
+                return Err(refused(tally, account, too_many));
             }
         }
     }
     Ok(())
 }
 
-fn give_back(places: &[Place<'_>], weight: NonZeroU32) {
-    for place in places {
-        place.give_back(weight);
+fn give_back(accounts: &[Account<'_>], weight: NonZeroU32) {
+    for account in accounts {
+        account.give_back(weight);
     }
 }
 
-fn refused(tally: &Tally, place: Place<'_>, too_many: TooMany) -> Problem {
-    let (policy, subject) = (place.limiter.policy, place.limiter.subject);
+fn refused(tally: &Tally, account: Account<'_>, too_many: TooMany) -> Problem {
+    let (policy, subject) = (account.limiter.policy, account.limiter.subject);
     tally.refuse((policy.name(), subject.name()));
     headers::quota_exceeded(policy, too_many.wait)
 }

@@ -41,7 +41,7 @@ pub(super) struct Limiter {
 
 /// Where somebody is counted: one bucket of a limit.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct Account<'a> {
     pub(super) limiter: &'a Arc<Limiter>,
     pub(super) bucket: u64,
 }
@@ -84,7 +84,7 @@ impl Limiter {
     }
 }
 
-impl Place<'_> {
+impl Account<'_> {
     /// Takes `weight` of the quota, of which this process has the `share`th part: as if everything weighed so many
     /// times as much.
     pub(super) fn take(&self, weight: NonZeroU32, share: NonZeroU32) -> Result<Standing, TooMany> {
@@ -122,17 +122,17 @@ impl Place<'_> {
 
     /// Owes one more to whoever counts for all processes, and says how many when it is time to tell. A hundredth of a
     /// quota makes no difference.
-    pub(super) fn owe(&self) -> Option<u32> {
-        self.limiter.buckets.owe(self.bucket, (self.limiter.quota.burst.get() / 100).max(1))
+    pub(super) fn add_pending(&self) -> Option<u32> {
+        self.limiter.buckets.add_pending(self.bucket, (self.limiter.quota.burst.get() / 100).max(1))
     }
 
     /// Owes what could not be told.
-    pub(super) fn owe_more(&self, amount: i64) {
-        self.limiter.buckets.owe_more(self.bucket, u32::try_from(amount).unwrap_or(0));
+    pub(super) fn add_pending_many(&self, amount: i64) {
+        self.limiter.buckets.add_pending_many(self.bucket, u32::try_from(amount).unwrap_or(0));
     }
 
     /// What to tell whoever counts for all processes.
-    pub(super) fn draw(&self, amount: i64) -> LimiterRequest {
+    pub(super) fn request(&self, amount: i64) -> LimiterRequest {
         let Limiter { policy, subject, quota, .. } = &**self.limiter;
         LimiterRequest {
             // Under another quota everybody begins anew: whoever was turned away by one that was too narrow is let in.
@@ -143,7 +143,7 @@ impl Place<'_> {
         }
     }
 
-    /// How somebody stands to it on all processes together. A shared_limiter tells whole microseconds, rounded up: that must not
+    /// How somebody stands to it on all processes together. A shared limiter tells whole microseconds, rounded up: that must not
     /// look like one more request.
     pub(super) fn standing(&self, whole_in: Duration) -> Standing {
         const ROUNDED: Duration = Duration::from_micros(2);
@@ -169,7 +169,7 @@ mod tests {
         let account = |policy, subject, per_second, bucket| {
             let quota = Quota::new(per_second, NonZeroU32::MIN).expect("sensible");
             let limiter = Arc::new(Limiter::new(policy, subject, quota, &Arc::default()));
-            Place { limiter: &limiter, bucket }.draw(1).account
+            Account { limiter: &limiter, bucket }.request(1).account
         };
         let usual = account(Policy::Read, Subject::Address, 1.0, 7);
         assert_eq!(account(Policy::Read, Subject::Address, 1.0, 7), usual);

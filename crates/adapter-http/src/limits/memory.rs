@@ -50,7 +50,7 @@ struct Accounts {
     /// How often something was given up since that was last told.
     revoked: u64,
     /// When that was last told.
-    told: Option<Instant>,
+    last_warning: Option<Instant>,
     last_number: u64,
     /// By number, so from the oldest to the newest.
     entries: BTreeMap<u64, Entry>,
@@ -91,17 +91,17 @@ impl MemoryBudget {
     }
 
     /// Says now and then that something was given up.
-    fn tell(&self) {
+    fn warn_of_revoked(&self) {
         const EVERY: Duration = Duration::from_secs(10);
         let mut accounts = self.accounts();
-        if accounts.told.is_some_and(|told| told.elapsed() < EVERY) {
+        if accounts.last_warning.is_some_and(|last_warning| last_warning.elapsed() < EVERY) {
             return;
         }
-        accounts.told = Some(Instant::now());
+        accounts.last_warning = Some(Instant::now());
         let revoked = mem::take(&mut accounts.revoked);
         drop(accounts);
-        warn!(self.log, "{revoked} slow clients were cut off to make room in memory for others";
-            "event.name" => "http.slow_clients_cut", "clients" => revoked, "bytes.most" => self.most);
+        warn!(self.log, "{revoked} slow clients disconnected: the memory for bodies and answers is full";
+            "event.name" => "http.slow_clients_disconnected", "clients" => revoked, "bytes.most" => self.most);
     }
 
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
@@ -117,12 +117,12 @@ impl Share {
         let outcome = accounts.resize(self.number, bytes, &self.budget, &mut given_up);
         drop(accounts);
         // Not under the lock: it may free much, and close shares.
-        let tells = !given_up.is_empty();
+        let warns = !given_up.is_empty();
         for revocable in given_up {
             revocable.revoke();
         }
-        if tells {
-            self.budget.tell();
+        if warns {
+            self.budget.warn_of_revoked();
         }
         outcome
     }

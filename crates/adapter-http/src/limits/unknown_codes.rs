@@ -92,7 +92,7 @@ impl Drop for UnknownCodeCharge {
             return;
         };
         if self.is_due {
-            self.limits.settle(Policy::Unknown, self.client);
+            self.limits.record(Policy::Unknown, self.client);
         } else {
             self.limits.give_back(Policy::Unknown, self.client, taken);
         }

@@ -76,7 +76,7 @@ fn note_use(state: &web::Data<State>, secret: &KeySecret) {
     let (state, id) = (state.clone(), secret.id());
     actix_web::rt::spawn(async move {
         if let Err(error) = state.services.keys.note_use(&id).await {
-            slog::debug!(state.log, "the use of key `{}` was not noted", id; "event.name" => "api_key.use_not_noted", "api_key.id" => %id, "error.message" => %error);
+            slog::debug!(state.log, "the last use of key `{}` was not saved", id; "event.name" => "api_key.last_used_failed", "api_key.id" => %id, "error.message" => %error);
         }
     });
 }

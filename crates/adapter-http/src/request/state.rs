@@ -76,7 +76,7 @@ pub struct Settings {
     pub proxies: TrustedProxies,
     /// How often one client, and one key, may ask; with `None`, as often as they like.
     pub quotas: Option<Quotas>,
-    /// How many processes there are at least. Without a shared_limiter each of them allows its share of a quota.
+    /// How many processes there are at least. Without a shared limiter each of them allows its share of a quota.
     pub processes: NonZeroU32,
     /// How many calls of the API the store serves at a time, its connections. So many are never turned away.
     pub store_connections: usize,

@@ -57,7 +57,7 @@ impl Window {
     /// How many seconds are remembered: few enough that a bad moment shows, and passes, within ten.
     const SECONDS: u64 = 6;
     /// Fewer calls say nothing.
-    const FEWEST: u32 = 3;
+    const MIN: u32 = 3;
     /// A caller who left after so long was let down.
     const LET_DOWN: Duration = Duration::from_millis(500);
 
@@ -107,7 +107,7 @@ impl Window {
         let worst = by_reason.into_iter().max_by_key(|(reason, count)| (!reason.is_vague(), *count));
         Judgement {
             failed_percent: u64::from(failed) * 100 / u64::from(all.max(1)),
-            reason: worst.map(|(reason, _)| reason).filter(|_| all >= Self::FEWEST && failed > served),
+            reason: worst.map(|(reason, _)| reason).filter(|_| all >= Self::MIN && failed > served),
         }
     }
 

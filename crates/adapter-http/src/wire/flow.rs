@@ -19,7 +19,7 @@ pub(crate) struct Flow {
 
 impl Flow {
     /// Most bytes that pass before the reader has read all that did.
-    const MOST: usize = 8 * 1024;
+    const MAX: usize = 8 * 1024;
 
     /// Another body begins, which its client may want to be told to send.
     pub(super) fn begin(&self, expected: bool) {
@@ -52,7 +52,7 @@ impl Flow {
 
     /// Ready while more may pass.
     pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.ahead.get() < Self::MOST {
+        if self.ahead.get() < Self::MAX {
             return Poll::Ready(());
         }
         self.stopped.set(Some(cx.waker().clone()));

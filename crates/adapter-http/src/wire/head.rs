@@ -13,11 +13,11 @@ use actix_web::http::{Method, Uri};
 use super::{REJECTED_HEADER, Rejection, WireLimits, body::Body, chunked::ChunkedBody};
 
 /// Most header fields that can be judged.
-const MOST_HEADERS: usize = 100;
+const MAX_HEADERS: usize = 100;
 /// Most header fields that the parser behind can read.
-const MOST_READABLE: usize = 96;
+const MAX_READABLE: usize = 96;
 
-/// The fields that are read behind the guard. Of a head with more than [`MOST_READABLE`] others are left out.
+/// The fields that are read behind the guard. Of a head with more than [`MAX_READABLE`] others are left out.
 const READ: [&str; 20] = [
     "accept",
     "accept-encoding",
@@ -101,9 +101,9 @@ fn with_encoded_target(head: &[u8], most: usize) -> Result<Option<Vec<u8>>, Reje
 }
 
 fn judge_as_it_is(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Rejection> {
-    let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(head, &mut headers[..limits.headers.min(MOST_HEADERS)]) {
+    match request.parse_with_uninit_headers(head, &mut headers[..limits.headers.min(MAX_HEADERS)]) {
         Ok(httparse::Status::Complete(_)) => {}
         Err(httparse::Error::TooManyHeaders) => return Err(Rejection::HeadersTooLarge),
         Ok(httparse::Status::Partial) | Err(_) => return Err(Rejection::Malformed),
@@ -130,7 +130,7 @@ fn judge_as_it_is(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Reject
     }
     // Of such a POST the parser behind wants a length (RFC 1945 section 7.2.2); since RFC 9112 section 6.3 it is zero.
     let lacks_length = minor_version == 0 && method == Method::POST && fields.length.is_none();
-    let surplus = (request.headers.len() + usize::from(lacks_length)).saturating_sub(MOST_READABLE);
+    let surplus = (request.headers.len() + usize::from(lacks_length)).saturating_sub(MAX_READABLE);
     // The parser behind would tell it to go on before anything has judged the request.
     let expects_continue = fields.expects == Some(Expectation::Continue) && minor_version > 0;
     let instead = if surplus > 0 || lacks_length || fields.offers_upgrade || fields.expects.is_some() {

@@ -30,12 +30,12 @@ use crate::{
 };
 
 /// Most bytes of lines that wait for the writer. More are dropped, and counted.
-const MOST_WAITING: usize = 8 * 1024 * 1024;
+const MAX_WAITING: usize = 8 * 1024 * 1024;
 /// How long lines are gathered before they are written together. Waking the writer for each line would cost more than
 /// making it.
 const GATHERING: Duration = Duration::from_millis(10);
 /// Most memory that is kept for lines when there are few.
-const MOST_KEPT: usize = 256 * 1024;
+const MAX_KEPT: usize = 256 * 1024;
 /// How long the last lines may take to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -101,7 +101,7 @@ impl Lines {
     /// Never waits for whoever reads the log.
     fn add(&self, line: &[u8]) {
         let mut waiting = self.lock();
-        if waiting.bytes.len() + line.len() > MOST_WAITING {
+        if waiting.bytes.len() + line.len() > MAX_WAITING {
             waiting.dropped += 1;
             return;
         }
@@ -125,7 +125,7 @@ impl Lines {
             let ended = self.gather(&mut chunk, format);
             // A reader that is gone is no reason to stop serving.
             let _unread = out.write_all(&chunk).and_then(|()| out.flush());
-            chunk.shrink_to(MOST_KEPT);
+            chunk.shrink_to(MAX_KEPT);
             if ended {
                 return;
             }

@@ -154,7 +154,7 @@ fn a_list_of_millions_of_hosts_is_read_and_takes_eight_bytes_each() {
     let list: Vec<_> = (0..count).map(|number| format!("||host-{number}.bad.example.com^")).collect();
     fs::write(file.with_extension("new"), list.join("\n")).expect("the folder is ours");
     fs::rename(file.with_extension("new"), &file).expect("the folder is ours");
-    let read = || server.events("targets.read").iter().any(|event| event["hosts.refused"] == count);
+    let read = || server.events("targets.loaded").iter().any(|event| event["hosts.refused"] == count);
     assert!(eventually(PATIENCE, read), "it is not read: {}", server.output());
     for (number, refused) in [(0, true), (count - 1, true), (count, false)] {
         let claimed = caller.claim(&json!({"url": format!("https://www.host-{number}.bad.example.com/")}));
@@ -344,7 +344,7 @@ fn bodies_that_are_refused_hold_little() {
 /// However many come at once, and of whatever shape.
 #[test]
 fn bodies_are_bounded_in_sum() {
-    const MOST: u64 = 256 << 20;
+    const MAX: u64 = 256 << 20;
     let count = rounds(300, 1_000);
     let server = Signpost::on_sqlite().patient().set("http.body_timeout", "60s").start();
     let (caller, other) = (server.caller(), server.caller());
@@ -399,7 +399,7 @@ fn bodies_are_bounded_in_sum() {
             most = most.max(server.resident_bytes());
         }
         let grown = most.saturating_sub(before);
-        assert!(grown < MOST, "{name}: {count} bodies take {grown} bytes");
+        assert!(grown < MAX, "{name}: {count} bodies take {grown} bytes");
         assert!(served > 0, "{name}: none of {count} is served, {refused} are refused");
         assert!(refused > 0, "{name}: {served} are served, so there is no bound");
     }

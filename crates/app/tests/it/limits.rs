@@ -347,7 +347,7 @@ fn a_link_is_followed_whoever_tried_codes_from_the_same_address() {
     let codes: Vec<_> = (0..30).map(|number| caller.code(&format!("https://example.com/{number}"))).collect();
     // It remembers none of them.
     let server = first.another().start();
-    server.event("codes.known");
+    server.event("codes.loaded");
     let asked = |path: &str| server.get(path).status;
     let refused = (0..60).filter(|number| asked(&format!("/unknown-{number}")) == 429).count();
     assert_eq!(refused, 40);

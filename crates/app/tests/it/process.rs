@@ -304,7 +304,7 @@ fn a_crowd_of_visitors_from_one_address_is_served_right_after_a_start() {
     let refused =
         ask_together(&strangers).into_iter().filter(|answer| matches!(answer, Ok(answer) if answer.status == 429));
     assert!(refused.count() >= 370);
-    let known = server.event("codes.known")["timestamp"].as_str().expect("a time").to_owned();
+    let known = server.event("codes.loaded")["timestamp"].as_str().expect("a time").to_owned();
     let log = server.log();
     let early = log
         .iter()

@@ -29,7 +29,7 @@ fn two_processes(redis: &RedisServer) -> (Signpost, Signpost) {
 
 #[must_use]
 fn trusts_redis(server: &Signpost) -> bool {
-    let era = || server.events("redis.era").into_iter().next_back();
+    let era = || server.events("redis.epoch").into_iter().next_back();
     let trusted = || era().is_some_and(|event| event["message"] == "what is in Redis is trusted");
     eventually(PATIENCE, trusted)
 }
@@ -207,7 +207,7 @@ fn a_link_that_is_deleted_stays_so_whatever_redis_does() {
 fn redis_is_not_used_on_sqlite() {
     let redis = RedisServer::start();
     let server = sharing(Signpost::on_sqlite(), &redis).start();
-    server.event("redis.unused");
+    server.event("redis.ignored");
     let code = server.caller().code("https://example.com/");
     server.get(&format!("/{code}")).with_status(302);
     assert_eq!(redis.command(&["DBSIZE"]), "0");

@@ -28,7 +28,7 @@ fn hosts_of_the_list_are_refused_and_a_changed_list_counts_soon() {
         refusing(&Signpost::on_sqlite().patient(), "# ours\n0.0.0.0 evil.example.com\n||worse.example.com^\n");
     let server = setup.start();
     let caller = server.caller();
-    let told = server.event("targets.read");
+    let told = server.event("targets.loaded");
     assert_eq!((&told["hosts.refused"], &told["lines.unread"]), (&json!(2), &json!(0)));
     assert!(is_refused(&caller, "https://www.evil.example.com/"));
     assert!(is_refused(&caller, "https://worse.example.com./"));
@@ -45,7 +45,7 @@ fn hosts_of_the_list_are_refused_and_a_changed_list_counts_soon() {
     // While it cannot be read, what was read last counts.
     fs::remove_file(&file).expect("it is there");
     server.signal(Signal::HUP);
-    assert!(eventually(PATIENCE, || !server.events("targets.not_read").is_empty()), "nothing is said of it");
+    assert!(eventually(PATIENCE, || !server.events("targets.refresh_failed").is_empty()), "nothing is said of it");
     assert!(is_refused(&caller, "https://fine.example.com/"));
 }
 
@@ -65,10 +65,10 @@ fn a_list_that_cannot_be_read_is_in_the_way_of_those_alone_who_read_it() {
         assert!(told.code == Some(1) && told.err.contains("targets.deny_file: expected a readable file"), "{told:?}");
     }
     // What was read is told again when it is there again.
-    assert!(eventually(PATIENCE, || !server.events("targets.not_read").is_empty()), "nothing is said of it");
-    let read = server.events("targets.read").len();
+    assert!(eventually(PATIENCE, || !server.events("targets.refresh_failed").is_empty()), "nothing is said of it");
+    let read = server.events("targets.loaded").len();
     fs::write(&file, "evil.example.com\n").expect("the folder is ours");
-    assert!(eventually(PATIENCE, || server.events("targets.read").len() > read), "nothing is said of it");
+    assert!(eventually(PATIENCE, || server.events("targets.loaded").len() > read), "nothing is said of it");
 }
 
 #[test]
@@ -87,13 +87,13 @@ fn a_list_that_its_writer_has_emptied_goes_on_to_count() {
     let server = setup.start();
     let caller = server.caller();
     for signal in [false, true] {
-        let told = server.events("targets.not_read").len();
+        let told = server.events("targets.refresh_failed").len();
         // As an editor or a download leaves it for a while.
         fs::write(&file, if signal { "# nothing yet\n" } else { "" }).expect("the folder is ours");
         if signal {
             server.signal(Signal::HUP);
         }
-        assert!(eventually(PATIENCE, || server.events("targets.not_read").len() > told), "nothing is said of it");
+        assert!(eventually(PATIENCE, || server.events("targets.refresh_failed").len() > told), "nothing is said of it");
         assert!(is_refused(&caller, "https://evil.example.com/"));
     }
     fs::write(&file, "worse.example.com\n").expect("the folder is ours");
@@ -101,7 +101,7 @@ fn a_list_that_its_writer_has_emptied_goes_on_to_count() {
     assert!(!is_refused(&caller, "https://evil.example.com/"));
     // One that stays empty is meant so.
     fs::write(&file, "").expect("the folder is ours");
-    let is_off = || server.events("targets.read").last().is_some_and(|told| told["hosts.refused"] == 0);
+    let is_off = || server.events("targets.loaded").last().is_some_and(|told| told["hosts.refused"] == 0);
     assert!(eventually(2 * PATIENCE, is_off), "it never counts");
     assert!(!is_refused(&caller, "https://worse.example.com/"));
     // And is shown all the same.

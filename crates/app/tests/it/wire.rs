@@ -184,7 +184,7 @@ fn a_head_of_a_hundred_fields_is_read_like_any_other() {
 fn a_head_without_an_end_is_not_read_for_ever() {
     let mut connection = patient().connect();
     let sent = send_until_refused(&mut connection, "x".repeat(64 * 1024).as_bytes());
-    assert!(sent < MOST_BUFFERED, "{sent} bytes were taken");
+    assert!(sent < MAX_BUFFERED, "{sent} bytes were taken");
     next(&mut connection).problem(431, "headers-too-large");
 }
 
@@ -278,7 +278,7 @@ fn a_body_without_an_end_is_not_read_for_ever() {
     let head = format!("{POST}Authorization: Bearer {}\r\nContent-Type: application/json\r\n", caller.key);
     connection.write(format!("{head}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).expect("it listens");
     let sent = send_until_refused(&mut connection, chunk().as_bytes());
-    assert!(sent < MOST_BUFFERED, "{sent} bytes were taken");
+    assert!(sent < MAX_BUFFERED, "{sent} bytes were taken");
     next(&mut connection).problem(413, "payload-too-large");
 }
 
@@ -287,7 +287,7 @@ fn a_body_nobody_asked_for_is_not_read_for_ever() {
     let mut connection = patient().connect();
     connection.write(format!("{GET}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).expect("it listens");
     let sent = send_until_refused(&mut connection, chunk().as_bytes());
-    assert!(sent < MOST_BUFFERED, "{sent} bytes were taken");
+    assert!(sent < MAX_BUFFERED, "{sent} bytes were taken");
 }
 
 /// Asking for much and taking nothing of it would hold the connection, and memory.
@@ -589,12 +589,12 @@ fn chunk() -> String {
 }
 
 /// More than what a refusal may read and the buffers of the operating system may hold, on both sides.
-const MOST_BUFFERED: usize = 24 * 1024 * 1024;
+const MAX_BUFFERED: usize = 24 * 1024 * 1024;
 
 /// How many bytes go out, again and again the same, until the server takes no more.
 fn send_until_refused(connection: &mut Connection, bytes: &[u8]) -> usize {
     let mut sent = 0;
-    while sent < MOST_BUFFERED && connection.write(bytes).is_ok() {
+    while sent < MAX_BUFFERED && connection.write(bytes).is_ok() {
         sent += bytes.len();
     }
     sent

@@ -55,13 +55,13 @@ pub struct ForgettingSteps {
 
 impl Default for ForgettingSteps {
     fn default() -> Self {
-        Self { most: Self::FEWEST, forgotten: 0 }
+        Self { most: Self::MIN, forgotten: 0 }
     }
 }
 
 impl ForgettingSteps {
-    const FEWEST: i64 = 16;
-    const MOST: i64 = 4_096;
+    const MIN: i64 = 16;
+    const MAX: i64 = 4_096;
     /// A step that is faster may become twice as large.
     const FAST: Duration = Duration::from_millis(50);
     /// A step that is slower has to become smaller.
@@ -77,9 +77,9 @@ impl ForgettingSteps {
         let more = i64::try_from(count).is_ok_and(|count| count >= self.most);
         self.forgotten += count;
         if time < Self::FAST {
-            self.most = (self.most * 2).min(Self::MOST);
+            self.most = (self.most * 2).min(Self::MAX);
         } else if time > Self::SLOW {
-            self.most = (self.most / 4).max(Self::FEWEST);
+            self.most = (self.most / 4).max(Self::MIN);
         }
         more
     }
@@ -103,12 +103,12 @@ mod tests {
             total += count;
             assert!(steps.took(count, Duration::from_millis(1)));
         }
-        assert_eq!((steps.most(), steps.forgotten()), (ForgettingSteps::MOST, total));
+        assert_eq!((steps.most(), steps.forgotten()), (ForgettingSteps::MAX, total));
         for _ in 0..20 {
             let count = u64::try_from(steps.most()).expect("positive");
             assert!(steps.took(count, Duration::from_secs(1)));
         }
-        assert_eq!(steps.most(), ForgettingSteps::FEWEST);
+        assert_eq!(steps.most(), ForgettingSteps::MIN);
         assert!(!steps.took(15, Duration::ZERO), "none was left");
     }
 }

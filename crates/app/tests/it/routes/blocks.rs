@@ -161,7 +161,7 @@ fn a_file_takes_down_what_the_store_cannot(setup: &Setup) {
     assert!(known, "{:?}", server.log());
     follow(&server, &other).with_status(302);
     caller.get("/api/v1/links").problem(401, "unauthenticated");
-    assert_eq!(server.event("blocks.file_read")["blocks.in_force"], 3);
+    assert_eq!(server.event("blocks.file_loaded")["blocks.in_force"], 3);
     // One that is started now reads it before it serves.
     if !setup.is_on_postgres() {
         server.kill9();

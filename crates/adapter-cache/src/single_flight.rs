@@ -17,21 +17,21 @@ use domain::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use crate::memory::Asked;
+use crate::l1_cache::Asked;
 
 /// What came of a flight.
 #[derive(Clone, Debug)]
-pub(crate) enum Landing {
+pub(crate) enum Outcome {
     /// The store said this.
     Found(Resolved),
     /// The link changed meanwhile: ask again.
-    Overtaken,
+    Outdated,
     /// The store failed.
     Failed(Arc<RepositoryError>),
 }
 
 /// Questions under way, floors, and the lock under which everything about one code is ordered.
-pub(crate) struct Flights {
+pub(crate) struct SingleFlight {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     count: AtomicUsize,
@@ -48,20 +48,20 @@ pub(crate) struct Shard {
 }
 
 struct Flight {
-    landing: watch::Receiver<Option<Landing>>,
-    overtaken: Overtaken,
+    outcome: watch::Receiver<Option<Outcome>>,
+    invalidated: Invalidation,
 }
 
 /// What happened to a link while it was asked for.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Overtaken {
+pub(crate) struct Invalidation {
     /// The change that was heard of.
     by: Option<Generation>,
     /// A change was begun whose outcome is unknown.
     doubted: bool,
 }
 
-impl Overtaken {
+impl Invalidation {
     /// Whether an answer of that generation, or that there is no link, may be older than what happened.
     pub(crate) fn outdates(self, generation: Option<Generation>) -> bool {
         self.doubted || self.by > generation
@@ -90,22 +90,22 @@ struct Writes {
 }
 
 /// A place in a flight: the one that flies it, or one that waits for it.
-pub(crate) enum Seat {
-    Pilot(watch::Sender<Option<Landing>>, watch::Receiver<Option<Landing>>),
-    Passenger(watch::Receiver<Option<Landing>>),
+pub(crate) enum Role {
+    Leader(watch::Sender<Option<Outcome>>, watch::Receiver<Option<Outcome>>),
+    Follower(watch::Receiver<Option<Outcome>>),
 }
 
 /// There are too many floors.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FloorsOverflow;
 
-impl Flights {
+impl SingleFlight {
     /// Enough that workers seldom meet.
     const SHARDS: usize = 64;
     /// Floors that each shard keeps room for.
     const ROOM: usize = 64;
     /// Most questions under way. More could not be answered in time, and would only wait.
-    pub(crate) const MOST: usize = 4_096;
+    pub(crate) const MAX: usize = 4_096;
     /// Most floors. More are raised only while nothing is heard from the history.
     pub(crate) const MAX_FLOORS: usize = 100_000;
 
@@ -126,26 +126,26 @@ impl Flights {
     }
 
     /// A seat in the flight for `code`; none if there are too many flights.
-    pub(crate) fn board(&self, code: &Code) -> Option<Seat> {
+    pub(crate) fn join(&self, code: &Code) -> Option<Role> {
         let mut shard = self.shard(code);
         if let Some(flight) = shard.flights.get(code) {
-            return Some(Seat::Passenger(flight.landing.clone()));
+            return Some(Role::Follower(flight.outcome.clone()));
         }
-        if self.count.fetch_add(1, Ordering::AcqRel) >= Self::MOST {
+        if self.count.fetch_add(1, Ordering::AcqRel) >= Self::MAX {
             self.count.fetch_sub(1, Ordering::AcqRel);
             return None;
         }
-        let (tell, landing) = watch::channel(None);
-        shard.flights.insert(code.clone(), Flight { landing: landing.clone(), overtaken: Overtaken::default() });
-        Some(Seat::Pilot(tell, landing))
+        let (tell, outcome) = watch::channel(None);
+        shard.flights.insert(code.clone(), Flight { outcome: outcome.clone(), invalidated: Invalidation::default() });
+        Some(Role::Leader(tell, outcome))
     }
 
     /// Ends the flight for `code`, with the shard still locked for whatever follows from it. Says what has overtaken it.
-    pub(crate) fn land(&self, code: &Code) -> (MutexGuard<'_, Shard>, Overtaken) {
+    pub(crate) fn complete(&self, code: &Code) -> (MutexGuard<'_, Shard>, Invalidation) {
         let mut shard = self.shard(code);
         let flight = shard.flights.remove(code);
         self.count.fetch_sub(1, Ordering::AcqRel);
-        (shard, flight.map(|flight| flight.overtaken).unwrap_or_default())
+        (shard, flight.map(|flight| flight.invalidated).unwrap_or_default())
     }
 
     /// A write begins; its number.
@@ -206,16 +206,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shard {
     /// A change of `code` is known that a flight under way may not have seen.
-    pub(crate) fn overtake(&mut self, code: &Code, generation: Generation) {
+    pub(crate) fn invalidate(&mut self, code: &Code, generation: Generation) {
         if let Some(flight) = self.flights.get_mut(code) {
-            flight.overtaken.by = flight.overtaken.by.max(Some(generation));
+            flight.invalidated.by = flight.invalidated.by.max(Some(generation));
         }
     }
 
     /// A change of `code` may have been made that neither a flight under way nor a write before `write` may have seen.
     pub(crate) fn doubt(&mut self, code: &Code, write: u64, epoch: u32) -> Result<(), FloorsOverflow> {
         if let Some(flight) = self.flights.get_mut(code) {
-            flight.overtaken.doubted = true;
+            flight.invalidated.doubted = true;
         }
         let floor = Floor { generation: None, raised: Instant::now(), write, epoch, doubted: write };
         match self.floors.get_mut(code) {
@@ -251,7 +251,7 @@ impl Shard {
     }
 
     fn add_floor(&mut self, code: &Code, floor: Floor) -> Result<(), FloorsOverflow> {
-        if self.count.fetch_add(1, Ordering::AcqRel) >= Flights::MAX_FLOORS {
+        if self.count.fetch_add(1, Ordering::AcqRel) >= SingleFlight::MAX_FLOORS {
             self.count.fetch_sub(1, Ordering::AcqRel);
             return Err(FloorsOverflow);
         }
@@ -278,10 +278,10 @@ mod tests {
     /// A floor that is doubted keeps what it says, and belongs to the gap it was raised after.
     #[tokio::test(start_paused = true)]
     async fn a_doubt_takes_nothing_from_a_floor() {
-        let flights = Flights::new();
+        let single_flight = SingleFlight::new();
         let code: Code = "known".parse().expect("a code");
         let third = Generation::new(3).expect("positive");
-        let mut shard = flights.shard(&code);
+        let mut shard = single_flight.shard(&code);
         shard.raise_floor(&code, third, 1, 7).expect("there is room");
         shard.doubt(&code, 2, 8).expect("there is room");
         let floor = shard.floors[&code];

@@ -24,7 +24,7 @@ use crate::CacheOptions;
 const UNKNOWN_SHARE: usize = 10;
 
 /// Known links and known unknown codes. Reading takes no lock that is held for longer than a look.
-pub(crate) struct Memory {
+pub(crate) struct L1Cache {
     links: Cache<Code, Known, ByLength>,
     /// Until when each of them is known to be unknown.
     unknown: Cache<Code, Instant>,
@@ -80,18 +80,18 @@ impl Weighter<Code, Known> for ByLength {
 
 /// What is remembered of a code, and what it is good for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Recall {
+pub(crate) enum Lookup {
     /// An answer.
-    Good(Resolved),
+    Fresh(Resolved),
     /// An answer, and time to ask again so that there is one later too.
-    Aging(Resolved),
+    RefreshDue(Resolved),
     /// An answer only if there is no other.
     Stale(Resolved),
     /// Nothing.
-    Nothing,
+    Miss,
 }
 
-impl Memory {
+impl L1Cache {
     /// So many gaps a link outlives as one to redirect to while there is no store.
     const GAPS: usize = 64;
 
@@ -112,18 +112,18 @@ impl Memory {
         Asked { at: Instant::now(), epoch: self.epoch.load(Ordering::Acquire) }
     }
 
-    pub(crate) fn recall(&self, code: &Code) -> Recall {
+    pub(crate) fn look_up(&self, code: &Code) -> Lookup {
         let now = Instant::now();
         if let Some(known) = self.links.get(code) {
-            return self.recall_link(&known, now);
+            return self.look_up_link(&known, now);
         }
         match self.unknown.get(code) {
-            Some(until) if now < until => Recall::Good(Resolved { resolution: None, source: Source::Memory }),
-            Some(_) | None => Recall::Nothing,
+            Some(until) if now < until => Lookup::Fresh(Resolved { resolution: None, source: Source::Memory }),
+            Some(_) | None => Lookup::Miss,
         }
     }
 
-    fn recall_link(&self, known: &Known, now: Instant) -> Recall {
+    fn look_up_link(&self, known: &Known, now: Instant) -> Lookup {
         let resolved = |source| Resolved { resolution: Some(Arc::clone(&known.resolution)), source };
         let gaps = self.epoch.load(Ordering::Acquire).wrapping_sub(known.epoch);
         let current = gaps == 0 && !known.doubted;
@@ -132,15 +132,15 @@ impl Memory {
         let good_until = if known.doubted { known.until } else { known.until.max(assured_until) };
         let time = self.milliseconds(now);
         if current && time + milliseconds(self.options.ttl / 5) < good_until {
-            Recall::Good(resolved(Source::Memory))
+            Lookup::Fresh(resolved(Source::Memory))
         } else if current && time < good_until {
-            Recall::Aging(resolved(Source::Memory))
+            Lookup::RefreshDue(resolved(Source::Memory))
         } else if known.resolution.state == LinkState::Active
             && time < good_until + milliseconds(self.options.stale_for)
         {
-            Recall::Stale(resolved(Source::StaleMemory))
+            Lookup::Stale(resolved(Source::StaleMemory))
         } else {
-            Recall::Nothing
+            Lookup::Miss
         }
     }
 
@@ -182,7 +182,7 @@ impl Memory {
     }
 
     /// Remembers that no link had that code when that was asked.
-    pub(crate) fn keep_unknown(&self, code: &Code, asked: Asked) {
+    pub(crate) fn insert_unknown(&self, code: &Code, asked: Asked) {
         if asked.epoch == self.epoch.load(Ordering::Acquire) {
             self.unknown.insert(code.clone(), asked.at + self.options.negative_ttl);
         }
@@ -198,13 +198,13 @@ impl Memory {
     }
 
     /// Forgets what is older than `generation`.
-    pub(crate) fn forget_before(&self, code: &Code, generation: Generation) {
+    pub(crate) fn remove_older(&self, code: &Code, generation: Generation) {
         self.unknown.remove(code);
         self.links.remove_if(code, |known| known.resolution.generation < generation);
     }
 
     /// Trusts nothing of what is known now without asking again.
-    pub(crate) fn distrust(&self) {
+    pub(crate) fn invalidate_all(&self) {
         // In this order: for a moment it looks as if less were assured, never more.
         self.assured_since(self.epoch.load(Ordering::Acquire).wrapping_add(1)).store(0, Ordering::Release);
         self.epoch.fetch_add(1, Ordering::AcqRel);

@@ -21,28 +21,28 @@ use crate::breaker::Breaker;
 pub(crate) const DOING: &str = "resolving a code";
 
 /// A store, and what is known of its state.
-pub(crate) struct Asking {
+pub(crate) struct StoreClient {
     store: Arc<dyn LinkResolver>,
-    patience: Duration,
+    timeout: Duration,
     pub(crate) breaker: Breaker,
     budget: RetryBudget,
 }
 
-impl Asking {
+impl StoreClient {
     /// How often a question is asked again.
     const RETRIES: u32 = 2;
     /// The first wait before that is at most this long, the next one twice as long.
     const FIRST_WAIT: Duration = Duration::from_millis(20);
 
-    pub(crate) fn new(store: Arc<dyn LinkResolver>, patience: Duration, log: Logger) -> Self {
-        Self { store, patience, breaker: Breaker::new(log), budget: RetryBudget::default() }
+    pub(crate) fn new(store: Arc<dyn LinkResolver>, timeout: Duration, log: Logger) -> Self {
+        Self { store, timeout, breaker: Breaker::new(log), budget: RetryBudget::default() }
     }
 
     /// What the store says. Reading is idempotent, so what failed early is asked again: a restarted server leaves
     /// broken connections behind, each of which fails once.
     pub(crate) async fn ask(&self, code: &Code) -> Result<Resolved, RepositoryError> {
         let asked = Instant::now();
-        let deadline = asked + self.patience;
+        let deadline = asked + self.timeout;
         self.budget.earn();
         let mut retries = 0;
         loop {
@@ -89,12 +89,12 @@ struct RetryBudget(AtomicU32);
 
 impl RetryBudget {
     const PRICE: u32 = 10;
-    const MOST: u32 = 100 * Self::PRICE;
+    const MAX: u32 = 100 * Self::PRICE;
 
     fn earn(&self) {
         // Refused at the limit, where one more means nothing.
         let _full =
-            self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |saved| (saved < Self::MOST).then_some(saved + 1));
+            self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |saved| (saved < Self::MAX).then_some(saved + 1));
     }
 
     fn spend(&self) -> bool {
@@ -128,10 +128,10 @@ mod tests {
     #[test]
     fn no_more_retries_are_saved_up_than_the_limit() {
         let budget = RetryBudget::default();
-        for _ in 0..10 * RetryBudget::MOST {
+        for _ in 0..10 * RetryBudget::MAX {
             budget.earn();
         }
-        let most = RetryBudget::MOST / RetryBudget::PRICE;
+        let most = RetryBudget::MAX / RetryBudget::PRICE;
         assert!((0..most).all(|_| budget.spend()) && !budget.spend());
     }
 

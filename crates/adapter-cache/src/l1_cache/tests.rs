@@ -15,7 +15,7 @@ const OPTIONS: CacheOptions = CacheOptions {
     stale_for: Duration::from_mins(10),
     negative_ttl: Duration::from_secs(5),
     known_codes: 0,
-    patience: Duration::from_secs(1),
+    timeout: Duration::from_secs(1),
 };
 
 fn code() -> Code {
@@ -37,110 +37,110 @@ fn of_generation(number: i64) -> Arc<Resolution> {
 }
 
 /// A memory that knows one link of that generation, since now.
-fn knowing(number: i64) -> Memory {
-    let memory = Memory::new(OPTIONS);
-    memory.keep(&code(), of_generation(number), memory.asked());
-    memory
+fn knowing(number: i64) -> L1Cache {
+    let cache = L1Cache::new(OPTIONS);
+    cache.keep(&code(), of_generation(number), cache.asked());
+    cache
 }
 
 /// The generation that is recalled, whatever it is good for.
-fn recalled(memory: &Memory) -> Option<i64> {
-    match memory.recall(&code()) {
-        Recall::Good(known) | Recall::Aging(known) | Recall::Stale(known) => {
+fn recalled(cache: &L1Cache) -> Option<i64> {
+    match cache.look_up(&code()) {
+        Lookup::Fresh(known) | Lookup::RefreshDue(known) | Lookup::Stale(known) => {
             known.resolution.map(|resolution| resolution.generation.get())
         }
-        Recall::Nothing => None,
+        Lookup::Miss => None,
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_link_ages_at_four_fifths_is_stale_after_all_of_it_and_then_forgotten() {
-    let memory = knowing(1);
+    let cache = knowing(1);
     let learnt = Instant::now();
-    memory.assure(learnt);
+    cache.assure(learnt);
     let at = |moment: Duration| advance((learnt + moment).duration_since(Instant::now()));
     let millisecond = Duration::from_millis(1);
     let (aging, stale, forgotten) = (OPTIONS.ttl * 4 / 5, OPTIONS.ttl, OPTIONS.ttl + OPTIONS.stale_for);
 
     at(aging.saturating_sub(millisecond)).await;
-    assert!(matches!(memory.recall(&code()), Recall::Good(_)));
+    assert!(matches!(cache.look_up(&code()), Lookup::Fresh(_)));
     at(aging).await;
-    assert!(matches!(memory.recall(&code()), Recall::Aging(_)));
+    assert!(matches!(cache.look_up(&code()), Lookup::RefreshDue(_)));
     at(stale.saturating_sub(millisecond)).await;
-    assert!(matches!(memory.recall(&code()), Recall::Aging(_)));
+    assert!(matches!(cache.look_up(&code()), Lookup::RefreshDue(_)));
     at(stale).await;
-    assert!(matches!(memory.recall(&code()), Recall::Stale(_)));
+    assert!(matches!(cache.look_up(&code()), Lookup::Stale(_)));
     at(forgotten.saturating_sub(millisecond)).await;
-    assert!(matches!(memory.recall(&code()), Recall::Stale(_)));
+    assert!(matches!(cache.look_up(&code()), Lookup::Stale(_)));
     at(forgotten).await;
-    assert_eq!(memory.recall(&code()), Recall::Nothing);
+    assert_eq!(cache.look_up(&code()), Lookup::Miss);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_asked_earlier_is_older() {
-    let memory = Memory::new(OPTIONS);
+    let cache = L1Cache::new(OPTIONS);
     advance(OPTIONS.ttl).await;
-    memory.keep(&code(), of_generation(1), memory.asked().ago(OPTIONS.ttl));
-    assert!(matches!(memory.recall(&code()), Recall::Stale(_)));
+    cache.keep(&code(), of_generation(1), cache.asked().ago(OPTIONS.ttl));
+    assert!(matches!(cache.look_up(&code()), Lookup::Stale(_)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_doubted_link_is_stale_from_then_on() {
-    let memory = knowing(1);
-    memory.doubt(&code());
-    assert!(matches!(memory.recall(&code()), Recall::Stale(_)));
+    let cache = knowing(1);
+    cache.doubt(&code());
+    assert!(matches!(cache.look_up(&code()), Lookup::Stale(_)));
     advance(OPTIONS.stale_for).await;
-    assert_eq!(memory.recall(&code()), Recall::Nothing);
+    assert_eq!(cache.look_up(&code()), Lookup::Miss);
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_older_replaces_what_is_newer_but_after_a_gap() {
-    let memory = knowing(3);
-    memory.keep(&code(), of_generation(2), memory.asked());
-    assert_eq!(recalled(&memory), Some(3));
-    memory.keep(&code(), of_generation(4), memory.asked());
-    assert_eq!(recalled(&memory), Some(4));
-    memory.distrust();
-    memory.keep(&code(), of_generation(2), memory.asked());
-    assert_eq!(recalled(&memory), Some(2));
+    let cache = knowing(3);
+    cache.keep(&code(), of_generation(2), cache.asked());
+    assert_eq!(recalled(&cache), Some(3));
+    cache.keep(&code(), of_generation(4), cache.asked());
+    assert_eq!(recalled(&cache), Some(4));
+    cache.invalidate_all();
+    cache.keep(&code(), of_generation(2), cache.asked());
+    assert_eq!(recalled(&cache), Some(2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_same_generation_is_younger_when_it_was_asked_for_again() {
-    let memory = knowing(3);
+    let cache = knowing(3);
     advance(OPTIONS.ttl / 2).await;
-    memory.keep(&code(), of_generation(3), memory.asked());
+    cache.keep(&code(), of_generation(3), cache.asked());
     advance(OPTIONS.ttl / 2).await;
-    assert!(matches!(memory.recall(&code()), Recall::Good(_)));
+    assert!(matches!(cache.look_up(&code()), Lookup::Fresh(_)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_what_is_older_is_forgotten() {
-    let memory = knowing(3);
-    memory.forget_before(&code(), Generation::new(3).expect("positive"));
-    assert_eq!(recalled(&memory), Some(3));
-    memory.forget_before(&code(), Generation::new(4).expect("positive"));
-    assert_eq!(recalled(&memory), None);
+    let cache = knowing(3);
+    cache.remove_older(&code(), Generation::new(3).expect("positive"));
+    assert_eq!(recalled(&cache), Some(3));
+    cache.remove_older(&code(), Generation::new(4).expect("positive"));
+    assert_eq!(recalled(&cache), None);
 }
 
 /// The places where it is kept since when changes are heard of are used again.
 #[tokio::test(start_paused = true)]
 async fn what_is_assured_after_so_many_gaps_says_nothing_of_what_was_known_before_them() {
-    let memory = knowing(1);
-    for _ in 0..Memory::GAPS {
-        memory.distrust();
+    let cache = knowing(1);
+    for _ in 0..L1Cache::GAPS {
+        cache.invalidate_all();
     }
     advance(OPTIONS.ttl + OPTIONS.stale_for).await;
-    memory.assure(Instant::now());
-    assert_eq!(memory.recall(&code()), Recall::Nothing);
+    cache.assure(Instant::now());
+    assert_eq!(cache.look_up(&code()), Lookup::Miss);
 }
 
 #[tokio::test(start_paused = true)]
 async fn gaps_are_counted() {
-    let memory = Memory::new(OPTIONS);
+    let cache = L1Cache::new(OPTIONS);
     for gaps in 0..3 {
-        assert_eq!(memory.asked().epoch(), gaps);
-        memory.distrust();
+        assert_eq!(cache.asked().epoch(), gaps);
+        cache.invalidate_all();
     }
 }
 

@@ -21,8 +21,8 @@ use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
 /// A repository that remembers keys for a moment. A revocation by this process is seen at once, one by another within
-/// [`RememberedKeys::TIME_TO_LIVE`]. Only keys that exist are remembered, so that nobody can fill it with others.
-pub struct RememberedKeys {
+/// [`CachedApiKeys::TIME_TO_LIVE`]. Only keys that exist are remembered, so that nobody can fill it with others.
+pub struct CachedApiKeys {
     keys: Arc<dyn ApiKeyRepository>,
     known: Cache<KeyId, Known>,
     /// Rises with every revocation: what was read before one is worth nothing after it.
@@ -37,21 +37,21 @@ struct Known {
     revocations: u64,
 }
 
-impl fmt::Debug for RememberedKeys {
+impl fmt::Debug for CachedApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RememberedKeys").finish_non_exhaustive()
     }
 }
 
-impl RememberedKeys {
+impl CachedApiKeys {
     /// How long a key is known without being read again.
     pub const TIME_TO_LIVE: Duration = Duration::from_secs(2);
     /// Most keys that are known.
-    const MOST: usize = 10_000;
+    const MAX: usize = 10_000;
 
     /// Remembers what `keys` holds.
     pub fn new(keys: Arc<dyn ApiKeyRepository>) -> Self {
-        Self { keys, known: Cache::new(Self::MOST), revocations: AtomicU64::new(0) }
+        Self { keys, known: Cache::new(Self::MAX), revocations: AtomicU64::new(0) }
     }
 }
 
@@ -65,7 +65,7 @@ impl Drop for Raise<'_> {
 }
 
 #[async_trait]
-impl ApiKeyRepository for RememberedKeys {
+impl ApiKeyRepository for CachedApiKeys {
     async fn create(
         &self,
         key: &StoredKey,
