@@ -31,7 +31,7 @@ pub fn client(peer: &str, forwarded_for: &[u8], forwarded: &[u8]) -> String {
 /// Whether a text is taken for a cursor.
 pub fn cursor_opens(text: &str) -> bool {
     let caller = KeyDigest::from_stored([7; 32]);
-    CursorScope { caller: &caller, question: "links".to_owned() }.open::<domain::ports::Position>(text).is_ok()
+    CursorScope { caller, question: "links".to_owned() }.open::<domain::ports::Position>(text).is_ok()
 }
 
 /// Reads the body of a claim; how many fields are wrong, if any is.

@@ -18,6 +18,7 @@ use crate::{
     hosts::{comparable_name, covering_names},
     lifecycle::Resolution,
     link::{InvalidText, Owner, check_text},
+    target::{InvalidTarget, Target, TargetPolicy},
     time::Timestamp,
 };
 
@@ -219,6 +220,11 @@ impl fmt::Debug for InForce {
     }
 }
 
+/// The owner is blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the owner is blocked")]
+pub struct OwnerBlocked;
+
 impl InForce {
     /// Whether nothing is.
     pub fn is_empty(&self) -> bool {
@@ -249,6 +255,17 @@ impl InForce {
     /// Whether this link is, by itself, by where it leads, or by whose it is.
     pub fn block(&self, code: &Code, link: &Resolution) -> bool {
         self.codes.contains(code) || self.block_owner(&link.owner) || self.block_host(&link.behaviour.target.host())
+    }
+
+    /// Links of a blocked owner are neither made nor changed.
+    pub fn admit_owner(&self, owner: &Owner) -> Result<(), OwnerBlocked> {
+        if self.block_owner(owner) { Err(OwnerBlocked) } else { Ok(()) }
+    }
+
+    /// Reads a target. A blocked host is refused like one that the policy refuses.
+    pub fn target(&self, text: &str, policy: &TargetPolicy) -> Result<Target, InvalidTarget> {
+        let target = Target::parse(text, policy)?;
+        if self.block_host(&target.host()) { Err(InvalidTarget::RefusedHost) } else { Ok(target) }
     }
 
     /// Whether links of that owner are.

@@ -2,7 +2,6 @@
 
 use actix_web::{HttpRequest, HttpResponse, delete, http::StatusCode, post, route, web};
 use domain::{
-    api_key::Scope,
     block::{Block, InvalidSubject, Reason, Subject},
     idempotency::RecordedAnswer,
     time::Timestamp,
@@ -11,20 +10,16 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{
-    common_fields::text_fault,
-    cursor::CursorScope,
-    paging::{Query, page},
-};
+use super::{common_fields::text_fault, paging::Query};
+use crate::api::contract::{IdempotencyKey, InvalidCursor};
 use crate::{
     problem::{FieldProblem, Problem, ProblemKind},
     request::{
         body::receive_json,
         body_room::BodySize,
-        caller::authenticate,
+        caller::{Admin, Authorized},
         context::Effect,
         json::{Fault, Fields, Json, string},
-        state::State,
     },
 };
 
@@ -113,19 +108,19 @@ pub(crate) struct BlockPage {
 /// blocked already stays so, under its first reason. No link to a blocked host can be claimed, and nothing by a blocked
 /// owner.
 #[utoipa::path(path = "/blocks", tag = "blocks", operation_id = "create_block", request_body = NewBlockBody,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names the request; repeated within 24 hours it has one effect and one answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    params(IdempotencyKey),
     security(("bearer" = []), ("header" = [])),
     responses(
         (status = 201, description = "It is blocked now", body = BlockBody),
         (status = 200, description = "It was blocked before", body = BlockBody)))]
 #[post("/blocks")]
 pub(crate) async fn create(
-    state: web::Data<State>,
+    caller: Authorized<Admin>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = authenticate(&state, &request, Scope::Admin).await?;
-    let body = receive_json(&state, &request, payload, BodySize::Single).await?;
+    let state = &caller.context.state;
+    let body = receive_json(state, &request, payload, BodySize::Single).await?;
     let call = caller.repeatable_call(&request, &body.bytes)?;
     let recalling = state.services.links.recall(&call);
     let (block, added) = match caller.context.within_budget(Effect::Read, recalling).await? {
@@ -178,32 +173,21 @@ fn new_block(json: Json) -> Result<(Subject, Reason), Vec<FieldProblem>> {
     security(("bearer" = []), ("header" = [])),
     responses(
         (status = 200, description = "A page", body = BlockPage, headers(("Link" = String, description = "`rel=\"next\"`, if there is a next page"))),
-        (status = 400, description = "The cursor is invalid", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
+        InvalidCursor))]
 #[route("/blocks", method = "GET", method = "HEAD")]
-pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let caller = authenticate(&state, &request, Scope::Admin).await?;
+pub(crate) async fn list(caller: Authorized<Admin>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let mut query = Query::of(&request);
     let lifted_too = query.take("state", |text| match text {
         "in_force" => Ok(false),
         "all" => Ok(true),
         _ => Err(Fault::new("unknown-state", "must be in_force or all")),
     });
-    let limit = query.limit();
-    let cursor = query.take("cursor", |text| Ok(text.to_owned()));
-    query.finish()?;
-
     let lifted_too = lifted_too.unwrap_or(false);
-    let digest = caller.secret.digest();
-    let scope = CursorScope { caller: &digest, question: format!("blocks {lifted_too}") };
-    let after = cursor.map(|cursor| scope.open(&cursor)).transpose()?;
-    let listing = state.services.blocks.list(lifted_too, after.as_ref(), limit);
+    let page = query.page(&caller.secret, || format!("blocks {lifted_too}"))?;
+    let listing = caller.context.state.services.blocks.list(lifted_too, page.after.as_ref(), page.limit);
     let (blocks, next) = caller.context.list_within_budget(listing).await?;
-
-    let next_cursor = next.map(|position| scope.seal(&position));
-    Ok(page(&request, next_cursor, |next_cursor| BlockPage {
-        items: blocks.iter().map(BlockBody::from).collect(),
-        next_cursor,
-    }))
+    let items = blocks.iter().map(BlockBody::from).collect();
+    Ok(page.answer(&request, next.as_ref(), |next_cursor| BlockPage { items, next_cursor }))
 }
 
 /// Lifts a takedown: links are as they were before, within two seconds everywhere. Lifting it again changes nothing.
@@ -212,15 +196,10 @@ pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Resul
     security(("bearer" = []), ("header" = [])),
     responses((status = 204, description = "Lifted")))]
 #[delete("/blocks/{id}")]
-pub(crate) async fn lift(
-    state: web::Data<State>,
-    request: HttpRequest,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    let caller = authenticate(&state, &request, Scope::Admin).await?;
+pub(crate) async fn lift(caller: Authorized<Admin>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     let id: Uuid = id.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
     let call = caller.call();
-    let lifting = state.services.blocks.lift(&call, &id);
+    let lifting = caller.context.state.services.blocks.lift(&call, &id);
     caller.context.within_budget(Effect::Write, lifting).await?;
     Ok(HttpResponse::NoContent().finish())
 }

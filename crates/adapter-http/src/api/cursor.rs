@@ -1,6 +1,6 @@
 //! Cursors: where a list goes on, opaque and tamper-evident.
 //!
-//! A cursor is its place and a MAC over the place, the list and its filters, keyed by the caller's own key:
+//! A cursor is its position and a MAC over the position, the list and its filters, keyed by the caller's own key:
 //! it works only unchanged, for the same caller and the same question, on every process, and needs no secret
 //! of the server's.
 
@@ -21,35 +21,35 @@ use crate::problem::{Problem, ProblemKind};
 const MAC_LENGTH: usize = 16;
 
 /// The list a cursor belongs to, for one caller.
-pub(crate) struct CursorScope<'a> {
+pub(crate) struct CursorScope {
     /// Keys the MAC.
-    pub(crate) caller: &'a KeyDigest,
+    pub(crate) caller: KeyDigest,
     /// Names the list and its filters.
     pub(crate) question: String,
 }
 
-impl CursorScope<'_> {
-    /// The text that stands for `place`.
-    pub(crate) fn seal(&self, place: &impl Place) -> String {
-        let mut bytes = place.to_bytes();
+impl CursorScope {
+    /// The text that stands for `position`.
+    pub(crate) fn seal(&self, position: &impl CursorPosition) -> String {
+        let mut bytes = position.to_bytes();
         let mac = self.mac(&bytes);
         bytes.extend_from_slice(&mac.finalize().into_bytes()[..MAC_LENGTH]);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The place that `text` stands for.
-    pub(crate) fn open<P: Place>(&self, text: &str) -> Result<P, Problem> {
+    /// The position that `text` stands for.
+    pub(crate) fn open<P: CursorPosition>(&self, text: &str) -> Result<P, Problem> {
         let invalid = || Problem::new(ProblemKind::InvalidCursor);
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid())?;
         let split = bytes.len().checked_sub(MAC_LENGTH).ok_or_else(invalid)?;
-        let (place, mac) = bytes.split_at(split);
-        self.mac(place).verify_truncated_left(mac).map_err(|_| invalid())?;
-        P::from_bytes(place).ok_or_else(invalid)
+        let (position, mac) = bytes.split_at(split);
+        self.mac(position).verify_truncated_left(mac).map_err(|_| invalid())?;
+        P::from_bytes(position).ok_or_else(invalid)
     }
 
-    fn mac(&self, place: &[u8]) -> Hmac<Sha256> {
+    fn mac(&self, position: &[u8]) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.caller.as_bytes()).expect("HMAC takes keys of any length");
-        for part in [self.question.as_bytes(), place] {
+        for part in [self.question.as_bytes(), position] {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
@@ -58,12 +58,12 @@ impl CursorScope<'_> {
 }
 
 /// Where a list goes on.
-pub(crate) trait Place: Sized {
+pub(crate) trait CursorPosition: Sized {
     fn to_bytes(&self) -> Vec<u8>;
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
 }
 
-impl Place for Position {
+impl CursorPosition for Position {
     fn to_bytes(&self) -> Vec<u8> {
         entry(self.created_at, self.id.as_bytes())
     }
@@ -74,7 +74,7 @@ impl Place for Position {
     }
 }
 
-impl Place for BlockPosition {
+impl CursorPosition for BlockPosition {
     fn to_bytes(&self) -> Vec<u8> {
         entry(self.created_at, self.id.as_bytes())
     }
@@ -85,7 +85,7 @@ impl Place for BlockPosition {
     }
 }
 
-impl Place for KeyPosition {
+impl CursorPosition for KeyPosition {
     fn to_bytes(&self) -> Vec<u8> {
         entry(self.created_at, self.id.as_str().as_bytes())
     }
@@ -96,7 +96,7 @@ impl Place for KeyPosition {
     }
 }
 
-impl Place for Generation {
+impl CursorPosition for Generation {
     fn to_bytes(&self) -> Vec<u8> {
         self.get().to_be_bytes().to_vec()
     }
@@ -122,8 +122,9 @@ mod tests {
     #[test]
     fn a_cursor_opens_only_unchanged_for_the_same_caller_and_question() {
         let (own, other) = (KeyDigest::from_stored([1; 32]), KeyDigest::from_stored([2; 32]));
-        let scope = |caller, question: &str| CursorScope { caller, question: question.to_owned() };
-        let open = |scope: CursorScope<'_>, text: &str| scope.open::<Generation>(text);
+        let scope =
+            |caller: &KeyDigest, question: &str| CursorScope { caller: caller.clone(), question: question.to_owned() };
+        let open = |scope: CursorScope, text: &str| scope.open::<Generation>(text);
         let cursor = scope(&own, "links").seal(&Generation::FIRST);
         assert_eq!(open(scope(&own, "links"), &cursor).ok(), Some(Generation::FIRST));
         assert!(open(scope(&other, "links"), &cursor).is_err());

@@ -12,18 +12,17 @@ use utoipa::ToSchema;
 
 use super::{
     common_fields::{expiry, text_fault},
-    cursor::CursorScope,
-    paging::{Query, page},
+    paging::Query,
 };
+use crate::api::contract::{IdempotencyKey, InvalidCursor};
 use crate::{
     problem::{FieldProblem, Problem, ProblemKind},
     request::{
         body::receive_json,
         body_room::BodySize,
-        caller::authenticate,
+        caller::{Admin, Authorized},
         context::Effect,
         json::{Fault, Fields, Json, string, strings},
-        state::State,
     },
 };
 
@@ -134,17 +133,17 @@ pub(crate) struct KeyPage {
 
 /// Makes an API key. Its secret is shown this once.
 #[utoipa::path(path = "/keys", tag = "keys", operation_id = "create_key", request_body = NewKeyBody,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names the request; repeated within 24 hours it has one effect and one answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    params(IdempotencyKey),
     security(("bearer" = []), ("header" = [])),
     responses((status = 201, description = "The key", body = IssuedKeyBody, headers(("Location" = String)))))]
 #[post("/keys")]
 pub(crate) async fn create(
-    state: web::Data<State>,
+    caller: Authorized<Admin>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = authenticate(&state, &request, Scope::Admin).await?;
-    let body = receive_json(&state, &request, payload, BodySize::Single).await?;
+    let state = &caller.context.state;
+    let body = receive_json(state, &request, payload, BodySize::Single).await?;
     let keys = &state.services.keys;
     let call = caller.repeatable_call(&request, &body.bytes)?;
     let before = caller.context.within_budget(Effect::Read, keys.recall(&call, &caller.secret)).await?;
@@ -189,26 +188,14 @@ fn new_key(json: Json, now: Timestamp) -> Result<NewKey, Vec<FieldProblem>> {
     security(("bearer" = []), ("header" = [])),
     responses(
         (status = 200, description = "A page", body = KeyPage, headers(("Link" = String, description = "`rel=\"next\"`, if there is a next page"))),
-        (status = 400, description = "The cursor is invalid", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
+        InvalidCursor))]
 #[route("/keys", method = "GET", method = "HEAD")]
-pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let caller = authenticate(&state, &request, Scope::Admin).await?;
-    let mut query = Query::of(&request);
-    let limit = query.limit();
-    let cursor = query.take("cursor", |text| Ok(text.to_owned()));
-    query.finish()?;
-
-    let digest = caller.secret.digest();
-    let scope = CursorScope { caller: &digest, question: "keys".to_owned() };
-    let after = cursor.map(|cursor| scope.open(&cursor)).transpose()?;
-    let listing = state.services.keys.list(after.as_ref(), limit);
+pub(crate) async fn list(caller: Authorized<Admin>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let page = Query::of(&request).page(&caller.secret, || "keys".to_owned())?;
+    let listing = caller.context.state.services.keys.list(page.after.as_ref(), page.limit);
     let (keys, next) = caller.context.list_within_budget(listing).await?;
-
-    let next_cursor = next.map(|position| scope.seal(&position));
-    Ok(page(&request, next_cursor, |next_cursor| KeyPage {
-        items: keys.iter().map(KeyBody::from).collect(),
-        next_cursor,
-    }))
+    let items = keys.iter().map(KeyBody::from).collect();
+    Ok(page.answer(&request, next.as_ref(), |next_cursor| KeyPage { items, next_cursor }))
 }
 
 /// Reads what is known of an API key, revoked and expired ones too.
@@ -217,14 +204,9 @@ pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Resul
     security(("bearer" = []), ("header" = [])),
     responses((status = 200, description = "The key", body = KeyBody)))]
 #[route("/keys/{id}", method = "GET", method = "HEAD")]
-pub(crate) async fn read(
-    state: web::Data<State>,
-    request: HttpRequest,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    let caller = authenticate(&state, &request, Scope::Admin).await?;
+pub(crate) async fn read(caller: Authorized<Admin>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     let id = id_in_path(&id)?;
-    let key = caller.context.within_budget(Effect::Read, state.services.keys.find(&id)).await?;
+    let key = caller.context.within_budget(Effect::Read, caller.context.state.services.keys.find(&id)).await?;
     Ok(HttpResponse::Ok().json(KeyBody::from(&key)))
 }
 
@@ -235,15 +217,10 @@ pub(crate) async fn read(
     security(("bearer" = []), ("header" = [])),
     responses((status = 204, description = "Revoked")))]
 #[delete("/keys/{id}")]
-pub(crate) async fn revoke(
-    state: web::Data<State>,
-    request: HttpRequest,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    let caller = authenticate(&state, &request, Scope::Admin).await?;
+pub(crate) async fn revoke(caller: Authorized<Admin>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     let id = id_in_path(&id)?;
     let call = caller.call();
-    let revoking = state.services.keys.revoke(&call, &id);
+    let revoking = caller.context.state.services.keys.revoke(&call, &id);
     caller.context.within_budget(Effect::Write, revoking).await?;
     Ok(HttpResponse::NoContent().finish())
 }

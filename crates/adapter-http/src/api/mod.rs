@@ -2,6 +2,7 @@
 
 pub(crate) mod blocks;
 mod common_fields;
+pub(crate) mod contract;
 pub(crate) mod cursor;
 pub(crate) mod keys;
 pub(crate) mod links;

@@ -1,7 +1,10 @@
 //! Query strings of lists: every parameter known, given once and valid, or all faults named at once.
 
 use actix_web::{HttpRequest, HttpResponse, http::header, http::header::HeaderValue};
+use domain::api_key::KeySecret;
 use serde::Serialize;
+
+use super::cursor::{CursorPosition, CursorScope};
 
 use crate::{
     problem::{FieldProblem, Problem},
@@ -40,8 +43,23 @@ impl Query {
         read(&value).map_err(|fault| self.fault(name, &fault)).ok()
     }
 
+    /// The page that the caller wants of the list which `question` names, filters included. Fails with everything that
+    /// is wrong with the query.
+    pub(crate) fn page<P: CursorPosition>(
+        mut self,
+        secret: &KeySecret,
+        question: impl FnOnce() -> String,
+    ) -> Result<PageRequest<P>, Problem> {
+        let limit = self.limit();
+        let cursor = self.take("cursor", |text| Ok(text.to_owned()));
+        self.finish()?;
+        let scope = CursorScope { caller: secret.digest(), question: question() };
+        let after = cursor.map(|cursor| scope.open(&cursor)).transpose()?;
+        Ok(PageRequest { limit, after, scope })
+    }
+
     /// How many entries the caller wants.
-    pub(crate) fn limit(&mut self) -> u32 {
+    fn limit(&mut self) -> u32 {
         let wrong = || Fault::new("out-of-range", format!("must be a whole number from 1 to {LARGEST_PAGE}"));
         let read = |text: &str| match text.parse() {
             Ok(limit) if (1..=LARGEST_PAGE).contains(&limit) => Ok(limit),
@@ -51,7 +69,7 @@ impl Query {
     }
 
     /// What is left is unknown. Fails with everything that is wrong.
-    pub(crate) fn finish(mut self) -> Result<(), Problem> {
+    fn finish(mut self) -> Result<(), Problem> {
         for (name, _) in std::mem::take(&mut self.parameters) {
             self.fault(&name, &Fault::new("unknown-parameter", "is not a parameter of this list"));
         }
@@ -64,18 +82,30 @@ impl Query {
     }
 }
 
-/// A page of a list, and the way to the next one if there is one.
-pub(crate) fn page<B: Serialize>(
-    request: &HttpRequest,
-    next_cursor: Option<String>,
-    body: impl FnOnce(Option<String>) -> B,
-) -> HttpResponse {
-    let mut response = HttpResponse::Ok();
-    if let Some(cursor) = &next_cursor {
-        response.insert_header(next_page(request, cursor));
+/// A page that a caller wants.
+pub(crate) struct PageRequest<P> {
+    pub(crate) limit: u32,
+    /// Where the page before ended.
+    pub(crate) after: Option<P>,
+    scope: CursorScope,
+}
+
+impl<P: CursorPosition> PageRequest<P> {
+    /// The answer with the page, and the way to the next one if there is one.
+    pub(crate) fn answer<B: Serialize>(
+        &self,
+        request: &HttpRequest,
+        next: Option<&P>,
+        body: impl FnOnce(Option<String>) -> B,
+    ) -> HttpResponse {
+        let mut response = HttpResponse::Ok();
+        let next_cursor = next.map(|position| self.scope.seal(position));
+        if let Some(cursor) = &next_cursor {
+            response.insert_header(next_page(request, cursor));
+        }
+        let json = serde_json::to_vec(&body(next_cursor)).expect("lists are JSON");
+        fixed::list(request.headers(), &mut response, json)
     }
-    let json = serde_json::to_vec(&body(next_cursor)).expect("lists are JSON");
-    fixed::list(request.headers(), &mut response, json)
 }
 
 /// The `Link` field that leads to the next page (RFC 8288): the same request with another cursor.

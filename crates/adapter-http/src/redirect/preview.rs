@@ -8,6 +8,7 @@ use actix_web::{
 use domain::{
     code::Code,
     lifecycle::{Gone, Resolution},
+    service::Previewed,
     time::Timestamp,
 };
 use serde::Serialize;
@@ -48,15 +49,12 @@ pub(crate) async fn preview(context: &Context, headers: &HeaderMap, code: &Code)
     context.note(|notes| notes.code = Some(code.clone()));
     let charge = charge_when_known(context, code).await?;
     let known = context.in_time(Effect::Read, state.services.resolver.preview(code)).await;
-    let known = charge.settle(known, Option::is_none)?;
-    let (resolution, now) = known.ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
-    if state.services.resolver.is_blocked(code, &resolution) {
-        return Err(Problem::new(ProblemKind::Blocked));
-    }
-    match resolution.follow(now) {
-        Err(Gone::Deleted | Gone::Expired) => return Err(Problem::new(ProblemKind::Gone)),
-        Ok(_) => {}
-    }
+    let resolution = match charge.settle(known, |known| *known == Previewed::Unknown)? {
+        Previewed::Leads(resolution) => resolution,
+        Previewed::Unknown => return Err(Problem::new(ProblemKind::NotFound)),
+        Previewed::Blocked => return Err(Problem::new(ProblemKind::Blocked)),
+        Previewed::Gone(Gone::Deleted | Gone::Expired) => return Err(Problem::new(ProblemKind::Gone)),
+    };
     let preview = Preview::of(code, &resolution, &state.settings.public_url);
     Ok(match format {
         Format::Json => HttpResponse::Ok()

@@ -1,19 +1,24 @@
 //! Who is calling: the API key of a request and what it allows.
 
-use std::rc::Rc;
+use std::{marker::PhantomData, rc::Rc};
 
 use actix_web::{
-    HttpRequest,
+    FromRequest, HttpRequest,
+    dev::Payload,
     http::header::{self, HeaderMap},
     web,
 };
 use domain::{
+    access::Access,
     actor::Actor,
     api_key::{self, Caller, KeySecret, Scope},
+    code::Code,
     idempotency::{Fingerprint, IdempotencyKey},
     link::Owner,
     service::Call,
 };
+
+use futures_util::{FutureExt, future::LocalBoxFuture};
 
 use super::{
     context::{Context, Effect},
@@ -22,48 +27,111 @@ use super::{
 };
 use crate::problem::{Problem, ProblemKind};
 
-/// A caller with a valid key.
-pub(crate) struct Authenticated {
+/// A caller whose key is valid and has the scope `S`. As an argument of a handler it is what lets a request in.
+pub(crate) struct Authorized<S> {
     pub(crate) caller: Caller,
     pub(crate) secret: KeySecret,
     pub(crate) context: Rc<Context>,
+    scope: PhantomData<S>,
 }
 
-/// The caller, if their key is valid and allows `scope`.
-pub(crate) async fn authenticate(
-    state: &web::Data<State>,
-    request: &HttpRequest,
-    scope: Scope,
-) -> Result<Authenticated, Problem> {
-    let context = Context::of(request);
-    let secret = presented_key(request.headers())?.ok_or_else(|| Problem::new(ProblemKind::Unauthenticated))?;
-    let keys = &state.services.keys;
-    let (caller, worth_noting) = context.within_budget(Effect::Read, keys.authenticate(&secret)).await?;
-    if state.services.blocks.blocked().in_force().is_some_and(|blocked| blocked.block_key(&secret.id())) {
-        return Err(Problem::new(ProblemKind::Unauthenticated));
+/// A scope, as a type.
+pub(crate) trait RequiredScope: 'static {
+    const SCOPE: Scope;
+}
+
+macro_rules! required_scopes {
+    ($($name:ident),*) => {$(
+        #[doc = concat!("The scope `", stringify!($name), "`.")]
+        pub(crate) struct $name;
+
+        impl RequiredScope for $name {
+            const SCOPE: Scope = Scope::$name;
+        }
+    )*};
+}
+
+required_scopes!(LinksRead, LinksCreate, LinksWrite, Admin);
+
+impl<S: RequiredScope> FromRequest for Authorized<S> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        async move { Self::of(&request).await }.boxed_local()
     }
-    context.note(|notes| notes.key_id = Some(secret.id()));
-    if let Some(policy) = context.tally.policy {
-        state.limits.charge_key(&context.tally, policy, &secret.id()).await?;
+}
+
+impl<S: RequiredScope> Authorized<S> {
+    /// The caller of a request. Refused callers have no key id in the log.
+    pub(crate) async fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        let context = Context::of(request);
+        let state = &context.state;
+        let secret = presented_key(request.headers())?.ok_or_else(|| Problem::new(ProblemKind::Unauthenticated))?;
+        let keys = &state.services.keys;
+        let (caller, worth_noting) = context.within_budget(Effect::Read, keys.authenticate(&secret)).await?;
+        if state.services.blocks.blocked().in_force().is_some_and(|blocked| blocked.block_key(&secret.id())) {
+            return Err(Problem::new(ProblemKind::Unauthenticated));
+        }
+        context.note(|notes| notes.key_id = Some(secret.id()));
+        if let Some(policy) = context.tally.policy {
+            state.limits.charge_key(&context.tally, policy, &secret.id()).await?;
+        }
+        if worth_noting {
+            note_use(state, &secret);
+        }
+        if !caller.scopes.allow(S::SCOPE) {
+            let needed = format!("The key lacks the scope {}.", S::SCOPE.name());
+            return Err(Problem::new(ProblemKind::Forbidden).detail(needed));
+        }
+        Ok(Self { caller, secret, context, scope: PhantomData })
     }
-    if worth_noting {
-        note_use(state, &secret);
+
+    /// Whose links the caller sees.
+    pub(crate) fn access(&self) -> Access {
+        self.caller.access()
     }
-    if !caller.scopes.allow(scope) {
-        let needed = format!("The key lacks the scope {}.", scope.name());
-        return Err(Problem::new(ProblemKind::Forbidden).detail(needed));
+
+    /// The call a service is told of.
+    pub(crate) fn call(&self) -> Call {
+        Call { caller: self.caller.clone(), request_id: self.context.request_id.clone(), idempotency: None }
     }
-    Ok(Authenticated { caller, secret, context })
+
+    /// The same for a POST, which may carry an `Idempotency-Key`.
+    pub(crate) fn repeatable_call(&self, request: &HttpRequest, body: &[u8]) -> Result<Call, Problem> {
+        Ok(Call { idempotency: idempotency(request, body)?, ..self.call() })
+    }
+}
+
+/// A caller with the scope `S`, and the link whose code the path names. What cannot be a code names no link, which is
+/// only said to callers who may ask.
+pub(crate) struct OnLink<S> {
+    pub(crate) caller: Authorized<S>,
+    pub(crate) code: Code,
+}
+
+impl<S: RequiredScope> FromRequest for OnLink<S> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        async move {
+            let caller = Authorized::of(&request).await?;
+            let code = request.match_info().get("code").and_then(|code| code.parse::<Code>().ok());
+            let code = code.ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
+            caller.context.note(|notes| notes.code = Some(code.clone()));
+            Ok(Self { caller, code })
+        }
+        .boxed_local()
+    }
 }
 
 /// Fails if the owner is blocked. A repeated request has its answer before that.
 pub(crate) fn ensure_owner_active(state: &State, owner: &Owner) -> Result<(), Problem> {
-    match state.blocked()? {
-        Some(blocked) if blocked.block_owner(owner) => {
-            Err(Problem::new(ProblemKind::Forbidden).detail("The owner is blocked."))
-        }
-        _ => Ok(()),
-    }
+    let admitted = state.blocked()?.map_or(Ok(()), |blocked| blocked.admit_owner(owner));
+    admitted.map_err(|blocked| Problem::new(ProblemKind::Forbidden).detail("The owner is blocked.").caused_by(blocked))
 }
 
 /// Whether the request carries any key at all.
@@ -118,19 +186,7 @@ fn bearer_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     })
 }
 
-impl Authenticated {
-    /// The call a service is told of.
-    pub(crate) fn call(&self) -> Call {
-        Call { caller: self.caller.clone(), request_id: self.context.request_id.clone(), idempotency: None }
-    }
-
-    /// The same for a POST, which may carry an `Idempotency-Key`.
-    pub(crate) fn repeatable_call(&self, request: &HttpRequest, body: &[u8]) -> Result<Call, Problem> {
-        Ok(Call { idempotency: idempotency(request, body)?, ..self.call() })
-    }
-}
-
-/// The call of somebody without a key.
+/// The call of a caller without a key.
 pub(crate) fn anonymous_call(context: &Context, request: &HttpRequest, body: &[u8]) -> Result<Call, Problem> {
     let caller = Caller::anonymous();
     debug_assert_eq!(caller.actor, Actor::Anonymous);

@@ -7,6 +7,8 @@ use uuid::Uuid;
 use super::{Call, ServiceError, repeated};
 use crate::{
     access::Access,
+    actor::Actor,
+    api_key::Caller,
     behaviour::Behaviour,
     code::Code,
     history::LinkEvent,
@@ -34,7 +36,17 @@ pub struct ClaimRequest {
     pub tags: Tags,
 }
 
+/// A caller without a key asked for an alias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an alias needs a key")]
+pub struct AliasNeedsKey;
+
 impl ClaimRequest {
+    /// Callers without a key have no namespace of their own, so they choose no aliases.
+    pub fn admit(&self, caller: &Caller) -> Result<(), AliasNeedsKey> {
+        if self.alias.is_some() && caller.actor == Actor::Anonymous { Err(AliasNeedsKey) } else { Ok(()) }
+    }
+
     fn naming(&self) -> Naming {
         match (&self.alias, self.force_new) {
             (Some(_), _) => Naming::Alias,

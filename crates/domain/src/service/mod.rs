@@ -7,8 +7,8 @@ mod resolve;
 
 pub use blocks::{BlockService, Blocked};
 pub use keys::{FirstKey, IssuedKey, KeyService, NewKey, Refused};
-pub use links::{ClaimRequest, ClaimSummary, LinkPage, LinkService, Precondition};
-pub use resolve::{Follow, Followed, ResolveService};
+pub use links::{AliasNeedsKey, ClaimRequest, ClaimSummary, LinkPage, LinkService, Precondition};
+pub use resolve::{Follow, Followed, Previewed, ResolveService};
 
 use crate::{
     api_key::Caller,

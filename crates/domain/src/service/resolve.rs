@@ -7,7 +7,6 @@ use crate::{
     code::Code,
     lifecycle::{Gone, Resolution},
     ports::{Clock, Existence, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved, Source},
-    time::Timestamp,
 };
 
 /// What following a code leads to, and where that is known from.
@@ -31,6 +30,19 @@ pub enum Followed {
         /// For how many seconds the answer may be reused; none if it is stale already.
         max_age: u64,
     },
+    /// A link that was taken down.
+    Blocked,
+    /// A link that leads nowhere any more.
+    Gone(Gone),
+    /// No link has that code.
+    Unknown,
+}
+
+/// What following a code would lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Previewed {
+    /// A redirect to the target of this link.
+    Leads(Arc<Resolution>),
     /// A link that was taken down.
     Blocked,
     /// A link that leads nowhere any more.
@@ -108,14 +120,22 @@ impl ResolveService {
     }
 
     /// Whether a link was taken down.
-    pub fn is_blocked(&self, code: &Code, resolution: &Resolution) -> bool {
+    fn is_blocked(&self, code: &Code, resolution: &Resolution) -> bool {
         self.blocked.in_force().is_some_and(|blocked| blocked.block(code, resolution))
     }
 
-    /// What is known of `code`, without following it, and the moment it was known.
-    pub async fn preview(&self, code: &Code) -> Result<Option<(Arc<Resolution>, Timestamp)>, RepositoryError> {
+    /// What following `code` would lead to, without following it.
+    pub async fn preview(&self, code: &Code) -> Result<Previewed, RepositoryError> {
         self.must_know_blocks()?;
-        let resolution = self.resolver.resolve(code).await?.resolution;
-        Ok(resolution.map(|resolution| (resolution, self.clock.now())))
+        let Some(resolution) = self.resolver.resolve(code).await?.resolution else {
+            return Ok(Previewed::Unknown);
+        };
+        if self.is_blocked(code, &resolution) {
+            return Ok(Previewed::Blocked);
+        }
+        match resolution.follow(self.clock.now()) {
+            Ok(_) => Ok(Previewed::Leads(Arc::clone(&resolution))),
+            Err(gone) => Ok(Previewed::Gone(gone)),
+        }
     }
 }

@@ -11,7 +11,7 @@ use domain::{
     code::Code,
     lifecycle::{BehaviourEdit, Claim, Gone, Resolution},
     link::{Generation, Link, LinkState},
-    service::Followed,
+    service::{Followed, Previewed},
 };
 
 use super::subject::{Subject, a_link, behave, code, entitle, moment, retarget};
@@ -201,11 +201,11 @@ pub async fn a_retargeted_link_leads_to_its_new_target_at_once(subject: Subject)
 }
 
 pub async fn a_preview_shows_a_link_without_following_it(subject: Subject) {
-    let gone = subject.given(&a_link().deleted()).await;
-    let previews = subject.resolve_service();
-    let seen = previews.preview(&gone.code).await.expect("the store works");
-    assert_eq!(seen, Some((Arc::new(Resolution::from(&gone)), subject.now())));
-    assert_eq!(previews.preview(&code("unknown")).await.expect("the store works"), None);
+    let (link, gone) = (subject.given(&a_link()).await, subject.given(&a_link().deleted()).await);
+    let preview = async |code: &Code| subject.resolve_service().preview(code).await.expect("the store works");
+    assert_eq!(preview(&link.code).await, Previewed::Leads(Arc::new(Resolution::from(&link))));
+    assert_eq!(preview(&gone.code).await, Previewed::Gone(Gone::Deleted));
+    assert_eq!(preview(&code("unknown")).await, Previewed::Unknown);
 }
 
 async fn follow(subject: &Subject, code: &Code, query: &str) -> Followed {

@@ -4,7 +4,6 @@ use std::num::NonZeroU32;
 
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use domain::{
-    api_key::Scope,
     lifecycle::Claim,
     service::{ClaimRequest, ClaimSummary},
     time::Timestamp,
@@ -14,14 +13,16 @@ use utoipa::ToSchema;
 
 use super::{
     body::{LinkBody, outcome},
+    claim::recalled,
     fields::{self, ClaimBody, Rules},
 };
+use crate::api::contract::IdempotencyKey;
 use crate::{
     problem::{FieldProblem, MAX_PROBLEMS, Problem, ProblemBody, ProblemKind},
     request::{
         body::receive_json,
         body_room::{BodySize, MAX_CLAIMS},
-        caller::{authenticate, ensure_owner_active},
+        caller::{Authorized, LinksCreate, ensure_owner_active},
         context::Effect,
         json::{Fault, Fields, Json},
         notes::BatchSummary,
@@ -71,18 +72,18 @@ pub(crate) struct BatchResult {
 ///
 /// A claim that is wrong fails alone; the others are settled in one atomic change.
 #[utoipa::path(path = "/links/batch", tag = "links", operation_id = "claim_links", request_body = BatchBody,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names the request; repeated within 24 hours it has one effect and one answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    params(IdempotencyKey),
     security(("bearer" = []), ("header" = [])),
     responses((status = 200, description = "What became of each", body = BatchAnswer)))]
 #[post("/links/batch")]
 pub(crate) async fn claim_batch(
-    state: web::Data<State>,
+    caller: Authorized<LinksCreate>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = authenticate(&state, &request, Scope::LinksCreate).await?;
     let context = &caller.context;
-    let body = receive_json(&state, &request, payload, BodySize::Batch).await?;
+    let state = &context.state;
+    let body = receive_json(state, &request, payload, BodySize::Batch).await?;
     let items = items(body.json).map_err(Problem::invalid)?;
     if let Some(size) = u32::try_from(items.len()).ok().and_then(NonZeroU32::new) {
         state.limits.charge_batch(&context.tally, &caller.secret.id(), size).await?;
@@ -90,12 +91,10 @@ pub(crate) async fn claim_batch(
     let links = &state.services.links;
     // As earlier releases name a batch of which nothing is refused.
     let call = caller.repeatable_call(&request, &[&body.bytes[..], &vec![0; items.len()]].concat())?;
-    let before = context.within_budget(Effect::Read, links.recall_claims(&call)).await?;
-    let (summary, moment) = if let Some(before) = before {
-        // Nothing is judged again.
-        (before, context.within_budget(Effect::Read, links.moment_of(&call)).await?)
+    let (summary, moment) = if let Some(before) = recalled(context, &call).await? {
+        before
     } else {
-        ensure_owner_active(&state, &caller.caller.owner)?;
+        ensure_owner_active(state, &caller.caller.owner)?;
         let (targets, blocked) = (state.settings.targets.get(), state.blocked()?);
         let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: links.now() };
         let (wanted, refused) = judge(items, rules);
@@ -108,7 +107,7 @@ pub(crate) async fn claim_batch(
 
     let mut answer = BatchAnswer { summary: BatchSummary::default(), results: Vec::with_capacity(settled.len()) };
     for (index, settled) in settled.into_iter().enumerate() {
-        let result = result(index, settled, &state, context.request_id.as_str(), moment);
+        let result = result(index, settled, state, context.request_id.as_str(), moment);
         answer.summary.count(result.outcome);
         answer.results.push(result);
     }

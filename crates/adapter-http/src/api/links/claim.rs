@@ -5,20 +5,24 @@ use actix_web::{
     http::{StatusCode, header},
     post, web,
 };
-use domain::{api_key::Scope, lifecycle::Claim, time::Timestamp};
+use domain::{
+    lifecycle::Claim,
+    service::{Call, ClaimSummary},
+    time::Timestamp,
+};
 
 use super::{
     body::{ClaimedLink, outcome, tagged},
     fields::{self, ClaimBody, Rules},
 };
+use crate::api::contract::IdempotencyKey;
 use crate::{
     problem::{Problem, ProblemKind},
     request::{
         body::receive_json,
         body_room::BodySize,
-        caller::{anonymous_call, authenticate, carries_key, ensure_owner_active},
+        caller::{Authorized, LinksCreate, anonymous_call, carries_key, ensure_owner_active},
         context::{Context, Effect},
-        state::State,
     },
 };
 
@@ -27,46 +31,49 @@ use crate::{
 /// The same URL gives the same link; the same alias with the same URL too. A deleted link that behaves the
 /// same comes back under its old code.
 #[utoipa::path(path = "/links", tag = "links", operation_id = "claim_link", request_body = ClaimBody,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names the request; repeated within 24 hours it has one effect and one answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    params(IdempotencyKey),
     security(("bearer" = []), ("header" = [])),
     responses(
         (status = 201, description = "Created", body = ClaimedLink, headers(("Location" = String), ("ETag" = String))),
         (status = 200, description = "Existing or reactivated", body = ClaimedLink, headers(("Location" = String), ("ETag" = String))),
         (status = 409, description = "The alias is taken", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
 #[post("/links")]
-pub(crate) async fn claim(
-    state: web::Data<State>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Result<HttpResponse, Problem> {
+pub(crate) async fn claim(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
     let context = Context::of(&request);
-    let anonymous = state.settings.anonymous_may_claim && !carries_key(request.headers());
-    let caller = if anonymous { None } else { Some(authenticate(&state, &request, Scope::LinksCreate).await?) };
-    let body = receive_json(&state, &request, payload, BodySize::Single).await?;
+    let state = &context.state;
+    let is_anonymous = state.settings.anonymous_may_claim && !carries_key(request.headers());
+    let caller = if is_anonymous { None } else { Some(Authorized::<LinksCreate>::of(&request).await?) };
+    let body = receive_json(state, &request, payload, BodySize::Single).await?;
     let call = match caller {
         Some(caller) => caller.repeatable_call(&request, &body.bytes)?,
         None => anonymous_call(&context, &request, &body.bytes)?,
     };
-    let links = &state.services.links;
-    if let Some(before) = context.within_budget(Effect::Read, links.recall_claims(&call)).await? {
-        let moment = context.within_budget(Effect::Read, links.moment_of(&call)).await?;
-        return claimed(&state, &context, before.claims.first(), moment);
+    if let Some((before, moment)) = recalled(&context, &call).await? {
+        return claimed(&context, before.claims.first(), moment);
     }
-    ensure_owner_active(&state, &call.caller.owner)?;
+    ensure_owner_active(state, &call.caller.owner)?;
     let (targets, blocked) = (state.settings.targets.get(), state.blocked()?);
+    let links = &state.services.links;
     let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: links.now() };
     let wanted = fields::claim(body.json, "", rules).map_err(Problem::invalid)?;
-    if anonymous && wanted.alias.is_some() {
-        return Err(Problem::new(ProblemKind::Unauthenticated));
-    }
+    wanted.admit(&call.caller).map_err(|refused| Problem::new(ProblemKind::Unauthenticated).caused_by(refused))?;
 
     let claiming = links.claim(&call, std::slice::from_ref(&wanted));
     let summary = context.within_budget(Effect::Write, claiming).await?;
     context.note(|notes| notes.code_collisions = summary.code_collisions);
-    claimed(&state, &context, summary.claims.first(), rules.now)
+    claimed(&context, summary.claims.first(), rules.now)
 }
 
-fn claimed(state: &State, context: &Context, made: Option<&Claim>, now: Timestamp) -> Result<HttpResponse, Problem> {
+/// What a repeated request was answered, and the moment it was judged at: nothing of it is judged again.
+pub(super) async fn recalled(context: &Context, call: &Call) -> Result<Option<(ClaimSummary, Timestamp)>, Problem> {
+    let links = &context.state.services.links;
+    match context.within_budget(Effect::Read, links.recall_claims(call)).await? {
+        Some(before) => Ok(Some((before, context.within_budget(Effect::Read, links.moment_of(call)).await?))),
+        None => Ok(None),
+    }
+}
+
+fn claimed(context: &Context, made: Option<&Claim>, now: Timestamp) -> Result<HttpResponse, Problem> {
     let made = made.ok_or_else(|| Problem::new(ProblemKind::Internal))?;
     let (link, outcome) = outcome(made).ok_or_else(|| Problem::new(ProblemKind::AliasTaken))?;
     context.note(|notes| {
@@ -77,6 +84,6 @@ fn claimed(state: &State, context: &Context, made: Option<&Claim>, now: Timestam
         Claim::Created(_) => StatusCode::CREATED,
         Claim::Existing(_) | Claim::Reactivated(_) | Claim::AliasTaken => StatusCode::OK,
     };
-    let body = ClaimedLink::of(link, outcome, &state.settings.public_url, now);
+    let body = ClaimedLink::of(link, outcome, &context.state.settings.public_url, now);
     Ok(tagged(status, link).insert_header((header::LOCATION, format!("/api/v1/links/{}", link.code))).json(body))
 }

@@ -146,11 +146,12 @@ pub(crate) fn edit(json: Json, rules: Rules<'_>) -> Result<Edit, Vec<FieldProble
 }
 
 fn target(json: Json, rules: Rules<'_>) -> Result<Target, Fault> {
-    let refused = |error| Fault::new(target_fault(error), error);
-    let target = Target::parse(&string(json)?, rules.targets).map_err(refused)?;
-    // A host that was taken down is refused like one on the operator's list.
-    let blocked = rules.blocked.is_some_and(|blocked| blocked.block_host(&target.host()));
-    if blocked { Err(refused(InvalidTarget::RefusedHost)) } else { Ok(target) }
+    let text = string(json)?;
+    let target = match rules.blocked {
+        Some(blocked) => blocked.target(&text, rules.targets),
+        None => Target::parse(&text, rules.targets),
+    };
+    target.map_err(|error| Fault::new(target_fault(error), error))
 }
 
 pub(crate) fn target_fault(error: InvalidTarget) -> &'static str {

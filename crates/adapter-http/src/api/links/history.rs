@@ -1,18 +1,15 @@
 //! `GET /api/v1/links/{code}/history`: what happened to a link.
 
-use actix_web::{HttpRequest, HttpResponse, route, web};
-use domain::{api_key::Scope, history::LinkEvent, time::Timestamp};
+use actix_web::{HttpRequest, HttpResponse, route};
+use domain::{history::LinkEvent, time::Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::code_in_path;
+use crate::api::contract::{CodeInPath, InvalidCursor};
 use crate::{
-    api::{
-        cursor::CursorScope,
-        paging::{Query, page},
-    },
+    api::paging::Query,
     problem::Problem,
-    request::{caller::authenticate, state::State},
+    request::caller::{LinksRead, OnLink},
 };
 
 /// A page of history.
@@ -57,37 +54,22 @@ impl From<&LinkEvent> for EventBody {
 
 /// Reads what happened to a link, newest first.
 #[utoipa::path(method(get, head), path = "/links/{code}/history", tag = "links", operation_id = "list_link_events",
-    params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64),
+    params(CodeInPath,
         ("limit" = Option<u32>, Query, description = "Events on a page", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before")),
     security(("bearer" = []), ("header" = [])),
     responses(
         (status = 200, description = "A page", body = HistoryPage, headers(("Link" = String, description = "`rel=\"next\"`, if there is a next page"))),
-        (status = 400, description = "The cursor is invalid", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
+        InvalidCursor))]
 #[route("/links/{code}/history", method = "GET", method = "HEAD")]
 pub(crate) async fn history(
-    state: web::Data<State>,
+    OnLink { caller, code }: OnLink<LinksRead>,
     request: HttpRequest,
-    code: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let caller = authenticate(&state, &request, Scope::LinksRead).await?;
-    let code = code_in_path(&code)?;
-    caller.context.note(|notes| notes.code = Some(code.clone()));
-    let mut query = Query::of(&request);
-    let limit = query.limit();
-    let cursor = query.take("cursor", |text| Ok(text.to_owned()));
-    query.finish()?;
-
-    let digest = caller.secret.digest();
-    let scope = CursorScope { caller: &digest, question: format!("history {code}") };
-    let before = cursor.map(|cursor| scope.open(&cursor)).transpose()?;
-    let access = caller.caller.access();
-    let reading = state.services.links.history(&access, &code, before, limit);
+    let page = Query::of(&request).page(&caller.secret, || format!("history {code}"))?;
+    let (links, access) = (&caller.context.state.services.links, caller.access());
+    let reading = links.history(&access, &code, page.after, page.limit);
     let (events, next) = caller.context.list_within_budget(reading).await?;
-
-    let next_cursor = next.map(|position| scope.seal(&position));
-    Ok(page(&request, next_cursor, |next_cursor| HistoryPage {
-        items: events.iter().map(EventBody::from).collect(),
-        next_cursor,
-    }))
+    let items = events.iter().map(EventBody::from).collect();
+    Ok(page.answer(&request, next.as_ref(), |next_cursor| HistoryPage { items, next_cursor }))
 }

@@ -1,8 +1,7 @@
 //! `GET /api/v1/links`: pages of links.
 
-use actix_web::{HttpRequest, HttpResponse, route, web};
+use actix_web::{HttpRequest, HttpResponse, route};
 use domain::{
-    api_key::Scope,
     link::Tags,
     ports::{LinkFilter, ListQuery, Sort, StateFilter},
     target::{Target, TargetPolicy},
@@ -12,14 +11,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{body::LinkBody, fields::target_fault};
+use crate::api::contract::InvalidCursor;
 use crate::{
-    api::{
-        common_fields::text_fault,
-        cursor::CursorScope,
-        paging::{Query, page},
-    },
+    api::{common_fields::text_fault, paging::Query},
     problem::Problem,
-    request::{caller::authenticate, json::Fault, state::State},
+    request::{
+        caller::{Authorized, LinksRead},
+        json::Fault,
+    },
 };
 
 /// A page of links.
@@ -48,10 +47,9 @@ pub(crate) struct LinkPageBody {
     security(("bearer" = []), ("header" = [])),
     responses(
         (status = 200, description = "A page", body = LinkPageBody, headers(("Link" = String, description = "`rel=\"next\"`, if there is a next page"))),
-        (status = 400, description = "The cursor is invalid", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
+        InvalidCursor))]
 #[route("/links", method = "GET", method = "HEAD")]
-pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let caller = authenticate(&state, &request, Scope::LinksRead).await?;
+pub(crate) async fn list(caller: Authorized<LinksRead>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let mut query = Query::of(&request);
     let filter = LinkFilter {
         state: query.take("state", state_filter),
@@ -62,21 +60,15 @@ pub(crate) async fn list(state: web::Data<State>, request: HttpRequest) -> Resul
         created_before: query.take("created_before", moment),
     };
     let sort = query.take("sort", sort).unwrap_or_default();
-    let limit = query.limit();
-    let cursor = query.take("cursor", |text| Ok(text.to_owned()));
-    query.finish()?;
+    let mut page = query.page(&caller.secret, || format!("links {filter:?} {sort:?}"))?;
 
-    let digest = caller.secret.digest();
-    let scope = CursorScope { caller: &digest, question: format!("links {filter:?} {sort:?}") };
-    let after = cursor.map(|cursor| scope.open(&cursor)).transpose()?;
+    let state = &caller.context.state;
     let links = &state.services.links;
-    let asked = ListQuery { access: caller.caller.access(), filter, sort, after, limit };
-    let found = caller.context.list_within_budget(links.list(asked)).await?;
-
-    let next_cursor = found.next.map(|position| scope.seal(&position));
+    let wanted = ListQuery { access: caller.access(), filter, sort, after: page.after.take(), limit: page.limit };
+    let found = caller.context.list_within_budget(links.list(wanted)).await?;
     let now = links.now();
     let items = found.items.iter().map(|link| LinkBody::of(link, &state.settings.public_url, now)).collect();
-    Ok(page(&request, next_cursor, |next_cursor| LinkPageBody { items, next_cursor }))
+    Ok(page.answer(&request, found.next.as_ref(), |next_cursor| LinkPageBody { items, next_cursor }))
 }
 
 /// A state to list.
