@@ -1,4 +1,4 @@
-# What a developer does, each by one word. Needs bash, as .ci/* does.
+# The tasks of a developer, one word each. Needs bash, as .ci/* does.
 
 set positional-arguments
 
@@ -14,7 +14,7 @@ setup:
 run *arguments:
     cargo run --locked --package app -- "$@"
 
-# All tests, on private servers of their own: `just test claim` runs those with `claim` in their names
+# Run all tests, on private servers of their own: `just test claim` runs those with `claim` in their names
 test *arguments:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -22,7 +22,7 @@ test *arguments:
     eval "$exports"
     cargo test --workspace --locked "$@"
 
-# The races, crashes, crowds and long lists of the tests as often and as large as they were promised: many minutes
+# Run the races, crashes, crowds and long lists of the tests as often and as large as was promised: many minutes
 soak:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -30,24 +30,24 @@ soak:
     eval "$exports"
     SIGNPOST_TEST_SOAK=100 cargo test --release --package app --test it --locked -- races crashes crowds failover linearizable limits memory shared deep_page a_walk
 
-# A part of the soak run, for so many seconds and a tenth of the way to its full size: another part each day
+# Run a part of the soak tests for that many seconds, at a tenth of the way to full size: another part each day
 soak-slice seconds="100" day="":
     @.ci/soak-slice "$@"
 
-# Fuzz what reads what strangers write, each target for so many seconds: `just fuzz 600`, or one of them: `just fuzz 60 cursor`
+# Fuzz the parsers of untrusted input, each for that many seconds: `just fuzz 600`, or one: `just fuzz 60 cursor`
 fuzz seconds="60" *targets:
     #!/usr/bin/env bash
     set -euo pipefail
     cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
     cd crates/fuzz
-    # What is found anew stays out of the repository; the seeds in corpus/ are written by hand.
+    # New finds stay out of the repository. The seeds in corpus/ are written by hand.
     for target in ${2:-$(cargo +nightly fuzz list --fuzz-dir .)}; do
         mkdir -p target/found/"$target"
         cargo +nightly fuzz run --fuzz-dir . "$target" target/found/"$target" corpus/"$target" -- \
             -max_total_time="$1" -max_len=4096 -timeout=10 -print_final_stats=1
     done
 
-# Write a bill of materials of the binary, CycloneDX 1.5 in JSON
+# Write a software bill of materials for the binary: CycloneDX 1.5 in JSON
 sbom:
     cargo cyclonedx --version >/dev/null 2>&1 || cargo install --locked cargo-cyclonedx
     cargo cyclonedx --manifest-path crates/app/Cargo.toml --format json --spec-version 1.5 --override-filename signpost.cdx
@@ -72,23 +72,23 @@ deny:
     cargo fetch --locked
     cargo deny --offline check licenses bans sources
 
-# Make requests from the OpenAPI document, on both stores: `just schemathesis --examples 500 --seed 7`
+# Test the API with requests made from the OpenAPI document, on both stores: `just schemathesis --examples 500 --seed 7`
 schemathesis *arguments:
     @.ci/schemathesis "$@"
 
-# Measure against named baselines, side by side: `just bench --write` puts the table into docs/BENCHMARKS.md
+# Benchmark against named baselines, side by side: `just bench --write` puts the table into docs/BENCHMARKS.md
 bench *arguments:
     @.ci/bench "$@"
 
-# Measure the steps of a redirect and of a claim by themselves, against the last run
+# Benchmark the steps of a redirect and of a claim one by one, against the last run
 bench-steps *arguments:
     cargo bench --locked --package adapter-cache --bench hot_path -- "$@"
 
-# Count the lines that the tests of a crate that must be safe reach; below 90 %, it fails
+# Measure the line coverage of the crates that must be safe; fails below 90 %
 coverage:
     @.ci/coverage
 
-# Break the code on purpose and see whether a test notices; fails if more than 5 % go unseen. `just mutants domain 0/40`
+# Run mutation tests; fails if more than 5 % of the mutants are not caught. `just mutants domain 0/40`
 mutants package="" shard="":
     @.ci/mutants "$@"
 
@@ -108,7 +108,7 @@ coverage-verdict report:
         print(f"{crate:<20}{percent:6.1f} %{'  at least ' + str(floor[crate]) if crate in floor else ''}")
     sys.exit(any(share.get(crate, 0) < least for crate, least in floor.items()))
 
-# Check compose.yaml with Docker's own client, or without it whether the file agrees with itself and with us
+# Check compose.yaml with Docker's client, or without Docker whether it is consistent with itself and this repository
 compose-check:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -146,19 +146,19 @@ compose-check:
     print("compose.yaml is consistent; Docker itself was not asked")
     CHECK
 
-# Generate clients from the OpenAPI document and go through a link's whole life with each of them
+# Generate clients from the OpenAPI document and run each of them through the whole lifecycle of a link
 clients *arguments:
     @.ci/clients "$@"
 
-# Open all pages in a browser, narrow and wide, light and dark, with scripts and without
+# Open all pages in a browser: narrow and wide, light and dark, with scripts and without
 pages *arguments:
     @.ci/pages "$@"
 
-# Ask through nginx, HAProxy and Caddy, with refused bodies and rolling restarts: `just proxies --requests 2000`
+# Test behind nginx, HAProxy and Caddy, with refused bodies and rolling restarts: `just proxies --requests 2000`
 proxies *arguments:
     @.ci/proxies "$@"
 
-# Whose turn it is today: the coverage floors, a slice of the soak run, generated clients and pages, or proxies
+# Run today's long check: coverage floors, a part of the soak tests, generated clients and pages, or proxies
 turn day="":
     #!/usr/bin/env bash
     set -euo pipefail
@@ -170,6 +170,6 @@ turn day="":
         3) just soak-slice 100 ;;
     esac
 
-# All that has to pass before a change is done
+# Run every check that has to pass before a change is done
 ci:
     .ci/run

@@ -27,7 +27,7 @@ STATEFUL_PROBLEMS = {
     "stale": "If-Match has to name the generation that the link has now",
 }
 
-# Wrong fields that depend on the clock, on the configuration, or on what a URL means once it is parsed.
+# Wrong fields that depend on the clock, on the configuration, or on the meaning of a parsed URL.
 SEMANTIC_FAULTS = {
     "internal-name": "only the configuration tells which hosts are private",
     "not-of-that-kind": "what a value has to be follows from the kind beside it",
@@ -60,7 +60,7 @@ def filter_failure(context, failure, case, response):
     if isinstance(failure, AcceptedNegativeData):
         return not any(value == "" for value in (case.query or {}).values())  # forms send what was left empty, too
     if isinstance(failure, UnsupportedMethodResponse):
-        # Links with 307 or 308 redirect every method, so a link that is over says so to every method.
+        # Links with 307 or 308 redirect every method, so a link that is blocked or gone says so to every method.
         return case.operation.path != "/{code}" or response.status_code not in (404, 410, 451)
     return True
 
@@ -96,7 +96,7 @@ def moments(first_year, last_year):
     return between.map(lambda moment: moment.isoformat().replace("+00:00", "Z"))
 
 
-# Most moments lie in the future, or hardly an expiry would be accepted.
+# Most times are in the future, because otherwise hardly any expiry would be accepted.
 schemathesis.openapi.format("date-time", moments(1, 2020) | moments(2100, 2199) | moments(2200, 9998))
 
 

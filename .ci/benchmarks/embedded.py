@@ -54,13 +54,13 @@ def measure(options, programs, home, sides, log, figures):
 
     own.stop()
     print("unknown codes, another one each time")
-    # As it comes: whoever tries codes is turned away after 20 of them.
+    # As it comes: a client that tries codes is rejected after 20 of them.
     own.command = signpost(programs.signpost, home / "data", port, limits__unknown__per_second="0.3334", limits__unknown__burst="20")
     own.start(own_log)
     own.script = peer.script = fresh_script(home, "fresh")
     asks = {side.name: (lambda side=side: wrk(side, options.seconds)) for side in (own, peer)}
     rates = alternate(asks, options.rounds)
-    figures.add("P-14", "unknown codes, all but 20 a minute turned away with 429, against nginx's 404 from the same map",
+    figures.add("P-14", "unknown codes, all but 20 a minute rejected with 429, against nginx's 404 from the same map",
                 f"{rates[own.name] / rates[peer.name]:.2f} ({rates[own.name]:,.0f}/s)", "≥ 1.0")
     own.stop()
     peer.stop()

@@ -73,7 +73,7 @@ def accepted(lines):
     """How long the claims took that were served, as the server saw it."""
     for line in open(lines):
         if not line.startswith("{"):
-            continue  # the first key, for whoever is at the terminal
+            continue  # the first key, for a person at the terminal
         told = json.loads(line)
         if told.get("http.request.method") == "POST" and told["http.response.status_code"] < 300:
             yield told["duration_s"]

@@ -18,7 +18,7 @@ LINKS = 10_000
 
 
 class Postgres:
-    """A cluster of its own that loses nothing, on the core of whoever asks."""
+    """A cluster of its own that loses nothing, on the core of the load generator."""
 
     def __init__(self, programs, home, log):
         self.bin, self.home, self.port, self.log = programs.postgresql, home / "postgres", free_port(), log

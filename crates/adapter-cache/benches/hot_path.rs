@@ -1,5 +1,5 @@
-//! What a redirect and a claim cost before anybody else is asked. `cargo bench` compares with the last run, so that a
-//! step that became slower shows on a noisy machine too.
+//! The cost of a redirect and of a claim inside the process, before the store is asked. `cargo bench` compares with the
+//! last run, so that a slower step shows on a noisy machine too.
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
@@ -49,18 +49,18 @@ fn resolving(criterion: &mut Criterion) {
         for number in 0..LINKS {
             let draft = a_link().to(&format!("{URL}&n={number}")).alias(&format!("code-{number:06}"));
             let code = subject.given(&draft).await.code;
-            resolver.resolve(&code).await.expect("memory does not fail");
+            resolver.resolve(&code).await.expect("the in-memory store does not fail");
             codes.push(code);
         }
         codes
     });
     let mut next = codes.iter().cycle();
     criterion.bench_function("resolve a remembered code", |bench| {
-        bench.iter(|| resolver.resolve_at_once(next.next().expect("it goes round")).expect("it is remembered"));
+        bench.iter(|| resolver.resolve_at_once(next.next().expect("it cycles")).expect("it is cached"));
     });
     let service = ResolveService::new(Arc::new(resolver), Blocked::default(), Arc::new(ManualClock::default()));
     criterion.bench_function("follow a remembered code", |bench| {
-        bench.iter(|| service.follow_at_once(next.next().expect("it goes round"), "").expect("it is remembered"));
+        bench.iter(|| service.follow_at_once(next.next().expect("it cycles"), "").expect("it is cached"));
     });
 }
 

@@ -1,4 +1,4 @@
-//! API keys as requests use them: read again only now and then, as nearly every request brings the same few.
+//! A cache of API keys: nearly every request brings one of the same few keys.
 
 use std::{
     fmt,
@@ -20,12 +20,13 @@ use domain::{
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
-/// A repository that remembers keys for a moment. A revocation by this process is seen at once, one by another within
-/// [`CachedApiKeys::TIME_TO_LIVE`]. Only keys that exist are remembered, so that nobody can fill it with others.
+/// A repository that caches keys for [`CachedApiKeys::TIME_TO_LIVE`]. A revocation by this process takes effect at
+/// once, one by another process within that time. Only keys that exist are cached, so that clients cannot fill it with
+/// made-up keys.
 pub struct CachedApiKeys {
     keys: Arc<dyn ApiKeyRepository>,
     known: Cache<KeyId, Known>,
-    /// Rises with every revocation: what was read before one is worth nothing after it.
+    /// Number of revocations so far. A key that was read before the last one is not used.
     revocations: AtomicU64,
 }
 
@@ -33,23 +34,23 @@ pub struct CachedApiKeys {
 struct Known {
     key: StoredKey,
     until: Instant,
-    /// As it was before the key was read.
+    /// Number of revocations before the key was read.
     revocations: u64,
 }
 
 impl fmt::Debug for CachedApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RememberedKeys").finish_non_exhaustive()
+        f.debug_struct("CachedApiKeys").finish_non_exhaustive()
     }
 }
 
 impl CachedApiKeys {
-    /// How long a key is known without being read again.
+    /// How long a key is used without being read again.
     pub const TIME_TO_LIVE: Duration = Duration::from_secs(2);
-    /// Most keys that are known.
+    /// Maximum cached keys.
     const MAX: usize = 10_000;
 
-    /// Remembers what `keys` holds.
+    /// Caches keys of `keys`.
     pub fn new(keys: Arc<dyn ApiKeyRepository>) -> Self {
         Self { keys, known: Cache::new(Self::MAX), revocations: AtomicU64::new(0) }
     }
@@ -98,13 +99,13 @@ impl ApiKeyRepository for CachedApiKeys {
     }
 
     async fn revoke(&self, id: &KeyId, at: Timestamp, by: &Actor) -> Result<bool, RepositoryError> {
-        // Also where its outcome is unknown, or nobody waits for it any more.
+        // Counted even if the outcome is unknown, or the caller has gone away.
         let _then = Raise(&self.revocations);
         self.keys.revoke(id, at, by).await
     }
 
     async fn note_use(&self, id: &KeyId, at: Timestamp) -> Result<(), RepositoryError> {
-        // First, so that those who use it at the same time do not note it as well.
+        // Done first, so that concurrent requests do not note the use as well.
         if let Some(mut known) = self.known.get(id) {
             known.key.key.last_used_at = known.key.key.last_used_at.max(Some(at));
             self.known.insert(id.clone(), known);

@@ -1,4 +1,4 @@
-//! The circuit breaker: a store that keeps failing is left alone, and tried once a second.
+//! The circuit breaker: a store that keeps failing is not asked, except for one try per second.
 
 use std::{
     sync::{
@@ -12,15 +12,15 @@ use domain::ports::FailureReason;
 use slog::{Logger, info, warn};
 use tokio::time::Instant;
 
-/// So many failures in a row open it, where those of one moment are one: they may have shared a connection. So does one
-/// question that nobody answered, if no other was answered meanwhile.
+/// Number of failures in a row that open it. Failures within [`MOMENT`] count as one, because they may have shared a
+/// connection. A single lookup that times out opens it too, if no other lookup was answered meanwhile.
 const FAILURES: u32 = 5;
-/// A moment.
+/// Failures within this time count as one.
 const MOMENT: Duration = Duration::from_millis(10);
-/// How long it lets nobody through between two tries.
+/// Time between two tries while it is open.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Closed, everybody may ask. Open, one a second.
+/// Closed, every lookup may ask the store. Open, one per second.
 pub(crate) struct Breaker {
     born: Instant,
     failures: AtomicU32,
@@ -49,7 +49,7 @@ impl Breaker {
         }
     }
 
-    /// Whether to ask now. Open, the one who is told yes is the one who tries.
+    /// Whether to ask the store now. While open, the caller that gets `true` makes the try.
     pub(crate) fn allows(&self) -> bool {
         let next_try = self.next_try.load(Ordering::Acquire);
         if next_try == 0 {
@@ -60,7 +60,7 @@ impl Breaker {
             && self.next_try.compare_exchange(next_try, now + pause(), Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Whether [`Breaker::allows`] can say yes. Costs nothing, and takes nobody's turn.
+    /// Whether [`Breaker::allows`] can return `true`. Costs nothing and does not use up the try.
     pub(crate) fn may_allow(&self) -> bool {
         let next_try = self.next_try.load(Ordering::Acquire);
         next_try == 0 || self.milliseconds() >= next_try
@@ -70,14 +70,15 @@ impl Breaker {
         self.next_try.load(Ordering::Acquire) != 0
     }
 
-    /// The store answered, whatever it said.
+    /// The store answered, whatever the answer.
     pub(crate) fn succeeded(&self) {
         self.last_answer.store(self.milliseconds(), Ordering::Release);
         self.failures.store(0, Ordering::Release);
         self.close();
     }
 
-    /// It answered another question than those that are counted here: they are worth another try, and no more.
+    /// The store answered another query than a lookup. This closes an open breaker for another try, and does nothing
+    /// more.
     pub(crate) fn may_answer_again(&self) {
         if self.is_open() {
             self.failures.store(0, Ordering::Release);
@@ -86,13 +87,13 @@ impl Breaker {
     }
 
     fn close(&self) {
-        // Whatever a failure at the same moment makes of the two numbers: the next answer closes it.
+        // A failure at the same moment may leave any mix of the two numbers. The next answer closes it.
         if self.is_open() && self.next_try.swap(0, Ordering::AcqRel) != 0 {
             info!(self.log, "circuit breaker closed: the store answers again"; "event.name" => "store.circuit_closed");
         }
     }
 
-    /// It gave no answer to what was asked at `asked`.
+    /// A lookup that started at `asked` timed out.
     pub(crate) fn timed_out(&self, asked: Instant) {
         let asked = milliseconds(asked - self.born);
         self.fail_because(FailureReason::TimedOut);
@@ -100,19 +101,19 @@ impl Breaker {
         self.count(if others_were_answered { 1 } else { FAILURES });
     }
 
-    /// It failed, and said this of why.
+    /// A lookup failed, for this reason.
     pub(crate) fn failed_because(&self, reason: FailureReason) {
         self.fail_because(reason);
         self.failed();
     }
 
     fn fail_because(&self, reason: FailureReason) {
-        *self.reason.lock().expect("nothing panics while it is held") = reason;
+        *self.reason.lock().expect("no thread panics while it holds this lock") = reason;
     }
 
-    /// Why it failed last.
+    /// The reason of the last failure.
     pub(crate) fn reason(&self) -> FailureReason {
-        *self.reason.lock().expect("nothing panics while it is held")
+        *self.reason.lock().expect("no thread panics while it holds this lock")
     }
 
     fn failed(&self) {
@@ -160,7 +161,7 @@ mod tests {
         Breaker::new(Logger::root(Discard, o!()))
     }
 
-    /// What was logged, by its messages.
+    /// The messages that were logged.
     #[derive(Clone, Default)]
     struct Messages(Arc<Mutex<Vec<String>>>);
 
@@ -169,22 +170,22 @@ mod tests {
         type Err = Never;
 
         fn log(&self, record: &Record<'_>, _: &OwnedKVList) -> Result<(), Never> {
-            self.0.lock().expect("nothing panics while it is held").push(record.msg().to_string());
+            self.0.lock().expect("no thread panics while it holds this lock").push(record.msg().to_string());
             Ok(())
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn opening_and_closing_are_told_once() {
+    async fn opening_and_closing_are_logged_once() {
         let messages = Messages::default();
         let breaker = Breaker::new(Logger::root(messages.clone(), o!()));
-        let told = || std::mem::take(&mut *messages.0.lock().expect("nothing panics while it is held"));
+        let told = || std::mem::take(&mut *messages.0.lock().expect("no thread panics while it holds this lock"));
         breaker.count(FAILURES - 1);
         breaker.succeeded();
         assert_eq!(told(), [""; 0]);
         breaker.count(1);
         breaker.count(FAILURES - 1);
-        assert!(matches!(&told()[..], [one] if one.contains("does not answer")));
+        assert!(matches!(&told()[..], [one] if one.contains("circuit breaker open")));
         breaker.count(1);
         breaker.count(FAILURES);
         assert_eq!(told(), [""; 0]);
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_look_at_whether_it_may_ask_takes_no_turn() {
+    async fn may_allow_does_not_use_up_the_try() {
         let breaker = breaker();
         assert!(breaker.may_allow());
         breaker.count(FAILURES);
@@ -204,9 +205,9 @@ mod tests {
         assert!(breaker.may_allow() && breaker.may_allow() && breaker.allows() && !breaker.may_allow());
     }
 
-    /// As a caller leaves who was to try.
+    /// As when the caller that makes the try goes away.
     #[tokio::test(start_paused = true)]
-    async fn a_try_of_which_nothing_is_heard_is_followed_by_another() {
+    async fn a_try_without_an_outcome_is_followed_by_another() {
         let breaker = breaker();
         breaker.count(FAILURES);
         for _ in 0..3 {
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_says_why_it_failed_last() {
+    async fn the_reason_is_that_of_the_last_failure() {
         let breaker = breaker();
         breaker.failed_because(FailureReason::Busy);
         breaker.failed_because(FailureReason::TimedOut);
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_opens_after_so_many_failures_in_a_row_only() {
+    async fn it_opens_only_after_enough_failures_in_a_row() {
         let breaker = breaker();
         for _ in 0..FAILURES - 1 {
             advance(MOMENT).await;
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failures_of_one_moment_are_one() {
+    async fn failures_within_one_moment_count_as_one() {
         let breaker = breaker();
         advance(PAUSE).await;
         for _ in 0..10 * FAILURES {
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_question_without_an_answer_opens_it_unless_others_were_answered() {
+    async fn a_timeout_opens_it_unless_other_lookups_were_answered() {
         let breaker = breaker();
         advance(PAUSE).await;
         let asked = Instant::now();
@@ -269,9 +270,9 @@ mod tests {
         assert!(breaker.is_open());
     }
 
-    /// As the history is read on a session of its own while no lookup gets one.
+    /// As when the change feed has a session of its own while no lookup gets one.
     #[tokio::test(start_paused = true)]
-    async fn other_answers_close_it_and_do_not_keep_it_closed() {
+    async fn answers_to_other_queries_close_it_but_do_not_keep_it_closed() {
         let breaker = breaker();
         for _ in 0..FAILURES {
             assert!(!breaker.is_open());
@@ -287,17 +288,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_closes_it_also_where_failures_were_counted_anew() {
+    async fn an_answer_closes_it_even_if_the_failures_were_reset() {
         let breaker = breaker();
         breaker.count(FAILURES);
-        // As an answer leaves it that comes between the two steps of the last failure.
+        // As when an answer comes between the two steps of the last failure.
         breaker.failures.store(0, Ordering::Release);
         breaker.succeeded();
         assert!(!breaker.is_open());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn open_it_lets_one_a_second_try_until_that_succeeds() {
+    async fn while_open_it_allows_one_try_per_second_until_one_succeeds() {
         let breaker = breaker();
         for _ in 0..FAILURES {
             advance(MOMENT).await;

@@ -1,5 +1,5 @@
-//! The codes that links have, as a Bloom filter: whether a code may be one, without asking the store. Links are never
-//! removed, so nothing is ever taken out of it. It is filled in the background and grows with the history.
+//! The codes of all links, in a Bloom filter: it tells whether a code may be one without asking the store. Links are
+//! never removed, so codes are never removed from it. It is filled in the background and grows with the history.
 
 use std::{
     convert::Infallible,
@@ -21,35 +21,35 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// Is told how it goes.
+/// Receives the progress.
 pub(crate) type Tell<'a> = &'a (dyn Fn(Progress<'_>) + Send + Sync);
 
-/// How it goes.
+/// Progress of reading the codes.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
-    /// As it should.
+    /// It works.
     Well,
-    /// It is at it again, after it failed.
+    /// It reads the codes again, after a failure.
     Slow,
     /// It failed, and will try again.
     Failed(&'a RepositoryError),
 }
 
-/// What is known of all codes.
+/// The filter of all codes.
 pub(crate) struct KnownCodes {
     filters: RwLock<Filters>,
     /// The filter has to be filled: for the first time, after a gap, or because it is full.
     is_outdated: AtomicBool,
     outdated: Notify,
-    /// Most codes that are known. With more, nothing is.
+    /// Maximum codes. With more, no code is known.
     limit: usize,
-    /// Whether they have been read once, however that ended.
+    /// Whether all codes were read once, even if there were too many.
     is_read: AtomicBool,
 }
 
 #[derive(Default)]
 struct Filters {
-    /// Of every code that was there when it was filled, and of all since.
+    /// Holds every code that existed when it was filled, and every code since.
     complete: Option<Arc<Filter>>,
     /// The one that is being filled.
     filling: Option<Arc<Filter>>,
@@ -62,7 +62,7 @@ struct Filter {
 }
 
 impl Filter {
-    /// Of the codes that no link has, at most so many look as if a link had them, with the filter at its capacity.
+    /// Maximum share of the codes without a link that look as if they had one, with the filter at its capacity.
     const FALSE_POSITIVES: f64 = 0.006;
 
     fn new(capacity: usize) -> Self {
@@ -82,9 +82,9 @@ impl Filter {
 }
 
 impl KnownCodes {
-    /// Codes that are read at once.
+    /// Codes per page.
     const PAGE: u32 = 20_000;
-    /// Room in a filter from the start.
+    /// Minimum capacity of a filter.
     const MIN: usize = 1 << 16;
     const RETRY: Duration = Duration::from_secs(1);
     const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
@@ -95,7 +95,7 @@ impl KnownCodes {
     }
 
     pub(crate) fn existence(&self, code: &Code) -> Existence {
-        match &self.filters.read().expect("nothing panics while it is held").complete {
+        match &self.filters.read().expect("no thread panics while it holds this lock").complete {
             None if self.limit > 0 && !self.is_read.load(Ordering::Acquire) => Existence::Pending,
             None => Existence::Unsure,
             Some(filter) if filter.bits.contains(code.as_str()) => Existence::Possible,
@@ -103,9 +103,9 @@ impl KnownCodes {
         }
     }
 
-    /// A link has that code.
+    /// Adds the code of a link.
     pub(crate) fn add(&self, code: &Code) {
-        let filters = self.filters.read().expect("nothing panics while it is held");
+        let filters = self.filters.read().expect("no thread panics while it holds this lock");
         for filter in filters.complete.iter().chain(&filters.filling) {
             filter.add(code.as_str());
         }
@@ -114,20 +114,20 @@ impl KnownCodes {
         }
     }
 
-    /// Codes may have gone untold: they are read again. Those that are known stay known.
+    /// Codes may have been missed: all are read again. Known codes stay known.
     pub(crate) fn gap(&self) {
         self.is_outdated.store(true, Ordering::Release);
         self.outdated.notify_one();
     }
 
-    /// Fills the filter whenever that has to be, for ever.
+    /// Fills the filter whenever that is needed. Never returns.
     pub(crate) async fn keep(&self, catalog: &dyn CodeCatalog, tell: Tell<'_>, log: &Logger) -> Infallible {
         loop {
             if self.limit > 0 && self.is_outdated.swap(false, Ordering::AcqRel) {
                 self.fill_until_it_is_done(catalog, tell, log).await;
             }
             tell(Progress::Well);
-            // However it ends, it is time to look again, and to say so.
+            // Either way it is time to look again, and to report progress.
             let _told_or_not = timeout(Self::SIGN_OF_LIFE, self.outdated.notified()).await;
         }
     }
@@ -135,7 +135,8 @@ impl KnownCodes {
     async fn fill_until_it_is_done(&self, catalog: &dyn CodeCatalog, tell: Tell<'_>, log: &Logger) {
         let (begun, mut unfinished, mut failed) = (Instant::now(), Unfinished(Some(self)), false);
         let filled = loop {
-            // Each attempt begins anew: after one that failed, a page says nothing of whether this one will end.
+            // Each attempt begins anew. After a failure, a page that was read does not show that this attempt will
+            // succeed.
             let on_its_way = || tell(if failed { Progress::Slow } else { Progress::Well });
             match self.fill(catalog, &on_its_way).await {
                 Ok(filled) => break filled,
@@ -153,8 +154,8 @@ impl KnownCodes {
         }
     }
 
-    /// Reads every code into a new filter and puts it into the place of the last; how many there are, `None` if there
-    /// are too many.
+    /// Reads every code into a new filter, which replaces the last one. Returns how many codes there are; `None` if
+    /// there are too many.
     async fn fill(
         &self,
         catalog: &dyn CodeCatalog,
@@ -177,40 +178,41 @@ impl KnownCodes {
                 }
                 Ok(false) => capacity = capacity.saturating_mul(4).min(self.limit),
                 Err(error) => {
-                    self.filters.write().expect("nothing panics while it is held").filling = None;
+                    self.filters.write().expect("no thread panics while it holds this lock").filling = None;
                     return Err(error);
                 }
             }
         }
     }
 
-    /// Both filters together have to keep within the limit: if they would not, less is known for a while.
+    /// Starts to fill `filter`. Both filters together must stay within the limit; otherwise the complete one is dropped
+    /// now.
     fn begin(&self, filter: &Arc<Filter>) {
-        let mut filters = self.filters.write().expect("nothing panics while it is held");
+        let mut filters = self.filters.write().expect("no thread panics while it holds this lock");
         filters.complete.take_if(|complete| complete.capacity.saturating_add(filter.capacity) > self.limit);
         filters.filling = Some(Arc::clone(filter));
     }
 
     fn replace(&self, complete: Option<Arc<Filter>>) {
-        *self.filters.write().expect("nothing panics while it is held") = Filters { complete, filling: None };
+        *self.filters.write().expect("no thread panics while it holds this lock") = Filters { complete, filling: None };
         self.is_read.store(true, Ordering::Release);
     }
 }
 
-/// A fill under way: if it is cut short, it has to be done all the same.
+/// A fill in progress. If it is dropped before its end, the codes are read again.
 struct Unfinished<'a>(Option<&'a KnownCodes>);
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         if let Some(codes) = self.0 {
-            // A panic while it is held leaves nothing half done.
+            // A panic while the lock is held leaves nothing half done.
             codes.filters.write().unwrap_or_else(PoisonError::into_inner).filling = None;
             codes.gap();
         }
     }
 }
 
-/// Whether every code found room.
+/// Adds every code to `filter`. Returns whether all of them fit.
 async fn fill_one(
     filter: &Filter,
     catalog: &dyn CodeCatalog,

@@ -1,4 +1,4 @@
-//! Memory: what is known of links and of codes without one, and how old it may be.
+//! The L1 cache: links and unknown codes, and how old they may be.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -20,36 +20,37 @@ use tokio::time::Instant;
 
 use crate::CacheOptions;
 
-/// Codes without a link that are remembered, for each link that is: whoever tries codes out must not push links out.
+/// One unknown code is cached for every ten links. Unknown codes have room of their own, so that guessed codes cannot
+/// push links out.
 const UNKNOWN_SHARE: usize = 10;
 
-/// Known links and known unknown codes. Reading takes no lock that is held for longer than a look.
+/// Cached links and unknown codes. A lookup holds no lock for long.
 pub(crate) struct L1Cache {
     links: Cache<Code, Known, ByLength>,
-    /// Until when each of them is known to be unknown.
+    /// The unknown codes, and when each of them expires.
     unknown: Cache<Code, Instant>,
     options: CacheOptions,
     jitter: RandomState,
-    /// Raised when changes may have been missed: what was known before is asked for again.
+    /// Raised when changes may have been missed (a gap). What was cached before is looked up again.
     epoch: AtomicU32,
     born: Instant,
-    /// Until when what is known since each of the last gaps needs no asking, since all changes are heard of; in
-    /// milliseconds since `born`.
+    /// For each of the last gaps: until when the change feed confirms links that were cached since it; in milliseconds
+    /// since `born`.
     assured_until: [AtomicU64; Self::GAPS],
 }
 
-/// One link, as it was when the store was asked. There are millions of them, so it is small.
+/// One link, as it was when the store was asked. There may be millions of them, so it is small.
 #[derive(Clone)]
 struct Known {
     resolution: Arc<Resolution>,
-    /// Until when it is good without asking again, in milliseconds since the memory was made.
+    /// When its time to live ends, in milliseconds since the cache was made.
     until: u64,
     epoch: u32,
-    /// Whether a change was begun since whose outcome is unknown.
+    /// Whether a change of it ended with an unknown outcome since.
     doubted: bool,
 }
 
-/// When something was asked: what comes of it is as old as that.
+/// When a lookup started: its answer is as old as that.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     at: Instant,
@@ -57,18 +58,19 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// The last gap before it.
+    /// The number of gaps before it.
     pub(crate) fn epoch(self) -> u32 {
         self.epoch
     }
 
-    /// As if it had been asked so much earlier.
+    /// The same lookup, as if it had started `ago` earlier.
     pub(crate) fn ago(self, ago: Duration) -> Self {
         Self { at: self.at.checked_sub(ago).unwrap_or(self.at), ..self }
     }
 }
 
-/// A link with a long target counts as several: memory is bounded by bytes, not by links alone.
+/// Weight of a link. A link with a long target counts as several, so that the cache is bounded by bytes, not only by
+/// links.
 #[derive(Clone, Debug)]
 struct ByLength;
 
@@ -78,21 +80,22 @@ impl Weighter<Code, Known> for ByLength {
     }
 }
 
-/// What is remembered of a code, and what it is good for.
+/// What the cache holds of a code.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Lookup {
-    /// An answer.
+    /// A fresh answer.
     Fresh(Resolved),
-    /// An answer, and time to ask again so that there is one later too.
+    /// A fresh answer that is about to expire: time to refresh it.
     RefreshDue(Resolved),
-    /// An answer only if there is no other.
+    /// An expired or outdated answer, only for use if the store does not answer.
     Stale(Resolved),
-    /// Nothing.
+    /// No answer.
     Miss,
 }
 
 impl L1Cache {
-    /// So many gaps a link outlives as one to redirect to while there is no store.
+    /// Number of gaps for which confirmations are kept. After more gaps, only a link's own time to live decides how
+    /// long it may be served as stale.
     const GAPS: usize = 64;
 
     pub(crate) fn new(options: CacheOptions) -> Self {
@@ -107,7 +110,7 @@ impl L1Cache {
         }
     }
 
-    /// The moment before a question.
+    /// The start of a lookup, before the store is asked.
     pub(crate) fn asked(&self) -> Asked {
         Asked { at: Instant::now(), epoch: self.epoch.load(Ordering::Acquire) }
     }
@@ -144,7 +147,7 @@ impl L1Cache {
         }
     }
 
-    /// All changes until `moment` are known. Those after it may go unseen as long as anything may.
+    /// All changes until `moment` were received. Later changes may go unseen for one time to live.
     pub(crate) fn assure(&self, moment: Instant) {
         let assured = self.assured_since(self.epoch.load(Ordering::Acquire));
         assured.fetch_max(self.milliseconds(moment + self.options.ttl), Ordering::AcqRel);
@@ -154,25 +157,26 @@ impl L1Cache {
         &self.assured_until[epoch as usize % Self::GAPS]
     }
 
-    /// Since the memory was made.
+    /// Milliseconds since the cache was made.
     fn milliseconds(&self, moment: Instant) -> u64 {
         milliseconds(moment - self.born)
     }
 
-    /// A tenth less at most, not the same for every code: what was learnt together is not asked for again together.
+    /// The time to live, up to a tenth shorter, by code: links that were cached together do not expire together.
     fn time_to_live(&self, code: &Code) -> Duration {
         let share = u32::try_from(self.jitter.hash_one(code) % 256).expect("below 256");
         self.options.ttl * (2_560 - share) / 2_560
     }
 
-    /// Remembers a link as it was when that was asked, unless changes may have gone untold since. The caller holds what
+    /// Caches a link as it was at `asked`, unless changes may have been missed since. The caller holds the lock that
     /// orders the changes of this code.
     pub(crate) fn keep(&self, code: &Code, resolution: Arc<Resolution>, asked: Asked) {
         self.unknown.remove(code);
         if asked.epoch != self.epoch.load(Ordering::Acquire) {
             return;
         }
-        // What was known before a gap may have been another server's: it may be newer than all there is now.
+        // A link that was cached before a gap may come from another server, and may be newer than all that this one
+        // has.
         let newer = |known: &Known| known.epoch == asked.epoch && known.resolution.generation > resolution.generation;
         if self.links.peek(code).is_some_and(|known| newer(&known)) {
             return;
@@ -181,14 +185,15 @@ impl L1Cache {
         self.links.insert(code.clone(), Known { resolution, until, epoch: asked.epoch, doubted: false });
     }
 
-    /// Remembers that no link had that code when that was asked.
+    /// Caches that no link had this code at `asked`.
     pub(crate) fn insert_unknown(&self, code: &Code, asked: Asked) {
         if asked.epoch == self.epoch.load(Ordering::Acquire) {
             self.unknown.insert(code.clone(), asked.at + self.options.negative_ttl);
         }
     }
 
-    /// Asks again for what is known, if there is a store to ask. The caller holds what orders the changes of this code.
+    /// Marks the cached link as doubted: the store is asked again, and the link is only served as stale. The caller
+    /// holds the lock that orders the changes of this code.
     pub(crate) fn doubt(&self, code: &Code) {
         self.unknown.remove(code);
         if let Some(known) = self.links.peek(code) {
@@ -197,15 +202,15 @@ impl L1Cache {
         }
     }
 
-    /// Forgets what is older than `generation`.
+    /// Removes what is older than `generation`.
     pub(crate) fn remove_older(&self, code: &Code, generation: Generation) {
         self.unknown.remove(code);
         self.links.remove_if(code, |known| known.resolution.generation < generation);
     }
 
-    /// Trusts nothing of what is known now without asking again.
+    /// Notes a gap: everything that is cached now is looked up again before it is used.
     pub(crate) fn invalidate_all(&self) {
-        // In this order: for a moment it looks as if less were assured, never more.
+        // In this order: for a moment fewer links are confirmed than could be, never more.
         self.assured_since(self.epoch.load(Ordering::Acquire).wrapping_add(1)).store(0, Ordering::Release);
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.unknown.clear();

@@ -1,32 +1,33 @@
-//! Signpost's memory: redirects from the process itself, around any store, and for a while without it.
+//! Signpost's L1 cache: redirects from the process itself, in front of any store, and for a while without it.
 //!
-//! [`CachedResolver`] is a [`LinkResolver`](domain::ports::LinkResolver) around another one. [`WriteThroughLinks`] is a
-//! [`LinkRepository`](domain::ports::LinkRepository) around another one that tells it of every change made here, also
-//! when the caller has left; all changes reach it as a [`ChangeSubscriber`](domain::ports::ChangeSubscriber).
+//! [`CachedResolver`] is a [`LinkResolver`](domain::ports::LinkResolver) in front of another one. [`WriteThroughLinks`]
+//! is a [`LinkRepository`](domain::ports::LinkRepository) in front of another one. It reports every change made here to
+//! the cache, even if the caller has left. The cache receives all changes as a
+//! [`ChangeSubscriber`](domain::ports::ChangeSubscriber).
 //!
 //! | file            | holds                                                                              |
 //! |-----------------|------------------------------------------------------------------------------------|
-//! | `memory`        | what is known, how old it may be, and that nothing older replaces what is newer    |
-//! | `flights`       | questions and changes under way, one question for each code; floors                |
-//! | `asking`        | how the store is asked: bounded, retried within a budget, left alone when it fails |
-//! | `breaker`       | when it is left alone                                                              |
-//! | `resolver`      | the decorator that joins them                                                      |
-//! | `write_through` | the decorator of the repository                                                    |
+//! | `l1_cache`      | cached links and unknown codes, their age; nothing older replaces what is newer    |
+//! | `single_flight` | lookups and writes in flight, one lookup for each code; floors                     |
+//! | `store_client`  | lookups in the store: timeout, retry budget, circuit breaker                       |
+//! | `breaker`       | the circuit breaker                                                                |
+//! | `resolver`      | the decorator of a resolver, which joins them                                      |
+//! | `write_through` | the decorator of a repository                                                      |
 //! | `run_to_end`    | changes that go on when their callers leave                                        |
-//! | `known_codes`   | which codes may be those of links, for those that are not remembered               |
-//! | `keys`          | API keys, for a moment                                                             |
+//! | `known_codes`   | which codes may be those of links, for codes that are not cached                   |
+//! | `api_keys`      | API keys, cached for two seconds                                                   |
 //!
-//! What it promises, for a time to live of ten seconds:
+//! What it promises (the default time to live is ten seconds):
 //!
-//! - A change made by this process is seen at once, whatever became of its caller. One made by another process is seen
-//!   when it is heard of, and within the time to live if it is not. While all changes are heard of, links are not asked
-//!   for again.
-//! - Nothing older than what was heard of is remembered, in whatever order it comes (floors): a deleted link does not
-//!   come back.
-//! - A change that ended without an answer outdates what is remembered: the next answer that is asked for decides.
-//! - When the store does not answer, links known as active redirect on, for `stale_for` more; those known as deleted
-//!   never do. Everything else fails as the store fails, or at once while it is left alone.
-//! - Many who ask for one code ask the store once.
+//! - A change by this process is visible at once, even if its caller has left. A change by another process is visible
+//!   when the change feed reports it, or else within the time to live. While the change feed reports all changes, links
+//!   are not looked up again.
+//! - Nothing older than a reported generation is cached, in whatever order answers arrive (floors): a deleted link does
+//!   not come back.
+//! - A change that ended with an unknown outcome outdates the cached link: the next lookup asks the store.
+//! - If the store does not answer, links cached as active redirect for another `stale_for`; links cached as deleted
+//!   never do. Every other lookup fails as the store fails, or at once while the circuit breaker is open.
+//! - Many callers that look up one code at the same time ask the store once (single-flight).
 
 mod api_keys;
 mod breaker;
@@ -45,21 +46,21 @@ pub use known_codes::Progress;
 pub use resolver::CachedResolver;
 pub use write_through::WriteThroughLinks;
 
-/// How much is remembered, and for how long.
+/// How much is cached, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheOptions {
-    /// Most links that are remembered.
+    /// Maximum cached links. A link with a long target counts as several.
     pub capacity: usize,
-    /// How long a link is known without asking again and without being assured that it did not change. Links are asked
-    /// for again a little earlier while they are in use, so that nobody waits for it.
+    /// Time to live of a link, unless the change feed confirms that it did not change. A link in use is refreshed a
+    /// little earlier, so that no request waits for it.
     pub ttl: Duration,
-    /// How much longer an active link is redirected to while the store does not answer.
+    /// How much longer an active link redirects while the store does not answer.
     pub stale_for: Duration,
-    /// How long an unknown code is known to be unknown.
+    /// Time to live of an unknown code.
     pub negative_ttl: Duration,
-    /// Most codes of links that are known, so that those of others can be told from them; some 1.4 bytes each. With more
-    /// links nothing is known; 0: never.
+    /// Maximum codes of links that are known without asking the store, at some 1.4 bytes each. With more links no code
+    /// is known; 0 turns this off.
     pub known_codes: usize,
-    /// Bound of one question to the store, with everything that is tried again.
+    /// Timeout of one lookup in the store, including retries.
     pub timeout: Duration,
 }

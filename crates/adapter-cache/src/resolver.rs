@@ -1,4 +1,4 @@
-//! The resolver: memory first, the store behind it, and memory again when there is no store.
+//! The resolver: the cache first, then the store, then an expired cache entry if the store is unavailable.
 
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
@@ -23,9 +23,9 @@ use crate::{
     store_client::{DOING, StoreClient},
 };
 
-/// A resolver that remembers what another one said. Its clones share one memory.
+/// A resolver that caches the answers of another one. Clones share one cache.
 ///
-/// It misses changes made by other processes for [`CacheOptions::ttl`] at most, and less if it hears of them.
+/// It misses changes by other processes for [`CacheOptions::ttl`] at most, and less if the change feed reports them.
 #[derive(Clone)]
 pub struct CachedResolver(Arc<Inner>);
 
@@ -34,7 +34,7 @@ struct Inner {
     single_flight: SingleFlight,
     known_codes: KnownCodes,
     store_client: StoreClient,
-    /// Where questions live: longer than whoever asks them first.
+    /// Runs lookups in the store: they outlive the callers that start them.
     runtime: Handle,
     log: Logger,
 }
@@ -46,18 +46,18 @@ impl fmt::Debug for CachedResolver {
 }
 
 impl CachedResolver {
-    /// How often a question is asked anew because the link changed meanwhile.
+    /// Maximum attempts of one lookup, if the link changes during each.
     const ATTEMPTS: u32 = 5;
 
-    /// A memory of `store`, which is asked on `runtime`.
+    /// A cache in front of `store`, which is asked on `runtime`.
     pub fn new(store: Arc<dyn LinkResolver>, options: CacheOptions, runtime: Handle, log: Logger) -> Self {
         let store_client = StoreClient::new(store, options.timeout, log.clone());
         let (cache, known_codes) = (L1Cache::new(options), KnownCodes::new(options.known_codes));
         Self(Arc::new(Inner { cache, single_flight: SingleFlight::new(), known_codes, store_client, runtime, log }))
     }
 
-    /// Knows the codes of `catalog`, for ever: reads all of them after every gap, and hears of new ones as a subscriber.
-    /// Tells every two seconds at least how that goes.
+    /// Keeps the codes of `catalog` known. Never returns. Reads all of them after every gap; the change feed reports
+    /// new ones. Calls `tell` with the progress at least every two seconds.
     pub async fn keep_codes_known(
         &self,
         catalog: &dyn CodeCatalog,
@@ -66,7 +66,7 @@ impl CachedResolver {
         self.0.known_codes.keep(catalog, tell, &self.0.log).await
     }
 
-    /// Asks the store, or joins who asks already; none if it must not be asked now.
+    /// Starts a lookup in the store, or joins the one in flight; `None` if the store must not be asked now.
     fn question(&self, code: &Code) -> Option<watch::Receiver<Option<Outcome>>> {
         if !self.0.store_client.breaker.may_allow() {
             return None;
@@ -76,7 +76,7 @@ impl CachedResolver {
             Role::Leader(tell, outcome) => (tell, outcome),
         };
         if !self.0.store_client.breaker.allows() {
-            // Somebody else tries just now.
+            // Another lookup makes the try just now.
             drop(self.0.single_flight.complete(code));
             return None;
         }
@@ -84,13 +84,13 @@ impl CachedResolver {
         self.0.runtime.spawn(async move {
             let (outcome, asked) = (CompletionGuard(&inner, &code), inner.cache.asked());
             let outcome = outcome.keep(inner.store_client.ask(&code).await, asked);
-            // Nobody may be waiting any more.
+            // All callers may have gone away.
             let _unheard = tell.send(Some(outcome));
         });
         Some(outcome)
     }
 
-    /// What to answer when the store gives no answer.
+    /// The answer if the store gives none: a cached one if possible, or else the error.
     fn instead(&self, code: &Code, error: RepositoryError) -> Result<Resolved, RepositoryError> {
         match (error.kind(), self.0.cache.look_up(code)) {
             (_, Lookup::Fresh(resolved) | Lookup::RefreshDue(resolved)) => Ok(resolved),
@@ -102,7 +102,7 @@ impl CachedResolver {
     }
 }
 
-/// A flight that lands, also if its pilot is lost.
+/// Ends a lookup, even if its task panics or is cancelled.
 struct CompletionGuard<'a>(&'a Inner, &'a Code);
 
 impl CompletionGuard<'_> {
@@ -142,12 +142,12 @@ impl LinkResolver for CachedResolver {
         match self.0.cache.look_up(code) {
             Lookup::Fresh(resolved) => Some(resolved),
             Lookup::RefreshDue(resolved) => {
-                // Its answer comes for those who ask later.
+                // The refreshed answer is for later lookups.
                 let _later = self.question(code);
                 Some(resolved)
             }
             Lookup::Stale(resolved) if self.0.store_client.breaker.is_open() => {
-                // If it is time for another try, this is it.
+                // If another try is due, this lookup makes it.
                 let _later = self.question(code);
                 Some(resolved)
             }
@@ -167,7 +167,7 @@ impl LinkResolver for CachedResolver {
             let Some(mut outcome) = self.question(code) else {
                 let left_alone = self.0.store_client.breaker.is_open();
                 let refused = if left_alone {
-                    let why = "it is left alone because it does not answer";
+                    let why = "the circuit breaker is open";
                     unavailable(why).because(self.0.store_client.breaker.reason())
                 } else {
                     unavailable("too many codes are asked for").because(FailureReason::Busy)
@@ -175,7 +175,7 @@ impl LinkResolver for CachedResolver {
                 return self.instead(code, refused);
             };
             let outcome = match outcome.wait_for(Option::is_some).await {
-                Ok(outcome) => outcome.clone().expect("that was waited for"),
+                Ok(outcome) => outcome.clone().expect("the outcome was waited for"),
                 Err(_lost) => return self.instead(code, unavailable("the question was lost")),
             };
             match outcome {
@@ -200,7 +200,7 @@ impl ChangeSubscriber for CachedResolver {
         self.0.note_change(code, generation, Notice::FromHistory);
     }
 
-    /// The history is read on a session of its own, which says little of whether links can be looked up.
+    /// The change feed reads on a session of its own, which says little of whether lookups work.
     fn synced_until(&self, ago: Duration) {
         self.0.store_client.breaker.may_answer_again();
         let now = Instant::now();
@@ -209,8 +209,8 @@ impl ChangeSubscriber for CachedResolver {
         self.0.single_flight.end_floors(moment);
     }
 
-    /// What tells of a gap has just been answered by the store: from now on the store is asked, also for what is stale,
-    /// lest what changed in the gap be followed once more.
+    /// The store has just answered the query that found the gap. So from now on the store is asked, also for stale
+    /// links: a link that changed in the gap must not redirect once more.
     fn gap(&self) {
         self.0.known_codes.gap();
         self.0.cache.invalidate_all();
@@ -218,24 +218,24 @@ impl ChangeSubscriber for CachedResolver {
     }
 }
 
-/// How a generation was heard of.
+/// How a generation became known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Notice {
-    /// Somewhere in the history.
+    /// From the change feed.
     FromHistory,
-    /// In what a call of this process returned, changed by it or not.
+    /// From what a call of this process returned, whether the call changed the link or not.
     FromAnswer,
 }
 
 impl Inner {
-    /// Raises the floor, outdates the question under way, and forgets what is older.
+    /// Raises the floor, outdates the lookup in flight, and removes what is older.
     fn note_change(&self, code: &Code, generation: Generation, notice: Notice) {
         let (next_write, writes_are_under_way) = self.single_flight.next_write();
         let epoch = self.cache.asked().epoch();
         let mut shard = self.single_flight.shard(code);
         shard.invalidate(code, generation);
         self.cache.remove_older(code, generation);
-        // An answer that is read only matters to those that are on their way.
+        // A generation that was only read matters only to writes in flight.
         if notice == Notice::FromHistory || writes_are_under_way {
             let raised = shard.raise_floor(code, generation, next_write, epoch);
             drop(shard);
@@ -243,7 +243,7 @@ impl Inner {
         }
     }
 
-    /// Without room for a floor anything may be remembered that is over: as if changes had gone untold.
+    /// Without room for a floor, something outdated might be cached. So this counts as a gap.
     fn check(&self, raised: Result<(), FloorsOverflow>) {
         if raised.is_err() {
             self.cache.invalidate_all();
@@ -254,39 +254,39 @@ impl Inner {
     }
 }
 
-/// A change by this process, from before the store is asked for it until everything is told that came of it. If it is
-/// dropped earlier, its outcome is unknown.
+/// A write of this process: from before the store is called until its whole result is reported. If it is dropped
+/// earlier, its outcome is unknown.
 pub(crate) struct WriteInFlight {
     cache: Arc<Inner>,
     number: u64,
     begun: Asked,
-    /// Links that it may have changed, as long as that is not known.
+    /// Codes of links that it may have changed, until its outcome is known.
     unsettled: Vec<Code>,
 }
 
 impl CachedResolver {
-    /// A change of the links with these codes begins, as far as they are known.
+    /// A write begins that may change the links with these codes, as far as they are known.
     pub(crate) fn begin_write(&self, codes: Vec<Code>) -> WriteInFlight {
         let cache = Arc::clone(&self.0);
         let (begun, number) = (cache.cache.asked(), cache.single_flight.begin_write());
         WriteInFlight { cache, number, begun, unsettled: codes }
     }
 
-    /// A link was read that has this generation.
+    /// A link was read with this generation.
     pub(crate) fn read(&self, code: &Code, generation: Generation) {
         self.0.note_change(code, generation, Notice::FromAnswer);
     }
 }
 
 impl WriteInFlight {
-    /// This came of it.
+    /// The write changed a link to this.
     pub(crate) fn written(&self, link: &Link) {
         let inner = self.cache.as_ref();
         let (code, generation) = (&link.code, link.generation);
         inner.known_codes.add(code);
         let (next_write, _) = inner.single_flight.next_write();
         let mut shard = inner.single_flight.shard(code);
-        // Others may have gone on from there before this process came to tell of it.
+        // Newer changes may have been reported before this one.
         if shard.is_below_floor(code, Some(generation), self.begun) {
             return;
         }
@@ -300,7 +300,7 @@ impl WriteInFlight {
         inner.check(raised);
     }
 
-    /// Everything is told that came of it.
+    /// The whole result is reported.
     pub(crate) fn settle(mut self) {
         self.unsettled.clear();
     }

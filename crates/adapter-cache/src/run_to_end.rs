@@ -1,5 +1,5 @@
-//! Work that goes on when its caller leaves. Any await of a caller may be its last: the client hung up, its time is
-//! over. What was begun by then may be committed a moment later, and has to be told to the memory all the same.
+//! Work that goes on when its caller leaves. A caller can leave at any await: the client hung up, or its time is over.
+//! Work that it started may be committed a moment later, and the cache must still learn of it.
 
 use std::{
     pin::Pin,
@@ -8,8 +8,8 @@ use std::{
 
 use tokio::runtime::Handle;
 
-/// A future that is driven to its end on the runtime of its caller, also if the caller drops it, once it was begun. The
-/// caller pays for nothing else: until it leaves, the work is part of its own task.
+/// A future that, once polled, is driven to its end on the runtime of its caller, even if the caller drops it. There is
+/// no other cost: until the caller leaves, the work is part of the caller's task.
 pub(crate) struct RunToEnd<T: Send + 'static> {
     work: Option<Work<T>>,
     begun: bool,
@@ -27,8 +27,8 @@ impl<T: Send + 'static> Future for RunToEnd<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        // Out of its place, for work that panics must not be polled again.
-        let mut work = self.work.take().expect("it is not polled after its end");
+        // Taken out first: work that panics must not be polled again.
+        let mut work = self.work.take().expect("a future is not polled after its end");
         self.begun = true;
         let outcome = work.as_mut().poll(context);
         if outcome.is_pending() {
@@ -40,7 +40,7 @@ impl<T: Send + 'static> Future for RunToEnd<T> {
 
 impl<T: Send + 'static> Drop for RunToEnd<T> {
     fn drop(&mut self) {
-        // Without a runtime the process ends, and its memory with it.
+        // Without a runtime the process ends, and its cache with it.
         if let (true, Some(work), Ok(runtime)) = (self.begun, self.work.take(), Handle::try_current()) {
             runtime.spawn(async move { drop(work.await) });
         }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_was_begun_ends_without_its_caller() {
+    async fn started_work_ends_without_its_caller() {
         let go_on = Arc::new(Notify::new());
         let (end, ended) = oneshot::channel();
         let work = RunToEnd::new({
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_not_begun_never_is() {
+    async fn work_that_was_never_polled_never_runs() {
         let (end, ended) = oneshot::channel::<()>();
         drop(RunToEnd::new(async move {
             end.send(()).expect("the test waits");
@@ -90,7 +90,7 @@ mod tests {
             panic!("on purpose");
         }));
         work.await.expect_err("it panicked");
-        // A second poll would panic in a task of its own, and leave this one waiting for ever.
+        // A second poll would panic in a task of its own, and this one would never end.
         timeout(Duration::from_millis(1), RunToEnd::new(pending::<()>())).await.expect_err("it waits");
     }
 }

@@ -1,5 +1,5 @@
-//! What is under way: questions to the store, one for each code, however many ask for it; and changes made by this process.
-//! And floors: the generations that were heard of, below which nothing is remembered any more.
+//! Single-flight: one lookup in flight for each code, however many callers wait for it. Also the writes of this process
+//! that are in flight, and floors: reported generations below which nothing is cached.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -19,10 +19,10 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::l1_cache::Asked;
 
-/// What came of a flight.
+/// The outcome of a lookup.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
-    /// The store said this.
+    /// The store answered this.
     Found(Resolved),
     /// The link changed meanwhile: ask again.
     Outdated,
@@ -30,7 +30,7 @@ pub(crate) enum Outcome {
     Failed(Arc<RepositoryError>),
 }
 
-/// Questions under way, floors, and the lock under which everything about one code is ordered.
+/// Lookups and writes in flight, floors, and the locks that order everything about one code.
 pub(crate) struct SingleFlight {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
@@ -39,11 +39,11 @@ pub(crate) struct SingleFlight {
     writes: Mutex<Writes>,
 }
 
-/// The questions about some codes, and their floors. While it is locked, nothing about them changes.
+/// The lookups of some codes, and their floors. While it is locked, nothing about these codes changes.
 pub(crate) struct Shard {
     flights: HashMap<Code, Flight>,
     floors: HashMap<Code, Floor>,
-    /// In all shards.
+    /// The number of floors in all shards.
     count: Arc<AtomicUsize>,
 }
 
@@ -52,44 +52,46 @@ struct Flight {
     invalidated: Invalidation,
 }
 
-/// What happened to a link while it was asked for.
+/// What happened to a link while its lookup was in flight.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Invalidation {
-    /// The change that was heard of.
+    /// The highest generation that was reported.
     by: Option<Generation>,
-    /// A change was begun whose outcome is unknown.
+    /// A change ended with an unknown outcome.
     doubted: bool,
 }
 
 impl Invalidation {
-    /// Whether an answer of that generation, or that there is no link, may be older than what happened.
+    /// Whether an answer of that generation (`None`: no link) may be older than what happened.
     pub(crate) fn outdates(self, generation: Option<Generation>) -> bool {
         self.doubted || self.by > generation
     }
 }
 
-/// The highest generation of a link that was heard of. An answer below it comes from behind.
+/// The highest reported generation of a link. An answer below it is outdated.
 #[derive(Clone, Copy, Debug)]
 struct Floor {
-    /// None if all that is known of it is a doubt.
+    /// `None` if the link is only doubted.
     generation: Option<Generation>,
     raised: Instant,
-    /// The number of the next write then: those before it may tell of older generations.
+    /// The number of the next write when the floor was raised. Writes before it may report older generations.
     write: u64,
-    /// The gap before it. What is asked after a later gap may be another server's word, and is not held against it.
+    /// The number of gaps before it. A lookup after a later gap may be answered by another server, and the floor does
+    /// not apply to it.
     epoch: u32,
-    /// Writes before this one say nothing of how the link is: a later one ended without an answer.
+    /// Writes before this one do not tell the state of the link: a later one ended with an unknown outcome.
     doubted: u64,
 }
 
-/// Changes by this process that are under way. Each may tell of its generation later than others tell of a newer one.
+/// Writes of this process that are in flight. Each may report its generation after another process reported a newer
+/// one.
 #[derive(Default)]
 struct Writes {
     next: u64,
     under_way: BTreeSet<u64>,
 }
 
-/// A place in a flight: the one that flies it, or one that waits for it.
+/// The role of a caller: the leader asks the store, a follower waits for the outcome.
 pub(crate) enum Role {
     Leader(watch::Sender<Option<Outcome>>, watch::Receiver<Option<Outcome>>),
     Follower(watch::Receiver<Option<Outcome>>),
@@ -100,13 +102,13 @@ pub(crate) enum Role {
 pub(crate) struct FloorsOverflow;
 
 impl SingleFlight {
-    /// Enough that workers seldom meet.
+    /// Enough that workers rarely wait for one lock.
     const SHARDS: usize = 64;
-    /// Floors that each shard keeps room for.
+    /// Number of floors for which each shard keeps room.
     const ROOM: usize = 64;
-    /// Most questions under way. More could not be answered in time, and would only wait.
+    /// Maximum lookups in flight. More are rejected: they could not be answered in time.
     pub(crate) const MAX: usize = 4_096;
-    /// Most floors. More are raised only while nothing is heard from the history.
+    /// Maximum floors. There are more only while the change feed reports nothing.
     pub(crate) const MAX_FLOORS: usize = 100_000;
 
     pub(crate) fn new() -> Self {
@@ -125,7 +127,7 @@ impl SingleFlight {
         lock(&self.shards[index])
     }
 
-    /// A seat in the flight for `code`; none if there are too many flights.
+    /// Joins the lookup of `code`, as leader or follower; `None` if too many lookups are in flight.
     pub(crate) fn join(&self, code: &Code) -> Option<Role> {
         let mut shard = self.shard(code);
         if let Some(flight) = shard.flights.get(code) {
@@ -140,7 +142,7 @@ impl SingleFlight {
         Some(Role::Leader(tell, outcome))
     }
 
-    /// Ends the flight for `code`, with the shard still locked for whatever follows from it. Says what has overtaken it.
+    /// Ends the lookup of `code`. Returns its shard, still locked, and what happened to the link meanwhile.
     pub(crate) fn complete(&self, code: &Code) -> (MutexGuard<'_, Shard>, Invalidation) {
         let mut shard = self.shard(code);
         let flight = shard.flights.remove(code);
@@ -148,7 +150,7 @@ impl SingleFlight {
         (shard, flight.map(|flight| flight.invalidated).unwrap_or_default())
     }
 
-    /// A write begins; its number.
+    /// A write begins. Returns its number.
     pub(crate) fn begin_write(&self) -> u64 {
         let mut writes = lock(&self.writes);
         let number = writes.next;
@@ -157,18 +159,18 @@ impl SingleFlight {
         number
     }
 
-    /// That write has told all it has to tell.
+    /// The write of that number has reported everything.
     pub(crate) fn end_write(&self, number: u64) {
         lock(&self.writes).under_way.remove(&number);
     }
 
-    /// The number of the next write, and whether another one is under way.
+    /// The number of the next write, and whether any write is in flight.
     pub(crate) fn next_write(&self) -> (u64, bool) {
         let writes = lock(&self.writes);
         (writes.next, !writes.under_way.is_empty())
     }
 
-    /// Every change until `moment` has been heard of: floors of before end when every write that began before them has
+    /// All changes until `moment` were received: floors from before end once every write that began before them has
     /// ended. The others stay.
     pub(crate) fn end_floors(&self, moment: Instant) {
         let oldest = {
@@ -192,7 +194,7 @@ impl SingleFlight {
             shard.floors.retain(|_, floor| stays(floor));
             let left = shard.floors.len();
             self.floors.fetch_sub(before - left, Ordering::AcqRel);
-            // Room for many is needed again only when many change again.
+            // Room for many floors is needed again only when many links change again.
             if shard.floors.capacity() > Self::ROOM + 4 * left {
                 shard.floors.shrink_to(Self::ROOM / 2 + 2 * left);
             }
@@ -201,18 +203,19 @@ impl SingleFlight {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it is held")
+    mutex.lock().expect("no thread panics while it holds this lock")
 }
 
 impl Shard {
-    /// A change of `code` is known that a flight under way may not have seen.
+    /// A change of `code` was reported that a lookup in flight may not have seen.
     pub(crate) fn invalidate(&mut self, code: &Code, generation: Generation) {
         if let Some(flight) = self.flights.get_mut(code) {
             flight.invalidated.by = flight.invalidated.by.max(Some(generation));
         }
     }
 
-    /// A change of `code` may have been made that neither a flight under way nor a write before `write` may have seen.
+    /// A change of `code` ended with an unknown outcome. Neither a lookup in flight nor a write before `write` may have
+    /// seen it.
     pub(crate) fn doubt(&mut self, code: &Code, write: u64, epoch: u32) -> Result<(), FloorsOverflow> {
         if let Some(flight) = self.flights.get_mut(code) {
             flight.invalidated.doubted = true;
@@ -225,13 +228,13 @@ impl Shard {
         Ok(())
     }
 
-    /// Whether what the write of that number did may be over, by a change that ended without an answer.
+    /// Whether a change with an unknown outcome may have replaced what the write of that number did.
     pub(crate) fn is_doubted(&self, code: &Code, write: u64) -> bool {
         self.floors.get(code).is_some_and(|floor| write < floor.doubted)
     }
 
-    /// From now on nothing older is remembered of `code`; `write` is the number of the next write, and `epoch` the last
-    /// gap. A first generation needs no floor: there is nothing older.
+    /// From now on nothing older than `generation` is cached for `code`. `write` is the number of the next write, and
+    /// `epoch` the number of gaps. A first generation needs no floor: nothing is older.
     pub(crate) fn raise_floor(
         &mut self,
         code: &Code,
@@ -259,14 +262,14 @@ impl Shard {
         Ok(())
     }
 
-    /// Whether what was asked then, and has that generation, comes from behind.
+    /// Whether an answer of that generation, to a lookup that started at `asked`, is below the floor.
     pub(crate) fn is_below_floor(&self, code: &Code, generation: Option<Generation>, asked: Asked) -> bool {
         let floor = self.floors.get(code).filter(|floor| !is_later(asked, floor));
         floor.is_some_and(|floor| generation < floor.generation)
     }
 }
 
-/// Whether a gap lies between the floor and what was asked after it.
+/// Whether a gap lies between the floor and the lookup.
 fn is_later(asked: Asked, floor: &Floor) -> bool {
     asked.epoch().wrapping_sub(floor.epoch).cast_signed() > 0
 }
@@ -275,9 +278,9 @@ fn is_later(asked: Asked, floor: &Floor) -> bool {
 mod tests {
     use super::*;
 
-    /// A floor that is doubted keeps what it says, and belongs to the gap it was raised after.
+    /// A doubted floor keeps its generation, and the number of gaps before it.
     #[tokio::test(start_paused = true)]
-    async fn a_doubt_takes_nothing_from_a_floor() {
+    async fn a_doubt_changes_neither_generation_nor_epoch_of_a_floor() {
         let single_flight = SingleFlight::new();
         let code: Code = "known".parse().expect("a code");
         let third = Generation::new(3).expect("positive");
@@ -286,7 +289,7 @@ mod tests {
         shard.doubt(&code, 2, 8).expect("there is room");
         let floor = shard.floors[&code];
         assert_eq!((floor.generation, floor.epoch, floor.write, floor.doubted), (Some(third), 7, 2, 2));
-        // And a later floor takes nothing from the doubt.
+        // A later floor keeps the doubt.
         shard.raise_floor(&code, third.next(), 3, 7).expect("there is room");
         let floor = shard.floors[&code];
         assert_eq!((floor.generation, floor.write, floor.doubted), (Some(third.next()), 3, 2));

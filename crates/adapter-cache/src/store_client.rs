@@ -1,4 +1,4 @@
-//! Asking the store: within a bound, again where that can help, not at all while it keeps failing.
+//! The store client: lookups in the store, with a timeout, a retry budget and a circuit breaker.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -20,7 +20,7 @@ use crate::breaker::Breaker;
 
 pub(crate) const DOING: &str = "resolving a code";
 
-/// A store, and what is known of its state.
+/// A store, with its circuit breaker and retry budget.
 pub(crate) struct StoreClient {
     store: Arc<dyn LinkResolver>,
     timeout: Duration,
@@ -29,17 +29,17 @@ pub(crate) struct StoreClient {
 }
 
 impl StoreClient {
-    /// How often a question is asked again.
+    /// Maximum retries of one lookup.
     const RETRIES: u32 = 2;
-    /// The first wait before that is at most this long, the next one twice as long.
+    /// Maximum wait before the first retry. It doubles for the second one.
     const FIRST_WAIT: Duration = Duration::from_millis(20);
 
     pub(crate) fn new(store: Arc<dyn LinkResolver>, timeout: Duration, log: Logger) -> Self {
         Self { store, timeout, breaker: Breaker::new(log), budget: RetryBudget::default() }
     }
 
-    /// What the store says. Reading is idempotent, so what failed early is asked again: a restarted server leaves
-    /// broken connections behind, each of which fails once.
+    /// Looks `code` up in the store. Reads are idempotent, so a lookup that fails early is retried: a restarted server
+    /// leaves broken connections behind, each of which fails once.
     pub(crate) async fn ask(&self, code: &Code) -> Result<Resolved, RepositoryError> {
         let asked = Instant::now();
         let deadline = asked + self.timeout;
@@ -78,13 +78,13 @@ impl StoreClient {
     }
 }
 
-/// Anything up to `most`, so that those who failed together do not come back together.
+/// A random wait up to `most`, so that lookups that failed together are not retried together.
 fn full_jitter(most: Duration) -> Duration {
     let share = u32::try_from(RandomState::new().hash_one(()) % 1_000).expect("below 1000");
     most * share / 1_000
 }
 
-/// Ten questions pay for one retry: when everything fails, a tenth more is asked, not twice more.
+/// The retry budget. Ten lookups pay for one retry: when everything fails, load rises by a tenth instead of tripling.
 struct RetryBudget(AtomicU32);
 
 impl RetryBudget {
@@ -92,7 +92,7 @@ impl RetryBudget {
     const MAX: u32 = 100 * Self::PRICE;
 
     fn earn(&self) {
-        // Refused at the limit, where one more means nothing.
+        // At the limit the update is refused, and nothing is lost.
         let _full =
             self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |saved| (saved < Self::MAX).then_some(saved + 1));
     }
@@ -102,7 +102,7 @@ impl RetryBudget {
     }
 }
 
-/// Enough for the broken connections of one pool.
+/// Starts with ten retries: enough for the broken connections of one pool.
 impl Default for RetryBudget {
     fn default() -> Self {
         Self(AtomicU32::new(10 * Self::PRICE))
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_questions_pay_for_one_retry() {
+    fn ten_lookups_pay_for_one_retry() {
         let budget = RetryBudget::default();
         while budget.spend() {}
         for _ in 0..RetryBudget::PRICE - 1 {

@@ -1,5 +1,5 @@
-//! The repository as callers use it: every change that is made here is remembered here at once, also when its caller
-//! has left before it was done.
+//! The repository with the cache: every change made here is cached here at once, even if its caller left before it was
+//! done.
 
 use std::{fmt, sync::Arc};
 
@@ -15,7 +15,7 @@ use domain::{
 
 use crate::{CachedResolver, run_to_end::RunToEnd};
 
-/// A repository that tells a memory of every link it creates, finds or changes.
+/// A repository that reports every link it creates, finds or changes to the cache.
 pub struct WriteThroughLinks {
     links: Arc<dyn LinkRepository>,
     cache: CachedResolver,
@@ -28,14 +28,14 @@ impl fmt::Debug for WriteThroughLinks {
 }
 
 impl WriteThroughLinks {
-    /// Tells `memory` what `links` does. Its futures must be polled and dropped inside a tokio runtime, which goes on
-    /// with them when they are dropped.
+    /// Reports to `cache` what `links` does. Its futures must be polled and dropped inside a tokio runtime, which goes
+    /// on with them when they are dropped.
     pub fn new(links: Arc<dyn LinkRepository>, cache: CachedResolver) -> Self {
         Self { links, cache }
     }
 }
 
-/// A code that may be in memory before the claim: one that was drawn for it is in none.
+/// The code of an alias, which may be cached before the claim. A code that was drawn for the claim is not.
 fn chosen_code(candidate: &Candidate) -> Option<Code> {
     match candidate.naming {
         Naming::Alias => Some(candidate.link.code.clone()),
@@ -43,7 +43,7 @@ fn chosen_code(candidate: &Candidate) -> Option<Code> {
     }
 }
 
-/// Whether a call that failed may have changed something all the same.
+/// Whether a failed call may have changed something.
 fn may_have_happened(error: &RepositoryError) -> bool {
     match error.kind() {
         RepositoryErrorKind::Indeterminate | RepositoryErrorKind::Corrupt | RepositoryErrorKind::Internal => true,
@@ -53,8 +53,9 @@ fn may_have_happened(error: &RepositoryError) -> bool {
 
 #[async_trait]
 impl LinkRepository for WriteThroughLinks {
-    /// If its outcome is unknown, the links are doubted whose codes are known: a claim by target may also have brought
-    /// back a link under a code that only the store knows, which then answers 410 until the history tells of it.
+    /// If the outcome is unknown, the links whose codes are known are doubted. A claim by target may also have
+    /// reactivated a link under a code that only the store knows. That link answers 410 until the change feed reports
+    /// it.
     async fn claim(
         &self,
         candidates: &[Candidate],
@@ -70,7 +71,8 @@ impl LinkRepository for WriteThroughLinks {
                     for claim in settled {
                         match claim {
                             Claim::Created(link) | Claim::Reactivated(link) => write.written(link),
-                            // Read, not changed: a newer change may have been heard of before this answer came.
+                            // The link was read, not changed: a newer change may have been reported before this answer
+                            // came.
                             Claim::Existing(link) => cache.read(&link.code, link.generation),
                             Claim::AliasTaken => {}
                         }
@@ -85,7 +87,7 @@ impl LinkRepository for WriteThroughLinks {
         .await
     }
 
-    /// What a caller is told of a link, redirects must not contradict: so nothing older is remembered than was read.
+    /// Redirects must not contradict what a caller has read: nothing older than that stays cached.
     async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
         let found = self.links.find(code).await?;
         if let Some(link) = &found {

@@ -1,4 +1,4 @@
-//! The least that this HTTP library can do: one constant redirect, without routes, names, log or store.
+//! The least that this HTTP library can do: one constant redirect, without routes, request ids, log or store.
 //! `just bench` measures against it.
 //!
 //!     bare ADDRESS:PORT WORKERS

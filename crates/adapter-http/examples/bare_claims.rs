@@ -1,9 +1,10 @@
-//! The least that a claim can be over HTTP: the row of a link into the same table of SQLite, over one connection, in a
-//! transaction and with a sync of its own; without keys, limits, history or log. `just bench` measures against it.
+//! The least that a claim over HTTP can do: insert the row of a link into the same table of SQLite, over one
+//! connection, in a transaction and with a sync of its own. No keys, limits, history or log. `just bench` measures
+//! against it.
 //!
 //!     bare_claims ADDRESS:PORT FILE
 
-#![expect(clippy::disallowed_methods, reason = "a side of a benchmark has no ports, and keeps the time it is given")]
+#![expect(clippy::disallowed_methods, reason = "a side of a benchmark has no ports, so it reads the system clock")]
 
 use std::{
     env::args,
@@ -48,7 +49,7 @@ async fn main() -> std::io::Result<()> {
         .await
 }
 
-/// It blocks its worker: to hand the row to another thread would only cost more.
+/// Blocks its worker: handing the row to another thread would only cost more.
 async fn claim(links: web::Data<Mutex<Connection>>, claim: web::Json<Claim>) -> HttpResponse {
     let url = claim.into_inner().url;
     let digest = Sha256::digest(&url);

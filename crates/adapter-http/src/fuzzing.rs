@@ -1,4 +1,4 @@
-//! Ways in for the fuzz targets, and for nothing else: they read what strangers write, and are not public otherwise.
+//! Entry points for the fuzz targets only. They read untrusted input, and are not public otherwise.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,7 +14,7 @@ use crate::{
     request::json::Json,
 };
 
-/// Who sent a request that came from `peer`, with these fields, when `10.0.0.0/8` is trusted.
+/// The client of a request that came from `peer` with these fields, if `10.0.0.0/8` is trusted.
 pub fn client(peer: &str, forwarded_for: &[u8], forwarded: &[u8]) -> String {
     let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("a network")], ForwardingField::Either);
     let mut headers = HeaderMap::new();
@@ -28,13 +28,13 @@ pub fn client(peer: &str, forwarded_for: &[u8], forwarded: &[u8]) -> String {
     proxies.client(Some(SocketAddr::new(peer, 1)), &headers).ip().to_string()
 }
 
-/// Whether a text is taken for a cursor.
+/// Whether a text is accepted as a cursor.
 pub fn cursor_opens(text: &str) -> bool {
     let caller = KeyDigest::from_stored([7; 32]);
     CursorScope { caller, question: "links".to_owned() }.open::<domain::ports::Position>(text).is_ok()
 }
 
-/// Reads the body of a claim; how many fields are wrong, if any is.
+/// Reads the body of a claim. Returns how many fields are wrong; `None` if none is, or if the body is not JSON.
 pub fn claim_body(body: &[u8]) -> Option<usize> {
     let json: Json = serde_json::from_slice(body).ok()?;
     let now = Timestamp::from_unix_micros(1_800_000_000_000_000).expect("in range");
@@ -53,7 +53,7 @@ mod tests {
 
     use crate::fuzzing::targets::TARGETS;
 
-    /// What every seed and every former finding showed is shown again, by each run of the tests.
+    /// Replays every seed and every former finding in each run of the tests.
     #[test]
     fn no_input_of_the_corpus_shows_a_defect() {
         for (name, body) in TARGETS {

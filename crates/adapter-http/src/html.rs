@@ -1,15 +1,15 @@
-//! Small pages for people: their frame, what a browser may do with them, and text that is safe to stand in them.
+//! Small HTML pages for people: their layout, the header fields that restrict browsers, and the escaping of text.
 
 use actix_web::{
     HttpResponse,
     http::header::{self, ContentType, HeaderName, HeaderValue},
 };
 
-/// No script, nothing from elsewhere, nobody's frame.
+/// No scripts, nothing from other origins, no framing.
 const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The text of a small page for people.
+/// The HTML of a small page for people.
 pub(crate) fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -21,7 +21,7 @@ pub(crate) fn page(title: &str, body: &str) -> String {
     )
 }
 
-/// Such a page, made for this request.
+/// The answer with such a page, made for one request and not to be cached.
 pub(crate) fn html(title: &str, body: &str) -> HttpResponse {
     let page = HttpResponse::Ok()
         .content_type(ContentType::html())
@@ -31,7 +31,7 @@ pub(crate) fn html(title: &str, body: &str) -> HttpResponse {
     guarded(page)
 }
 
-/// What a browser may do with such a page.
+/// Adds the header fields that restrict what a browser may do with such a page.
 pub(crate) fn guarded(mut page: HttpResponse) -> HttpResponse {
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
@@ -44,12 +44,12 @@ pub(crate) fn guarded(mut page: HttpResponse) -> HttpResponse {
     page
 }
 
-/// Text as it may stand in HTML, attributes included.
+/// Text that is escaped for HTML, attributes included.
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// Text as it stands in our own tables, with what is between backticks as code.
+/// Text of our own tables, escaped for HTML. What is between backticks becomes code.
 pub(crate) fn with_code(text: &str) -> String {
     let parts = escaped(text);
     let parts = parts.split('`').enumerate();

@@ -1,20 +1,23 @@
-//! Signpost's HTTP face: the REST API, redirects and previews, health, and the contract that describes them.
+//! Signpost's HTTP adapter: the REST API, redirects and previews, health, and the OpenAPI document that describes them.
 //!
-//! Rooms, from the top down; none imports from one above it, which `crates/app/tests/architecture.rs` holds:
+//! Modules, from the top down. None imports from one above it, which `crates/app/tests/rooms.rs` checks:
 //!
-//! | room                               | holds                                                              |
+//! | module                             | holds                                                              |
 //! |------------------------------------|--------------------------------------------------------------------|
-//! | `server`                           | listener and workers, and the pipeline that every request takes    |
+//! | `server`                           | listener and workers, and the pipeline of every request            |
 //! | `routes`                           | the table of routes, and the OpenAPI document made from it         |
 //! | `api`, `redirect`, `site`, `ops`   | the handlers                                                       |
 //! | `response`                         | bodies of answers                                                  |
 //! | `request`                          | what a handler works with                                          |
 //! | `limits`                           | quotas, concurrency, memory                                        |
-//! | `problem`                          | every way to fail                                                  |
-//! | `wire`, `html`                     | bytes before they are requests; pages                              |
+//! | `problem`                          | every way a request can fail                                       |
+//! | `wire`, `html`                     | the stream guard in front of the HTTP library; HTML pages          |
 //!
-//! To add an endpoint: 1. one file under `api/` with its types and its handler, described by `utoipa::path`; 2. one line in
-//! `routes`; 3. if it can fail in a new way, one entry in the table of `problem/kind.rs`.
+//! To add an endpoint:
+//!
+//! 1. Add one file under `api/` with its types and its handler, described by `utoipa::path`.
+//! 2. Add one line in `routes`.
+//! 3. If it can fail in a new way, add one entry to the table of `problem/kind.rs`.
 
 mod api;
 #[cfg(any(fuzzing, test))]

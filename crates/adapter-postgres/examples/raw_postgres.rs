@@ -1,5 +1,5 @@
-//! The least that PostgreSQL can be asked: the statement of a redirect, over the driver alone, on as many connections
-//! as the store has for it. `just bench` measures against it.
+//! Baseline for redirects from PostgreSQL: the statement of a redirect over the bare driver, on as many connections as
+//! the store uses for redirects. `just bench` compares the store with it.
 //!
 //!     raw_postgres URL CONNECTIONS SECONDS FILE-OF-CODES
 
@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_postgres::NoTls;
 
 #[tokio::main(flavor = "current_thread")]
-#[expect(clippy::disallowed_macros, clippy::print_stdout, reason = "the figure is for whoever measures")]
+#[expect(clippy::disallowed_macros, clippy::print_stdout, reason = "the figure is the result of the benchmark")]
 async fn main() {
     let [url, connections, seconds, file] = args().skip(1).collect::<Vec<_>>().try_into().expect("four arguments");
     let connections: usize = connections.parse().expect("a number of connections");

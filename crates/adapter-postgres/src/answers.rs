@@ -1,4 +1,4 @@
-//! Recorded answers of requests that carried an `Idempotency-Key`.
+//! Idempotency records: the answers of requests that carried an `Idempotency-Key`.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -22,7 +22,8 @@ use crate::{
     session::{Progress, until},
 };
 
-/// Deletes some of the answers up to a moment: those that no other process is deleting.
+/// Deletes the oldest records from `$1` or earlier, at most `$2` of them. Skips records that another process is
+/// deleting.
 const OLDEST: &str = "DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM idempotency_keys WHERE recorded_at <= $1 ORDER BY recorded_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
@@ -87,8 +88,8 @@ impl IdempotencyRepository for PostgresStore {
     }
 }
 
-/// Takes the key for this transaction, or gives the answer that holds it. Another transaction with the
-/// same key waits here until this one ends.
+/// Inserts the idempotency key in this transaction, or returns the record that already has it. Another transaction with
+/// the same key waits here until this one ends.
 pub(crate) async fn begin(
     connection: &mut AsyncPgConnection,
     request: &IdempotentRequest,
@@ -111,7 +112,7 @@ pub(crate) async fn begin(
     if taken == 1 { Ok(None) } else { known_answer(connection, request).await }
 }
 
-/// Writes the answer under the key taken by [`begin`].
+/// Writes the answer into the record that [`begin`] inserted.
 pub(crate) async fn finish(
     connection: &mut AsyncPgConnection,
     request: &IdempotentRequest,

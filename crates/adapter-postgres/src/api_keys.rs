@@ -59,7 +59,8 @@ impl ApiKeyRepository for PostgresStore {
         let created = until(
             deadline,
             connection.transaction(async |connection| {
-                // Conflicts with itself and with inserts: of many first keys one is first.
+                // This lock conflicts with itself and with inserts: of several concurrent first keys, only one is
+                // created.
                 connection.batch_execute("LOCK TABLE api_keys IN SHARE ROW EXCLUSIVE MODE").await?;
                 let none: bool =
                     select(not(exists(api_keys::table.select(api_keys::id)))).get_result(connection).await?;
@@ -190,7 +191,7 @@ struct KeyRow {
 }
 
 impl KeyRow {
-    /// Where it is in lists.
+    /// Position in the order of lists.
     fn position(&self) -> RowPosition<String> {
         RowPosition { created_at: self.created_at, id: self.id.clone() }
     }

@@ -42,7 +42,7 @@ impl BlockRepository for PostgresStore {
                     None => Blocking::Added(block.clone()),
                     Some(row) => match row.parse() {
                         Ok(before) => Blocking::InForce(before),
-                        // Rolls back what was recorded of the request.
+                        // An error rolls back the idempotency record of this request.
                         Err(error) => return Err(diesel::result::Error::DeserializationError(error)),
                     },
                 };
@@ -106,7 +106,7 @@ impl BlockRepository for PostgresStore {
         let deadline = session.deadline();
         let connection = session.connection();
         let found = until(deadline, async {
-            // Before the blocks: what is changed in between is read twice, but not missed.
+            // The revision is read before the blocks: a change in between is then read twice, but never missed.
             let id: Uuid = blocks_revision::table.select(blocks_revision::id).first(connection).await?;
             if known == Some(id) {
                 return QueryResult::Ok(None);
@@ -157,7 +157,8 @@ fn read_subject(kind: &str, value: &str) -> Result<Subject, UnreadableColumn> {
     in_column(if Subject::KINDS.contains(&kind) { "value" } else { "kind" }, Subject::from_stored(kind, value))
 }
 
-/// The block that is in force already, if there is one.
+/// Inserts the block, unless one is in force for the same subject. Returns the block in force; `None` if this one was
+/// inserted.
 async fn position(connection: &mut AsyncPgConnection, block: &Block) -> QueryResult<Option<BlockRow>> {
     loop {
         let added = diesel::insert_into(blocks::table)
@@ -176,7 +177,7 @@ async fn position(connection: &mut AsyncPgConnection, block: &Block) -> QueryRes
             .first(connection)
             .await
             .optional()?;
-        // Lifted just now: then it can be placed.
+        // The block in force was lifted meanwhile: try to insert again.
         if before.is_some() {
             return Ok(before);
         }
@@ -221,7 +222,7 @@ impl From<&Block> for BlockRow {
 }
 
 impl BlockRow {
-    /// Where it is in lists.
+    /// Position in the order of lists.
     fn position(&self) -> RowPosition<Uuid> {
         RowPosition { created_at: self.created_at, id: self.id }
     }

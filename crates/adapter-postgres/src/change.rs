@@ -1,4 +1,5 @@
-//! Changes: one statement, guarded by the generation it starts from, together with its history entry.
+//! Changes of links. One statement updates the link, if it still has the generation that the change starts from, and
+//! adds the history entry.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -20,8 +21,8 @@ use domain::{
 
 use crate::{answers, rows::redirect_column, session::Progress};
 
-/// Stores a change, unless the link has moved on. A transaction, although one statement would do: whoever was told
-/// that a change failed will not see it come true later (see [`Progress`]).
+/// Stores a change, unless the link has changed since. Uses a transaction although one statement would do: a change
+/// that was reported as failed then cannot take effect later (see [`Progress`]).
 pub(crate) async fn apply(
     connection: &mut AsyncPgConnection,
     progress: &Progress,
@@ -62,7 +63,7 @@ async fn apply_one(connection: &mut AsyncPgConnection, statement: ChangeStatemen
     })
 }
 
-/// Why a transaction is rolled back: nothing was changed, so nothing must be recorded.
+/// Why a transaction is rolled back. The link was not changed, so the idempotency record must not be kept.
 enum Undone {
     Outcome(Applied),
     Diesel(diesel::result::Error),
@@ -74,8 +75,8 @@ impl From<diesel::result::Error> for Undone {
     }
 }
 
-/// One statement, prepared once for each connection: the change, guarded by the generation it starts from, and its
-/// history entry.
+/// One statement, prepared once per connection: the update, guarded by the generation it starts from, and its history
+/// entry.
 struct ChangeStatement<'a> {
     code: &'a str,
     from: i64,

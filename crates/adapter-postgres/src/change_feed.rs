@@ -1,6 +1,6 @@
-//! The change feed: the tail of the history, as snapshots tell it. Each entry carries the transaction that wrote it.
-//! Transactions end in another order than they begin in, so nothing can be read by a growing number: what is new since
-//! a snapshot is what that snapshot could not see.
+//! The change feed: new history entries, found by comparing snapshots. Each entry carries the transaction that wrote
+//! it. Transactions commit in another order than they begin, so reading from the highest number seen would miss
+//! entries. An entry is new if the last snapshot could not see it.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -28,18 +28,18 @@ use crate::{
     listener::{self, CHANNEL},
 };
 
-/// How often the history is read when nothing wakes the reader: where a pooler shares sessions, no notification comes.
+/// Time between two reads without a notification. Behind a pooler that shares sessions, no notification arrives.
 const INTERVAL: Duration = Duration::from_millis(900);
-/// The least time between two readings, and between two notifications by one process. Ten processes that read as often
-/// as that while 5,000 links a second are claimed cost the server some 5 % of them.
+/// Minimum time between two reads, and between two notifications by one process. At 5,000 claims per second, ten
+/// processes that read this often cost the server about 5 % of its claims.
 const SPACING: Duration = Duration::from_millis(250);
-/// Bound of one reading.
+/// Timeout of one read.
 const READING: Duration = Duration::from_secs(2);
-/// Most entries of one reading. More are a gap.
+/// Maximum entries of one read. More are a gap.
 const MAX_ENTRIES: usize = 100_000;
 
-/// The present snapshot, and what it sees that `$1` does not: what began later, or had not ended then. Entries of other
-/// servers, as a restored dump has them, may carry any number, and are none of them.
+/// The current snapshot, and the entries that it sees and snapshot `$1` did not: their transactions began later, or had
+/// not ended then. Entries of another server, as in a restored dump, may carry any number; they are not included.
 const TAIL: &str = "\
 SELECT pg_current_snapshot()::text AS snapshot,
     NOT pg_is_in_recovery() AND pg_snapshot_xmax(pg_current_snapshot()) >= pg_snapshot_xmax($1::pg_snapshot)
@@ -52,7 +52,7 @@ SELECT pg_current_snapshot()::text AS snapshot,
     FROM pg_snapshot_xip($1::pg_snapshot) AS in_progress JOIN link_events e ON e.xact = in_progress
     LIMIT $2
 ) AS entries";
-/// The present snapshot, and which server has it: one that was started anew is another one.
+/// The current snapshot and its server. A restarted server counts as another one.
 const POSITION: &str = "\
 SELECT pg_current_snapshot()::text AS snapshot,
     concat_ws(' ', inet_server_addr(), inet_server_port(), pg_postmaster_start_time()) AS server";
@@ -69,7 +69,8 @@ struct FeedPosition {
 struct Tail {
     #[diesel(sql_type = Text)]
     snapshot: String,
-    /// A pooler may have moved the session. And snapshots of a standby do not tell what was in progress.
+    /// False if a pooler moved the session to another server, or if the server is a standby, whose snapshots do not
+    /// show which transactions are in progress.
     #[diesel(sql_type = Bool)]
     same_server: bool,
     #[diesel(sql_type = Array<Text>)]
@@ -85,7 +86,7 @@ impl ChangeFeed for PostgresStore {
         loop {
             let before: Option<FeedPosition> = read_to.clone();
             let Err(reason) = self.follow(subscriber.as_ref(), &mut read_to).await;
-            // One reading that failed hides nothing: the next one begins where the last good one ended.
+            // A failed read loses nothing: the next one starts where the last good one ended.
             if read_to.is_none() || read_to == before {
                 let error = RepositoryError::new(RepositoryErrorKind::Unavailable, "reading the tail of the history");
                 return error.caused_by(reason);
@@ -95,7 +96,7 @@ impl ChangeFeed for PostgresStore {
 }
 
 impl PostgresStore {
-    /// Goes on where it was read to. None of it is known any more after a change of servers.
+    /// Continues from `read_to`. After a change of servers it reports a gap and starts at the current snapshot.
     async fn follow(
         &self,
         subscriber: &dyn ChangeSubscriber,
@@ -107,14 +108,14 @@ impl PostgresStore {
         listening.spawn_on(listener::listen(self.connector.clone(), Arc::clone(&woken)), self.connector.runtime());
         let here: FeedPosition = timeout(READING, sql_query(POSITION).get_result(&mut session.diesel)).await??;
         if read_to.as_ref().is_none_or(|read_to| read_to.server != here.server) {
-            // Before the gap: what is asked after it must not be answered by the server before.
+            // Done before the gap is reported: a lookup after the gap must not be answered by the old server.
             self.connector.reads_from(here.server.clone());
             subscriber.gap();
             *read_to = Some(here);
         }
         loop {
             let asked = Instant::now();
-            let position = read_to.as_mut().expect("it was just set");
+            let position = read_to.as_mut().expect("the position was set above");
             let tail = timeout(READING, read(&mut session, position)).await??;
             if !tail.same_server {
                 *read_to = None;
@@ -123,7 +124,7 @@ impl PostgresStore {
             if tail.entries.len() > MAX_ENTRIES {
                 subscriber.gap();
             }
-            // A code that cannot be one is in no memory.
+            // An invalid code is in no cache, so it is skipped.
             for (code, generation) in tail.entries.iter().filter_map(|entry| parse(entry)) {
                 subscriber.changed(&code, generation);
             }
@@ -140,12 +141,12 @@ impl PostgresStore {
 }
 
 async fn read(session: &mut Connection, FeedPosition { snapshot, server }: &FeedPosition) -> Result<Tail, Anything> {
-    let limit = i64::try_from(MAX_ENTRIES + 1).expect("it is small");
+    let limit = i64::try_from(MAX_ENTRIES + 1).expect("the limit fits in an `i64`");
     let tail = sql_query(TAIL).bind::<Text, _>(snapshot).bind::<BigInt, _>(limit).bind::<Text, _>(server);
     Ok(tail.get_result(&mut session.diesel).await?)
 }
 
-/// Wakes the readers of all processes, this one among them.
+/// Wakes the change feeds of all processes, including this one.
 async fn notify(session: &mut Connection) -> Result<(), Anything> {
     sql_query("SELECT pg_notify($1, '')").bind::<Text, _>(CHANNEL).execute(&mut session.diesel).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The claim: one statement that creates, finds or brings back, whatever else happens at the same time.
+//! The claim: one statement that creates, finds or reactivates a link, correct under concurrent claims.
 
 use std::marker::PhantomData;
 
@@ -20,7 +20,7 @@ use domain::{
 
 use crate::rows::{LinkRow, redirect_column};
 
-/// Settles one claim. A drawn code that is taken shows as a violation of `links_code_key`.
+/// Settles one claim. If a drawn code is taken, it fails with a violation of `links_code_key`.
 pub(crate) async fn settle(connection: &AsyncPgConnection, candidate: &Candidate) -> QueryResult<Settled> {
     match candidate.naming {
         Naming::Shared => run::<Shared>(connection, candidate).await,
@@ -33,7 +33,7 @@ async fn run<N: ClaimSql>(mut connection: &AsyncPgConnection, candidate: &Candid
     ClaimStatement::<N>::new(candidate).get_result(&mut connection).await.optional().map(Settled)
 }
 
-/// The row a claim came back with; none means that the alias is taken.
+/// The row that a claim returned; `None` means that the alias is taken.
 pub(crate) struct Settled(Option<(LinkRow, String)>);
 
 impl Settled {
@@ -54,7 +54,7 @@ impl Settled {
 
 /// The parts in which the three kinds of claim differ.
 trait ClaimSql: Send + 'static {
-    /// `$1, $2, …` come before this, as the row `input`.
+    /// The SQL after the row `input`, which holds the parameters `$1, $2, …`.
     const SQL: &'static str;
 }
 
@@ -62,10 +62,10 @@ struct Shared;
 struct Alias;
 struct Separate;
 
-/// The statement around the parts. The duplicate path reads `known` and takes no lock. Of concurrent
-/// claims, `ON CONFLICT … DO UPDATE` waits for the winner and returns its row; it changes that row only if
-/// it is deleted. One fresh id is offered as `id` and as `activation_id`: whichever of them comes back says
-/// what happened, where `xmax` would not be reliable.
+/// The statement around the parts. If an active link exists, the statement reads it as `known` and takes no lock. Among
+/// concurrent claims, `ON CONFLICT … DO UPDATE` waits for the winner and returns its row; it changes that row only if
+/// it is deleted. One new id is offered both as `id` and as `activation_id`. If it comes back as `id`, the link was
+/// created; if only as `activation_id`, it was reactivated. `xmax` would not tell this reliably.
 macro_rules! claim_sql {
     (known: $known:expr, conflict: $($conflict:expr),*) => {
         concat!(
@@ -93,7 +93,7 @@ macro_rules! claim_sql {
     };
 }
 
-/// Brings the row back if it is deleted, and touches nothing otherwise.
+/// Reactivates the row if it is deleted; otherwise changes nothing.
 macro_rules! reactivate_sql {
     () => {
         "DO UPDATE SET
@@ -112,7 +112,7 @@ impl ClaimSql for Shared {
     );
 }
 
-/// No row comes back if the alias belongs to another owner or behaves differently.
+/// Returns no row if the alias belongs to another owner or behaves differently.
 impl ClaimSql for Alias {
     const SQL: &'static str = claim_sql!(
         known: "l.code = i.code AND l.owner_id = i.owner_id AND l.dedup_key = i.dedup_key",
@@ -125,8 +125,8 @@ impl ClaimSql for Separate {
     const SQL: &'static str = claim_sql!(known: "false", conflict: "");
 }
 
-/// Written by hand because the query builder re-plans `ON CONFLICT DO UPDATE` at every call; with a static
-/// id it is prepared once for each connection.
+/// Written by hand: the query builder re-plans `ON CONFLICT DO UPDATE` at every call. With a static id the statement is
+/// prepared once per connection.
 struct ClaimStatement<'a, N> {
     link: &'a Link,
     dedup_key: DedupKey,

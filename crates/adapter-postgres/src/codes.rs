@@ -1,4 +1,4 @@
-//! Every code there is, page by page.
+//! Lists every code, page by page.
 
 use async_trait::async_trait;
 use diesel::{dsl::sql, prelude::*, select, sql_types::BigInt};
@@ -9,7 +9,7 @@ use crate::{PostgresStore, error::Effect, schema::links, session::until};
 
 #[async_trait]
 impl CodeCatalog for PostgresStore {
-    /// As the planner believes; counting would read all of them.
+    /// The planner's estimate. An exact count would read every row.
     async fn estimate(&self) -> Result<u64, RepositoryError> {
         let mut session = self.lists.open("estimating how many links there are").await?;
         let deadline = session.deadline();

@@ -1,4 +1,4 @@
-//! Connections: how they are made, secured, bounded and ended.
+//! Connections: connecting, TLS, timeouts and closing.
 
 use std::{
     error::Error,
@@ -29,26 +29,27 @@ use crate::{
     options::{PostgresOptions, TlsPolicy, tls_config},
 };
 
-/// How long a host is tried alone before the next one is tried beside it.
+/// How long a host is tried alone before the next one is tried in parallel.
 const HEAD_START: Duration = Duration::from_millis(300);
 
-/// A connection. Dropped, its socket is closed at once, also in the middle of a statement.
+/// A connection. Dropping it closes the socket at once, even in the middle of a statement.
 pub(crate) struct Connection {
     pub(crate) diesel: AsyncPgConnection,
     line: Line,
-    /// Which of the servers that the history was read from came before it.
+    /// Number of the change feed's server when this connection was made. The pool discards a connection with an older
+    /// number.
     server: u64,
 }
 
 impl Connection {
-    /// The session alone, for whoever has to own it. It works as long as its line is kept.
+    /// Splits off the session, for a caller that must own it. It works as long as its [`Line`] is kept.
     pub(crate) fn into_parts(self) -> (AsyncPgConnection, Line) {
         (self.diesel, self.line)
     }
 }
 
-/// The task that moves the bytes of a connection, and ends with it. Left alone it would wait for the answer of
-/// a server that gives none, and hold the socket as long.
+/// The task that moves the bytes of a connection. Dropping this aborts the task. Otherwise it would wait for a server
+/// that never replies, and keep the socket open meanwhile.
 pub(crate) struct Line(AbortHandle);
 
 impl Line {
@@ -70,22 +71,21 @@ pub(crate) struct Connector {
     tls: Option<MakeRustlsConnect>,
     connect_timeout: Duration,
     server: Arc<Server>,
-    /// Connection tasks live here: on a worker's own runtime they would stall with that worker and end
-    /// with it.
+    /// Runs the connection tasks. On a worker's own runtime they would stall with that worker and end with it.
     runtime: Handle,
 }
 
-/// The server that the history is read from.
+/// The server that the change feed reads from.
 #[derive(Default)]
 struct Server {
     name: Mutex<Option<String>>,
-    /// Rises whenever it is another one.
+    /// Rises each time the change feed moves to another server.
     number: AtomicU64,
 }
 
 impl Connector {
-    /// What the session of a migration adds to the options of all others: no bound of statements, and patience with
-    /// somebody else's migration.
+    /// Session options that a migration adds: no statement timeout, and a lock timeout of 30 seconds, to wait for the
+    /// migration of another process.
     const MIGRATING: &str = " -c statement_timeout=0 -c lock_timeout=30000";
 
     pub(crate) fn new(options: &PostgresOptions, runtime: Handle) -> Result<Self, InvalidOptions> {
@@ -99,7 +99,8 @@ impl Connector {
             let session = session_options(host.get_options(), options.statement_timeout);
             host.ssl_mode(if tls { SslMode::Require } else { SslMode::Disable })
                 .application_name("signpost")
-                // Of each address of a name, so that a dead one leaves time for the next.
+                // Timeout for each address of a name. It is half of the total, so that a dead address leaves time for
+                // the next one.
                 .connect_timeout(options.connect_timeout / 2)
                 .keepalives_idle(Duration::from_secs(30))
                 .keepalives_interval(Duration::from_secs(10))
@@ -117,33 +118,33 @@ impl Connector {
         })
     }
 
-    /// From now on the history is read from there. Connections to another server are not used any more, for what they
-    /// answer that history says nothing about.
+    /// Notes that the change feed reads from `server`. Connections to another server are not used any more: the feed
+    /// does not report the changes of that server.
     pub(crate) fn reads_from(&self, server: String) {
-        let mut name = self.server.name.lock().expect("nothing panics while it is held");
+        let mut name = self.server.name.lock().expect("no thread panics while it holds this lock");
         if name.as_ref().is_some_and(|name| *name != server) {
             self.server.number.fetch_add(1, Ordering::AcqRel);
         }
         *name = Some(server);
     }
 
-    /// Where connections live.
+    /// The runtime of the connection tasks.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
     }
 
-    /// A connection of its own, outside any pool and without statement bound, for migrations.
+    /// Opens a connection for migrations, outside the pools and without a statement timeout.
     pub(crate) async fn connect_for_migrations(&self) -> Result<Connection, ConnectError> {
         let mut hosts = self.hosts.in_order();
         for host in &mut hosts {
-            // Of two settings of one name the later one holds.
+            // The later of two settings with the same name applies.
             let session = host.get_options().unwrap_or_default().to_owned() + Self::MIGRATING;
             host.options(session);
         }
         self.connect(hosts).await
     }
 
-    /// What `attempt` makes of a connection of its own, outside any pool.
+    /// Runs `attempt` on the hosts, outside the pools, and returns the first result.
     pub(crate) async fn connect_with<C, A>(
         &self,
         attempt: impl Fn(Config, Option<MakeRustlsConnect>) -> A + Send + Sync + 'static,
@@ -167,7 +168,8 @@ impl Connector {
         Ok(Connection { diesel, line, server })
     }
 
-    /// What the first host gives that answers in time; the later ones are tried a little later. A caller that stops waiting ends the attempt.
+    /// The result of the first host that succeeds in time. The next host starts [`HEAD_START`] after the one before, or
+    /// as soon as one fails. A caller that stops waiting cancels the attempt.
     async fn first_of<C, A>(
         &self,
         hosts: Vec<Config>,
@@ -193,7 +195,7 @@ impl Connector {
                         Some(Err(failure)) => failures.push(failure),
                         None => return Err(ConnectError::NoHost(failures)),
                     },
-                    // A host that does not answer does not hide the next one, however far away they are.
+                    // A host that does not answer must not hold up the next one, whatever the network latency.
                     () = sleep(HEAD_START), if hosts.len() > 0 => {}
                 }
             }
@@ -213,15 +215,15 @@ where
     <T::TlsConnect as tokio_postgres::tls::TlsConnect<Socket>>::Future: Send,
 {
     let (client, connection) = config.connect(tls).await.map_err(AttemptError::Connect)?;
-    // Whoever waits for an answer is told of a failure; here it only ends the connection.
+    // A failure reaches the caller that waits for a reply. Here it only ends the task.
     let line = Line::spawn(async move { drop(connection.await) });
     let diesel = AsyncPgConnection::try_from(client).await.map_err(AttemptError::Setup)?;
     Ok((diesel, line))
 }
 
-/// Bounds every statement on the server's side too, a little below ours, so that its refusal still reaches us
-/// and says which of both it was. And pins what the statements rely on: under a stricter isolation
-/// `ON CONFLICT` fails with 40001.
+/// Sets timeouts on the server too: 9/10 of `statement_timeout` for statements, 3/4 of it for locks. They are shorter
+/// than the client's timeout, so that the server's error still arrives and says which of the two it was. Also pins read
+/// committed: under a stricter isolation level `ON CONFLICT` fails with 40001.
 fn session_options(given: Option<&str>, statement_timeout: Duration) -> String {
     let (statement, lock) = (statement_timeout * 9 / 10, statement_timeout * 3 / 4);
     format!(
@@ -241,7 +243,8 @@ impl Manager for Connector {
         self.connect(self.hosts.in_order()).await
     }
 
-    /// Costs no round trip: a connection that timed out never comes back here, and one that broke has no task.
+    /// Checks a pooled connection without a round trip. A connection that timed out never returns to the pool, and the
+    /// task of a broken one has ended.
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<ConnectError> {
         if connection.line.0.is_finished() {
             return Err(RecycleError::message("the connection was closed"));
@@ -256,14 +259,14 @@ impl Manager for Connector {
 /// No connection could be made.
 #[derive(Debug)]
 pub(crate) enum ConnectError {
-    /// To none of the hosts, each for its own reason.
+    /// Every host failed, each for its own reason.
     NoHost(Vec<(String, AttemptError)>),
-    /// The runtime ends.
+    /// The runtime is shutting down.
     Cancelled,
 }
 
 impl ConnectError {
-    /// Why, for the operator: of several hosts what the one says that says most.
+    /// The reason, for the operator: the most specific one of all hosts.
     pub(crate) fn reason(&self) -> FailureReason {
         match self {
             Self::NoHost(failures) => failures.iter().map(|(_, error)| error.reason()).max().unwrap_or_default(),
@@ -272,13 +275,13 @@ impl ConnectError {
     }
 }
 
-/// With the reasons of all hosts: a chain of causes has room for one only.
+/// Prints the reasons of all hosts, because an error can have only one source.
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cancelled => f.write_str("connecting was cut short"),
             Self::NoHost(failures) => {
-                f.write_str("no host gives a session")?;
+                f.write_str("could not connect to any PostgreSQL host")?;
                 for (place, error) in failures {
                     write!(f, "; {place}: {error}")?;
                     let mut cause = error.source();
@@ -295,7 +298,7 @@ impl fmt::Display for ConnectError {
 
 impl Error for ConnectError {}
 
-/// One host gave no session.
+/// One host could not be connected to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AttemptError {
     #[error("connecting failed")]

@@ -1,4 +1,4 @@
-//! What PostgreSQL says, as what a caller can conclude.
+//! Maps errors of PostgreSQL to what a caller can conclude.
 
 use diesel::result::{DatabaseErrorKind, Error};
 use domain::ports::{FailureReason, RepositoryError, RepositoryErrorKind};
@@ -7,14 +7,14 @@ use tokio_postgres::error::SqlState;
 /// Whether an unanswered statement may have changed something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It cannot have.
+    /// It cannot have changed anything.
     Read,
-    /// It can, now or later.
+    /// It may have changed something, or may still do so.
     Write,
 }
 
 impl Effect {
-    /// What to conclude when no answer came.
+    /// The kind of error when no reply came.
     pub(crate) fn unanswered(self) -> RepositoryErrorKind {
         match self {
             Self::Read => RepositoryErrorKind::Unavailable,
@@ -23,7 +23,7 @@ impl Effect {
     }
 }
 
-/// The constraint on which a drawn code meets the code of another link.
+/// The constraint that a drawn code violates if another link has that code.
 const CODE_CONSTRAINT: &str = "links_code_key";
 
 /// Whether a drawn code belongs to another link.
@@ -36,28 +36,29 @@ pub(crate) fn is_code_collision(error: &Error) -> bool {
     }
 }
 
-/// What to conclude from an error.
+/// The kind of a database error.
 pub(crate) fn classify(error: &Error, effect: Effect) -> RepositoryErrorKind {
     use DatabaseErrorKind as Kind;
     match error {
-        // The connection broke before the answer came.
+        // The connection broke before the reply came.
         Error::DatabaseError(Kind::UnableToSendCommand | Kind::ClosedConnection, _)
         | Error::BrokenTransactionManager => effect.unanswered(),
-        // SQLSTATE 53100 comes with the operating system's words for ENOSPC.
+        // SQLSTATE 53100 carries the operating system's message for ENOSPC.
         Error::DatabaseError(_, about) if about.message().contains("No space left on device") => {
             RepositoryErrorKind::StorageFull
         }
-        // The server undid what it refuses for these reasons.
+        // The server rolls back when it fails for these reasons.
         Error::DatabaseError(Kind::ReadOnlyTransaction | Kind::SerializationFailure, _) => {
             RepositoryErrorKind::Unavailable
         }
         Error::DatabaseError(Kind::Unknown, about) if UNDONE.contains(&about.message()) => {
             RepositoryErrorKind::Unavailable
         }
-        // Anything else may come late, also from a pooler that lost its server (class 08): when the commit was under way
-        // it may have gone through. Before that nothing can have changed: shutting down, starting, out of connections.
+        // Any other error may arrive after COMMIT was sent, also from a pooler that lost its server (class 08): the
+        // commit may then have succeeded. An error before COMMIT changed nothing: shutting down, starting, out of
+        // connections.
         Error::DatabaseError(Kind::Unknown, _) => effect.unanswered(),
-        // Of a commit that failed.
+        // The commit failed.
         Error::RollbackErrorOnCommit { commit_error, .. } => match classify(commit_error, effect) {
             RepositoryErrorKind::Unavailable | RepositoryErrorKind::Internal => effect.unanswered(),
             kind @ (RepositoryErrorKind::Indeterminate
@@ -69,9 +70,9 @@ pub(crate) fn classify(error: &Error, effect: Effect) -> RepositoryErrorKind {
     }
 }
 
-/// What PostgreSQL says when it cancelled a statement, and so undid it (57014, 55P03, 40P01). Diesel hands on no
-/// SQLSTATE. In another language of the server they are not recognised, and the outcome is told as unknown, which is
-/// less than the truth but not wrong.
+/// PostgreSQL's messages for a statement that it cancelled and so rolled back (57014, 55P03, 40P01). Diesel does not
+/// pass on the SQLSTATE. If the server's messages are in another language, they do not match and the outcome is
+/// reported as unknown. That is less precise, but not wrong.
 const UNDONE: &[&str] = &[
     "canceling statement due to statement timeout",
     "canceling statement due to lock timeout",
@@ -79,8 +80,8 @@ const UNDONE: &[&str] = &[
     "deadlock detected",
 ];
 
-/// Why, for the operator. The driver keeps the SQLSTATE of what it has no kind for to itself, so the server's words
-/// have to do; a server that speaks another language than English is understood less.
+/// The reason, for the operator. The driver passes on no SQLSTATE for errors that it has no kind for, so this reads the
+/// server's message. If the messages are not in English, fewer reasons are recognised.
 pub(crate) fn reason(error: &Error) -> FailureReason {
     use DatabaseErrorKind as Kind;
     match error {
@@ -117,7 +118,7 @@ fn of_message(message: &str) -> FailureReason {
     }
 }
 
-/// Why the server gives no session.
+/// Why the server refused a session.
 fn of_state(state: &SqlState) -> FailureReason {
     match state.code().get(..2) {
         _ if *state == SqlState::TOO_MANY_CONNECTIONS || *state == SqlState::CONFIGURATION_LIMIT_EXCEEDED => {
@@ -132,7 +133,7 @@ fn of_state(state: &SqlState) -> FailureReason {
     }
 }
 
-/// Why no session could be had, from what the server or the network says.
+/// Why no session could be opened, from the error of the server or the network.
 pub(crate) fn reason_of_no_session(error: &tokio_postgres::Error) -> FailureReason {
     if let Some(state) = error.code() {
         return of_state(state);
@@ -143,7 +144,7 @@ pub(crate) fn reason_of_no_session(error: &tokio_postgres::Error) -> FailureReas
         return match failed.kind() {
             Kind::ConnectionRefused => FailureReason::ConnectionRefused,
             Kind::TimedOut => FailureReason::ConnectTimedOut,
-            // The driver's own: the only server that answers takes no writes.
+            // The driver reports this kind if the only server that answers accepts no writes.
             Kind::PermissionDenied => FailureReason::ReadOnly,
             Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::UnexpectedEof => {
                 FailureReason::ConnectionLost
@@ -151,7 +152,7 @@ pub(crate) fn reason_of_no_session(error: &tokio_postgres::Error) -> FailureReas
             _ => FailureReason::Unreachable,
         };
     }
-    // The driver tells its kinds of errors by their words alone.
+    // The driver tells its kinds of errors apart only by their messages.
     let words = error.to_string();
     if words.contains("TLS") {
         FailureReason::TlsFailed
@@ -164,7 +165,7 @@ pub(crate) fn reason_of_no_session(error: &tokio_postgres::Error) -> FailureReas
     }
 }
 
-/// Whether a connection that gave this error can be trusted with the next statement.
+/// Whether a connection can be reused after this error.
 pub(crate) fn leaves_connection_healthy(error: &Error) -> bool {
     use DatabaseErrorKind as Kind;
     match error {
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_error_leaves_a_write_unknown_unless_it_says_that_it_was_undone() {
+    fn an_error_of_a_write_is_indeterminate_unless_the_server_rolled_back() {
         use DatabaseErrorKind as Kind;
         use RepositoryErrorKind::{Indeterminate, StorageFull, Unavailable};
         for (error, of_a_write) in [
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_constraint_of_codes_is_a_collision_of_codes() {
+    fn only_links_code_key_is_a_code_collision() {
         use DatabaseErrorKind as Kind;
         let violated = |kind, constraint| Error::DatabaseError(kind, Box::new(Violation(constraint)));
         assert!(is_code_collision(&violated(Kind::UniqueViolation, "links_code_key")));
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_corrupt_and_what_is_not_known_is_internal() {
+    fn unreadable_data_is_corrupt_and_an_unknown_error_is_internal() {
         let unreadable = || Error::DeserializationError("no such kind".into());
         let corrupt_commit = Error::RollbackErrorOnCommit {
             rollback_error: Box::new(Error::NotFound),
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_is_told_why_in_the_words_of_the_server() {
+    fn failure_reasons_are_read_from_the_message_of_the_server() {
         use DatabaseErrorKind as Kind;
         use FailureReason as Reason;
         for (message, expected) in [
@@ -320,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_gives_no_session_says_why_in_a_state() {
+    fn reasons_for_a_refused_session_are_read_from_the_sqlstate() {
         use FailureReason as Reason;
         for (state, expected) in [
             (SqlState::TOO_MANY_CONNECTIONS, Reason::SessionsRefused),
@@ -338,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_row_that_is_refused_leaves_a_connection_as_it_was() {
+    fn a_connection_is_reused_only_after_a_rejected_or_missing_row() {
         use DatabaseErrorKind as Kind;
         for kind in [Kind::UniqueViolation, Kind::ForeignKeyViolation, Kind::NotNullViolation, Kind::CheckViolation] {
             assert!(leaves_connection_healthy(&told(kind, "x")));

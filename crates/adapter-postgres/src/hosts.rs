@@ -1,5 +1,5 @@
-//! Hosts: where PostgreSQL may be. Each is tried on its own, so that one which does not answer costs its own
-//! bound and no more.
+//! The hosts of a PostgreSQL URL. Each host is tried separately, so a host that does not answer costs only its own
+//! connect timeout.
 
 use std::{
     cmp::max,
@@ -19,7 +19,7 @@ use crate::invalid_options::InvalidOptions;
 /// One configuration for each host of a URL.
 pub(crate) struct Hosts {
     hosts: Vec<Config>,
-    /// Begin with another one each time (`load_balance_hosts=random`).
+    /// Start with the next host at each attempt (`load_balance_hosts=random`).
     balanced: bool,
     turn: AtomicUsize,
 }
@@ -42,7 +42,7 @@ impl Hosts {
         let one = |index: usize| {
             let mut host = without_hosts(&config);
             if count > 1 {
-                // A standby answers reads with what was, and must not be taken for the store.
+                // A standby answers reads, possibly with old data. It must not be taken for the store.
                 host.target_session_attrs(TargetSessionAttrs::ReadWrite);
             }
             match names.get(index) {
@@ -75,7 +75,7 @@ impl Hosts {
         self.hosts.iter_mut().for_each(set);
     }
 
-    /// The hosts in the order in which to try them now.
+    /// The hosts, in the order to try them.
     pub(crate) fn in_order(&self) -> Vec<Config> {
         let mut hosts = self.hosts.clone();
         if self.balanced {
@@ -86,7 +86,7 @@ impl Hosts {
     }
 }
 
-/// The driver takes nearly anything for a name, and fails only when it looks it up, again and again.
+/// Whether the name or the path is valid. The driver accepts almost any name and would then fail at every lookup.
 fn can_be_reached(host: &Host) -> bool {
     match host {
         Host::Tcp(name) => is_server_name(name),
@@ -94,7 +94,8 @@ fn can_be_reached(host: &Host) -> bool {
     }
 }
 
-/// Whether each `%` begins an escape, as libpq wants it; the driver takes others as they are. No text holds a NUL.
+/// Whether each `%` begins a valid escape, as libpq requires; the driver accepts others literally. `%00` and control
+/// characters are invalid too: no text in PostgreSQL holds a NUL.
 fn has_sound_escapes(url: &str) -> bool {
     let is_escape = |rest: &str| {
         let digits = rest.as_bytes().get(..2);
@@ -104,7 +105,7 @@ fn has_sound_escapes(url: &str) -> bool {
     url.split('%').skip(1).all(is_escape) && is_text(url)
 }
 
-/// Whether what stands in brackets is an IPv6 address; the driver forgets the brackets.
+/// Whether every host in brackets is an IPv6 address. The driver drops the brackets without checking.
 fn has_sound_brackets(url: &str) -> bool {
     let place = url.split_once("://").map_or(url, |(_, place)| place);
     let place = place.split_once('@').map_or(place, |(_, place)| place);
@@ -115,8 +116,8 @@ fn has_sound_brackets(url: &str) -> bool {
     })
 }
 
-/// Whether there is TLS is decided elsewhere, and how strict it is: libpq's word for it, of which the driver knows
-/// only some values, must not end the start.
+/// Removes `sslmode` from the URL, because `TlsPolicy` decides about TLS. The driver knows only some of libpq's values,
+/// and one that it does not know must not fail the start.
 fn without_sslmode(url: &str) -> String {
     let Some((place, query)) = url.split_once('?') else {
         return url.to_owned();
@@ -125,7 +126,7 @@ fn without_sslmode(url: &str) -> String {
     format!("{place}?{}", rest.join("&"))
 }
 
-/// What a person calls it.
+/// Host and port, for messages.
 pub(crate) fn place(config: &Config) -> String {
     let name = match config.get_hosts().first() {
         Some(Host::Tcp(name)) => name.clone(),
@@ -136,7 +137,8 @@ pub(crate) fn place(config: &Config) -> String {
     format!("{name}:{port}")
 }
 
-/// Who connects to what and how, without where. Timeouts and the name of the application are ours.
+/// Copies the configuration without hosts, addresses and ports. Timeouts and the application name are not copied: this
+/// crate sets them.
 fn without_hosts(given: &Config) -> Config {
     let mut config = Config::new();
     if let Some(user) = given.get_user() {
@@ -159,7 +161,8 @@ fn without_hosts(given: &Config) -> Config {
     config
 }
 
-/// Where the bytes go decides, and that is the address if both are given.
+/// Whether the host is this machine. If both a name and an address are given, the driver connects to the address, so
+/// the address decides.
 fn is_local(config: &Config) -> bool {
     let named_here = |host: &Host| match host {
         Host::Unix(_) => true,
@@ -224,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_that_share_the_load_take_turns() {
+    fn balanced_hosts_are_tried_in_rotating_order() {
         let fixed = hosts("postgres://one,two/x");
         assert_eq!(fixed.in_order(), fixed.in_order());
         let balanced = hosts("postgres://one,two/x?load_balance_hosts=random");
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_only_fail_later_is_refused_at_once() {
+    fn urls_that_could_never_connect_are_rejected() {
         for place in [
             "ho st",
             "<h>",

@@ -1,11 +1,11 @@
-//! Signpost's production store: links, histories, recorded answers and API keys in PostgreSQL 15 or later.
+//! Signpost's production store: links, histories, idempotency records, blocks and API keys in PostgreSQL 15 or later.
 //!
-//! One call of a port is one statement or one transaction. Every wait has a bound: for a connection, for
-//! connecting, for each statement (on both sides) and for locks. A connection whose answer did not come
-//! in time is closed, never used again.
+//! One call of a port is one statement or one transaction. Every wait has a timeout: getting a connection from the
+//! pool, connecting, each statement (in the client and on the server) and locks. A connection that timed out is closed
+//! and never reused.
 //!
-//! To change the schema: 1. add a migration of the same name under `migrations/postgres` and
-//! `migrations/sqlite`, 2. follow it in `schema.rs` and `rows.rs` of both stores, 3. run the contract suite.
+//! To change the schema: (1) add a migration of the same name under `migrations/postgres` and `migrations/sqlite`,
+//! (2) change `schema.rs` and `rows.rs` of both stores to match, (3) run the contract suite.
 
 mod answers;
 mod api_keys;

@@ -42,7 +42,7 @@ impl LinkRepository for PostgresStore {
         let deadline = session.deadline();
         let (connection, progress) = (session.connection(), Progress::default());
         let outcome = match (candidates, once) {
-            // One statement is a transaction of its own, committed when the server is done with it.
+            // A single statement is a transaction of its own and commits when the server completes it.
             ([candidate], None) => {
                 progress.commits();
                 until(deadline, claim_one(connection, candidate)).await
@@ -157,8 +157,8 @@ async fn claim_one(connection: &AsyncPgConnection, candidate: &Candidate) -> Res
     Ok(Claims::Settled(vec![into_claim(settled)?]))
 }
 
-/// Statements of one transaction that are under way at the same time: a batch then costs a round trip for each so
-/// many, not for each claim. The server executes them one after the other, in the order they were sent.
+/// Statements of one transaction that are in flight at the same time. A batch then costs one round trip for this many
+/// claims, not one for each. The server executes them one after the other, in the order they were sent.
 const PIPELINED: usize = 64;
 
 async fn claim_all(
@@ -197,13 +197,14 @@ async fn claim_all(
         .await
 }
 
-/// The advisory lock that batches hold to their end: "claim" in ASCII.
+/// Advisory lock that a batch holds until its transaction ends: "claim" in ASCII.
 const BATCHES: i64 = 0x63_6c61_696d;
 
-/// What a batch waits for before it claims anything. A link is met by what it does or by its code, and of two batches of
-/// both kinds no order makes sure that they meet the same links in the same order: one may meet by its code what the
-/// other meets by what it does. So only batches that meet all links by what they do run beside each other; one that
-/// names or draws codes for single links runs alone among batches. Single claims hold one link only, and need no lock.
+/// The lock statement that a batch runs first; `None` if it needs none. A claim finds an existing link by its behaviour
+/// or by its code. Two batches that mix both kinds can reach the same links in opposite orders, however each is sorted,
+/// and deadlock. So batches that find all links by behaviour hold the lock shared and run concurrently. A batch with an
+/// alias or a separate link holds the lock exclusively and runs alone among batches. A single claim locks one link only
+/// and needs no batch lock.
 fn batch_lock(candidates: &[Candidate]) -> Option<String> {
     let all_shared = candidates.iter().all(|candidate| match candidate.naming {
         Naming::Shared => true,
@@ -216,8 +217,8 @@ fn batch_lock(candidates: &[Candidate]) -> Option<String> {
     }
 }
 
-/// The order in which batches of links that are met by what they do meet them: the same for every batch, or two of them
-/// could wait for each other. Candidates that meet the same link stay in their own order.
+/// The order in which a batch settles its claims. Links that are found by behaviour are sorted by deduplication key,
+/// the same in every batch; otherwise two batches could deadlock. Candidates for the same link keep their order.
 fn lock_order(candidates: &[Candidate]) -> Vec<usize> {
     let mut order: Vec<_> = (0..candidates.len()).collect();
     order.sort_by_cached_key(|index| {

@@ -1,4 +1,4 @@
-//! Lists: the one query that is put together at run time.
+//! The list query, the only one that is built at run time.
 
 use diesel::{
     dsl::{AsSelect, SqlTypeOf, sql},
@@ -17,7 +17,7 @@ use crate::{
     schema::links,
 };
 
-/// The next `count` links of `query` behind a place, in its order.
+/// The next `count` links of `query` after a position, in its order.
 pub(crate) fn statement(
     query: &ListQuery,
     after: Option<RowPosition<Uuid>>,
@@ -32,7 +32,7 @@ pub(crate) fn statement(
         statement = statement.filter(links::state.eq(state.name()));
     }
     if let Some(text) = text {
-        // Under the collation "C", lower() touches ASCII letters only, as the domain wants it.
+        // With collation "C", lower() changes ASCII letters only, as the domain requires.
         let wanted = text.to_ascii_lowercase();
         let mentions = sql::<Bool>("EXISTS (SELECT FROM unnest(ARRAY[code, target, title]) AS field WHERE position(")
             .bind::<Text, _>(wanted)

@@ -1,5 +1,5 @@
-//! The listener: a connection of its own on which the server says that the history has grown. It only makes changes
-//! known sooner: who reads the history anyway, once a second, misses nothing without it.
+//! The listener: its own connection, on which the server notifies that the history has grown. It only makes changes
+//! known sooner. The change feed reads the history about once a second anyway, and misses nothing without it.
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
@@ -8,12 +8,12 @@ use tokio_postgres::{AsyncMessage, Config, Socket, tls::MakeTlsConnect};
 
 use crate::connection::{AttemptError, ConnectError, Connector, Line};
 
-/// As the trigger `links_notify` names it.
+/// The channel of the trigger `links_notify`.
 pub(crate) const CHANNEL: &str = "signpost_links";
 const LISTEN: &str = "LISTEN signpost_links";
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Wakes with every notification, for ever; where no connection can be had, it is tried again.
+/// Wakes `wake` at every notification. Never returns: one second after a connection fails or ends, it connects again.
 pub(crate) async fn listen(connector: Connector, wake: Arc<Notify>) {
     loop {
         if let Ok(listening) = connector.connect_listener(&wake).await {
@@ -23,9 +23,9 @@ pub(crate) async fn listen(connector: Connector, wake: Arc<Notify>) {
     }
 }
 
-/// A session that listens, as long as it is kept.
+/// A session that listens. It ends when this is dropped.
 pub(crate) struct Listening {
-    /// Kept, for the session ends with it.
+    /// Held because dropping it ends the session.
     _client: tokio_postgres::Client,
     line: Line,
     ended: Arc<Notify>,
@@ -38,7 +38,7 @@ impl Listening {
     }
 }
 
-/// A session that listens, and wakes with every notification.
+/// Opens a session that listens and wakes `wake` at every notification.
 pub(crate) async fn establish<T>(config: Config, tls: T, wake: Arc<Notify>) -> Result<Listening, AttemptError>
 where
     T: MakeTlsConnect<Socket, TlsConnect: Send, Stream: Send + 'static> + Send,
@@ -49,7 +49,7 @@ where
     let end = Arc::clone(&ended);
     let line = Line::spawn(async move {
         while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
-            // Everything else is a notice, for people at a terminal.
+            // Every other message is a notice for interactive users.
             if let AsyncMessage::Notification(_) = message {
                 wake.notify_one();
             }

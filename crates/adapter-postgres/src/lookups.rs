@@ -1,5 +1,5 @@
-//! Lookups: the reads of redirects. Those who ask while all connections are busy are asked for together, in one
-//! statement on the next free one: the more there are, the less each of them costs.
+//! Redirect lookups. Lookups that arrive while all connections are busy share one statement on the next free
+//! connection. So the cost of each lookup falls as load rises.
 
 use std::{collections::HashMap, panic::AssertUnwindSafe, slice, sync::Arc};
 
@@ -24,15 +24,15 @@ use crate::{
 };
 
 const DOING: &str = "resolving a code";
-/// Most codes of one statement.
+/// Maximum codes in one statement.
 const AT_ONCE: usize = 64;
-/// Most codes that wait for a connection. More could not be answered in time.
+/// Maximum codes that wait for a connection. More are rejected: they could not be answered in time.
 const MAX_WAITING: usize = 4_096;
 
 type Answer = Result<Resolved, RepositoryError>;
 type Found = HashMap<String, ResolutionRow>;
 
-/// The questions that wait.
+/// The queue of lookups that wait for a connection.
 pub(crate) struct Lookups(mpsc::Sender<Question>);
 
 struct Question {
@@ -41,7 +41,8 @@ struct Question {
 }
 
 impl Lookups {
-    /// Answers on so many connections of `sessions` at a time, as long as it lives.
+    /// Starts `connections` tasks, each of which answers lookups on one connection of `sessions` at a time. They end
+    /// when this is dropped.
     pub(crate) fn new(sessions: Sessions, connections: usize, runtime: &Handle) -> Self {
         let (ask, questions) = mpsc::channel(MAX_WAITING);
         let (questions, sessions) = (Arc::new(Mutex::new(questions)), Arc::new(sessions));
@@ -64,12 +65,12 @@ async fn answer_all(questions: Arc<Mutex<mpsc::Receiver<Question>>>, sessions: A
     let mut some = Vec::with_capacity(AT_ONCE);
     loop {
         {
-            // The one that waits for the next question has the lock; the others wait for that.
+            // One task holds the lock and waits for the next lookup. The other tasks wait for the lock.
             let mut questions = questions.lock().await;
             let Some(first) = questions.recv().await else {
                 return;
             };
-            // Whoever is about to ask as well is asked for at once.
+            // Lets tasks that are ready queue their lookups first, so that this batch includes them.
             yield_now().await;
             some.push(first);
             while some.len() < AT_ONCE
@@ -82,16 +83,17 @@ async fn answer_all(questions: Arc<Mutex<mpsc::Receiver<Question>>>, sessions: A
         if some.is_empty() {
             continue;
         }
-        // Whoever asked is told that the question was lost, and the next ones are answered.
+        // After a panic, the callers of this batch get an error and the loop goes on with the next batch.
         let _panicked = AssertUnwindSafe(answer(&mut some, &sessions)).catch_unwind().await;
         some.clear();
     }
 }
 
-/// Gives each of them an answer, unless all of them went away: then the connection is closed, for its reply would come
-/// to nobody.
+/// Answers every lookup of the batch. If all callers go away meanwhile, the connection is closed, because no caller is
+/// left for its reply.
 async fn answer(some: &mut Vec<Question>, sessions: &Sessions) {
-    // Not given up with those who ask: far from the server it may take longer than they wait, and the next ones need it.
+    // Connecting goes on even if all callers give up. With a distant server it may take longer than they wait, and the
+    // next batch needs the connection.
     let session = sessions.open(DOING).await;
     some.retain(|question| !question.asker.is_closed());
     let (codes, mut askers): (Vec<_>, Vec<_>) = some.drain(..).map(|question| (question.code, question.asker)).unzip();
@@ -110,7 +112,7 @@ async fn answer(some: &mut Vec<Question>, sessions: &Sessions) {
                 tell(asker, read(&found, code));
             }
         }
-        // One row that cannot be read must not hide the others.
+        // One unreadable row must not fail the other codes, so each code is looked up on its own.
         Err(error) if codes.len() > 1 && error.kind() != RepositoryErrorKind::Unavailable => {
             for (code, asker) in codes.iter().zip(askers) {
                 let found = look_up(slice::from_ref(code), sessions.open(DOING).await).await;
@@ -127,11 +129,11 @@ async fn answer(some: &mut Vec<Question>, sessions: &Sessions) {
 }
 
 fn tell(asker: oneshot::Sender<Answer>, answer: Answer) {
-    // It may have gone away.
+    // The caller may have gone away.
     let _gone = asker.send(answer);
 }
 
-/// Several may have asked for one code.
+/// The answer for `code`. The row is cloned, because several callers may have asked for the same code.
 fn read(found: &Found, code: &Code) -> Answer {
     let row = found.get(code.as_str()).cloned();
     row.map(|row| row.into_resolution(DOING)).transpose().map(Resolved::by_store)

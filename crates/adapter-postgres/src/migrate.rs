@@ -1,4 +1,4 @@
-//! Migrations: applied by one process at a time, whoever else starts at the same moment.
+//! Migrations. An advisory lock lets only one process apply them at a time.
 
 use std::error::Error;
 
@@ -24,7 +24,7 @@ use crate::{
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
-/// The advisory lock that everything which changes the schema holds: "signpost" in ASCII.
+/// Advisory lock of every call that changes the schema: "signpost" in ASCII.
 const LOCK: i64 = 0x7369_676e_706f_7374;
 
 /// A migration and whether it is applied.
@@ -36,7 +36,7 @@ pub struct MigrationStatus {
     pub applied: bool,
 }
 
-/// As the table of migrations has them; none if there is no such table.
+/// The versions in the table of migrations; none if there is no such table.
 async fn applied_versions(connection: &mut AsyncPgConnection) -> QueryResult<Vec<String>> {
     let there = select(sql::<Bool>("to_regclass('__diesel_schema_migrations') IS NOT NULL"));
     if !there.get_result::<bool>(connection).await? {
@@ -46,7 +46,7 @@ async fn applied_versions(connection: &mut AsyncPgConnection) -> QueryResult<Vec
 }
 
 impl PostgresStore {
-    /// Applies what is missing and says what it applied.
+    /// Applies every pending migration, finishes upgrades of rows, and returns the names of the migrations it applied.
     pub async fn migrate(&self) -> Result<Vec<String>, RepositoryError> {
         const DOING: &str = "applying migrations";
         let apply =
@@ -65,7 +65,8 @@ impl PostgresStore {
         Ok(applied)
     }
 
-    /// Takes back the last migration and says which it was; data that only it knew is lost.
+    /// Reverts the last migration and returns its name; `None` if none is applied. Data that only this migration has a
+    /// place for is lost.
     pub async fn revert(&self) -> Result<Option<String>, RepositoryError> {
         self.with_schema_lock("reverting a migration", |harness| {
             if harness.applied_migrations()?.is_empty() {
@@ -80,8 +81,8 @@ impl PostgresStore {
         .map(|(reverted, ..)| reverted)
     }
 
-    /// Every migration this binary knows, oldest first. Only reads, so that whoever may not change the schema, or
-    /// waits for somebody who does, can ask.
+    /// Every migration this binary knows, oldest first. Only reads: it works for a role that may not change the schema,
+    /// and while another process migrates.
     pub async fn migrations(&self) -> Result<Vec<MigrationStatus>, RepositoryError> {
         const DOING: &str = "reading the migrations";
         let mut session = self.sessions.open(DOING).await?;
@@ -98,7 +99,7 @@ impl PostgresStore {
         Ok(known.into_iter().map(status).collect())
     }
 
-    /// The lock is held as long as the session that is given back, with its line.
+    /// Runs `work` under the schema lock. The lock is held as long as the returned session and its [`Line`] are kept.
     async fn with_schema_lock<T>(
         &self,
         doing: &'static str,
@@ -109,7 +110,7 @@ impl PostgresStore {
         };
         let connection = self.connector.connect_for_migrations().await.map_err(|error| unavailable(error.into()))?;
         let (mut session, line) = connection.into_parts();
-        // Ends with the connection; waiting is bounded by lock_timeout.
+        // The lock ends with the connection. `lock_timeout` bounds the wait for it.
         let lock = format!("SELECT pg_advisory_lock({LOCK})");
         session.batch_execute(&lock).await.map_err(|error| unavailable(error.into()))?;
         let mut harness = AsyncMigrationHarness::new(session);

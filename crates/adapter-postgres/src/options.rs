@@ -1,4 +1,4 @@
-//! Options: where PostgreSQL is, whom to trust there, and how long anything may take.
+//! Options of the store: the server, TLS, pool sizes and timeouts.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,40 +10,40 @@ use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::
 
 use crate::{hosts::Hosts, invalid_options::InvalidOptions};
 
-/// Where PostgreSQL is and how long anything there may take.
+/// The server, TLS, pool sizes and timeouts.
 #[derive(Clone)]
 pub struct PostgresOptions {
-    /// `postgres://user:password@host:port/database?…`; several hosts may be named.
+    /// `postgres://user:password@host:port/database?…`; may name several hosts.
     pub url: String,
-    /// Most connections for the API, without lists.
+    /// Maximum connections for the API, except lists of links and codes.
     pub pool_size: usize,
-    /// Most connections for redirects.
+    /// Maximum connections for redirects.
     pub redirect_pool_size: usize,
-    /// Most connections for lists.
+    /// Maximum connections for lists of links and codes.
     pub list_pool_size: usize,
-    /// When to insist on TLS.
+    /// When TLS is required.
     pub tls: TlsPolicy,
-    /// PEM file of the authorities to trust instead of the operating system's.
+    /// PEM file of the certificate authorities to trust. `None`: those of the operating system.
     pub tls_ca_file: Option<PathBuf>,
-    /// Bound of one attempt to get a session from one host: resolving, connecting, TLS, authentication.
+    /// Timeout of one attempt to open a session on one host: name lookup, connecting, TLS and authentication.
     pub connect_timeout: Duration,
-    /// Bound of waiting for a connection, connecting included.
+    /// Timeout of getting a connection from a pool, including connecting.
     pub pool_timeout: Duration,
-    /// Bound of one statement or transaction.
+    /// Timeout of one statement or transaction.
     pub statement_timeout: Duration,
 }
 
-/// The URL may hold a password.
+/// Leaves out the URL, which may hold a password.
 impl std::fmt::Debug for PostgresOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PostgresOptions").field("pool_size", &self.pool_size).finish_non_exhaustive()
     }
 }
 
-/// When to insist on TLS. Where it is used the server's certificate and name are verified.
+/// When TLS is required. A TLS connection always verifies the certificate and the name of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsPolicy {
-    /// Unless every host is this one: a loopback address, `localhost` or a Unix socket.
+    /// Required unless every host is this machine: a loopback address, `localhost` or a Unix socket.
     OffHost,
     /// Always.
     Always,
@@ -51,12 +51,12 @@ pub enum TlsPolicy {
     Never,
 }
 
-/// Whether `url` can be read, without connecting to anything.
+/// Checks that `url` is a valid PostgreSQL URL. Does not connect.
 pub fn check_url(url: &str) -> Result<(), InvalidOptions> {
     Hosts::parse(url).map(drop)
 }
 
-/// Whether `file` holds certificates of authorities, in PEM.
+/// Checks that `file` is a PEM file with at least one certificate.
 pub fn check_authorities(file: &Path) -> Result<(), InvalidOptions> {
     authorities(Some(file)).map(drop)
 }
@@ -70,7 +70,7 @@ pub(crate) fn tls_config(options: &PostgresOptions) -> Result<ClientConfig, Inva
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Those of a PEM file, or else of the operating system.
+/// The certificate authorities in the PEM file, or those of the operating system if `file` is `None`.
 fn authorities(file: Option<&Path>) -> Result<RootCertStore, InvalidOptions> {
     let certificates = match file {
         Some(path) => CertificateDer::pem_file_iter(path)

@@ -1,4 +1,4 @@
-//! Rows of links and what they mean.
+//! Rows of links and history entries, and their conversion to domain types.
 
 use diesel::{
     deserialize::{self, FromSql, FromSqlRow},
@@ -23,7 +23,7 @@ use crate::{
     schema::{link_events, links},
 };
 
-/// A link as it is stored, less what only the database looks at.
+/// A stored link, without the columns that only the database uses.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = links, check_for_backend(Pg))]
 pub(crate) struct LinkRow {
@@ -54,28 +54,29 @@ pub(crate) struct ResolutionRow {
 
 pub(crate) type Anything = Box<dyn std::error::Error + Send + Sync>;
 
-/// A place in the order of lists, as it is stored: also that of a row that cannot be read.
+/// A position in the order of lists, in stored form. An unreadable row has one too.
 #[derive(Clone, Copy)]
 pub(crate) struct RowPosition<I> {
     pub(crate) created_at: PgTimestamp,
     pub(crate) id: I,
 }
 
-/// PostgreSQL counts microseconds from here, as the Unix time has it: from the beginning of the year 2000.
+/// Start of the year 2000 in microseconds of Unix time. PostgreSQL's timestamps count microseconds from then.
 const EPOCH: i64 = 946_684_800_000_000;
 
-/// A moment as it is stored. Unlike one of chrono, it may also be `infinity`, which must not hide the rows beside it.
+/// A timestamp in stored form. Unlike a timestamp of chrono it can hold `infinity`, so that such a value does not hide
+/// other rows.
 pub(crate) fn stored(moment: Timestamp) -> PgTimestamp {
     PgTimestamp(moment.unix_micros() - EPOCH)
 }
 
-/// What a stored moment means.
+/// Reads a stored timestamp. Fails outside the years 1 to 9999.
 pub(crate) fn moment(stored: PgTimestamp) -> Result<Timestamp, &'static str> {
     let micros = stored.0.checked_add(EPOCH);
     micros.and_then(Timestamp::from_unix_micros).ok_or("a time outside the years 1 to 9999")
 }
 
-/// A list of texts, or why it is none: one of them may be missing, which must not hide the rows beside it.
+/// A text array, or why it cannot be read: an element may be NULL, which must not hide other rows.
 #[derive(Debug, FromSqlRow)]
 pub(crate) struct Texts(Result<Vec<String>, String>);
 
@@ -93,12 +94,12 @@ impl FromSql<Array<Text>, Pg> for Texts {
 }
 
 impl LinkRow {
-    /// Its name, as it is stored.
+    /// The id, which names the row in reports.
     pub(crate) fn name(&self) -> Uuid {
         self.id
     }
 
-    /// Where it is in lists.
+    /// Position in the order of lists.
     pub(crate) fn position(&self) -> RowPosition<Uuid> {
         RowPosition { created_at: self.created_at, id: self.id }
     }
@@ -147,9 +148,9 @@ impl ResolutionRow {
     }
 }
 
-/// How a redirect status is stored.
+/// The stored form of a redirect status.
 pub(crate) fn redirect_column(status: RedirectStatus) -> i16 {
-    i16::try_from(status.as_u16()).expect("statuses have three digits")
+    i16::try_from(status.as_u16()).expect("a status has three digits")
 }
 
 /// A history entry as it is stored.
@@ -164,7 +165,7 @@ pub(crate) struct EventRow {
 }
 
 impl EventRow {
-    /// Where it is in its history.
+    /// Position in the history: its generation.
     pub(crate) fn position(&self) -> i64 {
         self.generation
     }

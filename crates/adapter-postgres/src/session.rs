@@ -1,4 +1,4 @@
-//! Sessions: one connection for one call, given back only when it is known to be healthy.
+//! Sessions: one pooled connection for one call. It returns to the pool only if it is known to be healthy.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -16,7 +16,7 @@ use crate::{
     error::{Effect, classify, leaves_connection_healthy, reason},
 };
 
-/// The pool, with its bounds.
+/// A connection pool with its timeouts.
 pub(crate) struct Sessions {
     pool: Pool<Connector>,
     pool_timeout: Duration,
@@ -28,15 +28,15 @@ impl Sessions {
         Self { pool, pool_timeout, statement_timeout }
     }
 
-    /// A connection for `doing` something. The one deadline covers all that the pool does meanwhile:
-    /// without it, walking over dead connections would cost a timeout for each.
+    /// Takes a connection from the pool; `doing` names the operation in errors. One timeout covers everything the pool
+    /// does. Otherwise each dead connection in the pool would cost a timeout of its own.
     pub(crate) async fn open(&self, doing: &'static str) -> Result<Session, RepositoryError> {
         let unavailable = || RepositoryError::new(RepositoryErrorKind::Unavailable, doing);
         let connection = timeout(self.pool_timeout, self.pool.get())
             .await
             .map_err(|elapsed| unavailable().because(FailureReason::Busy).caused_by(elapsed))?
             .map_err(|error| match error {
-                // The pool has nothing to add.
+                // The pool adds nothing to the connection's own error.
                 PoolError::Backend(error) => unavailable().because(error.reason()).caused_by(error),
                 other => unavailable().because(of_pool(&other)).caused_by(other),
             })?;
@@ -53,8 +53,8 @@ fn of_pool(error: &PoolError<ConnectError>) -> FailureReason {
     }
 }
 
-/// A connection on loan. Dropped before it is closed (a timeout, a caller that went away), its
-/// connection is thrown away: a late answer must never meet another call.
+/// A connection lent by the pool. If the session is dropped before it is closed (a timeout, a cancelled caller), the
+/// connection is closed: a late reply must never reach another call.
 pub(crate) struct Session {
     connection: Option<Object<Connector>>,
     doing: &'static str,
@@ -63,27 +63,27 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn connection(&mut self) -> &mut AsyncPgConnection {
-        &mut self.connection.as_mut().expect("it is there until the session closes").diesel
+        &mut self.connection.as_mut().expect("a session has its connection until it closes").diesel
     }
 
-    /// Until when all statements of the session must be answered.
+    /// When all statements of the session must have been answered.
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Gives it back without having asked anything.
+    /// Returns the connection to the pool without running a statement.
     pub(crate) fn give_back(mut self) {
         drop(self.connection.take());
     }
 
-    /// Ends the session with the outcome of its statements, `None` if the deadline passed.
+    /// Ends the session with the outcome of its statements; `None` means that the deadline passed.
     pub(crate) fn close<T>(mut self, effect: Effect, outcome: Option<QueryResult<T>>) -> Result<T, RepositoryError> {
         let Some(result) = outcome else {
             let unanswered = RepositoryError::new(effect.unanswered(), self.doing);
             return Err(unanswered.because(FailureReason::TimedOut).caused_by("no answer in time"));
         };
         if result.as_ref().err().is_none_or(leaves_connection_healthy) {
-            // Dropping the pool's own wrapper gives the connection back.
+            // Dropping the pool's wrapper returns the connection to the pool.
             drop(self.connection.take());
         }
         result.map_err(|error| {
@@ -100,25 +100,25 @@ impl Drop for Session {
     }
 }
 
-/// How far a transaction has come. Its COMMIT is sent only after every statement before it was answered in time, so
-/// until then nothing can have changed, and nothing will: a server that executes a late statement finds the
-/// connection closed behind it, and rolls back.
+/// How far a transaction has come. COMMIT is sent only after every earlier statement was answered in time. Before that,
+/// nothing has changed and nothing will: a server that executes a late statement finds the connection closed and rolls
+/// back.
 #[derive(Default)]
 pub(crate) struct Progress(AtomicBool);
 
 impl Progress {
-    /// Every statement is answered; the COMMIT comes next.
+    /// Notes that every statement was answered and that COMMIT comes next.
     pub(crate) fn commits(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// What an answer that does not come means now.
+    /// What a missing reply means at this point.
     pub(crate) fn effect(&self) -> Effect {
         if self.0.load(Ordering::Acquire) { Effect::Write } else { Effect::Read }
     }
 }
 
-/// Runs statements until `deadline`; `None` once it passed.
+/// Runs statements until `deadline`; `None` if it passed.
 pub(crate) async fn until<T>(deadline: Instant, statements: impl Future<Output = T>) -> Option<T> {
     timeout_at(deadline, statements).await.ok()
 }

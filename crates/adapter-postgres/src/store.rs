@@ -1,4 +1,4 @@
-//! [`PostgresStore`]: its connections, and whether it works.
+//! [`PostgresStore`]: its connection pools, its health check and its identity.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,17 +26,18 @@ use crate::{
     session::{Sessions, until},
 };
 
-/// The store. Cheap to make: nothing is connected before the first call.
+/// The PostgreSQL store. Constructing it opens no connection; the first call does.
 pub struct PostgresStore {
     pub(crate) connector: Connector,
-    /// For the API: claims, changes, keys.
+    /// Pool for the API, except lists of links and codes: claims, changes, histories, blocks, keys, idempotency
+    /// records.
     pub(crate) sessions: Sessions,
-    /// For redirects alone, which no writer and no list may keep waiting.
+    /// Redirect lookups. They have their own pool, so writes and lists cannot delay them.
     pub(crate) redirects: Lookups,
-    /// For lists, which may take long.
+    /// Pool for lists of links and codes, which may run long.
     pub(crate) lists: Sessions,
     pub(crate) creations: Creations,
-    /// Bound of one statement or transaction.
+    /// Timeout of one statement or transaction.
     pub(crate) statement_timeout: Duration,
     pub(crate) left_out: LeftOut,
 }
@@ -48,8 +49,8 @@ impl std::fmt::Debug for PostgresStore {
 }
 
 impl PostgresStore {
-    /// A store on the server of `options`, with its connections served by `runtime`, which must have more
-    /// than one thread and outlive the store.
+    /// Makes a store on the server of `options`. Connection tasks run on `runtime`, which must have more than one
+    /// thread and outlive the store.
     pub fn new(options: &PostgresOptions, runtime: Handle) -> Result<Self, InvalidOptions> {
         let connector = Connector::new(options, runtime)?;
         let sessions = |size| {
@@ -72,7 +73,7 @@ impl PostgresStore {
         })
     }
 
-    /// Tells `listener` of rows that cannot be read, each time one is left out.
+    /// Reports rows that cannot be read to `listener`, each time the store leaves one out.
     pub fn tell_of_unreadable_rows(&self, listener: Arc<dyn UnreadableRows>) {
         self.left_out.tell(listener);
     }
@@ -80,9 +81,8 @@ impl PostgresStore {
 
 #[async_trait]
 impl Ping for PostgresStore {
-    /// Asks the server whether it takes writes, for a standby answers every read and is no store; and looks for the
-    /// schema, without which nothing else works. In a session of its own: that sessions of before still work says
-    /// nothing about those to come.
+    /// Checks over a new connection that the server accepts writes and that the schema exists. A standby answers reads
+    /// but cannot serve as the store. A pooled connection that still works does not prove that a new one can be made.
     async fn ping(&self) -> Result<(), RepositoryError> {
         const DOING: &str = "pinging the store";
         let unavailable = || RepositoryError::new(RepositoryErrorKind::Unavailable, DOING);
@@ -105,8 +105,9 @@ impl Ping for PostgresStore {
 
 #[async_trait]
 impl Identify for PostgresStore {
-    /// The cluster's own number, which a promoted standby keeps, its timeline, which it does not, and the database and
-    /// the schema in it.
+    /// The cluster's system identifier, its timeline, the OID of the database and the OID of the table `links`, joined
+    /// by `/`. A promoted standby keeps the system identifier but has a new timeline. The OID of `links` tells schemas
+    /// apart.
     async fn identity(&self) -> Result<String, RepositoryError> {
         let mut session = self.sessions.open("identifying the store").await?;
         let deadline = session.deadline();

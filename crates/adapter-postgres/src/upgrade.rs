@@ -1,5 +1,5 @@
-//! What an upgrade has to do with the rows themselves, after the migrations and under their lock: in steps, each of which
-//! stays done, so that it can be broken off and go on later.
+//! Upgrades of rows, after the migrations and under their lock. They run in steps that commit one by one, so an
+//! interrupted upgrade continues later.
 
 use diesel::{
     QueryResult,
@@ -14,12 +14,12 @@ use crate::{
     schema::{links, unfinished_upgrades},
 };
 
-/// How many rows one transaction changes at most.
+/// Maximum rows that one transaction changes.
 const STEP: i64 = 1_000;
-/// Computes the keys of targets with percent-escapes in their fragment again.
+/// Name of the upgrade that recomputes the deduplication keys of targets with percent-escapes in their fragment.
 const FRAGMENT_KEYS: &str = "fragment_keys";
 
-/// Does what is not done yet.
+/// Runs every unfinished upgrade to its end.
 pub(crate) async fn finish(connection: &mut AsyncPgConnection) -> QueryResult<()> {
     loop {
         let unfinished = unfinished_upgrades::table.find(FRAGMENT_KEYS).select(unfinished_upgrades::after);
@@ -31,9 +31,9 @@ pub(crate) async fn finish(connection: &mut AsyncPgConnection) -> QueryResult<()
     }
 }
 
-/// One step. Keys differ now that were one before, never the other way round, so no two old links meet. But others may
-/// claim and edit meanwhile: a link that changed since it was read has been given its key by that change, and one whose new
-/// key was claimed by now leaves deduplication.
+/// Runs one step. Targets that had one key before may have different keys now, never the reverse, so no two old links
+/// collide. Other processes may claim and edit links meanwhile. A link that changed since it was read got its new key
+/// from that change. A link whose new key another link already holds leaves deduplication.
 async fn compute_fragment_keys(connection: &mut AsyncPgConnection, after: Option<Uuid>) -> QueryResult<()> {
     let rows: Vec<LinkRow> = links::table
         .filter(links::id.gt(after.unwrap_or(Uuid::nil())))
@@ -48,7 +48,7 @@ async fn compute_fragment_keys(connection: &mut AsyncPgConnection, after: Option
         diesel::delete(unfinished).execute(connection).await?;
         return Ok(());
     };
-    // A row that cannot be read stays as it is: `check-store` tells of it.
+    // An unreadable row stays as it is; `check-store` reports it.
     for link in rows.into_iter().filter_map(|row| row.parse().ok()) {
         if link.behaviour.has_escapes_in_fragment() {
             let key = link.dedup_key();

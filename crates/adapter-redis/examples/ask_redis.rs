@@ -1,5 +1,5 @@
-//! Asks Redis for links: as the shared memory does, or with GETs over the same client alone. `just bench` measures the
-//! one against the other. The server is its own for as long as it runs.
+//! Looks links up in Redis: through the shared cache, or with plain GETs over the same client. `just bench` compares
+//! the two. Nothing else may use the server meanwhile.
 //!
 //!     ask_redis URL shared|alone TASKS SECONDS
 
@@ -25,7 +25,7 @@ use tokio::{
 const LINKS: usize = 20_000;
 
 #[tokio::main(flavor = "current_thread")]
-#[expect(clippy::disallowed_macros, clippy::print_stdout, reason = "the figure is for whoever measures")]
+#[expect(clippy::disallowed_macros, clippy::print_stdout, reason = "the figure is the result of the benchmark")]
 async fn main() {
     let [url, how, tasks, seconds] = args().skip(1).collect::<Vec<_>>().try_into().expect("four arguments");
     let tasks: usize = tasks.parse().expect("a number of tasks");
@@ -78,7 +78,7 @@ async fn alone(url: &str, tasks: usize, seconds: u64) -> u64 {
     repeatedly(keys, tasks, seconds, ask).await
 }
 
-/// How often all tasks together asked.
+/// How many lookups all tasks made together.
 async fn repeatedly<T, F>(
     items: Vec<T>,
     tasks: usize,
@@ -117,7 +117,7 @@ fn codes() -> impl Iterator<Item = Code> {
     (0..LINKS).map(|number| format!("code-{number:08}").parse().expect("valid"))
 }
 
-/// A store with every link, in which nothing ever changes.
+/// A store that has every link and never changes.
 struct Quiet;
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! Addresses of Redis: of one server, or of sentinels that know which server is the primary just now.
+//! Addresses of Redis: of one server, or of sentinels that know the current primary.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::{RedisOptions, session::NO_ANSWER};
 
-/// No address of a Redis. What is wrong is not told, for the address may hold a password.
+/// Not an address of Redis. The error does not show what is wrong, because the address may hold a password.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "is no address of a Redis server (`redis://`, `rediss://` or `unix://`) or of sentinels (`redis+sentinel://` or \
@@ -19,7 +19,7 @@ use crate::{RedisOptions, session::NO_ANSWER};
 )]
 pub struct InvalidUrl;
 
-/// Whether that could be the address of a Redis.
+/// Checks that `url` is an address of Redis. Does not connect.
 pub fn check_url(url: &str) -> Result<(), InvalidUrl> {
     Address::read(url, None).map(drop)
 }
@@ -29,11 +29,12 @@ pub(crate) enum Address {
     Sentinels(Sentinels),
 }
 
-/// Any of them is asked; what it says is believed if that server agrees that it is the primary.
+/// The sentinels of a primary. Any of them is asked. Its answer counts only if the server that it names agrees to be
+/// the primary.
 pub(crate) struct Sentinels {
     nodes: Vec<ConnectionInfo>,
     primary: String,
-    /// How to talk to the primary: with TLS or without, as whom, to which database.
+    /// Settings of connections to the primary: TLS, credentials, database.
     server: SentinelNodeConnectionInfo,
 }
 
@@ -43,7 +44,7 @@ impl Address {
     }
 
     fn read(url: &str, sentinel_password: Option<&str>) -> Result<Self, InvalidUrl> {
-        // `#insecure` would be an option that only fails later.
+        // `#insecure` would be an option that fails only when connecting.
         if url.contains('#') {
             return Err(InvalidUrl);
         }
@@ -53,7 +54,7 @@ impl Address {
                 return Sentinels::read(scheme, rest, sentinel_password).map(Self::Sentinels);
             }
         }
-        // Options are none of ours.
+        // Options in the URL are supported for `unix:` only.
         if url.starts_with("redis+unix:") || url.contains('?') && !url.starts_with("unix:") {
             return Err(InvalidUrl);
         }
@@ -65,7 +66,7 @@ impl Address {
         }
     }
 
-    /// Where to connect to just now.
+    /// A client of the current server.
     pub(crate) async fn client(&self) -> Result<Client, String> {
         match self {
             Self::Server(client) => Ok(client.clone()),
@@ -74,7 +75,8 @@ impl Address {
     }
 }
 
-/// What else is taken for a name only fails when it is looked up, again and again.
+/// Whether the host and the port, or the path, are valid. The client accepts almost any name and would then fail at
+/// every lookup.
 fn can_be_reached(server: &ConnectionInfo) -> bool {
     match server.addr() {
         ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
@@ -93,9 +95,9 @@ fn has_sound_escapes(url: &str) -> bool {
 }
 
 impl Sentinels {
-    /// Where they listen if nothing else is said.
+    /// Default port of a sentinel.
     const PORT: u16 = 26379;
-    /// How long to look for the primary, with sentinels that do not answer. Redirects do without Redis meanwhile.
+    /// Timeout of finding the primary, if sentinels do not answer. Redirects do without Redis meanwhile.
     const TIMEOUT: Duration = Duration::from_secs(3);
 
     /// Reads `[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]]…/PRIMARY[/DATABASE]`.
@@ -107,7 +109,7 @@ impl Sentinels {
         if primary.is_empty() || !primary.chars().all(is_name) {
             return Err(InvalidUrl);
         }
-        // What the servers have to be told is written as for one of them.
+        // Credentials and database are parsed as in the URL of one server.
         let server = format!("{scheme}://{credentials}@primary/{database}").into_connection_info();
         let server = server.map_err(|_| InvalidUrl)?.redis_settings().clone();
         let mut node = SentinelNodeConnectionInfo::default().set_redis_connection_info(server);
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn sentinels_and_servers_are_told_what_each_has_to_know() {
+    fn sentinels_and_servers_get_their_own_credentials() {
         let url = "rediss+sentinel://user:p%40w@one.example,two.example:1/primary/3";
         let Ok(Address::Sentinels(sentinels)) = Address::read(url, Some("secret")) else {
             panic!("it names sentinels");

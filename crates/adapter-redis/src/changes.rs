@@ -1,5 +1,5 @@
-//! Changes: taken to Redis first, then told to the subscriber. In this order, for a memory that forgets a link asks
-//! Redis next.
+//! The change feed with Redis: each change is written to Redis first, then passed to the subscriber. The order matters,
+//! because a cache that drops a link reads Redis next.
 
 use std::{
     fmt,
@@ -21,7 +21,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use crate::SharedMemory;
 
-/// A change feed that keeps the shared memory up to date.
+/// A change feed that keeps the shared cache up to date.
 pub struct SharedChanges {
     feed: Arc<dyn ChangeFeed>,
     shared: SharedMemory,
@@ -34,12 +34,12 @@ impl fmt::Debug for SharedChanges {
 }
 
 impl SharedChanges {
-    /// Changes that wait to be taken to Redis. With more, all of them count as missed.
+    /// Maximum changes that wait to be written to Redis. More are a gap: all of them count as missed.
     const MAX_WAITING: usize = 10_000;
-    /// Changes that are taken there at once.
+    /// Maximum changes that are written to Redis at once.
     const AT_ONCE: usize = 256;
 
-    /// Takes to `shared` what `feed` tells.
+    /// Writes to `shared` what `feed` reports.
     pub fn new(feed: Arc<dyn ChangeFeed>, shared: SharedMemory) -> Self {
         Self { feed, shared }
     }
@@ -56,7 +56,7 @@ impl ChangeFeed for SharedChanges {
             self.shared.0.note_gap();
             error
         };
-        // Goes on to the last of the news when nothing more is heard.
+        // Writes what is still queued when the feed has ended.
         let carrying = async {
             let mut some = Vec::with_capacity(Self::AT_ONCE);
             while waiting.recv_many(&mut some, Self::AT_ONCE).await > 0 {
@@ -74,7 +74,7 @@ enum News {
 
 async fn carry(some: &mut Vec<News>, shared: &SharedMemory, subscriber: &dyn ChangeSubscriber) {
     let changed = |news: &News| match news {
-        // Nothing older than a creation can lie there.
+        // No entry can be older than a creation.
         News::Changed(code, generation) if *generation > Generation::FIRST => Some((code.clone(), *generation)),
         News::Changed(..) | News::SyncedUntil(_) => None,
     };
@@ -93,10 +93,10 @@ async fn carry(some: &mut Vec<News>, shared: &SharedMemory, subscriber: &dyn Cha
     }
 }
 
-/// Takes down what is told, without waiting.
+/// Queues what the feed reports, without waiting.
 struct Relay {
     news: mpsc::Sender<News>,
-    /// Some found no room, and the gap that this is has been told.
+    /// The queue overflowed, and the gap was reported.
     overflows: AtomicBool,
     subscriber: Arc<dyn ChangeSubscriber>,
     shared: SharedMemory,

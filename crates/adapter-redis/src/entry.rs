@@ -1,7 +1,7 @@
-//! Entries: how a link is written down in Redis, and under which key.
+//! Entries: the form of a link in Redis, and its key.
 //!
-//! An entry begins with the generation in decimal. What follows, behind a space, is the rest in JSON; without it, the
-//! entry only says that nothing older is true.
+//! An entry begins with the generation in decimal. The rest follows after a space, as JSON. An entry without the rest
+//! only says that nothing older is valid.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -15,10 +15,10 @@ use domain::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The form of keys and entries. Processes of another version keep to themselves.
+/// Version of keys and entries. Processes with another version use other keys.
 pub(crate) const FORM: u32 = 2;
 
-/// The names of everything about one store.
+/// The names of all keys and channels of one store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
     store: String,
@@ -29,22 +29,22 @@ impl Names {
         Self { store: store.into() }
     }
 
-    /// Which epoch it is.
+    /// The key of the current epoch.
     pub(crate) fn epoch(&self) -> String {
         format!("signpost:{FORM}:{}:epoch", self.store)
     }
 
-    /// Where changes are told.
+    /// The channel on which changes are published.
     pub(crate) fn channel(&self) -> String {
         format!("signpost:{FORM}:{}:changes", self.store)
     }
 
-    /// Which processes there are.
+    /// The key of the processes that are live.
     pub(crate) fn processes(&self) -> String {
         format!("signpost:{FORM}:{}:processes", self.store)
     }
 
-    /// What is left of a quota. The account names whoever it is of, and so it is not written there.
+    /// The key of a quota. It holds a hash of the account, because the account identifies a client.
     pub(crate) fn quota(&self, account: &str) -> String {
         let mut name = Sha256::new_with_prefix(&self.store);
         name.update(account);
@@ -53,7 +53,7 @@ impl Names {
         format!("signpost:{FORM}:{}:quota:{:032x}", self.store, u128::from_be_bytes(*name))
     }
 
-    /// What is known of a code.
+    /// The key of the entry of a code.
     pub(crate) fn link(&self, epoch: &str, code: &Code) -> String {
         format!("signpost:{FORM}:{}:{epoch}:{code}", self.store)
     }
@@ -69,9 +69,9 @@ struct Rest<'a> {
 /// What an entry says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
-    /// All of it.
+    /// The whole link.
     Whole(Arc<Resolution>),
-    /// That there is something newer than whatever was here.
+    /// That every older entry is outdated.
     Outdated,
 }
 
@@ -86,13 +86,13 @@ pub(crate) fn write(resolution: &Resolution) -> String {
     format!("{} {json}", resolution.generation.get())
 }
 
-/// `None` if that is no entry of ours.
+/// `None` if `text` is not a valid entry.
 pub(crate) fn read(text: &str) -> Option<Entry> {
     let Some((generation, json)) = text.split_once(' ') else {
         return parse_generation(text).map(|_| Entry::Outdated);
     };
     let generation = parse_generation(generation)?;
-    // Whatever lies there, a target is only ever what every store would take as one.
+    // Whatever the entry holds, its target is validated as a target of any store is.
     let Rest { owner, behaviour, deleted_at } = serde_json::from_str(json).ok()?;
     let (owner, behaviour) = (owner.into_owned(), behaviour.into_owned());
     let state = deleted_at.map_or(LinkState::Active, |at| LinkState::Deleted { at });
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_did_not_write_is_no_entry() {
+    fn invalid_text_is_no_entry() {
         let whole = write(&resolution(LinkState::Active));
         let elsewhere = whole.replace("https://example.com", "javascript:alert(1)//");
         let split = whole.replace("%20", "\\r\\nSet-Cookie: a=b");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn stores_and_eras_keep_to_themselves() {
+    fn every_store_and_epoch_has_its_own_keys() {
         let code: Code = "h7RkQ2mX".parse().expect("a code");
         let (one, other) = (Names::new("1/2/3"), Names::new("1/2/4"));
         let keys = [

@@ -1,5 +1,5 @@
-//! Epochs: unbroken times in which everything that changed in the store was taken to Redis. What was written down in
-//! the present one can be trusted.
+//! Epochs: unbroken times in which every change of the store was written to Redis. Entries of the current epoch can be
+//! trusted.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -11,79 +11,80 @@ pub(crate) const LEASE_MS: u64 = 10_000;
 /// A moment on Redis' own clock, in milliseconds since 1970.
 pub(crate) type RedisTime = u64;
 
-/// What this process knows of changes in the store.
+/// The changes of the store that this process has received and written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Watermark {
-    /// From when on it hears of every change.
+    /// Since when this process receives every change.
     pub(crate) since: Instant,
-    /// Until when all of them are in Redis.
+    /// Up to when all changes are in Redis.
     pub(crate) until: Instant,
 }
 
 impl Watermark {
-    /// Who has heard nothing for so long does not know whether it hears.
+    /// Whether the watermark moved within [`LEASE_MS`]. A process that received nothing for longer cannot know whether
+    /// its change feed works.
     pub(crate) fn is_recent(&self) -> bool {
         self.until.elapsed() < Duration::from_millis(LEASE_MS)
     }
 }
 
-/// What is asked of Redis next.
+/// The next command for Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EpochCommand {
-    /// Which epoch it is.
+    /// Read the current epoch.
     Look,
     /// Begin this epoch, unless there is one.
     Begin(String),
-    /// Go on with this epoch, in which everything until then is in Redis.
+    /// Hold this epoch, in which all changes up to that time are in Redis.
     Hold(String, RedisTime),
 }
 
-/// The epoch there is, as Redis tells it.
+/// The current epoch, as Redis reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EpochReply {
-    /// Its name, and until when everything in it was taken to Redis.
+    /// Its name, and the time up to which all its changes are in Redis.
     pub(crate) epoch: Option<(String, RedisTime)>,
-    /// What time it is there.
+    /// The time in Redis.
     pub(crate) now: RedisTime,
 }
 
-/// How this process stands to an epoch. Made anew with every connection.
+/// The membership of this process in an epoch. A new connection starts with a new membership.
 #[derive(Debug)]
 pub(crate) struct Membership {
     phase: Phase,
-    /// The same moments on both clocks, the latest at the end: a moment here is never before the one there.
+    /// The same moments on both clocks, the latest last. A moment here is never before the one in Redis.
     moments: VecDeque<(Instant, RedisTime)>,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// Nothing that is heard is taken to Redis.
+    /// Changes are not written to Redis.
     Outside,
-    /// All that is heard is taken to this epoch, if there is one, but what happened before may be missing in it.
+    /// Changes are written to this epoch, if there is one. Earlier changes may be missing in it.
     Waiting {
-        /// Since when it hears of every change.
+        /// Since when this process receives every change.
         since: Instant,
         epoch: Option<String>,
-        /// From when on surely all is taken there.
+        /// From when on all changes are certainly written to it.
         from: Option<RedisTime>,
     },
-    /// Everything is in this epoch.
+    /// All changes are in this epoch.
     Inside {
-        /// Since when it hears of every change.
+        /// Since when this process receives every change.
         since: Instant,
         epoch: String,
     },
 }
 
 impl Membership {
-    /// More than are looked at in one lease.
+    /// More than one lease needs.
     const MOMENTS: usize = 32;
 
     pub(crate) fn new() -> Self {
         Self { phase: Phase::Outside, moments: VecDeque::new() }
     }
 
-    /// The epoch to which changes have to be taken, and whether its entries can be trusted.
+    /// The epoch to which changes must be written, and whether its entries can be trusted.
     pub(crate) fn epoch(&self) -> Option<(&str, bool)> {
         match &self.phase {
             Phase::Outside | Phase::Waiting { epoch: None, .. } => None,
@@ -92,12 +93,12 @@ impl Membership {
         }
     }
 
-    /// Whether there is no epoch, and nothing speaks against beginning one.
+    /// Whether there is no epoch and this process may begin one.
     pub(crate) fn may_begin(&self) -> bool {
         matches!(self.phase, Phase::Waiting { epoch: None, .. })
     }
 
-    /// What to ask, with `fresh` as the name of an epoch if one has to be begun.
+    /// The next command, with `fresh` as the name of an epoch to begin.
     pub(crate) fn command(&self, watermark: Option<Watermark>, fresh: &str) -> EpochCommand {
         match (&self.phase, watermark) {
             (Phase::Inside { since, epoch }, Some(watermark)) if *since == watermark.since => {
@@ -112,7 +113,7 @@ impl Membership {
         }
     }
 
-    /// What Redis said just now, to an order that was given when `heard` was known.
+    /// Applies the reply to a command that was made when `watermark` was current.
     pub(crate) fn reply(&mut self, reply: EpochReply, watermark: Option<Watermark>, fresh: &str) {
         if self.moments.len() == Self::MOMENTS {
             self.moments.pop_front();
@@ -156,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// Redis, as far as epochs go: the scripts are tried on a real one.
+    /// A model of Redis as far as epochs go. The scripts are tested on a real Redis.
     #[derive(Default)]
     struct Redis {
         epoch: Option<(String, RedisTime)>,
@@ -197,7 +198,7 @@ mod tests {
         }
 
         fn begin_watching(&mut self) {
-            self.watermark.as_mut().expect("it hears").until = Instant::now();
+            self.watermark.as_mut().expect("it has a watermark").until = Instant::now();
         }
 
         fn heartbeat(&mut self, redis: &mut Redis) {
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_process_begins_an_era_and_holds_it() {
+    async fn the_first_process_begins_an_epoch_and_holds_it() {
         let (mut redis, mut one) = (Redis::default(), Process::new("one"));
         one.heartbeat(&mut redis);
         assert_eq!(one.trusts(), None);
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_comes_later_waits_until_the_era_was_held_past_its_coming() {
+    async fn a_later_process_waits_until_the_epoch_was_held_past_its_start() {
         let (mut redis, mut one, mut two) = (Redis::default(), Process::new("one"), Process::new("two"));
         for _ in 0..3 {
             one.begin_watching();
@@ -239,7 +240,7 @@ mod tests {
         }
         two = Process { watermark: Process::new("two").watermark, ..two };
         for _ in 0..5 {
-            // The first one goes on, but hears nothing new.
+            // The first process goes on, but its watermark does not move.
             one.heartbeat(&mut redis);
             two.begin_watching();
             two.heartbeat(&mut redis);
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_era_nobody_holds_is_over_for_those_who_come_and_for_those_in_it() {
+    async fn an_epoch_that_is_not_held_ends_for_new_and_for_old_processes() {
         let (mut redis, mut one, mut two) = (Redis::default(), Process::new("one"), Process::new("two"));
         for _ in 0..3 {
             one.begin_watching();
@@ -267,7 +268,7 @@ mod tests {
         }
         let mut seconds = 0;
         while two.trusts().is_none() {
-            // It is there, but knows no more: its feed hangs.
+            // The first process is live, but its watermark does not move: its feed hangs.
             one.heartbeat(&mut redis);
             two.begin_watching();
             two.heartbeat(&mut redis);
@@ -281,14 +282,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_missed_changes_leaves_and_begins_to_wait_again() {
+    async fn a_process_that_missed_changes_leaves_the_epoch_and_waits_again() {
         let (mut redis, mut one) = (Redis::default(), Process::new("one"));
         for _ in 0..3 {
             one.begin_watching();
             one.heartbeat(&mut redis);
             a_second(&mut redis).await;
         }
-        // For a moment only, which no turn sees.
+        // A gap so short that no heartbeat sees it.
         one.watermark = Process::new("one").watermark;
         one.heartbeat(&mut redis);
         assert_eq!(one.trusts(), None);
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_era_is_held_no_further_than_what_was_heard() {
+    async fn an_epoch_is_held_no_further_than_the_watermark() {
         let (mut redis, mut one) = (Redis { now: 1_000_000, ..Redis::default() }, Process::new("one"));
         for _ in 0..3 {
             one.begin_watching();

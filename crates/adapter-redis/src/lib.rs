@@ -1,33 +1,38 @@
-//! Signpost's shared memory: what one process learnt of a link, all processes on the same store know, through Redis.
+//! Signpost's shared cache in Redis ([`SharedMemory`]): what one process looked up, all processes on the same store can
+//! read.
 //!
-//! It stands between the memory of each process and the store, and never in the way: without it, everything goes on
-//! as if it had never been configured.
+//! It stands between the L1 cache of each process and the store. If Redis fails, requests still succeed: everything
+//! works as if Redis had never been configured.
 //!
-//! | file        | holds                                                                                |
-//! |-------------|--------------------------------------------------------------------------------------|
-//! | `address`   | one server, or sentinels that know which one it is                                     |
-//! | `shared`    | [`SharedMemory`]: what there is of Redis just now, and whether it may be trusted       |
-//! | `keeper`    | the task that connects, joins the epoch, and says when it is over                        |
-//! | `epoch`       | when what lies in Redis can be trusted                                                 |
-//! | `session`   | one connection: every command in time, or not at all                                   |
-//! | `scripts`   | what Redis does in one step                                                            |
-//! | `entry`     | how a link is written down                                                             |
-//! | `resolver`  | the decorator of a resolver: asks Redis first, and tells it what the store said        |
-//! | `links`     | the decorator of a repository: tells Redis of every change before it is acknowledged   |
-//! | `changes`   | the decorator of a change feed: takes to Redis what others changed, then tells it on   |
+//! | file            | holds                                                                                        |
+//! |-----------------|----------------------------------------------------------------------------------------------|
+//! | `address`       | the address of one server, or of sentinels that know the current primary                     |
+//! | `options`       | [`RedisOptions`]                                                                             |
+//! | `shared_memory` | [`SharedMemory`]: what other crates use, and the ports it implements                         |
+//! | `shared`        | the state behind it: the current connection, and whether entries can be trusted              |
+//! | `supervisor`    | the task that connects, joins the epoch, holds it, and reconnects                            |
+//! | `epoch`         | when entries in Redis can be trusted                                                         |
+//! | `session`       | one connection: every command has a timeout                                                  |
+//! | `scripts`       | the Lua scripts that Redis runs in one step                                                  |
+//! | `entry`         | the form of a link in Redis, and the names of keys                                           |
+//! | `resolver`      | the decorator of a resolver: reads Redis first, and writes what the store answered           |
+//! | `links`         | the decorator of a repository: writes every change to Redis before it is acknowledged        |
+//! | `changes`       | the decorator of a change feed: writes the changes of others to Redis, then passes them on   |
 //!
 //! # When to trust it
 //!
-//! Redis can lose what it was told: by a restart, a failover, an eviction, a connection that broke. A link that was
-//! deleted must not come back by that. So entries belong to an *epoch*, an unbroken time in which at least one process
-//! heard of every change of the store and took it to Redis, in time:
+//! Redis can lose writes: by a restart, a failover, an eviction or a broken connection. That must never make a deleted
+//! link redirect again. So entries belong to an *epoch*: an unbroken time in which at least one process received every
+//! change of the store and wrote it to Redis in time.
 //!
-//! - An epoch is held: every second, each process in it says until when it heard everything. What nobody held for ten
-//!   seconds is over, and its entries are never read again.
-//! - A process that begins to hear of changes enters an epoch only after somebody else held it past that moment. What
-//!   happened before was taken there by that one.
-//! - A process whose own message was not confirmed, whose connection broke, or who may have missed changes, leaves.
-//! - Entries carry the generation of the link, and only a higher one replaces them: what comes late changes nothing.
+//! - Processes hold an epoch with a heartbeat every second. Each one reports its watermark: the time up to which all
+//!   changes are in Redis. An epoch that no process has held for ten seconds is over. Its entries are never read again.
+//! - A process that starts to receive changes enters an epoch only after another process has held it past that start:
+//!   that process wrote all earlier changes.
+//! - A process leaves the epoch if a write of its own was not confirmed, if its connection broke, or if it may have
+//!   missed changes.
+//! - An entry carries the generation of its link, and only a higher generation replaces it. A late write changes
+//!   nothing.
 
 mod address;
 mod changes;

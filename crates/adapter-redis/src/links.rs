@@ -1,5 +1,4 @@
-//! The repository as the shared memory has to see it: every change is told there before anybody is told that it is
-//! done.
+//! The repository with Redis: every change is written to Redis before it is acknowledged.
 
 use std::{fmt, sync::Arc};
 
@@ -15,7 +14,7 @@ use domain::{
 
 use crate::SharedMemory;
 
-/// A repository that tells the shared memory of every link it changes.
+/// A repository that writes every link it changes to the shared cache.
 pub struct SharedLinks {
     links: Arc<dyn LinkRepository>,
     shared: SharedMemory,
@@ -28,7 +27,7 @@ impl fmt::Debug for SharedLinks {
 }
 
 impl SharedLinks {
-    /// Tells `shared` what `links` does.
+    /// Writes to `shared` what `links` changes.
     pub fn new(links: Arc<dyn LinkRepository>, shared: SharedMemory) -> Self {
         Self { links, shared }
     }
@@ -47,7 +46,7 @@ impl LinkRepository for SharedLinks {
                 .iter()
                 .filter_map(|claim| match claim {
                     Claim::Reactivated(link) => Some(link),
-                    // Nothing was known of it, or nothing changed.
+                    // Redis holds no entry of a new link, and the other claims changed nothing.
                     Claim::Created(_) | Claim::Existing(_) | Claim::AliasTaken => None,
                 })
                 .collect();

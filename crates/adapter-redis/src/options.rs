@@ -1,23 +1,23 @@
-//! Options of the wiring.
+//! Options of the connection to Redis, and of the entries in it.
 
 use std::time::Duration;
 
-/// Which Redis, and how long things may take.
+/// The address of Redis, and timeouts.
 #[derive(Clone)]
 pub struct RedisOptions {
-    /// `redis://`, `rediss://` (TLS) or `unix://`, with whatever credentials it needs; or with sentinels
-    /// `redis+sentinel://[USER:PASSWORD@]HOST[:PORT],…/PRIMARY[/DATABASE]`, `rediss+` for TLS to all of them. The
-    /// credentials are those of the servers.
+    /// `redis://`, `rediss://` (TLS) or `unix://`, with credentials if Redis needs them. With sentinels:
+    /// `redis+sentinel://[USER:PASSWORD@]HOST[:PORT],…/PRIMARY[/DATABASE]`, or `rediss+sentinel://` for TLS to
+    /// sentinels and servers. The credentials are those of the servers.
     pub url: String,
-    /// What sentinels want to know from whoever asks them.
+    /// The password of the sentinels.
     pub sentinel_password: Option<String>,
-    /// Bound of one command. What takes longer is done without Redis.
+    /// Timeout of one command. A command that takes longer is given up, and the request goes on without Redis.
     pub timeout: Duration,
-    /// How long an entry is kept.
+    /// Time to live of an entry.
     pub ttl: Duration,
 }
 
-/// Without the passwords.
+/// Leaves out the URL and the password of the sentinels.
 impl std::fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RedisOptions").field("timeout", &self.timeout).field("ttl", &self.ttl).finish_non_exhaustive()

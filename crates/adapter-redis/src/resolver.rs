@@ -1,4 +1,4 @@
-//! The resolver: Redis first, the store behind it.
+//! The resolver: reads Redis first, then the store.
 
 use std::{fmt, sync::Arc};
 
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::SharedMemory;
 
-/// A resolver that asks the shared memory before it asks another one.
+/// A resolver that reads the shared cache before it asks the store.
 pub struct SharedResolver {
     store: Arc<dyn LinkResolver>,
     shared: SharedMemory,
@@ -24,7 +24,7 @@ impl fmt::Debug for SharedResolver {
 }
 
 impl SharedResolver {
-    /// `store` behind `shared`.
+    /// Reads `shared` first, then `store`.
     pub fn new(store: Arc<dyn LinkResolver>, shared: SharedMemory) -> Self {
         Self { store, shared }
     }

@@ -1,10 +1,10 @@
-//! Scripts: what Redis does in one step, whoever else is at it.
+//! Lua scripts. Redis runs each of them in one step, without other commands in between.
 
-/// Writes an entry unless there is a newer one. An entry that is whole replaces one of the same generation that is
-/// not. Whatever else lies under the key is replaced.
+/// Writes an entry unless there is a newer one. A whole entry replaces one of the same generation that is not whole.
+/// Anything else under the key is replaced.
 ///
-/// `KEYS[1]`: the key. `ARGV`: the generation, the entry, how long it is kept in milliseconds, and until when it may be
-/// written, in milliseconds since 1970, or 0.
+/// `KEYS[1]`: the key. `ARGV`: the generation, the entry, its time to live in milliseconds, and until when it may be
+/// written, in milliseconds since 1970, or 0 for no limit.
 pub(crate) const WRITE: &str = "\
 if ARGV[4] ~= '0' then
     local time = redis.call('TIME')
@@ -22,17 +22,18 @@ end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1";
 
-/// Looks which epoch it is, begins one if there is none, or holds one.
+/// Reads the current epoch, begins one if there is none, or holds one.
 ///
-/// `KEYS[1]`: the key. `ARGV`: `look`, `begin` or `hold`; the epoch; until when everything is in it; how long it outlives
-/// that; both in milliseconds. Returns the epoch (empty if there is none), until when it is held, and what time it is.
+/// `KEYS[1]`: the key. `ARGV`: `look`, `begin` or `hold`; the epoch; the time up to which all changes are in it; how
+/// long it outlives that time; both in milliseconds. Returns the epoch (empty if there is none), the time up to which
+/// it is held, and the current time.
 pub(crate) const EPOCH: &str = "\
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 local held, epoch, held_until = redis.pcall('GET', KEYS[1]), nil, nil
 if type(held) == 'string' then
     epoch, held_until = string.match(held, '^(%S+) (%d+)$')
-    -- Over, or from the future: then a clock was set back, and nothing is known of the time since.
+    -- Over, or held until a time in the future: then a clock was set back, and changes since may be missing.
     if epoch and (held_until + ARGV[4] <= tonumber(now) or tonumber(held_until) > tonumber(now)) then
         epoch, held_until = nil, nil
     end
@@ -46,12 +47,13 @@ elseif ARGV[1] == 'hold' and epoch == ARGV[2] and tonumber(ARGV[3]) > tonumber(h
 end
 return {epoch or '', held_until or '0', now}";
 
-/// Draws from quotas: from all of them, or from none if one has too little left; the generic cell rate algorithm, each
-/// quota as the moment at which it is whole again.
+/// Charges quotas: all of them, or none if one has too little left. The generic cell rate algorithm: a quota is stored
+/// as the time at which it is whole again.
 ///
-/// `KEYS`: the quotas. `ARGV[1]`: `draw`, or `settle` to draw whatever is left. Then for each key: how long until there
-/// is one more, how long until all of it is there, and how much is drawn, negative if it is put back; times in
-/// microseconds. Returns which of them was refused, or 0, and then for each how long until it is whole.
+/// `KEYS`: the quotas. `ARGV[1]`: `draw`, or `settle` to charge whatever is left. Then for each key: the time until one
+/// unit comes back, the time until all of the quota comes back, and how much is charged, negative if it is put back.
+/// Times are in microseconds. Returns the number of the refused quota, from 1, or 0 if none was refused; then for each
+/// quota the time until it is whole.
 pub(crate) const METER: &str = "\
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -60,7 +62,7 @@ for i, key in ipairs(KEYS) do
     local interval, refill, amount = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
     local held = redis.pcall('GET', key)
     local whole = type(held) == 'string' and tonumber(held) or now
-    -- Nobody has to wait for longer than that: a clock was set back, or too many were let in while nobody set_processes.
+    -- At most ten times the refill: a clock was set back, or too much was admitted while nothing was counted.
     before[i] = math.max(now, math.min(whole, now + 10 * refill))
     after[i] = math.max(now, before[i] + interval * amount)
     if refused == 0 and ARGV[1] == 'draw' and amount > 0 and after[i] > now + refill then
@@ -78,16 +80,16 @@ for i, key in ipairs(KEYS) do
 end
 return told";
 
-/// Says that a process is there, and how many are.
+/// Notes that a process is live, and counts the live ones.
 ///
-/// `KEYS[1]`: the key. `ARGV`: the name of the process, and for how many milliseconds it counts.
+/// `KEYS[1]`: the key. `ARGV`: the name of the process, and for how many milliseconds it counts as live.
 pub(crate) const PRESENCE: &str = "\
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then
     redis.call('DEL', KEYS[1])
 end
--- Nobody is there from later on: a clock was set back.
+-- Remove what has a time in the future: a clock was set back.
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now), '+inf')
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%.0f', now - ARGV[2]))

@@ -1,5 +1,5 @@
-//! Sessions: one connection to Redis. Every command is answered in time, or not at all; when too many are not, the
-//! session is lost, and with it everything that relied on it.
+//! Sessions: one connection to Redis. Every command has a timeout. After too many timeouts the session is lost, and
+//! with it everything that relies on it.
 
 use std::{
     collections::VecDeque,
@@ -23,10 +23,10 @@ use crate::{
     scripts,
 };
 
-/// So many commands without an answer in [`WINDOW`] lose the session.
+/// Number of timeouts within [`WINDOW`] that lose the session.
 const TIMEOUTS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(10);
-/// How long a process that says nothing more counts as one.
+/// How long a process counts as live after it last said so.
 pub(crate) const PRESENT: Duration = Duration::from_secs(30);
 pub(crate) const NO_ANSWER: &str = "no answer in time";
 
@@ -40,16 +40,16 @@ pub(crate) struct Session {
     command_timeout: Duration,
     timeouts: Mutex<VecDeque<Instant>>,
     lost: watch::Sender<Option<String>>,
-    /// False as soon as it is lost, for whoever cannot wait to be told.
+    /// False as soon as the session is lost. Read without waiting.
     alive: Arc<AtomicBool>,
 }
 
-/// How quotas are reply from.
+/// What a charge does if a quota has too little left.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Verb {
-    /// All amounts or, if one quota has too little left, none.
+    /// Charges all amounts, or none if one quota has too little left.
     Acquire,
-    /// All amounts, whatever is left.
+    /// Charges all amounts, whatever is left.
     Record,
 }
 
@@ -61,13 +61,13 @@ pub(crate) struct Write {
 }
 
 impl Session {
-    /// Connects and loads the scripts, each within `patience`; when it is lost it is no more `alive`.
+    /// Connects and loads the scripts, each within `command_timeout`. Sets `alive` to false when the session is lost.
     pub(crate) async fn open(
         client: &Client,
         command_timeout: Duration,
         alive: Arc<AtomicBool>,
     ) -> Result<Self, String> {
-        // Bounds are ours, and the same for everything.
+        // The client gets no timeouts: this module sets one timeout for everything.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
         let connection = in_time(command_timeout, connecting).await?;
@@ -91,12 +91,12 @@ impl Session {
         })
     }
 
-    /// The text under a key, if that is a text and comes in time.
+    /// The text under a key; `None` if there is none, if it is no text, or after a timeout.
     pub(crate) async fn read(&self, key: &str) -> Option<String> {
         let answer: Result<Option<Vec<u8>>, _> = self.ask(redis::cmd("GET").arg(key)).await;
         match answer {
             Ok(bytes) => String::from_utf8(bytes?).ok(),
-            // Somebody put something else there.
+            // Another client stored another type under this key.
             Err(Some(error)) if error.code() == Some("WRONGTYPE") => None,
             Err(Some(error)) => {
                 self.lose(error);
@@ -106,7 +106,7 @@ impl Session {
         }
     }
 
-    /// Writes entries and then sends messages. Says whether that was confirmed.
+    /// Writes entries, then publishes messages. Returns whether Redis confirmed that.
     pub(crate) async fn write(&self, writes: &[Write], ttl: Duration, channel: &str, messages: &[String]) -> bool {
         let mut commands = redis::pipe();
         let ttl = ttl.as_millis().to_string();
@@ -127,12 +127,12 @@ impl Session {
         }
     }
 
-    /// Writes an entry if that happens until `not_after`, on Redis' clock.
+    /// Writes an entry unless the time in Redis is past `not_after`.
     pub(crate) async fn write_if_in_time(&self, write: &Write, ttl: Duration, not_after: RedisTime) {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&self.write_script).arg(1).arg(&write.key).arg(write.generation).arg(&write.entry);
         let answer: Result<u32, _> = self.ask(command.arg(ttl.as_millis().to_string()).arg(not_after)).await;
-        // A server without room for it can still be asked for what it has.
+        // A server that is out of memory can still be read.
         if let Err(Some(error)) = answer
             && error.is_unrecoverable_error()
         {
@@ -140,7 +140,7 @@ impl Session {
         }
     }
 
-    /// What Redis says of the epoch to this order; `None` if it says nothing.
+    /// Runs the script of the epoch; `None` if there was no reply in time, or an error.
     pub(crate) async fn epoch(&self, key: &str, command: &EpochCommand) -> Option<EpochReply> {
         let (verb, epoch, until) = match command {
             EpochCommand::Look => ("look", "", 0),
@@ -153,7 +153,7 @@ impl Session {
         Some(EpochReply { epoch: (!epoch.is_empty()).then_some((epoch, held_until)), now })
     }
 
-    /// Draws from quotas, each with its key, as the script says.
+    /// Charges quotas, each with its key; `None` if there was no valid reply in time.
     pub(crate) async fn charge(&self, verb: Verb, requests: &[(String, &LimiterRequest)]) -> Option<LimiterReply> {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&self.meter_script).arg(requests.len());
@@ -169,7 +169,7 @@ impl Session {
             command.arg(interval).arg(interval * f64::from(burst.get())).arg(amount);
         }
         let told: Vec<u64> = match verb {
-            // Nobody waits for it, and there may be a thousand: that these are late ends no session.
+            // No caller waits for it, and there may be a thousand: late replies do not lose the session.
             Verb::Record => {
                 let mut connection = self.connection.clone();
                 timeout(self.command_timeout, command.query_async(&mut connection)).await.ok()?.ok()?
@@ -184,24 +184,24 @@ impl Session {
         Some(LimiterReply { refused, whole_in: whole_in.iter().copied().map(Duration::from_micros).collect() })
     }
 
-    /// Says that the process `name` is there, and learns how many are.
+    /// Notes that the process `name` is live, and returns how many are.
     pub(crate) async fn presence(&self, key: &str, name: &str) -> Option<u32> {
         let mut command = redis::cmd("EVALSHA");
         let lasts = PRESENT.as_millis().to_string();
         self.ask_or_lose(command.arg(&self.presence_script).arg(1).arg(key).arg(name).arg(lasts)).await
     }
 
-    /// Asks for a sign of life.
+    /// Pings Redis.
     pub(crate) async fn ping(&self) -> Result<(), String> {
         let answer: Result<(), _> = self.ask(&redis::cmd("PING")).await;
         answer.map_err(|error| error.map_or_else(|| NO_ANSWER.to_owned(), |error| error.to_string()))
     }
 
-    /// Ends it, for a reason.
+    /// Marks the session as lost, for a reason. The first reason stays.
     pub(crate) fn lose(&self, reason: impl Display) {
         self.lost.send_if_modified(|lost| {
             let first = lost.is_none();
-            // Only once: the next session may be alive by then.
+            // Only once, because the next session may be alive by then.
             if first {
                 self.alive.store(false, Ordering::Release);
             }
@@ -214,14 +214,14 @@ impl Session {
         self.lost.borrow().is_some()
     }
 
-    /// Waits until it is lost, and says why.
+    /// Waits until the session is lost, and returns the reason.
     pub(crate) async fn lost(&self) -> String {
         let mut lost = self.lost.subscribe();
         let reason = lost.wait_for(Option::is_some).await;
         reason.ok().and_then(|reason| reason.clone()).unwrap_or_default()
     }
 
-    /// An answer that is an error ends the session: whatever is wrong, Redis cannot be relied on.
+    /// Runs a command. An error loses the session, because Redis cannot be relied on then.
     async fn ask_or_lose<T: FromRedisValue>(&self, command: &Cmd) -> Option<T> {
         match self.ask(command).await {
             Ok(answer) => Some(answer),
@@ -244,7 +244,7 @@ impl Session {
         self.bounded(commands.query_async(&mut connection)).await
     }
 
-    /// No error at all means no answer in time.
+    /// `Err(None)` is a timeout.
     async fn bounded<T>(&self, asking: impl Future<Output = Result<T, RedisError>>) -> Result<T, Option<RedisError>> {
         let Ok(answer) = timeout(self.command_timeout, asking).await else {
             self.note_timeout();
@@ -255,7 +255,7 @@ impl Session {
 
     fn note_timeout(&self) {
         let now = Instant::now();
-        let mut timeouts = self.timeouts.lock().expect("nothing panics while it is held");
+        let mut timeouts = self.timeouts.lock().expect("no thread panics while it holds this lock");
         timeouts.retain(|timeout| now.duration_since(*timeout) < WINDOW);
         timeouts.push_back(now);
         if timeouts.len() >= TIMEOUTS {

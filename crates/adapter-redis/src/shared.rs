@@ -1,4 +1,4 @@
-//! The shared memory: what there is of Redis just now, and whether it may be trusted.
+//! The state of the shared cache: the current connection, and whether entries can be trusted.
 
 use std::{
     sync::{
@@ -32,19 +32,19 @@ pub(crate) struct Shared {
     pub(crate) log: Logger,
     entropy: Arc<dyn Entropy>,
     state: Mutex<State>,
-    /// Entries that are written while nobody waits for it.
+    /// Limits the entries that are written in the background.
     fills: Arc<Semaphore>,
-    /// Where they are written.
+    /// Runs these background writes.
     runtime: Handle,
-    /// What this process is called among all.
+    /// Name of this process, unique among all processes.
     pub(crate) name: String,
-    /// Whether there is a line that is not lost, for whoever cannot wait for the state.
+    /// Whether there is a connection that is not lost. Read without the lock on the state.
     pub(crate) is_connected: Arc<AtomicBool>,
-    /// How many processes there were lately at most.
+    /// The highest number of processes seen lately.
     pub(crate) processes: AtomicU32,
-    /// When there were so many.
+    /// When that number was last seen.
     peak: Mutex<Option<Instant>>,
-    /// Why it was not used last.
+    /// Why Redis was last not used.
     pub(crate) away: Mutex<String>,
 }
 
@@ -57,7 +57,7 @@ struct State {
     clock: Option<(Instant, RedisTime)>,
 }
 
-/// A connection, and how things are called on it.
+/// A connection, and the names to use on it.
 pub(crate) struct Connection {
     pub(crate) session: Session,
     pub(crate) names: Names,
@@ -69,12 +69,12 @@ struct Epoch {
     trusted: bool,
 }
 
-/// Where entries are: on a connection, in an epoch.
+/// Where to read and write entries: a connection and an epoch.
 #[derive(Clone)]
 pub(crate) struct EpochHandle {
     connection: Arc<Connection>,
     epoch: Arc<str>,
-    /// Until when everything is in it.
+    /// Up to when all changes are in the epoch.
     pub(crate) up_to_date: Instant,
     /// The same moment here and on Redis' clock.
     clock: Option<(Instant, RedisTime)>,
@@ -103,9 +103,9 @@ impl Shared {
         })
     }
 
-    /// More would not be written in time.
+    /// Maximum background writes at a time. More could not be written in time.
     const MAX_FILLS: usize = 256;
-    /// What the store said so long ago is not written down: a newer entry could have been evicted since.
+    /// Maximum age of an answer of the store that may still be written: a newer entry could have been evicted since.
     const MAX_FILL_AGE: Duration = Duration::from_secs(2);
 
     /// A name that no epoch ever had.
@@ -124,7 +124,7 @@ impl Shared {
         self.state().connection.clone().filter(|connection| !connection.session.is_lost())
     }
 
-    /// Where changes have to be taken. Entries there may be outdated.
+    /// Where changes must be written. Entries there may be outdated.
     fn handle_for_changes(&self) -> Option<EpochHandle> {
         self.handle(|_, _| true)
     }
@@ -146,7 +146,8 @@ impl Shared {
         })
     }
 
-    /// Tells all other processes of links that this one changed, before anybody is told that it is done.
+    /// Writes links that this process changed, and publishes the changes to all other processes. To be called before
+    /// the change is acknowledged.
     pub(crate) async fn changed(&self, links: &[&Link]) {
         let Some(connection) = self.connection() else {
             return;
@@ -161,7 +162,7 @@ impl Shared {
         }
     }
 
-    /// Makes sure that nothing older is read of links that somebody changed.
+    /// Outdates every older entry of links that were changed.
     pub(crate) async fn outdate(&self, changes: &[(Code, Generation)]) {
         let Some(handle) = self.handle_for_changes() else {
             return;
@@ -172,8 +173,8 @@ impl Shared {
         }
     }
 
-    /// Writes down what the store said when it was asked, while nobody waits. Nothing is wrong if it is not written:
-    /// somebody will ask the store again.
+    /// Writes an answer of the store in the background; `asked` is when the store was asked. If the write is skipped,
+    /// nothing is wrong: the next lookup asks the store again.
     pub(crate) fn fill(&self, handle: EpochHandle, code: &Code, resolution: &Resolution, asked: Instant) {
         let Ok(permit) = Arc::clone(&self.fills).try_acquire_owned() else {
             return;
@@ -190,7 +191,7 @@ impl Shared {
         });
     }
 
-    /// From now on every change is heard of.
+    /// From now on every change is received.
     pub(crate) fn begin_watching(&self) {
         let now = Instant::now();
         let mut state = self.state();
@@ -205,14 +206,14 @@ impl Shared {
         state.watermark = None;
     }
 
-    /// Everything that was changed until `moment` was heard of, and taken where it belongs.
+    /// All changes until `moment` were received and written to Redis.
     pub(crate) fn synced_until(&self, moment: Instant) {
         let mut state = self.state();
         if let Some(watermark) = &mut state.watermark {
             let slept = !watermark.is_recent();
             watermark.until = watermark.until.max(moment);
             if slept {
-                // Nobody held the epoch for us meanwhile.
+                // This process did not hold the epoch meanwhile, so it may be over.
                 watermark.since = Instant::now();
                 state.epoch = None;
             }
@@ -223,7 +224,7 @@ impl Shared {
         self.state().watermark.filter(Watermark::is_recent)
     }
 
-    /// What time it was there just now.
+    /// Notes the time in Redis at a moment here.
     pub(crate) fn clock(&self, moment: Instant, time: RedisTime) {
         self.state().clock = Some((moment, time));
     }
@@ -236,8 +237,8 @@ impl Shared {
         self.state().connection = Some(connection);
     }
 
-    /// So many processes are there, this one among them. Fewer than before only count when they have been so few for a
-    /// while: a Redis that has just come back empty knows of the first one alone.
+    /// Notes the number of live processes, this one included. A lower number counts only once it has been lower for a
+    /// while: a Redis that came back empty knows only the first process.
     pub(crate) fn set_processes(&self, processes: u32) {
         let mut peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
         let lately = peak.is_some_and(|seen| seen.elapsed() < PRESENT);
@@ -259,7 +260,7 @@ impl Shared {
         state.clock = None;
     }
 
-    /// How it stands to an epoch, as was found out when `heard` was known. Nothing counts if a gap came between.
+    /// Sets the membership that was found out when `watermark` was current. It does not count if a gap came in between.
     pub(crate) fn set_epoch(&self, epoch: Option<(&str, bool)>, watermark: Option<Watermark>) {
         let mut state = self.state();
         let present = state.watermark.map(|watermark| watermark.since) == watermark.map(|watermark| watermark.since);
@@ -272,7 +273,7 @@ impl Shared {
 }
 
 impl EpochHandle {
-    /// What is known of a code here.
+    /// The entry of a code; `None` if there is no whole one.
     pub(crate) async fn read(&self, code: &Code) -> Option<Arc<Resolution>> {
         let text = self.connection.session.read(&self.key(code)).await?;
         match entry::read(&text)? {
@@ -325,27 +326,27 @@ mod tests {
         Shared::new(options, Arc::new(Fixed), Handle::current(), log).expect("the URL is valid")
     }
 
-    /// A process that was held for longer than an epoch lasts hears what was sent meanwhile when it goes on.
+    /// A process that was suspended for longer than an epoch lasts receives the changes of that time when it goes on.
     #[tokio::test(start_paused = true)]
-    async fn who_slept_for_longer_than_an_era_begins_anew() {
+    async fn a_process_suspended_for_longer_than_an_epoch_starts_again() {
         let shared = shared();
         shared.begin_watching();
-        let before = shared.watermark().expect("it hears");
+        let before = shared.watermark().expect("it has a watermark");
         shared.set_epoch(Some(("era", true)), Some(before));
         advance(Duration::from_secs(9)).await;
         shared.synced_until(Instant::now());
-        assert_eq!(shared.watermark().expect("it hears").since, before.since);
+        assert_eq!(shared.watermark().expect("it has a watermark").since, before.since);
         assert!(shared.state().epoch.is_some());
 
         advance(Duration::from_secs(10)).await;
         assert_eq!(shared.watermark(), None);
         shared.synced_until(Instant::now());
-        assert_eq!(shared.watermark().expect("it hears again").since, Instant::now());
+        assert_eq!(shared.watermark().expect("it has a watermark again").since, Instant::now());
         assert!(shared.state().epoch.is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn fewer_processes_count_only_when_they_have_been_so_few_for_a_while() {
+    async fn a_lower_number_of_processes_counts_only_after_a_while() {
         let shared = shared();
         let processes = || shared.processes.load(Ordering::Acquire);
         shared.set_processes(3);
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_found_out_before_a_gap_does_not_count_after_it() {
+    async fn a_membership_from_before_a_gap_does_not_count_after_it() {
         let shared = shared();
         shared.begin_watching();
         let before = shared.watermark();

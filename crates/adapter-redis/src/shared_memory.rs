@@ -1,4 +1,4 @@
-//! [`SharedMemory`]: what the wiring makes, and the ports it implements.
+//! [`SharedMemory`]: what other crates use, and the ports it implements.
 
 use std::{
     convert::Infallible,
@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 use crate::{address::InvalidUrl, options::RedisOptions, session::Verb, shared::Shared, supervisor};
 
-/// The shared memory of all processes on one store. Its clones are one.
+/// The cache in Redis that all processes on one store share. Clones share their state.
 #[derive(Clone)]
 pub struct SharedMemory(pub(crate) Arc<Shared>);
 
@@ -28,7 +28,7 @@ impl fmt::Debug for SharedMemory {
 }
 
 impl SharedMemory {
-    /// A memory in the Redis of `options`; nothing is connected before it is [kept](Self::keep).
+    /// A shared cache in the Redis of `options`. It connects only while [`keep`](Self::keep) runs.
     pub fn new(
         options: RedisOptions,
         entropy: Arc<dyn Entropy>,
@@ -38,7 +38,8 @@ impl SharedMemory {
         Ok(Self(Arc::new(Shared::new(options, entropy, runtime, log)?)))
     }
 
-    /// Keeps it connected and in an epoch of `store`, for ever; `subscriber` is told what other processes say on it.
+    /// Stays connected and in an epoch of `store`. Never returns. `subscriber` receives the changes that other
+    /// processes publish.
     pub async fn keep(&self, store: &dyn Identify, subscriber: Arc<dyn ChangeSubscriber>) -> Infallible {
         supervisor::keep(&self.0, store, subscriber).await
     }
@@ -51,13 +52,13 @@ impl Ping for SharedMemory {
             let error = RepositoryError::new(RepositoryErrorKind::Unavailable, "pinging Redis");
             error.because(reason_of(&why)).caused_by(why)
         };
-        let away = || self.0.away.lock().expect("nothing panics while it is held").clone();
+        let away = || self.0.away.lock().expect("no thread panics while it holds this lock").clone();
         let connection = self.0.connection().ok_or_else(|| failed(away()))?;
         connection.session.ping().await.map_err(failed)
     }
 }
 
-/// Why Redis is not used, for the operator, from what it or the network said.
+/// Why Redis is not used, for the operator, from the message of Redis or of the network.
 fn reason_of(why: &str) -> FailureReason {
     let why = why.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| why.contains(word));

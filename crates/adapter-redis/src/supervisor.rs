@@ -1,5 +1,5 @@
-//! The keeper: connects, enters the epoch as soon as it can be trusted, holds it, and begins again when a connection is
-//! lost. Once a second, whatever happens.
+//! The supervisor: connects, enters the epoch as soon as its entries can be trusted, and holds it with a heartbeat
+//! every second. If the connection is lost, it starts again after one second.
 
 use std::{
     convert::Infallible,
@@ -21,14 +21,15 @@ use crate::{
 };
 
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a subscription may say nothing when it is asked for a sign of life. It only makes changes known sooner.
+/// Timeout of the ping on the subscription. The subscription only makes changes known sooner.
 const SILENCE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn keep(shared: &Shared, store: &dyn Identify, subscriber: Arc<dyn ChangeSubscriber>) -> Infallible {
     let mut names = names(shared, store).await;
     let mut away = String::new();
     loop {
-        // Another store may have taken its place; without an answer nothing is trusted before there is one.
+        // Another store may have replaced the last one. If the identity cannot be read, no entry is trusted until it
+        // can.
         if let Ok(identity) = store.identity().await {
             names = Names::new(identity);
         }
@@ -38,15 +39,15 @@ pub(crate) async fn keep(shared: &Shared, store: &dyn Identify, subscriber: Arc<
                 away.clear();
                 shared.connected(Arc::clone(&connection));
                 let reason = hold(shared, &connection, store, subscription, subscriber.as_ref()).await;
-                // Whatever still waits for an answer on it must not end the next one.
+                // Marks this session as lost: a command that still waits on it must not end the next session.
                 connection.session.lose(&reason);
                 shared.disconnected();
                 reason
             }
             Err(reason) => reason,
         };
-        shared.away.lock().expect("nothing panics while it is held").clone_from(&reason);
-        // Told again when it is for another reason.
+        shared.away.lock().expect("no thread panics while it holds this lock").clone_from(&reason);
+        // Logged again only if the reason has changed.
         if away != reason {
             warn!(shared.log, "Redis is not used, and tried once a second: redirects come from this process and the store, and each \
                 process allows its share of every limit";
@@ -57,7 +58,7 @@ pub(crate) async fn keep(shared: &Shared, store: &dyn Identify, subscriber: Arc<
     }
 }
 
-/// How everything about this store is called.
+/// The names of everything about this store. Waits until the identity of the store is known.
 async fn names(shared: &Shared, store: &dyn Identify) -> Names {
     loop {
         match store.identity().await {
@@ -84,7 +85,7 @@ async fn connect(shared: &Shared, names: &Names) -> Result<(Arc<Connection>, Pub
     Ok((Arc::new(Connection { session, names: names.clone() }), subscription))
 }
 
-/// Stays in the epoch until the connection is lost, and says why it is.
+/// Holds the epoch until the connection is lost. Returns why it was lost.
 async fn hold(
     shared: &Shared,
     connection: &Connection,
@@ -93,7 +94,7 @@ async fn hold(
     subscriber: &dyn ChangeSubscriber,
 ) -> String {
     let (mut subscription, mut changes) = subscription.split();
-    // Since when the changes are those of the store that everything here is named after.
+    // Start of the watermark for which the identity of the store was last checked against the names in use.
     let mut identified = None;
     let mut membership = Membership::new();
     let mut every = interval(PAUSE);
@@ -119,17 +120,17 @@ async fn hold(
                 if let Some(processes) = connection.session.presence(&connection.names.processes(), &shared.name).await {
                     shared.set_processes(processes);
                 }
-                // A line that was cut without a word tells nothing.
+                // A connection that was cut silently reports no error, so it is pinged.
                 if !matches!(timeout(SILENCE, subscription.ping::<Value>()).await, Ok(Ok(_))) {
                     return "the subscription is silent".to_owned();
                 }
             }
             message = changes.next() => match message {
-                // Read by all, written by all with access to Redis: what is no change is none.
+                // Any client of Redis can write to this channel: what is no valid change is ignored.
                 Some(message) => if let Some((code, generation)) =
                     message.get_payload::<String>().ok().as_deref().and_then(entry::read_change)
                 {
-                    // First there, for whoever forgets it asks Redis next.
+                    // Redis first: a cache that drops the link reads Redis next.
                     shared.outdate(&[(code.clone(), generation)]).await;
                     subscriber.changed(&code, generation);
                 },
@@ -139,11 +140,11 @@ async fn hold(
     }
 }
 
-/// Says whether the next one need not wait.
+/// Sends one heartbeat. Returns whether the next one should follow at once.
 async fn heartbeat(shared: &Shared, connection: &Connection, membership: &mut Membership) -> bool {
     let (watermark, fresh) = (shared.watermark(), shared.draw_name());
     if connection.session.is_lost() {
-        // Something that was heard may not have come there.
+        // A change may not have been written to Redis.
         return false;
     }
     let command = membership.command(watermark, &fresh);
@@ -151,7 +152,7 @@ async fn heartbeat(shared: &Shared, connection: &Connection, membership: &mut Me
     let trusted = |membership: &Membership| membership.epoch().is_some_and(|(_, trusted)| trusted);
     let before = trusted(membership);
     let Some(reply) = connection.session.epoch(&connection.names.epoch(), &command).await else {
-        // It stays in the epoch: if that is over meanwhile, nobody else takes it for anything else.
+        // Without a reply the membership stays. If the epoch ends meanwhile, no other process uses its name.
         return false;
     };
     shared.clock(asked, reply.now);

@@ -1,4 +1,4 @@
-//! Recorded answers of requests that carried an `Idempotency-Key`.
+//! Idempotency records: the answers of requests that carried an `Idempotency-Key`.
 
 use async_trait::async_trait;
 use diesel::{QueryResult, prelude::*, result::Error, sql_query, sql_types::BigInt};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{SqliteStore, error::corrupt, rows::moment, schema::idempotency_keys};
 
-/// Deletes some of the answers up to a moment.
+/// Deletes the oldest records up to a moment, at most a given number of them.
 const OLDEST: &str = "DELETE FROM idempotency_keys WHERE rowid IN \
                       (SELECT rowid FROM idempotency_keys WHERE recorded_at <= ? ORDER BY recorded_at LIMIT ?)";
 
@@ -70,7 +70,7 @@ impl IdempotencyRepository for SqliteStore {
     }
 }
 
-/// Writes the answer, over one that is forgotten.
+/// Writes the record, over one that has expired.
 pub(crate) fn keep(
     connection: &mut SqliteConnection,
     request: &IdempotentRequest,
@@ -89,7 +89,7 @@ pub(crate) fn keep(
     Ok(())
 }
 
-/// The answer that was recorded and is not forgotten.
+/// The recorded answer, unless it has expired.
 pub(crate) fn known_answer(
     connection: &mut SqliteConnection,
     request: &IdempotentRequest,

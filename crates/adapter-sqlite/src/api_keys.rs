@@ -174,7 +174,7 @@ impl From<&StoredKey> for KeyRow {
 }
 
 impl KeyRow {
-    /// Where it is in lists.
+    /// Position in the order of lists.
     fn position(&self) -> (i64, String) {
         (self.created_at, self.id.clone())
     }

@@ -95,7 +95,7 @@ impl BlockRepository for SqliteStore {
         let left_out = self.left_out.clone();
         self.threads
             .look_up("reading what is blocked", move |connection| {
-                // Before the blocks: what is changed in between is read twice, but not missed.
+                // The revision is read before the blocks: a change in between is then read twice, but never missed.
                 let id: Vec<u8> = blocks_revision::table.select(blocks_revision::id).get_result(connection)?;
                 let id = Uuid::from_slice(&id).map_err(corrupt)?;
                 if known == Some(id) {
@@ -174,7 +174,7 @@ impl From<&Block> for BlockRow {
 }
 
 impl BlockRow {
-    /// Where it is in lists.
+    /// Position in the order of lists.
     fn position(&self) -> RowPosition {
         RowPosition { created_at: self.created_at, id: self.id.clone() }
     }

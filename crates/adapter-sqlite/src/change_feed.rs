@@ -1,5 +1,5 @@
-//! The change feed: the tail of the history, in the order of its sequence. One connection writes at a time, so an entry
-//! never appears behind one that was read.
+//! The change feed: new history entries, in the order of their sequence numbers. Only one connection writes at a time,
+//! so no entry appears before one that was already read.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,9 +14,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::{SqliteStore, schema::link_events};
 
-/// How often the history is read. What this process changes its memory is told at once.
+/// Time between two reads of the history. The cache of this process learns of the process's own changes at once.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Most entries of one reading. More are a gap.
+/// Maximum entries of one read. More are a gap.
 const MAX_ENTRIES: i64 = 100_000;
 
 #[async_trait]
@@ -32,7 +32,7 @@ impl ChangeFeed for SqliteStore {
             match entries {
                 Some(entries) => {
                     for (code, generation) in entries {
-                        // A code that cannot be one is in no memory.
+                        // An invalid code is in no cache, so it is skipped.
                         if let (Ok(code), Some(generation)) = (Code::from_stored(&code), Generation::new(generation)) {
                             subscriber.changed(&code, generation);
                         }
@@ -47,11 +47,11 @@ impl ChangeFeed for SqliteStore {
     }
 }
 
-/// What stands behind a place in the history.
+/// The history after a position.
 struct Tail {
-    /// The last entry there is.
+    /// The sequence number of the last entry.
     end: i64,
-    /// What was written since; `None` if that cannot be told.
+    /// The entries after the position; `None` if they cannot be told, which is a gap.
     entries: Option<Vec<(String, i64)>>,
 }
 
@@ -62,7 +62,8 @@ impl SqliteStore {
                 connection.transaction(|connection| {
                     let end = link_events::table.select(max(link_events::seq)).get_result::<Option<i64>>(connection)?;
                     let end = end.unwrap_or(0);
-                    // A history that is shorter than before is another one.
+                    // Too many new entries are a gap. So is a position beyond the end: a shorter history is another
+                    // history.
                     let Some(place) = place.filter(|place| (end - MAX_ENTRIES..=end).contains(place)) else {
                         return Ok(Tail { end, entries: None });
                     };

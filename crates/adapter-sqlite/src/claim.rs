@@ -1,4 +1,4 @@
-//! The claim: the domain's own rule, run inside a transaction in which nobody else writes.
+//! The claim: the domain's own rule, run inside a transaction in which no other connection writes.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -30,8 +30,9 @@ use crate::{
     writer::Undo,
 };
 
-/// The condition of the partial index, spelled like there, or SQLite would not use it. An expression of its own: a
-/// statement that holds a piece of `sql` is prepared anew for each claim, which costs more than to run it.
+/// The condition of the partial index. It is spelled as in the index, or SQLite would not use the index. It is an
+/// expression type of its own: a statement with a fragment of `sql` is prepared again for each claim, which costs more
+/// than running it.
 #[derive(Clone, Copy, QueryId, ValidGrouping)]
 struct IsDeduplicated;
 
@@ -48,7 +49,7 @@ impl QueryFragment<Sqlite> for IsDeduplicated {
     }
 }
 
-/// The link that answers a claim, as [`lifecycle::claim`] defines it.
+/// The existing link that a claim finds, as [`lifecycle::claim`] defines it.
 fn met_by(connection: &mut SqliteConnection, candidate: &Candidate) -> QueryResult<Option<Link>> {
     let wanted = &candidate.link;
     match candidate.naming {
@@ -66,8 +67,8 @@ fn met_by(connection: &mut SqliteConnection, candidate: &Candidate) -> QueryResu
     }
 }
 
-/// How many claims in a row changed something. When they are many, as in an import, nearly all do, and to ask a reader
-/// first is one more thread to wait for: the writer looks by itself.
+/// Number of claims in a row that changed something. When there are many, as in an import, nearly all claims change
+/// something. Asking a reader first would only add a wait for one more thread, so the writer looks by itself.
 #[derive(Debug, Default)]
 pub(crate) struct NewInARow(AtomicU32);
 
@@ -78,7 +79,8 @@ impl NewInARow {
         self.0.load(Ordering::Relaxed) >= Self::MANY
     }
 
-    /// A claim that changes nothing ends the row. So does a writer that fails, for a reader may still answer then.
+    /// Counts an outcome. A claim that changes nothing resets the count. So does a failed write, because a reader may
+    /// still answer then.
     pub(crate) fn note(&self, outcome: &Result<Claims, RepositoryError>) {
         let is_new = |claim: &Claim| match claim {
             Claim::Created(_) | Claim::Reactivated(_) => true,
@@ -86,7 +88,7 @@ impl NewInARow {
         };
         match outcome {
             Ok(Claims::Settled(claims)) if claims.iter().all(is_new) => {
-                // Where others count at the same time, one of them may be lost: it is an estimate.
+                // Concurrent increments may be lost: the count is an estimate.
                 self.0.store(self.0.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
             }
             Ok(Claims::Settled(_)) | Err(_) => self.0.store(0, Ordering::Relaxed),
@@ -104,11 +106,11 @@ pub(crate) fn unchanged_by(connection: &mut SqliteConnection, candidate: &Candid
     })
 }
 
-/// What a claim will most likely meet.
+/// What a claim is expected to find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Guess {
     Nothing,
-    /// No link: it is inserted without looking first, and looked for if that is refused.
+    /// No link. The new one is inserted without a lookup; if that is refused, the lookup follows.
     New,
 }
 
@@ -161,8 +163,8 @@ fn settle_what_is_met(connection: &mut SqliteConnection, candidate: &Candidate) 
     Ok(claim)
 }
 
-/// Whether the link could be added. If not, one that is there says why. Any other failure may have ended the transaction,
-/// in which nothing may be tried again.
+/// Inserts the link. Returns `false` if an existing link is in the way. Any other failure is an error: it may have
+/// ended the transaction, in which nothing may be retried then.
 fn inserted(connection: &mut SqliteConnection, link: &Link) -> QueryResult<bool> {
     match diesel::insert_into(links::table).values(LinkRow::from(link)).execute(connection) {
         Ok(_) => Ok(true),
@@ -171,8 +173,8 @@ fn inserted(connection: &mut SqliteConnection, link: &Link) -> QueryResult<bool>
     }
 }
 
-/// A code that is taken is met once in many millions of claims, so it is looked for only when the link was refused.
-/// What refused it says more than how that look may fail.
+/// Inserts the link. A code is taken once in many millions of claims, so that is checked only after a refusal. If the
+/// check itself fails, the error of the insert is returned: it says more.
 fn insert(connection: &mut SqliteConnection, link: &Link) -> Result<(), Undo<Claims>> {
     let Err(refused) = diesel::insert_into(links::table).values(LinkRow::from(link)).execute(connection) else {
         return Ok(());
@@ -239,7 +241,7 @@ mod tests {
         (folder, connection)
     }
 
-    /// To prepare a statement costs more than to run it.
+    /// Preparing a statement costs more than running it.
     #[test]
     fn every_statement_of_a_claim_is_prepared_once_and_finds_its_rows_through_an_index() {
         #[derive(QueryableByName)]
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_is_taken_is_told_and_nothing_is_written() {
+    fn a_taken_code_is_reported_and_nothing_is_written() {
         let (_folder, mut connection) = fresh();
         let both = [Guess::Nothing, Guess::New];
         for (naming, guess) in [Naming::Shared, Naming::Separate].into_iter().flat_map(|n| both.map(|g| (n, g))) {
@@ -310,7 +312,7 @@ mod tests {
         assert_eq!(links::table.count().get_result(&mut connection), Ok(1));
     }
 
-    /// A defect is not taken for a collision.
+    /// A defect must not be taken for a code collision.
     #[test]
     fn a_link_that_is_refused_for_another_reason_is_an_error() {
         let (_folder, mut connection) = fresh();
@@ -324,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_are_left_out_while_claims_are_new_and_the_writer_is_well() {
+    fn claims_skip_the_readers_while_all_are_new_and_the_writer_succeeds() {
         let settled = |claim| Ok(Claims::Settled(vec![claim]));
         let new = || settled(Claim::Created(candidate(1, Naming::Shared).link));
         let row = NewInARow::default();

@@ -1,4 +1,4 @@
-//! Every code there is, page by page.
+//! Lists every code, page by page.
 
 use async_trait::async_trait;
 use diesel::{dsl::max, prelude::*};
@@ -11,7 +11,8 @@ use crate::{
 
 #[async_trait]
 impl CodeCatalog for SqliteStore {
-    /// No fewer than there are, for each has an entry in the history at least; counting would read all of them.
+    /// An upper bound: every link has at least one entry in the history, so this is its last sequence number. An exact
+    /// count would read every row.
     async fn estimate(&self) -> Result<u64, RepositoryError> {
         let last = self.threads.look_up("estimating how many links there are", |connection| {
             link_events::table.select(max(link_events::seq)).get_result::<Option<i64>>(connection)

@@ -1,13 +1,13 @@
-//! What SQLite says, as what a caller can conclude.
+//! Maps errors of SQLite to what a caller can conclude.
 
 use diesel::result::{DatabaseErrorKind, Error};
 use domain::ports::{FailureReason, RepositoryError, RepositoryErrorKind};
 
-/// How the trigger begins that refuses a link in whose place another one is.
+/// Start of the message of the trigger that refuses to replace an existing link.
 pub(crate) const NEVER_REPLACED: &str = "links are never replaced";
 
-/// What to conclude from an error. SQLite's own words for a result code never change
-/// (`sqlite3_errstr`), and diesel passes nothing else on.
+/// The kind of a database error. SQLite's messages for result codes never change (`sqlite3_errstr`), and diesel passes
+/// nothing else on.
 pub(crate) fn classify(error: &Error) -> RepositoryErrorKind {
     match error {
         Error::DatabaseError(_, about) => match about.message() {
@@ -26,8 +26,8 @@ pub(crate) fn classify(error: &Error) -> RepositoryErrorKind {
     }
 }
 
-/// Whether a statement that failed so has changed nothing, and its transaction goes on: a row was refused, or what was read
-/// cannot be understood. After any other failure SQLite may have ended the transaction.
+/// Whether a statement with this error changed nothing and left its transaction open: a row was refused, or stored data
+/// could not be read. After any other failure SQLite may have ended the transaction.
 pub(crate) fn changes_nothing(error: &Error) -> bool {
     use DatabaseErrorKind as Kind;
     match error {
@@ -41,7 +41,7 @@ pub(crate) fn changes_nothing(error: &Error) -> bool {
     }
 }
 
-/// Why, for the operator, from SQLite's words for its result code.
+/// The reason, for the operator, from SQLite's message for its result code.
 pub(crate) fn reason(words: &str) -> FailureReason {
     match words {
         "database or disk is full" => FailureReason::StorageFull,
@@ -56,9 +56,9 @@ pub(crate) fn reason(words: &str) -> FailureReason {
     }
 }
 
-/// What to conclude when the COMMIT itself failed with an error of `kind`. A full disk leaves a log without its last
-/// frame, which never counts. Any other failure may have come after that frame was written: then the next process
-/// that reads the log finds a transaction in it.
+/// The kind of error when COMMIT itself failed with `kind`. On a full disk the log lacks the last frame, so the
+/// transaction never counts. Any other failure may have come after that frame was written. The next process that reads
+/// the log then finds the transaction.
 pub(crate) fn of_failed_commit(kind: RepositoryErrorKind) -> RepositoryErrorKind {
     match kind {
         RepositoryErrorKind::StorageFull => RepositoryErrorKind::StorageFull,
@@ -69,7 +69,7 @@ pub(crate) fn of_failed_commit(kind: RepositoryErrorKind) -> RepositoryErrorKind
     }
 }
 
-/// An error met while `doing` something, before anything was changed.
+/// The error of an operation that failed before it changed anything; `doing` names the operation.
 pub(crate) fn failed(doing: &'static str, error: Error) -> RepositoryError {
     let unexplained = RepositoryError::new(classify(&error), doing);
     let explained = match &error {
@@ -91,13 +91,13 @@ mod tests {
     use super::*;
 
     fn failing(setup: &str, statement: &str) -> RepositoryError {
-        let mut connection = SqliteConnection::establish(":memory:").expect("memory needs no file");
-        connection.batch_execute(setup).expect("it is in order");
+        let mut connection = SqliteConnection::establish(":memory:").expect("an in-memory database needs no file");
+        connection.batch_execute(setup).expect("the statements are valid");
         failed("trying", connection.batch_execute(statement).expect_err("it must fail"))
     }
 
     #[test]
-    fn what_an_operator_has_to_know_is_read_from_what_sqlite_says() {
+    fn failure_reasons_are_read_from_the_messages_of_sqlite() {
         use FailureReason as Reason;
         use RepositoryErrorKind as Kind;
         let table = "CREATE TABLE t (x); ";
@@ -119,19 +119,19 @@ mod tests {
     #[test]
     fn a_file_that_is_no_database_is_corrupt() {
         let file = tempfile::NamedTempFile::new().expect("the system has room");
-        std::fs::write(file.path(), [b'x'; 8_192]).expect("it is ours");
+        std::fs::write(file.path(), [b'x'; 8_192]).expect("the test owns the file");
         let path = file.path().to_str().expect("a plain path");
-        let mut connection = SqliteConnection::establish(path).expect("it is not read yet");
-        let error = connection.batch_execute("SELECT * FROM sqlite_master").expect_err("it is none");
+        let mut connection = SqliteConnection::establish(path).expect("SQLite has not read the file yet");
+        let error = connection.batch_execute("SELECT * FROM sqlite_master").expect_err("the file is no database");
         assert_eq!(classify(&error), RepositoryErrorKind::Corrupt);
     }
 
     #[test]
-    fn only_a_row_that_is_refused_leaves_its_transaction_as_it_was() {
-        let mut connection = SqliteConnection::establish(":memory:").expect("memory needs no file");
+    fn only_a_refused_or_unreadable_row_leaves_its_transaction_open() {
+        let mut connection = SqliteConnection::establish(":memory:").expect("an in-memory database needs no file");
         let setup = "PRAGMA foreign_keys = ON; CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT NOT NULL UNIQUE CHECK (x <> ''), \
                      other INTEGER REFERENCES t); INSERT INTO t VALUES (1, 'a', NULL)";
-        connection.batch_execute(setup).expect("it is in order");
+        connection.batch_execute(setup).expect("the statements are valid");
         let mut fails = |statement: &str| connection.batch_execute(statement).expect_err("it must fail");
         for refused in ["(2, 'a', NULL)", "(2, '', NULL)", "(2, NULL, NULL)", "(2, 'b', 7)"] {
             assert!(changes_nothing(&fails(&format!("INSERT INTO t VALUES {refused}"))), "{refused}");
@@ -139,7 +139,7 @@ mod tests {
         assert!(changes_nothing(&corrupt("no such kind")));
         let guard =
             format!("CREATE TRIGGER r BEFORE DELETE ON t BEGIN SELECT RAISE(ABORT, '{NEVER_REPLACED}: x'); END");
-        connection.batch_execute(&guard).expect("it is in order");
+        connection.batch_execute(&guard).expect("the statements are valid");
         let mut fails = |statement: &str| connection.batch_execute(statement).expect_err("it must fail");
         assert!(changes_nothing(&fails("DELETE FROM t")));
         assert!(!changes_nothing(&fails("SELECT no_such_function()")));

@@ -1,4 +1,4 @@
-//! [`SqliteFile`]: where the database is, and how it is opened.
+//! [`SqliteFile`]: the database file and how it is opened.
 
 use std::{
     error::Error,
@@ -21,31 +21,32 @@ use crate::{
     threads::{Connections, Threads},
 };
 
-/// Connections for reads that find their rows through an index: redirects above all.
+/// Connections for reads that find their rows through an index, mainly redirects.
 const LOOKUPS: usize = 4;
-/// Connections for reads that may have to look at every row.
+/// Connections for reads that may examine every row.
 const SCANS: usize = 2;
 
-/// Where the database is. Nothing is opened before it is asked to.
+/// A database file. Constructing this opens nothing.
 #[derive(Clone, Debug)]
 pub struct SqliteFile(PathBuf);
 
 impl SqliteFile {
-    /// At this path.
+    /// The database file at this path.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
 
-    /// Where it is.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Opens the store, each call of which is answered within `patience`. The schema must be there
-    /// ([`SqliteFile::migrate`]).
+    /// Opens the store. Each of its calls returns within `patience`. The schema must exist (see
+    /// [`SqliteFile::migrate`]).
     pub fn open(&self, patience: Duration) -> Result<SqliteStore, OpenError> {
         let mut writer = self.connect()?;
-        // Shorter than a call may take: another process that writes for longer makes us unavailable, not unsure.
+        // Shorter than the timeout of a call: if another process writes for longer, the call fails as unavailable, not
+        // as indeterminate.
         let busy = format!("PRAGMA busy_timeout = {}", (patience * 3 / 4).as_millis());
         writer.batch_execute(&busy).map_err(OpenError::Setup)?;
         let connections = Connections { writer, lookups: self.readers(LOOKUPS)?, scans: self.readers(SCANS)? };
@@ -62,7 +63,8 @@ impl SqliteFile {
         (0..count).map(reader).collect()
     }
 
-    /// Reads the whole file and says what is damaged; nothing if it is sound. Others may go on using it.
+    /// Reads the whole file and returns what is damaged; nothing if it is sound. Other processes may use the file
+    /// meanwhile.
     pub fn damage(&self) -> Result<Vec<String>, OpenError> {
         #[derive(QueryableByName)]
         struct Finding {
@@ -76,10 +78,10 @@ impl SqliteFile {
         Ok(texts.filter(|text| text != "ok").collect())
     }
 
-    /// Makes the file, for its owner only: it holds other people's URLs.
+    /// Creates the file, readable by its owner only: it holds other people's URLs.
     ///
-    /// A file that is there is not even opened: closing it again would drop every lock this process has on
-    /// it (POSIX), and another process could then take away the log that our connections write to.
+    /// An existing file is not even opened: closing it again would drop every lock of this process on it (POSIX).
+    /// Another process could then remove the log that our connections write to.
     fn create_private(&self) -> Result<(), OpenError> {
         match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.0) {
             Ok(_) => Ok(()),
@@ -88,7 +90,7 @@ impl SqliteFile {
         }
     }
 
-    /// A connection that changes nothing, to a file that is there.
+    /// A read-only connection to an existing file.
     pub(crate) fn connect_to_look(&self) -> Result<SqliteConnection, OpenError> {
         let path = self.0.to_str().ok_or(OpenError::Path)?;
         let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
@@ -97,7 +99,7 @@ impl SqliteFile {
         Ok(connection)
     }
 
-    /// A connection set up for durability.
+    /// A connection with the settings for durability. Creates the file and its folder if they are missing.
     pub(crate) fn connect(&self) -> Result<SqliteConnection, OpenError> {
         if let Some(folder) = self.0.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(OpenError::File)?;
@@ -112,8 +114,8 @@ impl SqliteFile {
     }
 }
 
-/// Switching a new file to WAL does not wait for another process that is at it too, whatever the timeout: it
-/// would be a deadlock if both did. So it is tried again here.
+/// Applies settings. Switching a new file to WAL does not wait for another process that switches it too, whatever the
+/// timeout: two processes that wait would deadlock. So this tries up to 50 times, 100 ms apart.
 fn set_up(connection: &mut SqliteConnection, settings: &str) -> diesel::QueryResult<()> {
     const ATTEMPTS: u32 = 50;
     const PAUSE: Duration = Duration::from_millis(100);
@@ -137,7 +139,7 @@ fn pause(time: Duration) {
 /// The database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A path SQLite cannot take.
+    /// SQLite cannot take the path.
     #[error("the path of the database is not UTF-8")]
     Path,
     /// The file or its folder cannot be made.
@@ -146,7 +148,7 @@ pub enum OpenError {
     /// SQLite cannot open it.
     #[error("SQLite cannot open the database")]
     Connect(#[source] diesel::ConnectionError),
-    /// SQLite does not take our settings.
+    /// SQLite rejects our settings.
     #[error("the database cannot be set up")]
     Setup(#[source] diesel::result::Error),
     /// What is stored cannot be read.
@@ -155,7 +157,7 @@ pub enum OpenError {
     /// A migration fails.
     #[error("the schema cannot be brought up to date")]
     Migrate(#[source] Box<dyn Error + Send + Sync>),
-    /// No threads.
+    /// The threads cannot be started.
     #[error("the database threads cannot be started")]
     Threads(#[source] io::Error),
 }

@@ -11,7 +11,7 @@ pub(crate) enum Job<C> {
     End,
 }
 
-/// A panic of one call must not end the thread for all others.
+/// Runs `work` and turns a panic into an error: a panic of one call must not end the thread for all others.
 pub(crate) fn guarded<T, E: From<Error>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Error::QueryBuilderError("the call panicked".into()).into()))

@@ -1,13 +1,13 @@
-//! Signpost's embedded default store: links, histories, recorded answers and API keys in one SQLite file.
+//! Signpost's embedded default store: links, histories, idempotency records, blocks and API keys in one SQLite file.
 //!
-//! SQLite is compiled in. It runs on its own threads (one writer with group commit, a few readers, others for long
-//! reads), in WAL mode with `synchronous=FULL`: what is acknowledged survives a power loss.
+//! SQLite is compiled in. It runs on its own threads: one writer with group commit, a few readers, and separate readers
+//! for long reads. WAL mode with `synchronous=FULL` makes every acknowledged write survive a power loss.
 //!
-//! A row that has a key of its own is read with `get_result`. `first` would say `LIMIT ?`, and a statement whose limit is
-//! bound is prepared anew by SQLite each time, which costs several times what it does.
+//! Read a row by its unique key with `get_result`, not with `first`. `first` adds `LIMIT ?`, and SQLite prepares a
+//! statement with a bound limit again at every call, which costs several times what running it costs.
 //!
-//! To change the schema: 1. add a migration of the same name under `migrations/postgres` and
-//! `migrations/sqlite`, 2. follow it in `schema.rs` and `rows.rs` of both stores, 3. run the contract suite.
+//! To change the schema: (1) add a migration of the same name under `migrations/postgres` and `migrations/sqlite`, (2)
+//! change `schema.rs` and `rows.rs` of both stores to match, (3) run the contract suite.
 
 mod answers;
 mod api_keys;

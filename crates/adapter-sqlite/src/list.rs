@@ -1,4 +1,4 @@
-//! Lists: the one query that is put together at run time.
+//! The list query, the only one that is built at run time.
 
 use diesel::{
     QueryResult,
@@ -19,11 +19,11 @@ use crate::{
     threads::Caller,
 };
 
-/// How many links a statement looks at, at most, where nearly all of them may be passed over: some milliseconds.
+/// Maximum links that one statement examines if it may skip nearly all of them. That takes some milliseconds.
 const STEP: i64 = 2_000;
 
-/// A statement with the conditions that an index knows of, in the order of the query. What it selects makes it a type of
-/// its own, so this is no function.
+/// Adds the conditions that an index covers, and the order of the query. This is a macro because the type of a
+/// statement depends on what it selects.
 macro_rules! narrowed {
     ($statement:expr, $query:expr, $after:expr, $end:expr) => {{
         let (mut statement, query, after, end): (_, &ListQuery, Option<&RowPosition>, Option<&RowPosition>) =
@@ -58,7 +58,7 @@ macro_rules! narrowed {
     }};
 }
 
-/// What a statement of a list selects.
+/// A list statement that selects whole rows.
 type Rows<'a> = links::BoxedQuery<'a, Sqlite, SqlTypeOf<AsSelect<LinkRow, Sqlite>>>;
 type Places<'a> = links::BoxedQuery<'a, Sqlite, (BigInt, Binary)>;
 
@@ -79,7 +79,7 @@ pub(crate) fn links(
     Ok(page.into_items())
 }
 
-/// The next `count` rows behind a place, or all that are left.
+/// The next `count` rows after a position, or all that are left.
 fn rows(
     connection: &mut SqliteConnection,
     caller: &Caller<'_>,
@@ -103,13 +103,13 @@ fn rows(
     }
 }
 
-/// Whether conditions remain that no index knows of.
+/// Whether the filter has conditions that no index covers.
 fn passes_over_links(filter: &LinkFilter) -> bool {
     let LinkFilter { state, text, tag, target, created_after: _, created_before: _ } = filter;
     state.is_some() || text.is_some() || tag.is_some() || target.is_some()
 }
 
-/// Where a step that begins behind a place ends; `None` if it is the last one. Reads nothing but an index.
+/// The end of the step that begins after a position; `None` if it is the last step. Reads only an index.
 fn step(
     connection: &mut SqliteConnection,
     query: &ListQuery,
@@ -121,20 +121,20 @@ fn step(
     Ok(end.map(|(created_at, id)| RowPosition { created_at, id }))
 }
 
-/// The rows behind a place up to another one, whatever is in them.
+/// The rows after one position and up to another, before the conditions that no index covers.
 fn statement<'a>(query: &'a ListQuery, after: Option<&RowPosition>, end: Option<&RowPosition>) -> Rows<'a> {
     let rows: Rows<'a> = links::table.select(LinkRow::as_select()).into_boxed();
     narrowed!(rows, query, after, end)
 }
 
-/// Those that meet the conditions which no index knows of.
+/// Adds the conditions that no index covers.
 fn matching<'a>(mut statement: Rows<'a>, filter: &'a LinkFilter) -> Rows<'a> {
     let LinkFilter { state, text, tag, target, created_after: _, created_before: _ } = filter;
     if let Some(state) = state {
         statement = statement.filter(links::state.eq(state.name()));
     }
     if let Some(text) = text {
-        // lower() touches ASCII letters only, as the domain wants it.
+        // lower() changes ASCII letters only, as the domain requires.
         let wanted = text.to_ascii_lowercase();
         let fields = "EXISTS (SELECT 1 FROM (SELECT code AS field UNION ALL SELECT target UNION ALL SELECT title) \
                       WHERE instr(lower(field), ";
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_conditions_that_no_index_knows_of_pass_over_links() {
+    fn only_conditions_that_no_index_covers_skip_links() {
         let none = LinkFilter::default();
         let moment = Timestamp::from_unix_micros(7);
         let indexed = LinkFilter { created_after: moment, created_before: moment, ..none.clone() };

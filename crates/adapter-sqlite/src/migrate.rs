@@ -1,4 +1,4 @@
-//! Migrations: applied by one process at a time, whoever else starts at the same moment.
+//! Migrations. A write transaction lets only one process apply them at a time.
 
 use std::error::Error;
 
@@ -26,7 +26,7 @@ pub struct MigrationStatus {
 }
 
 impl SqliteFile {
-    /// Applies what is missing and says what it applied.
+    /// Applies every pending migration, finishes upgrades of rows, and returns the names of the migrations it applied.
     pub fn migrate(&self) -> Result<Vec<String>, OpenError> {
         self.with_schema_lock(|connection| {
             let mut applied = Vec::new();
@@ -39,7 +39,8 @@ impl SqliteFile {
         })
     }
 
-    /// Takes back the last migration and says which it was; data that only it knew is lost.
+    /// Reverts the last migration and returns its name; `None` if none is applied. Data that only this migration has a
+    /// place for is lost.
     pub fn revert(&self) -> Result<Option<String>, OpenError> {
         self.with_schema_lock(|connection| {
             if connection.applied_migrations()?.is_empty() {
@@ -52,7 +53,7 @@ impl SqliteFile {
         })
     }
 
-    /// Every migration this binary knows, oldest first. Only reads, and makes no file.
+    /// Every migration this binary knows, oldest first. Only reads, and creates no file.
     pub fn migrations(&self) -> Result<Vec<MigrationStatus>, OpenError> {
         let applied = if self.path().is_file() { self.applied_versions()? } else { Vec::new() };
         let mut known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS).map_err(OpenError::Migrate)?;
@@ -64,7 +65,7 @@ impl SqliteFile {
         Ok(known.into_iter().map(status).collect())
     }
 
-    /// As the table of migrations has them; none if there is no such table.
+    /// The versions in the table of migrations; none if there is no such table.
     fn applied_versions(&self) -> Result<Vec<String>, OpenError> {
         const TABLE: &str = "EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations')";
         let mut connection = self.connect_to_look()?;
@@ -75,7 +76,7 @@ impl SqliteFile {
         sql::<Text>("SELECT version FROM __diesel_schema_migrations").load(&mut connection).map_err(OpenError::Read)
     }
 
-    /// One transaction around everything: it either happens or does not, and others wait.
+    /// Runs `work` in one transaction: all of it happens or none, and other writers wait.
     fn with_schema_lock<T>(
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, Box<dyn Error + Send + Sync>>,

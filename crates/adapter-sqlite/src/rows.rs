@@ -1,4 +1,5 @@
-//! Rows of links and what they mean. Times are microseconds since 1970, ids 16 bytes, tags a JSON array.
+//! Rows of links and history entries, and their conversion to domain types. Times are microseconds since 1970, ids 16
+//! bytes, tags a JSON array.
 
 use diesel::{QueryResult, prelude::*};
 use domain::{
@@ -21,7 +22,7 @@ use crate::{
 /// A link as it is stored.
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = links, check_for_backend(diesel::sqlite::Sqlite), treat_none_as_null = true)]
-// One text of SQL whatever is there, so that it need not be put together for each row.
+// Keeps the SQL the same whatever the values are, so that it is not built anew for each row.
 #[diesel(treat_none_as_default_value = false)]
 pub(crate) struct LinkRow {
     id: Vec<u8>,
@@ -41,7 +42,7 @@ pub(crate) struct LinkRow {
 /// The columns that the redirect path reads.
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = links, check_for_backend(diesel::sqlite::Sqlite), treat_none_as_null = true)]
-// One text of SQL whatever is there, so that it need not be put together for each row.
+// Keeps the SQL the same whatever the values are, so that it is not built anew for each row.
 #[diesel(treat_none_as_default_value = false)]
 pub(crate) struct ResolutionRow {
     owner_id: String,
@@ -55,14 +56,14 @@ pub(crate) struct ResolutionRow {
 
 pub(crate) type Anything = Box<dyn std::error::Error + Send + Sync>;
 
-/// A place in the order of lists, as it is stored: also that of a row that cannot be read.
+/// A position in the order of lists, in stored form. An unreadable row has one too.
 #[derive(Clone)]
 pub(crate) struct RowPosition {
     pub(crate) created_at: i64,
     pub(crate) id: Vec<u8>,
 }
 
-/// An id as people read it.
+/// An id as text: as a UUID, or as its bytes in hexadecimal if it is none.
 pub(crate) fn hex(id: &[u8]) -> String {
     Uuid::from_slice(id).map_or_else(|_| format!("{id:02x?}"), |id| id.to_string())
 }
@@ -98,12 +99,12 @@ impl LinkRow {
         self.parse().map_err(corrupt)
     }
 
-    /// Its name, as it is stored.
+    /// The id as text, which names the row in reports.
     pub(crate) fn name(&self) -> String {
         hex(&self.id)
     }
 
-    /// Where it is in lists.
+    /// Position in the order of lists.
     pub(crate) fn position(&self) -> RowPosition {
         RowPosition { created_at: self.created_at, id: self.id.clone() }
     }
@@ -148,7 +149,7 @@ impl ResolutionRow {
     }
 }
 
-/// A moment as it is stored.
+/// Reads a stored timestamp. Fails outside the years 1 to 9999.
 pub(crate) fn moment(micros: i64) -> Result<Timestamp, &'static str> {
     Timestamp::from_unix_micros(micros).ok_or("a time outside the years 1 to 9999")
 }
@@ -177,7 +178,7 @@ impl From<&LinkEvent> for EventRow {
 }
 
 impl EventRow {
-    /// Where it is in its history.
+    /// Position in the history: its generation.
     pub(crate) fn position(&self) -> i64 {
         self.generation
     }
@@ -207,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_named_as_people_read_it_or_by_its_bytes() {
+    fn an_id_is_shown_as_a_uuid_or_as_its_bytes() {
         let id = Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
         assert_eq!(hex(id.as_bytes()), "01234567-89ab-cdef-0123-456789abcdef");
         assert_eq!(hex(&[0xa0, 1]), "[a0, 01]");

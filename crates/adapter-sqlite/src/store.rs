@@ -1,4 +1,4 @@
-//! [`SqliteStore`]: its threads, and whether it works.
+//! [`SqliteStore`]: its threads and its health check.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use domain::ports::{LeftOut, Ping, RepositoryError, UnreadableRows};
 
 use crate::{claim::NewInARow, threads::Threads};
 
-/// The store.
+/// The SQLite store.
 pub struct SqliteStore {
     pub(crate) threads: Threads,
     pub(crate) new_in_a_row: NewInARow,
@@ -22,13 +22,13 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Tells `listener` of rows that cannot be read, each time one is left out.
+    /// Reports rows that cannot be read to `listener`, each time the store leaves one out.
     pub fn tell_of_unreadable_rows(&self, listener: Arc<dyn UnreadableRows>) {
         self.left_out.tell(listener);
     }
 
-    /// Finishes what is queued and closes the file, which then holds everything by itself. Calls that come later
-    /// fail. It blocks as long as the work takes.
+    /// Completes the queued calls and closes the file, which then holds all data without a log. Later calls fail.
+    /// Blocks until the work is done.
     pub fn close(&self) {
         self.threads.end();
     }
@@ -36,8 +36,8 @@ impl SqliteStore {
 
 #[async_trait]
 impl Ping for SqliteStore {
-    /// Writes, because a store that can only be read is not well: the user version, which nobody uses, again. And
-    /// looks for the schema, without which nothing else works.
+    /// Checks that the store accepts writes, because a store that is read-only is not healthy: writes the user version,
+    /// which nothing uses. Also checks that the schema exists.
     async fn ping(&self) -> Result<(), RepositoryError> {
         const QUESTIONS: &str = "PRAGMA user_version = 1; SELECT 1 FROM links LIMIT 0";
         self.threads.write("pinging the store", |connection| Ok(connection.batch_execute(QUESTIONS)?)).await

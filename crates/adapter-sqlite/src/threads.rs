@@ -1,7 +1,7 @@
-//! Threads: SQLite blocks, so it runs on its own threads; callers wait on a reply.
+//! Threads: SQLite blocks, so it runs on its own threads and callers wait for a reply.
 //!
-//! One writer (`writer.rs`), so that no call ever waits for a lock of ours. Readers have connections of their own that
-//! cannot write, and those which may have to look at every row are apart: a redirect never waits behind them.
+//! There is one writer (`writer.rs`), so no call ever waits for a lock of this process. Readers have their own
+//! read-only connections. Reads that may examine every row have their own threads, so a redirect never waits for them.
 
 use std::{
     mem,
@@ -21,7 +21,7 @@ use crate::{
     writer::{self, Fate, Undo, Undoing, Write},
 };
 
-/// Calls that may wait for a thread. More are turned away at once: they could not be answered in time.
+/// Maximum calls that wait for a thread. More are rejected at once: they could not be answered in time.
 const QUEUE: usize = 4_096;
 /// A call that only reads.
 type Read = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
@@ -32,12 +32,12 @@ pub(crate) struct Threads {
     lookups: Sender<Job<Read>>,
     scans: Sender<Job<Read>>,
     running: Mutex<Running>,
-    /// Bound of one call, waiting included.
+    /// Timeout of one call, including its wait in the queue.
     patience: Duration,
 }
 
-/// The threads, in the order in which they end: with the writer's connection, the last one, SQLite brings the whole
-/// log into the file.
+/// The threads, in the order in which they end. The writer's connection closes last: SQLite then moves the whole log
+/// into the file.
 #[derive(Default)]
 struct Running {
     lookups: Vec<JoinHandle<()>>,
@@ -45,25 +45,25 @@ struct Running {
     writer: Option<JoinHandle<()>>,
 }
 
-/// What the threads work on. Only the writer's connection may write.
+/// The connections of the threads. Only the writer's connection may write.
 pub(crate) struct Connections {
     pub(crate) writer: SqliteConnection,
     pub(crate) lookups: Vec<SqliteConnection>,
     pub(crate) scans: Vec<SqliteConnection>,
 }
 
-/// Who waits for a read.
+/// The caller that waits for a read.
 pub(crate) struct Caller<'a>(&'a dyn Fn() -> bool);
 
 impl Caller<'_> {
-    /// Fails if it went away, or its time was up: then no answer is worth any work.
+    /// Fails if the caller went away or timed out: its answer is then worth no work.
     pub(crate) fn still_waits(&self) -> QueryResult<()> {
         if (self.0)() { Err(Error::QueryBuilderError("its caller went away".into())) } else { Ok(()) }
     }
 }
 
 impl Threads {
-    /// One thread on each of these connections; a call is bounded by `patience`, waiting included.
+    /// Starts one thread for each connection. A call times out after `patience`, including its wait in the queue.
     pub(crate) fn start(connections: Connections, patience: Duration) -> std::io::Result<Self> {
         let (writes, write_queue) = bounded(QUEUE);
         let writer = connections.writer;
@@ -76,12 +76,12 @@ impl Threads {
         Ok(Self { writes, lookups, scans, running: Mutex::new(running), patience })
     }
 
-    /// Ends all threads after what is queued, and so closes every connection. Calls that come later fail.
+    /// Ends all threads after the queued calls, and so closes every connection. Later calls fail.
     pub(crate) fn end(&self) {
-        let running = mem::take(&mut *self.running.lock().expect("nothing panics while it is held"));
+        let running = mem::take(&mut *self.running.lock().expect("no thread panics while it holds this lock"));
         for (queue, readers) in [(&self.lookups, running.lookups), (&self.scans, running.scans)] {
             for _ in &readers {
-                // Where it cannot be sent the threads have ended, and joining tells so at once.
+                // If it cannot be sent, the threads have ended, and `join` returns at once.
                 let _ended = queue.send(Job::End);
             }
             for reader in readers {
@@ -94,8 +94,8 @@ impl Threads {
         }
     }
 
-    /// Runs `work` in a write transaction. When this returns `Ok`, the change is on disk. A call that was not yet
-    /// begun when its time was up never is.
+    /// Runs `work` in a write transaction. `Ok` means that the change is on disk. A call that has not started when it
+    /// times out never starts.
     pub(crate) async fn write<T, F>(&self, doing: &'static str, work: F) -> Result<T, RepositoryError>
     where
         T: Send + 'static,
@@ -104,8 +104,8 @@ impl Threads {
         self.write_as(Undoing::Savepoint, doing, work).await
     }
 
-    /// The same for `work` that either changes nothing when it fails, or says [`Undo::Half`]. It needs no savepoint, for
-    /// which SQLite copies every page that it changes.
+    /// The same for `work` that changes nothing when it fails, or else fails with [`Undo::Half`]. It runs without a
+    /// savepoint, for which SQLite would copy every page that it changes.
     pub(crate) async fn write_whole<T, F>(&self, doing: &'static str, work: F) -> Result<T, RepositoryError>
     where
         T: Send + 'static,
@@ -135,7 +135,7 @@ impl Threads {
         }
     }
 
-    /// Runs `work`, which finds its rows through an index, on a connection that cannot write.
+    /// Runs `work`, which finds its rows through an index, on a read-only connection.
     pub(crate) async fn look_up<T, F>(&self, doing: &'static str, work: F) -> Result<T, RepositoryError>
     where
         T: Send + 'static,
@@ -144,8 +144,8 @@ impl Threads {
         self.read(&self.lookups, doing, |connection, _| work(connection)).await
     }
 
-    /// The same for `work` that may have to look at every row: in short steps, for nothing interrupts a statement. Before
-    /// each of them it asks whether its caller still waits.
+    /// The same for `work` that may examine every row. Nothing interrupts a statement, so `work` runs in short steps.
+    /// Before each step it checks that its caller still waits.
     pub(crate) async fn scan<T, F>(&self, doing: &'static str, work: F) -> Result<T, RepositoryError>
     where
         T: Send + 'static,
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     fn threads(patience: Duration) -> Threads {
-        let memory = || SqliteConnection::establish(":memory:").expect("memory needs no file");
+        let memory = || SqliteConnection::establish(":memory:").expect("an in-memory database needs no file");
         let connections = Connections { writer: memory(), lookups: vec![memory()], scans: vec![memory(), memory()] };
         Threads::start(connections, patience).expect("threads can be started")
     }
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_write_that_was_not_begun_in_time_is_never_begun() {
+    async fn a_write_that_times_out_before_it_starts_never_starts() {
         let threads = Arc::new(threads(Duration::from_millis(200)));
         let (release, released) = mpsc::channel::<()>();
         let (begin, begun) = oneshot::channel();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_scan_ends_with_the_wait_for_it() {
+    async fn a_scan_stops_when_its_caller_goes_away() {
         let threads = Arc::new(threads(Duration::from_secs(30)));
         let (begin, begun) = oneshot::channel();
         let (end, ended) = oneshot::channel();
@@ -330,12 +330,12 @@ mod tests {
         });
         begun.await.expect("it begins");
         scanning.abort();
-        ended.await.expect("it sees that nothing waits for it");
+        ended.await.expect("the scan sees that its caller is gone");
     }
 
-    /// SQLite rolls back by itself when a page does not fit any more: the savepoint is gone then.
+    /// SQLite itself rolls back when a page does not fit any more. The savepoint is gone then.
     #[tokio::test(flavor = "multi_thread")]
-    async fn those_who_share_a_transaction_with_a_full_disk_are_told_of_the_full_disk() {
+    async fn calls_that_share_a_transaction_with_a_full_disk_succeed_or_report_the_full_disk() {
         for undoing in [Undoing::Savepoint, Undoing::Itself] {
             share_a_full_disk(undoing).await;
         }
@@ -359,7 +359,7 @@ mod tests {
                 .await
         }));
         begun.await.expect("it begins");
-        // Those that come while the writer is busy share the next transaction.
+        // Calls that arrive while the writer is busy share the next transaction.
         let small = "INSERT INTO filler VALUES (zeroblob(1))";
         let huge = "INSERT INTO filler VALUES (zeroblob(1000000))";
         let mut sent = Vec::new();
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn nothing_of_a_call_without_a_savepoint_stays_if_it_fails() {
+    async fn a_failed_call_without_a_savepoint_leaves_no_change() {
         let threads = threads(Duration::from_secs(30));
         let run = |sql: &'static str| move |connection: &mut SqliteConnection| Ok(connection.batch_execute(sql)?);
         threads.write("making a table", run("CREATE TABLE t (n INTEGER PRIMARY KEY)")).await.expect("it is new");
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn after_the_end_calls_fail() {
+    async fn calls_fail_after_the_threads_ended() {
         let threads = threads(Duration::from_secs(30));
         threads.end();
         threads.end();
@@ -420,8 +420,8 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_that_was_left_open_is_not_in_the_way() {
-        let mut connection = SqliteConnection::establish(":memory:").expect("memory needs no file");
+    fn begin_rolls_back_a_transaction_that_was_left_open() {
+        let mut connection = SqliteConnection::establish(":memory:").expect("an in-memory database needs no file");
         connection.batch_execute("BEGIN").expect("nothing is open");
         writer::begin(&mut connection).expect("it is rolled back first");
         connection.batch_execute("COMMIT").expect("one is open");

@@ -1,4 +1,4 @@
-//! What an upgrade has to do with the rows themselves, after the migrations: inside their transaction, once.
+//! Upgrades of rows, which run once after the migrations, in their transaction.
 
 use diesel::{QueryResult, prelude::*};
 
@@ -9,10 +9,10 @@ use crate::{
 
 /// How many rows are read at a time.
 const STEP: i64 = 1_000;
-/// Computes the keys of targets with percent-escapes in their fragment again.
+/// Name of the upgrade that recomputes the deduplication keys of targets with percent-escapes in their fragment.
 const FRAGMENT_KEYS: &str = "fragment_keys";
 
-/// Does what is not done yet.
+/// Runs every unfinished upgrade.
 pub(crate) fn finish(connection: &mut SqliteConnection) -> QueryResult<()> {
     let names: Vec<String> = unfinished_upgrades::table.select(unfinished_upgrades::name).load(connection)?;
     if names.iter().any(|name| name == FRAGMENT_KEYS) {
@@ -22,7 +22,8 @@ pub(crate) fn finish(connection: &mut SqliteConnection) -> QueryResult<()> {
     Ok(())
 }
 
-/// Keys differ now that were one before, never the other way round: no link can meet another one.
+/// Targets that had one key before may have different keys now, never the reverse: no link can collide with another
+/// one.
 fn compute_fragment_keys(connection: &mut SqliteConnection) -> QueryResult<()> {
     let mut after = Vec::new();
     loop {
@@ -37,7 +38,7 @@ fn compute_fragment_keys(connection: &mut SqliteConnection) -> QueryResult<()> {
             return Ok(());
         };
         after = last.position().id;
-        // A row that cannot be read stays as it is: `check-store` tells of it.
+        // An unreadable row stays as it is; `check-store` reports it.
         for link in rows.into_iter().filter_map(|row| row.parse().ok()) {
             if link.behaviour.has_escapes_in_fragment() {
                 diesel::update(links::table.find(link.id.as_bytes().as_slice()))

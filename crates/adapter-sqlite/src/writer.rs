@@ -1,4 +1,5 @@
-//! The writer: one thread that writes, with group commit. What is queued when a transaction begins shares its sync.
+//! The writer: one thread that writes, with group commit. All calls that are queued when a transaction begins share one
+//! sync to disk.
 
 use std::{
     mem,
@@ -26,23 +27,23 @@ use crate::{
     job::{Job, guarded},
 };
 
-/// Most calls that share one transaction.
+/// Maximum calls that share one transaction.
 const GROUP: usize = 256;
-/// While calls keep coming, the writer waits for as many as shared one of the last two transactions: most of what a
-/// transaction costs is the same for one call and for many. It looks this often whether more have come.
+/// Time between two looks at the queue while the writer waits for a group. It waits for as many calls as shared the
+/// larger of the last two transactions: most of a transaction's cost is the same for one call and for many.
 const STEP: Duration = Duration::from_micros(100);
-/// It waits no longer than this, and goes on when no call came for so many steps: those who were just answered need a
-/// moment to ask again.
+/// Maximum number of steps that the writer waits. It also goes on after [`EMPTY_STEPS`] without a new call. Callers
+/// that were just answered need a moment to call again.
 const STEPS: u32 = 20;
 const EMPTY_STEPS: u32 = 4;
 
 /// Why a write is rolled back.
 pub(crate) enum Undo<T> {
-    /// It was decided so: this is the answer.
+    /// The call decided to roll back; this is its answer.
     Answer(T),
     /// It failed.
     Error(Error),
-    /// It failed when it had changed something.
+    /// It failed after it had changed something.
     Half(Error),
 }
 
@@ -73,8 +74,8 @@ pub(crate) fn run(mut connection: SqliteConnection, queue: &Receiver<Job<Box<dyn
     }
 }
 
-/// Waits for a crowd to gather behind the first call. A crowd of one is no crowd.
-#[expect(clippy::disallowed_methods, reason = "to be woken by each call would cost more than to look now and then")]
+/// Waits until `crowd` calls are there, the first one included. Does not wait for a crowd of one.
+#[expect(clippy::disallowed_methods, reason = "to be woken by each call would cost more than polling")]
 fn wait_for<C>(crowd: usize, queue: &Receiver<Job<C>>) {
     let (mut waiting, mut empty) = (queue.len(), 0);
     for _ in 0..STEPS {
@@ -110,7 +111,8 @@ fn commit_together(connection: &mut SqliteConnection, group: &mut [Box<dyn Write
     }
 }
 
-/// A transaction that could be neither committed nor rolled back would be in the way for ever.
+/// Begins a transaction. If that fails, it first rolls back a transaction that was left open, which would block every
+/// later one.
 pub(crate) fn begin(connection: &mut SqliteConnection) -> QueryResult<()> {
     const BEGIN: &str = "BEGIN IMMEDIATE";
     connection.batch_execute(BEGIN).or_else(|error| match connection.batch_execute("ROLLBACK") {
@@ -119,7 +121,7 @@ pub(crate) fn begin(connection: &mut SqliteConnection) -> QueryResult<()> {
     })
 }
 
-/// Fails if the whole transaction has to end: with what to conclude from that, and why in words.
+/// Runs a call in a savepoint. Fails if the whole transaction has to end, with the kind of error and its message.
 fn run_in_savepoint(
     connection: &mut SqliteConnection,
     call: &mut dyn Write,
@@ -130,18 +132,19 @@ fn run_in_savepoint(
         return Fixed("RELEASE call").execute(connection).map(drop).map_err(told);
     }
     // Fails if SQLite itself rolled everything back, as it does when the disk is full, a page cannot be read or memory
-    // is short: then the savepoint is gone, and why is what the call met.
+    // is short. The savepoint is gone then, and the cause is the error of the call.
     connection
         .batch_execute("ROLLBACK TO call; RELEASE call")
         .map_err(|error| call.failure().unwrap_or_else(|| told(error)))
 }
 
-/// Fails if the whole transaction has to end: because it may have ended already, or half of the call would stay in it.
+/// Runs a call without a savepoint. Fails if the whole transaction has to end: it may have ended already, or half of
+/// the call would stay in it.
 fn run_whole(connection: &mut SqliteConnection, call: &mut dyn Write) -> Result<(), (RepositoryErrorKind, String)> {
     if call.run(connection) { Ok(()) } else { call.half_done().map_or(Ok(()), Err) }
 }
 
-/// A statement without values that runs for each call, and so is prepared once.
+/// A statement without values. It runs for each call, so it is prepared once.
 struct Fixed(&'static str);
 
 impl QueryId for Fixed {
@@ -158,43 +161,44 @@ impl QueryFragment<Sqlite> for Fixed {
 
 impl RunQueryDsl<SqliteConnection> for Fixed {}
 
-/// Undoes the transaction; whether it is surely over.
+/// Rolls back the transaction. Returns whether it has certainly ended.
 fn roll_back(connection: &mut SqliteConnection) -> bool {
     match connection.batch_execute("ROLLBACK") {
         Ok(()) => true,
-        // Nothing is open: SQLite rolled back already.
+        // No transaction is open: SQLite rolled back already.
         Err(ended) => ended.to_string().contains("no transaction is active"),
     }
 }
 
-/// What became of a group.
+/// The outcome of a group.
 pub(crate) enum Committed {
     Yes,
     No(RepositoryErrorKind, String),
 }
 
-/// Whether a write happens: decided once, by the writer that begins it or by the caller who gives up first.
+/// Whether a write runs. Decided once: by the writer when it starts the write, or by the caller when it gives up,
+/// whichever is first.
 #[derive(Clone, Default)]
 pub(crate) struct Fate(Arc<AtomicBool>);
 
 impl Fate {
-    /// Whether it was open until now.
+    /// Decides. Returns whether nothing had decided before.
     pub(crate) fn decide(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
 }
 
-/// A write on its way through the writer.
+/// A write in the queue of the writer.
 pub(crate) trait Write: Send {
-    /// Does it; says whether its changes stay.
+    /// Runs it. Returns whether its changes stay.
     fn run(&mut self, connection: &mut SqliteConnection) -> bool;
     /// How it is undone.
     fn undoing(&self) -> Undoing;
-    /// What it met, if it failed.
+    /// The kind of error and its message, if it failed.
     fn failure(&self) -> Option<(RepositoryErrorKind, String)>;
-    /// The same, unless it is sure that nothing was changed and the transaction goes on.
+    /// The same, but `None` if it certainly changed nothing and the transaction goes on.
     fn half_done(&self) -> Option<(RepositoryErrorKind, String)>;
-    /// Tells the caller, after the commit.
+    /// Sends the caller the outcome, after the commit.
     fn answer(self: Box<Self>, committed: &Committed);
 }
 
@@ -214,7 +218,7 @@ struct WriteCall<T, F> {
     reply: oneshot::Sender<Result<T, RepositoryError>>,
 }
 
-/// A write on its way, of which the sender learns the outcome after the commit.
+/// A write whose outcome is sent to `reply` after the commit.
 pub(crate) fn call<T, F>(
     undoing: Undoing,
     doing: &'static str,
@@ -235,7 +239,8 @@ where
     F: FnOnce(&mut SqliteConnection) -> Result<T, Undo<T>> + Send,
 {
     fn run(&mut self, connection: &mut SqliteConnection) -> bool {
-        // A caller that went away without a word, such as a closed connection, is not worth the work either.
+        // A caller that went away without deciding, for example by closing its connection, is not worth the work
+        // either.
         if self.reply.is_closed() || !self.fate.decide() {
             return false;
         }
@@ -267,7 +272,7 @@ where
     fn answer(self: Box<Self>, committed: &Committed) {
         let doing = self.doing;
         let result = match (self.result, committed) {
-            // Its own failure says more than the group's.
+            // The call's own error says more than the group's.
             (Some(Err(Undo::Error(error) | Undo::Half(error))), _) => Err(failed(doing, error)),
             (_, Committed::No(kind, cause)) => {
                 Err(RepositoryError::new(*kind, doing).because(reason(cause)).caused_by(cause.clone()))

@@ -1,4 +1,4 @@
-//! The first key: made once, kept in a file that only its owner can read, printed once.
+//! The first admin key: created once, kept in a file that only its owner can read, printed once.
 
 use std::{
     fs,
@@ -13,16 +13,16 @@ use domain::{
     service::{FirstKey, KeyService, Refused},
 };
 
-/// The first key, if this call made it count.
+/// The first key, if this call added it to the store.
 pub(crate) struct NewAdminKey {
     pub(crate) secret: KeySecret,
     pub(crate) file: PathBuf,
 }
 
-/// Makes an admin key if the store has no key at all.
+/// Creates an admin key if the store has no key at all.
 ///
-/// The file comes first: were the process killed between the two steps, the next start would find the key in
-/// the file and make that one count, so that it is never lost.
+/// The file is written before the store. If the process is killed between the two steps, the next start finds the key
+/// in the file and adds it to the store, so that it is never lost.
 pub(crate) async fn ensure(keys: &KeyService, data_dir: &Path) -> anyhow::Result<Option<NewAdminKey>> {
     let (known, _) = keys.list(None, 1).await?;
     if !known.is_empty() {
@@ -37,7 +37,7 @@ pub(crate) async fn ensure(keys: &KeyService, data_dir: &Path) -> anyhow::Result
     match keys.add_first(name, &secret).await? {
         FirstKey::Added => Ok(Some(NewAdminKey { secret, file })),
         FirstKey::NotNeeded => {
-            // Another process was first: with this file, or with one elsewhere, and then ours opens nothing.
+            // Another process added its key first. The key in this file is valid only if it is that key.
             if matches!(keys.authenticate(&secret).await, Err(Refused::Invalid)) {
                 fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
             }
@@ -51,7 +51,8 @@ fn read(file: &Path) -> anyhow::Result<KeySecret> {
     text.trim_end_matches('\n').parse().with_context(|| format!("{} holds no API key; remove it", file.display()))
 }
 
-/// All of the key or nothing, and never over another: written beside, then given its name, if that is free.
+/// Writes all of the key or nothing, and never over another: to a file beside it, which then gets the name if that is
+/// free.
 fn write(file: &Path, secret: &KeySecret) -> anyhow::Result<()> {
     let folder = file.parent().context("the file is in no folder")?;
     fs::create_dir_all(folder)?;
@@ -62,7 +63,7 @@ fn write(file: &Path, secret: &KeySecret) -> anyhow::Result<()> {
     let named = fs::hard_link(&beside, file);
     fs::remove_file(&beside)?;
     match named {
-        // Another process in this folder was faster: its key is as good.
+        // Another process in this folder was first: its key is as good.
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
         Ok(()) | Err(_) => {}
     }

@@ -1,7 +1,8 @@
-//! Takedowns and revocations from a file, for when the store takes none: its disk is full, or it does not answer.
+//! Takedowns and revocations from a file, for when the store accepts no writes: its disk is full, or it does not
+//! answer.
 //!
-//! Each line is `code CODE`, `host HOST`, `owner OWNER` or `key ID`; what follows a `#` is a comment. Each process reads
-//! the file of its own `data_dir`.
+//! Each line is `code CODE`, `host HOST`, `owner OWNER` or `key ID`; `#` begins a comment. Each process reads the file
+//! of its own `data_dir`.
 
 use std::{
     convert::Infallible,
@@ -23,28 +24,28 @@ use tokio::{
 
 use crate::supervisor::{Failure, Report};
 
-/// How often the file is looked at.
+/// How often the file is checked for changes.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Most bytes of it: a takedown of more belongs into the store.
+/// Largest file that is read. A takedown that needs more belongs in the store.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// The file, and what was read of it last.
+/// The file, and what was last read from it.
 pub(crate) struct BlockFile {
     path: PathBuf,
     blocked: Blocked,
     seen: Option<State>,
     bad_lines: usize,
-    /// A look at the file that has not ended.
+    /// A check of the file that is still running.
     looking: Option<JoinHandle<io::Result<Look>>>,
     log: Logger,
 }
 
-/// What tells a file from what it was. One that is not there blocks nothing.
+/// Time of modification and size: they tell whether a file has changed. A missing file blocks nothing.
 type State = Option<(SystemTime, u64)>;
 type Look = (State, Option<String>);
 
 impl BlockFile {
-    /// Reads it once, before anything is served.
+    /// Reads the file once, before anything is served. Fails if it cannot be read.
     pub(crate) fn load(path: PathBuf, blocked: Blocked, log: &Logger) -> anyhow::Result<Self> {
         let mut file = Self { path, blocked, seen: None, bad_lines: 0, looking: None, log: log.new(o!()) };
         let look = look(&file.path, file.seen)?;
@@ -52,14 +53,14 @@ impl BlockFile {
         Ok(file)
     }
 
-    /// Reads it again when it has changed. While it cannot be read, what was read last is in force.
+    /// Reads the file again when it has changed. If it cannot be read, the blocks that were read last stay in force.
     pub(crate) async fn keep_up_to_date(&mut self, report: &Report) -> Infallible {
         let mut every = interval(PAUSE);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             every.tick().await;
             let (path, seen) = (self.path.clone(), self.seen);
-            // Beside the runtime: a file system that hangs holds nothing else.
+            // On a thread of its own: a file system that hangs must not block the runtime.
             let looking = self.looking.get_or_insert_with(|| spawn_blocking(move || look(&path, seen)));
             let Ok(looked) = timeout(PAUSE, &mut *looking).await else {
                 report.failed(Failure::new(
@@ -102,7 +103,7 @@ impl BlockFile {
     }
 }
 
-/// What the file says, unless it is as it was seen.
+/// The state of the file, with its text if the state is not `seen`.
 fn look(path: &Path, seen: Option<State>) -> io::Result<Look> {
     let state = match fs::metadata(path) {
         Ok(about) => Some((about.modified()?, about.len())),
@@ -119,7 +120,7 @@ fn look(path: &Path, seen: Option<State>) -> io::Result<Look> {
     Ok((state, Some(text)))
 }
 
-/// What is blocked, how much that is, and how many lines say nothing.
+/// The blocks of the text, their number, and the number of lines that cannot be understood.
 fn read(text: &str) -> (InForce, usize, usize) {
     let (mut subjects, mut keys, mut bad) = (Vec::<Subject>::new(), Vec::<KeyId>::new(), 0);
     for line in text.lines() {

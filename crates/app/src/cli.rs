@@ -10,10 +10,10 @@ use clap::{Args, Parser, Subcommand, builder::OsStringValueParser};
 
 use crate::log::steers;
 
-/// A URL shortener that manages a link's whole life.
+/// A URL shortener that manages the whole lifecycle of a link.
 ///
-/// Without a command it serves. Settings come from defaults, a TOML file, SIGNPOST_* variables and flags, each
-/// overriding the one before; `signpost check-config` shows all of them.
+/// Without a command it serves. Settings come from the defaults, a TOML file, SIGNPOST_* variables and flags; each
+/// source overrides those before it. `signpost check-config` shows all settings.
 #[derive(Debug, Parser)]
 #[command(name = "signpost", version, max_term_width = 100)]
 pub(crate) struct Arguments {
@@ -29,33 +29,33 @@ pub(crate) struct SettingsArguments {
     /// TOML file with settings [default: ./signpost.toml, if it exists]
     #[arg(long, short, global = true, value_name = "FILE", env = "SIGNPOST_CONFIG", value_parser = OsStringValueParser::new())]
     config: Option<OsString>,
-    /// Any setting, such as `--set codes.length=10`; can be repeated
+    /// Set any setting, such as `--set codes.length=10`; can be repeated
     #[arg(long, short, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
-    /// Folder of the database file and the admin key (`data_dir`)
+    /// Directory of the SQLite file and the admin key (`data_dir`)
     #[arg(long, global = true, value_name = "FOLDER")]
     data_dir: Option<String>,
     /// Address to listen on (`http.bind`)
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]
     bind: Option<String>,
-    /// Base of all short addresses (`public_url`)
+    /// Base of every short URL (`public_url`)
     #[arg(long, global = true, value_name = "URL")]
     public_url: Option<String>,
-    /// error, warning, info or debug (`log.level`)
+    /// Least severe level to log: error, warning, info or debug (`log.level`)
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// auto, json or text (`log.format`)
+    /// Format of log lines: auto, json or text (`log.format`)
     #[arg(long, global = true, value_name = "FORMAT")]
     log_format: Option<String>,
 }
 
 impl SettingsArguments {
-    /// The file that was named; an empty variable names none.
+    /// The file named by the flag or the variable. An empty name counts as none.
     pub(crate) fn config(&self) -> Option<PathBuf> {
         self.config.as_ref().filter(|file| !file.is_empty()).map(PathBuf::from)
     }
 
-    /// The settings given here, by key.
+    /// The settings given as flags, by key. The later one wins.
     pub(crate) fn overrides(&self) -> Vec<(String, String)> {
         let flags = [
             ("data_dir", &self.data_dir),
@@ -74,119 +74,122 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve the API and redirects (the default)
     Serve,
-    /// Bring the database schema up to date, show its state, or take the last step back
+    /// Apply missing migrations to the database schema, list all migrations, or revert the last one
     Migrate {
         #[command(subcommand)]
         action: Option<MigrateAction>,
     },
-    /// Check the configuration and show every setting with where it comes from; secrets are not shown
+    /// Check the configuration and show every setting with its value and source; secrets are redacted
     CheckConfig,
-    /// Check what is stored: on SQLite the whole file, on PostgreSQL that it takes writes; on both the schema and every row
+    /// Check the stored data: on SQLite the whole file, on PostgreSQL that it accepts writes; on both the schema and
+    /// every row
     CheckStore,
-    /// Make, list and revoke API keys, directly in the store
+    /// Create, list and revoke API keys, directly in the store
     Keys {
         #[command(subcommand)]
         action: KeysAction,
     },
-    /// Take links down by code, target host or owner, list what is down, and put it up again, directly in the store
+    /// Take links down by code, target host or owner; list and lift takedowns; directly in the store
+    ///
+    /// Running servers apply a change within two seconds.
     Block {
         #[command(subcommand)]
         action: BlockAction,
     },
     /// Print the OpenAPI document
     Openapi {
-        /// Which version of OpenAPI: 3.0 is for generators that know no later one
+        /// OpenAPI version; 3.0 is for generators that do not support 3.1
         #[arg(long, value_name = "VERSION", default_value = "3.1", value_parser = ["3.0", "3.1"])]
         version: String,
     },
-    /// Ask a running server how it is; succeeds if it answers that it works
+    /// Query /health of the running server; the exit code is 0 if it answers 200, else 1
     Health {
-        /// Ask whether it wants traffic (/readyz) instead of how it is (/health)
+        /// Query /readyz (does the server accept traffic) instead of /health
         #[arg(long)]
         ready: bool,
     },
 }
 
-/// What to do with the schema.
+/// The actions on the schema.
 #[derive(Debug, Subcommand)]
 pub(crate) enum MigrateAction {
-    /// Apply what is missing (the default)
+    /// Apply all missing migrations (the default)
     Up,
     /// List all migrations and whether they are applied
     Status,
-    /// Take the last migration back, with all data that only it knows: the first one takes every link
+    /// Revert the last migration and delete all data that only it holds; reverting the first one deletes every link
     Revert {
-        /// Really do it
+        /// Confirm the deletion; without it nothing is reverted
         #[arg(long)]
         yes: bool,
     },
 }
 
-/// What to do with API keys.
+/// The actions on API keys.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysAction {
-    /// Make a key and print it, this once
+    /// Create a key and print it; it is shown only this once
     Create {
-        /// What people call it
+        /// Name of the key, for people
         #[arg(long)]
         name: String,
-        /// Whose links it sees and claims
+        /// Owner whose links the key reads and claims
         #[arg(long, default_value = "default")]
         owner: String,
-        /// What it may do, one or more of links:read, links:create, links:write, stats:read, admin
+        /// Scopes of the key, separated by commas: links:read, links:create, links:write, stats:read, admin
         #[arg(long = "scope", required = true, value_delimiter = ',')]
         scopes: Vec<String>,
-        /// Until when it works, RFC 3339
+        /// Time when the key expires, RFC 3339; without it the key never expires
         #[arg(long)]
         expires_at: Option<String>,
     },
     /// List all keys, newest first
     List,
-    /// Revoke a key, at once and for good
+    /// Revoke a key, at once and permanently
     Revoke {
-        /// Its id, or the key itself
+        /// Id of the key, or the key itself
         id: String,
     },
 }
 
-/// What to do with takedowns. Running servers follow within two seconds.
+/// The actions on takedowns. Running servers apply them within two seconds.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BlockAction {
     /// Take one link down
     Code {
-        /// Its code
+        /// Code of the link
         code: String,
         #[command(flatten)]
         why: Why,
     },
-    /// Take down all links to a host and to the names below it
+    /// Take down all links to a host and to its subdomains
     Host {
-        /// Its name or address
+        /// Host name or address
         host: String,
         #[command(flatten)]
         why: Why,
     },
-    /// Take down all links of an owner, who may make no more
+    /// Take down all links of an owner, who cannot create new ones
     Owner {
-        /// Its name
+        /// Name of the owner
         owner: String,
         #[command(flatten)]
         why: Why,
     },
     /// List takedowns, newest first
     List {
-        /// Those that are lifted too
+        /// Include lifted takedowns
         #[arg(long)]
         all: bool,
     },
-    /// Lift a takedown: what it was about is as it was before
+    /// Lift a takedown: the links it covered are as they were before
     Lift {
-        /// Its id
+        /// Id of the takedown
         id: String,
     },
 }
@@ -194,12 +197,13 @@ pub(crate) enum BlockAction {
 /// Why something is taken down.
 #[derive(Args, Debug)]
 pub(crate) struct Why {
-    /// For whoever asks later; visitors do not see it
+    /// Reason, kept with the takedown; visitors do not see it
     #[arg(long)]
     pub(crate) reason: String,
 }
 
-/// Tells the person at the terminal. Names and titles are other people's: what a terminal would obey is escaped.
+/// Prints `text` and a newline to standard output. Characters that a terminal would obey are escaped, because names and
+/// titles come from API callers. A reader that closed the pipe is no error.
 pub(crate) fn tell(text: &str) -> anyhow::Result<()> {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -210,19 +214,19 @@ pub(crate) fn tell(text: &str) -> anyhow::Result<()> {
         }
     }
     match writeln!(io::stdout(), "{shown}") {
-        // Whoever reads has seen enough (`signpost keys list | head -1`).
+        // The reader has closed the pipe (`signpost keys list | head -1`).
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         told => Ok(told?),
     }
 }
 
-/// Tells the person at the terminal, beside the program's output.
+/// Prints `text` and a newline to standard error.
 pub(crate) fn tell_aside(text: &str) {
-    // Where nobody can be told, nothing can be done about it.
+    // A failure to write to standard error cannot be reported anywhere.
     let _untold = writeln!(io::stderr(), "{text}");
 }
 
-/// Tells why the program failed, with everything below.
+/// Prints the error that ended the program and its causes to standard error.
 pub(crate) fn tell_error(error: &anyhow::Error) {
     tell_aside(&format!("signpost: {error:#}"));
 }

@@ -1,4 +1,4 @@
-//! What each command does.
+//! The commands of the command line.
 
 use std::{
     io::{Read, Write},
@@ -33,7 +33,7 @@ use crate::{
     well_known,
 };
 
-/// Does what the command line asks for.
+/// Runs the command that the arguments name, and returns its exit code.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let config = load(&arguments.settings)?;
     match arguments.command.unwrap_or(Command::Serve) {
@@ -62,7 +62,7 @@ fn load(arguments: &SettingsArguments) -> anyhow::Result<Config> {
     for (name, value) in environment {
         match (name.to_str(), value.to_str()) {
             (Some(name), Some(value)) => env.push((name.to_owned(), value.to_owned())),
-            // Of others it does not matter.
+            // Other variables may hold any bytes.
             _ if !name.as_encoded_bytes().starts_with(b"SIGNPOST_") => {}
             _ => bail!("{} (environment): is not UTF-8", name.to_string_lossy()),
         }
@@ -77,7 +77,7 @@ fn load(arguments: &SettingsArguments) -> anyhow::Result<Config> {
     Ok(Config::load(sources)?)
 }
 
-/// Two threads carry the connections to the store; the workers of the server are threads of their own.
+/// A runtime for background tasks and store connections, with two threads. The HTTP workers have threads of their own.
 fn runtime() -> anyhow::Result<Runtime> {
     Ok(Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }
@@ -86,7 +86,7 @@ fn run_server(config: &Config) -> anyhow::Result<()> {
     let (log, guard) = log::open(&config.log)?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(serve(config, &log));
-    // What did not end in time is not waited for any more.
+    // Tasks that did not end in time are abandoned.
     runtime.shutdown_background();
     drop(guard);
     outcome
@@ -166,7 +166,7 @@ async fn keys(config: &Config, action: KeysAction) -> anyhow::Result<()> {
         }
         KeysAction::List => list_keys(&keys).await,
         KeysAction::Revoke { id } => {
-            // Whoever has to revoke a leaked key may have nothing but the key. It is not repeated here.
+            // An operator who revokes a leaked key may have only the key. Errors do not repeat it.
             let known = id.parse::<KeySecret>().map(|secret| secret.id()).or_else(|_| id.parse());
             let id: KeyId =
                 known.ok().context("that is neither the id of a key nor a key: see `signpost keys list`")?;
@@ -202,7 +202,8 @@ async fn block(config: &Config, action: BlockAction) -> anyhow::Result<()> {
     let reason = why.reason.parse().context("--reason")?;
     let (block, added) = blocks.block(&operator_call(&Owner::default()), subject, reason).await?;
     tell(&format!("{} {}", if added { "blocked" } else { "blocked before:" }, block_line(&block)))?;
-    // It may well be meant for later, but a wrong letter must not pass for a takedown. If nobody can say, it is in force.
+    // A block may be meant for a future link, but a typo must not look like a takedown. If the lookup fails, no note is
+    // printed.
     if let Ok(false) = store.has_links_of(&block.subject).await {
         tell_aside(&format!("note: there is no link of the {kind} {value} yet; upper and lower case differ"));
     }
@@ -231,7 +232,7 @@ fn block_line(block: &Block) -> String {
     format!("{id}  {created_at}  {created_by}  {kind}  {value}  {state}  {}", block.reason.as_str())
 }
 
-/// The operator needs no key.
+/// The call of the operator, who needs no API key.
 fn operator_call(owner: &Owner) -> Call {
     Call {
         caller: Caller { actor: Actor::System, owner: owner.clone(), scopes: Scopes::admin() },
@@ -267,7 +268,7 @@ fn key_line(key: &ApiKey) -> String {
     format!("{}  {}  {}  {scopes}  {state}  {used}  {}", key.id, key.created_at, key.owner, key.name.as_str())
 }
 
-/// Asks the server that these settings would start. Enough HTTP for one question to ourselves.
+/// Queries the server at `http.bind` of these settings with a minimal HTTP client. Timeout: 3 s.
 fn health(config: &Config, ready: bool) -> anyhow::Result<ExitCode> {
     const TIMEOUT: Duration = Duration::from_secs(3);
     let bind = config.http.bind;

@@ -1,4 +1,4 @@
-//! The real clock and the real randomness, for the ports that ask for them.
+//! The system's clock and CSPRNG, behind the ports of the domain.
 
 use std::{
     cell::RefCell,
@@ -19,7 +19,7 @@ impl Clock for SystemClock {
         #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let micros = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
-        Timestamp::from_unix_micros(micros).expect("the clock stands before the year 10000")
+        Timestamp::from_unix_micros(micros).expect("the clock is before the year 10000")
     }
 }
 
@@ -28,7 +28,7 @@ impl Clock for SystemClock {
 pub(crate) struct SystemEntropy;
 
 impl SystemEntropy {
-    /// So much is asked for at a time: each question costs as much as all else that names a request.
+    /// Bytes that are fetched at a time: one system call costs as much as all the other steps of making a request id.
     const SUPPLY: usize = 4096;
 }
 
@@ -45,7 +45,7 @@ impl Entropy for SystemEntropy {
                 supply.resize(Self::SUPPLY, 0);
                 ask(supply);
             }
-            // No byte is given twice, or stays here.
+            // No byte is given out twice, and none that was given out stays in memory.
             let left = supply.len() - bytes.len();
             bytes.copy_from_slice(&supply[left..]);
             supply[left..].fill(0);
@@ -55,7 +55,7 @@ impl Entropy for SystemEntropy {
 }
 
 fn ask(bytes: &mut [u8]) {
-    getrandom::fill(bytes).expect("without randomness from the operating system nothing here is safe");
+    getrandom::fill(bytes).expect("the operating system has to provide randomness: secrets depend on it");
 }
 
 #[cfg(test)]

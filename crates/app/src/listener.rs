@@ -1,4 +1,4 @@
-//! The listening socket: opened at the start, and closed to new callers a moment before the end.
+//! The listening socket: opened at the start, and closed to new connections shortly before the end.
 
 use std::{io, net::TcpListener, time::Duration};
 
@@ -10,12 +10,12 @@ use crate::config::Config;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// So long before the listener is closed no connection is begun any more: what waits to be accepted meanwhile is accepted, and
-/// what was accepted is answered. A connection that is closed unread is reset, and its caller cannot know what became of
-/// its request.
+/// The listener ignores new connections for this long before it closes. In that time, connections that wait in the
+/// backlog are accepted and answered. A connection that is closed unread is reset, and its client cannot know whether
+/// its request was served.
 pub(crate) const LAST_CALL: Duration = Duration::from_millis(500);
 
-/// Opens it.
+/// Opens the listener on `http.bind`.
 pub(crate) fn bind(config: &Config) -> anyhow::Result<TcpListener> {
     let bind = config.http.bind;
     let listening = || {
@@ -27,14 +27,14 @@ pub(crate) fn bind(config: &Config) -> anyhow::Result<TcpListener> {
     listening().with_context(|| format!("cannot listen on {bind} (http.bind)"))
 }
 
-/// From now on it takes no new connection. Those who ask for one hear nothing, ask again a second later, and are refused by then:
-/// proxies go on to the next server, with the request still in their hands.
+/// Drops the SYN of every new connection from now on. The client repeats it a second later and is refused by then: a
+/// proxy goes on to the next server, because it has not sent the request yet.
 #[cfg(target_os = "linux")]
 pub(crate) fn ignore_new_connections(listener: &TcpListener) -> io::Result<()> {
     use socket2::{SockFilter, SockRef};
 
-    // A classic BPF program over the TCP header, see the kernel's Documentation/networking/filter.rst. A segment that opens a
-    // connection has SYN without ACK (RFC 9293 §3.5).
+    // A classic BPF program over the TCP header, see the kernel's Documentation/networking/filter.rst. It drops
+    // segments that open a connection, which have SYN without ACK (RFC 9293 §3.5).
     const LOAD_BYTE: u16 = 0x30;
     const JUMP_IF_SET: u16 = 0x45;
     const RETURN: u16 = 0x06;
@@ -51,7 +51,7 @@ pub(crate) fn ignore_new_connections(listener: &TcpListener) -> io::Result<()> {
     SockRef::from(listener).attach_filter(&program)
 }
 
-/// Other systems have no such filter: their last callers are reset.
+/// Other systems have no such filter: connections that arrive last are reset.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn ignore_new_connections(_: &TcpListener) -> io::Result<()> {
     Ok(())

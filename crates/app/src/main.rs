@@ -1,5 +1,4 @@
-//! `signpost`: the URL shortener that an SRE would run. Command line, configuration, wiring; the only place
-//! that names concrete stores.
+//! `signpost`, a URL shortener: command line, configuration and wiring. The only crate that names concrete stores.
 
 mod admin_key;
 mod block_file;

@@ -1,4 +1,4 @@
-//! Serving: from the first byte on the listener to the last one written before the process ends.
+//! The server: start, readiness, drain and shutdown.
 
 use std::{
     collections::BTreeMap,
@@ -34,12 +34,12 @@ use crate::{
     well_known,
 };
 
-/// Longest wait between two attempts to reach the store at the start.
+/// Longest pause between two attempts to prepare the store at the start.
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
-/// Most time for closing the store. With the drain and the open requests it fits into the 30 s of orchestrators.
+/// How long closing the store may take. With the drain and the open requests it fits into the 30 s of orchestrators.
 const LONGEST_CLOSE: Duration = Duration::from_secs(3);
 
-/// Serves until it is told to stop; then drains, finishes what is open, and returns.
+/// Serves until a signal asks it to stop; then drains, finishes open requests, and returns.
 pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     log_panics(log.clone());
     let mut stop = Stop::listen()?;
@@ -102,16 +102,16 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
 
     let signal = tokio::select! {
         signal = stop.next() => signal,
-        // Nobody told it to stop, and without it nothing is served.
+        // The server ended without a signal. Without it nothing is served.
         ended = &mut serving => {
             ended.context("the server panicked")??;
             bail!("the server ended by itself");
         }
-        // Without it nothing is ever ready; once it is done there is nothing to wait for.
+        // Without this task the process never becomes ready. Once it is done, this waits without end.
         () = ends_badly(&mut preparing) => bail!("the start panicked"),
     };
     phase.begin_draining();
-    // One that is ended at a terminal has no probes that have to hear of it first.
+    // A server that is interrupted at a terminal has no probes that must see it unready first.
     let drain =
         if signal == Stop::INTERRUPT && io::stderr().is_terminal() { Duration::ZERO } else { config.http.drain };
     info!(log, "{} received: draining for {:?}, then finishing; a second signal stops at once", signal, drain;
@@ -144,7 +144,8 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A store that takes longer is left as it is, as a crash would leave it: it loses nothing either.
+/// Closes the store. One that takes longer than `LONGEST_CLOSE` is left as a crash would leave it, which loses nothing
+/// either.
 async fn close(store: Arc<Store>, log: &Logger) {
     let closing = tokio::task::spawn_blocking(move || store.close());
     if timeout(LONGEST_CLOSE, closing).await.is_err() {
@@ -223,7 +224,7 @@ async fn ends_badly(preparing: &mut JoinSet<()>) {
     }
 }
 
-/// What brings the store to where it can serve, however long it takes to appear.
+/// Prepares the store for serving, and retries until the store is reachable.
 struct Start {
     backend: Backend,
     store: Arc<Store>,
@@ -242,7 +243,8 @@ impl Start {
             sleep(pause).await;
             pause = LONGEST_RETRY.min(pause * 2);
         }
-        // Before it is, the history would be read in vain. And what is asked for before it is followed is not remembered.
+        // The change feed cannot be read before the store is prepared. Lookups before the feed is in sync are not
+        // cached, so readiness waits for the feed, for up to `LONGEST_RETRY`.
         following.may_begin.send_replace(true);
         let mut has_begun = following.has_begun.subscribe();
         let waiting = timeout(LONGEST_RETRY, has_begun.wait_for(|begun| *begun));
@@ -258,7 +260,7 @@ impl Start {
         if backend.is_remote() {
             migrate(backend, config, log).await?;
             store.ping.ping().await?;
-            // No visitor may be led to what is taken down.
+            // No redirect before the blocklist is known.
             self.blocks.refresh().await?;
             announce_admin_key(store, config, log).await?;
         }
@@ -277,7 +279,8 @@ async fn migrate(backend: &Backend, config: &Config, log: &Logger) -> anyhow::Re
     Ok(())
 }
 
-/// The secret goes to the person at the terminal, never into a log, which standard error may end up in too.
+/// Creates the first admin key if there is none. The secret is printed at a terminal only: standard error may end up in
+/// a log.
 async fn announce_admin_key(store: &Store, config: &Config, log: &Logger) -> anyhow::Result<()> {
     if let Some(new) = admin_key::ensure(&store.key_service(), &config.data_dir).await? {
         let file = new.file.display().to_string();
@@ -292,7 +295,7 @@ async fn announce_admin_key(store: &Store, config: &Config, log: &Logger) -> any
     Ok(())
 }
 
-/// A panic is a defect: it is told with its place, and without what the panicking code had in hand.
+/// Logs every panic with its location, but without its message, which may hold data of the code that panicked.
 fn log_panics(log: Logger) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map_or_else(|| "unknown".to_owned(), ToString::to_string);

@@ -1,5 +1,5 @@
-//! One server for one SQLite file. A second one would not hear of the changes of the first until it looks, and each would
-//! count limits for itself. Commands work beside a server.
+//! At most one server per SQLite file. A second server would not be notified of changes by the first, and each would
+//! count limits for itself. Commands may run beside a server.
 
 use std::{
     ffi::OsString,
@@ -14,22 +14,23 @@ use std::{
 use anyhow::bail;
 use slog::{Logger, warn};
 
-/// The right to serve a file. It ends with the process, however that ends.
+/// The exclusive right to serve a file. It ends with the process, however the process ends.
 #[derive(Debug)]
 pub(crate) struct SoleServer(#[expect(dead_code, reason = "the lock lives as long as the file is open")] Option<File>);
 
 impl SoleServer {
-    /// Takes the right to serve `database`, or says who has it.
+    /// Takes the right to serve `database`. Fails with the process id and address of the server that has it.
     pub(crate) fn of(database: &Path, address: SocketAddr, log: &Logger) -> anyhow::Result<Self> {
-        // The database itself is locked, whatever name it is opened by; SQLite's own locks are of another kind (POSIX), and would
-        // be gone as soon as this file was closed: it stays open. The file beside it only says who that is.
+        // The lock is on the database itself, under whatever name it is opened. It stays open: closing it would release
+        // SQLite's own locks, which are of another kind (POSIX). The file beside it only names the server that holds
+        // the lock.
         let path = beside(database);
         let locked = open(database).map_err(TryLockError::Error).and_then(|file| file.try_lock().map(|()| file));
         let file = match locked {
             Ok(file) => file,
             Err(TryLockError::WouldBlock) => {
                 let mut other = String::new();
-                // Who it is helps, and is no condition.
+                // The name of the other server is a help for the operator; the error does not depend on it.
                 let _unnamed = File::open(&path).and_then(|mut file| file.read_to_string(&mut other));
                 bail!("{} is served by another process already: {}", database.display(), other.trim());
             }
@@ -49,7 +50,7 @@ impl SoleServer {
     }
 }
 
-/// The folder may have to be made for it, as for the database.
+/// Opens or creates the file. Creates its folder if it is missing, as for the database.
 fn open(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;

@@ -1,4 +1,4 @@
-//! The store, chosen at run time; the one place that names both.
+//! The store, chosen at run time. The only module that names both stores.
 
 use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
 
@@ -26,24 +26,24 @@ use crate::{
     unreadable::CollectedRows,
 };
 
-/// How SQLite says that a row violates a constraint of its table.
+/// How a finding of SQLite begins that reports a row which violates a constraint of its table.
 const VIOLATION: &str = "CHECK constraint failed";
 
-/// Where data lives, not yet necessarily reachable.
+/// Where data is stored. The store need not be reachable yet.
 #[derive(Clone)]
 pub(crate) enum Backend {
     Sqlite(SqliteFile, Duration),
     Postgres(Arc<PostgresStore>),
 }
 
-/// What became of a migration.
+/// A migration, and whether it is applied.
 pub(crate) struct MigrationLine {
     pub(crate) name: String,
     pub(crate) applied: bool,
 }
 
 impl Backend {
-    /// Reads the settings; nothing is connected yet.
+    /// Reads the settings. Does not connect.
     pub(crate) fn of(config: &StoreConfig, runtime: &Handle) -> anyhow::Result<Self> {
         match &config.location {
             StoreLocation::Sqlite(path) => Ok(Self::Sqlite(SqliteFile::new(path), config.statement_timeout)),
@@ -69,7 +69,7 @@ impl Backend {
         }
     }
 
-    /// Whether the store is somewhere else, and may come and go.
+    /// Whether the store is a server, which may be unreachable at times.
     pub(crate) fn is_remote(&self) -> bool {
         match self {
             Self::Sqlite(..) => false,
@@ -77,10 +77,10 @@ impl Backend {
         }
     }
 
-    /// Fails where a file would have to be made first: only serving and migrating make one.
+    /// Fails if the SQLite file is missing or cannot be read. Only serving and migrating create it.
     pub(crate) fn must_exist(&self) -> anyhow::Result<()> {
         match self {
-            // Nothing else of this process has it open: closing it would end SQLite's own locks on it.
+            // No other part of this process has the file open: closing it here would release SQLite's own locks on it.
             Self::Sqlite(file, _) => match File::open(file.path()) {
                 Ok(_) => Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
@@ -95,7 +95,7 @@ impl Backend {
         }
     }
 
-    /// The same, and where something is missing in the schema.
+    /// Fails as [`Self::must_exist`] does, and if a migration is not applied.
     pub(crate) async fn must_be_migrated(&self) -> anyhow::Result<()> {
         self.must_exist()?;
         match self.migrations().await?.iter().find(|migration| !migration.applied) {
@@ -104,7 +104,7 @@ impl Backend {
         }
     }
 
-    /// The file that it is, if it is one.
+    /// The file of a SQLite store.
     pub(crate) fn file(&self) -> Option<&Path> {
         match self {
             Self::Sqlite(file, _) => Some(file.path()),
@@ -112,7 +112,7 @@ impl Backend {
         }
     }
 
-    /// Says which file could not be used.
+    /// Adds the name of the SQLite file to an error.
     fn opened<T>(&self, outcome: Result<T, OpenError>) -> anyhow::Result<T> {
         match self {
             Self::Sqlite(file, _) => outcome.with_context(|| file.path().display().to_string()),
@@ -120,7 +120,7 @@ impl Backend {
         }
     }
 
-    /// Applies what is missing and says what it applied.
+    /// Applies all missing migrations and returns their names.
     pub(crate) async fn migrate(&self) -> anyhow::Result<Vec<String>> {
         match self {
             Self::Sqlite(file, _) => self.opened(file.migrate()),
@@ -128,7 +128,7 @@ impl Backend {
         }
     }
 
-    /// Takes the last migration back and says which it was.
+    /// Reverts the last migration and returns its name; `None` if none is applied.
     pub(crate) async fn revert(&self) -> anyhow::Result<Option<String>> {
         match self {
             Self::Sqlite(file, _) => self.opened(file.revert()),
@@ -136,7 +136,7 @@ impl Backend {
         }
     }
 
-    /// Every migration, oldest first.
+    /// All migrations, oldest first.
     pub(crate) async fn migrations(&self) -> anyhow::Result<Vec<MigrationLine>> {
         Ok(match self {
             Self::Sqlite(file, _) => {
@@ -150,7 +150,7 @@ impl Backend {
         })
     }
 
-    /// What is wrong with what is stored, or with who stores it; nothing if all is well.
+    /// What is wrong with the stored data or with the store; empty if nothing is.
     pub(crate) async fn faults(&self) -> anyhow::Result<Vec<String>> {
         let damage = match self {
             Self::Sqlite(file, _) => self.opened(file.damage())?,
@@ -167,11 +167,11 @@ impl Backend {
         if let Self::Postgres(store) = self {
             store.ping().await?;
         }
-        // Which row violates a constraint is not among the findings of SQLite; most such rows cannot be read.
+        // SQLite does not report which row violates a constraint. Most such rows cannot be read, so reading names them.
         Ok([damage, self.unreadable_rows().await?].concat())
     }
 
-    /// The rows that are left out wherever they are met. Reads all that is listed.
+    /// The rows that cannot be read and are left out of all results. Reads every link, block in force and API key.
     async fn unreadable_rows(&self) -> anyhow::Result<Vec<String>> {
         let rows = Arc::<CollectedRows>::default();
         let store = self.open(rows.clone())?;
@@ -181,7 +181,7 @@ impl Backend {
         Ok(rows.lines())
     }
 
-    /// The store behind its ports. Rows that it has to leave out are told to `unreadable`.
+    /// Opens the store behind its ports. Rows that cannot be read are left out and reported to `unreadable`.
     pub(crate) fn open(&self, unreadable: Arc<dyn UnreadableRows>) -> anyhow::Result<Store> {
         match self {
             Self::Sqlite(file, patience) => {
@@ -208,11 +208,11 @@ pub(crate) struct Store {
     pub(crate) ping: Arc<dyn Ping>,
     pub(crate) changes: Arc<dyn ChangeFeed>,
     pub(crate) codes: Arc<dyn CodeCatalog>,
-    /// There is one if several processes may share it.
+    /// The identity of the store, if several processes may share it.
     identity: Option<Arc<dyn Identify>>,
-    /// What they share then.
+    /// What these processes share in Redis, if Redis is configured.
     pub(crate) shared: Option<(SharedMemory, Arc<dyn Identify>)>,
-    /// What is left to do at the end.
+    /// Closes the store. `None` if it needs no closing.
     close: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -244,7 +244,8 @@ impl Store {
         }
     }
 
-    /// The same store, with what it knows shared between processes, if Redis is configured and several may share it.
+    /// The same store with its links shared between processes through Redis, if Redis is configured and several
+    /// processes may share the store.
     pub(crate) fn shared(mut self, config: &Config, log: &Logger) -> anyhow::Result<Self> {
         let (Some(url), Some(identity)) = (&config.redis.url, self.identity.clone()) else {
             return Ok(self);
@@ -264,7 +265,7 @@ impl Store {
         Ok(self)
     }
 
-    /// A memory around redirects.
+    /// The L1 cache in front of the store, for redirects.
     pub(crate) fn remembered(&self, config: &Config, log: &Logger) -> CachedResolver {
         let options = CacheOptions {
             capacity: config.cache.capacity,
@@ -272,13 +273,13 @@ impl Store {
             stale_for: config.cache.stale_for,
             negative_ttl: config.cache.negative_ttl,
             known_codes: config.cache.known_codes,
-            // A tenth is left for whoever waits for the answer.
+            // A tenth of the timeout is left for the request that waits for the lookup.
             timeout: config.http.redirect_timeout * 9 / 10,
         };
         CachedResolver::new(self.resolver.clone(), options, Handle::current(), log.new(o!()))
     }
 
-    /// The services of the HTTP face, with redirects from `memory`.
+    /// The services of the HTTP adapter, with redirects from the cache `memory`.
     pub(crate) fn services(&self, config: &Config, memory: CachedResolver) -> adapter_http::Services {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -299,14 +300,14 @@ impl Store {
         }
     }
 
-    /// Finishes what is under way, for good. It blocks.
+    /// Finishes the work in progress and closes the store. Blocks.
     pub(crate) fn close(&self) {
         if let Some(close) = &self.close {
             close();
         }
     }
 
-    /// Whether a block concerns any link that is there. Of hosts that is not asked: every link would have to be read.
+    /// Whether a block covers any existing link. Always `true` for hosts: the check would have to read every link.
     pub(crate) async fn has_links_of(&self, subject: &Subject) -> anyhow::Result<bool> {
         Ok(match subject {
             Subject::Code(code) => self.links.find(code).await?.is_some(),
@@ -320,8 +321,8 @@ impl Store {
         })
     }
 
-    /// Reads every link, block in force and API key, so that what cannot be read is met. A block that was lifted is in
-    /// the way of none.
+    /// Reads every link, block in force and API key, so that rows that cannot be read are reported. Lifted blocks are
+    /// skipped, because they have no effect.
     async fn read_everything(&self) -> anyhow::Result<()> {
         const PAGE: u32 = 500;
         let mut query = ListQuery {
@@ -356,12 +357,12 @@ impl Store {
         }
     }
 
-    /// Takedowns, and what is known of them.
+    /// The service for takedowns. Until its first refresh it knows no takedowns and every redirect is refused.
     pub(crate) fn block_service(&self) -> BlockService {
         BlockService::new(self.blocks.clone(), Blocked::unread(), Arc::new(SystemClock), Arc::new(SystemEntropy))
     }
 
-    /// API keys alone, for the command line.
+    /// The service for API keys, without the cache in front of the store.
     pub(crate) fn key_service(&self) -> KeyService {
         key_service(self.keys.clone(), self.answers.clone())
     }

@@ -1,4 +1,5 @@
-//! The supervisor: runs what watches something in the background, sees when it does not, says so, and starts it again.
+//! The supervisor: runs background tasks, detects those that fail, end, panic or hang, logs it, and restarts those that
+//! stopped.
 
 use std::{
     error::Error,
@@ -18,15 +19,16 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// How long a task may go without success, beyond its own period.
+/// How long a task may go without success, or without any report, beyond its own period.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How often it is looked at.
+/// How often each task is checked.
 const LOOK: Duration = Duration::from_secs(1);
-/// The first pause before one that ended is started again; each next one is twice as long.
+/// Pause before a task that ended is restarted for the first time. Each further pause is twice as long, up to
+/// `LONGEST_PAUSE`.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
-/// The tasks of a process. Its clones are one.
+/// The background tasks of a process. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Supervisor(Arc<Inner>);
 
@@ -37,7 +39,7 @@ struct Inner {
     log: Logger,
 }
 
-/// Why a task does not do its work.
+/// Why a task fails.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     /// For `/health`: no SQL, no names, no secrets.
@@ -70,8 +72,8 @@ impl Supervisor {
         Self(Arc::new(Inner { tasks, running, clock, log: log.new(o!()) }))
     }
 
-    /// Runs `run` for ever: what it returns says why it ended, and then it is started again. It has to report its
-    /// success at least every `period`, and [`TIMEOUT`] beyond that.
+    /// Runs `run` until the supervisor stops: when its future ends, the [`Failure`] it returns is recorded and `run` is
+    /// called again. The task has to report a success at least every `period` plus [`TIMEOUT`].
     pub(crate) fn watch<F>(&self, name: &'static str, period: Duration, run: impl Fn(Report) -> F + Send + 'static)
     where
         F: Future<Output = Failure> + Send + 'static,
@@ -81,7 +83,7 @@ impl Supervisor {
         locked(&self.0.running).spawn(supervise(task, run));
     }
 
-    /// Ends all of them.
+    /// Aborts all tasks.
     pub(crate) fn stop(&self) {
         locked(&self.0.running).abort_all();
     }
@@ -99,23 +101,23 @@ impl fmt::Debug for Supervisor {
     }
 }
 
-/// With what a task says how it gets on.
+/// The handle with which a task reports its progress.
 #[derive(Clone)]
 pub(crate) struct Report(Arc<Task>);
 
 impl Report {
-    /// It did what it is there for.
+    /// The task did its work.
     pub(crate) fn succeeded(&self) {
         self.0.succeeded();
     }
 
-    /// The same, but something of it is amiss, which health shows until this task succeeds otherwise.
+    /// The task did its work, but with a defect. `/health` shows `amiss` until the next success.
     pub(crate) fn succeeded_but(&self, amiss: &'static str) {
         self.0.succeeded();
         locked(&self.0.status).amiss = Some(amiss);
     }
 
-    /// It tried, and will again.
+    /// An attempt failed. The task will retry.
     pub(crate) fn failed(&self, failure: Failure) {
         let mut status = locked(&self.0.status);
         status.failures += 1;
@@ -123,7 +125,7 @@ impl Report {
         status.last_sign = Instant::now();
     }
 
-    /// It is at it, for longer than usual.
+    /// A heartbeat: the work takes longer than usual and goes on.
     pub(crate) fn is_busy(&self) {
         locked(&self.0.status).last_sign = Instant::now();
     }
@@ -138,21 +140,21 @@ struct Task {
 }
 
 struct Status {
-    /// When it did its work last, or was started first.
+    /// Time of the last success, or of the first start.
     good_since: Instant,
     last_success: Option<Timestamp>,
-    /// When it said anything last.
+    /// Time of the last report or restart.
     last_sign: Instant,
-    /// It ended, and has not succeeded since.
+    /// The task ended and has not succeeded since.
     ended: bool,
-    /// The last one.
+    /// The last failure since the last success.
     failure: Option<Failure>,
-    /// What is amiss although it succeeded.
+    /// A defect that was reported with the last success.
     amiss: Option<&'static str>,
-    /// Since the last success.
+    /// Failures since the last success.
     failures: u64,
     restarts: u64,
-    /// Its failing was told, and not yet that it is over.
+    /// The failure was logged, and the recovery was not yet.
     told: bool,
 }
 
@@ -181,7 +183,7 @@ impl Task {
         (status.ended, status.failure, status.failures) = (false, None, 0);
         status.amiss = None;
         if std::mem::take(&mut status.told) {
-            info!(self.log, "the task {} works again", self.name; "event.name" => "task.recovered", "task" => self.name,
+            info!(self.log, "{} works again", self.name; "event.name" => "task.recovered", "task" => self.name,
                 "restarts" => status.restarts);
         }
     }
@@ -199,12 +201,12 @@ impl Task {
         status.last_sign = Instant::now();
     }
 
-    /// Whether it gives no sign of life for so long that it is ended.
+    /// Whether the last report is so old that the task has to be aborted.
     fn hangs(&self) -> bool {
         locked(&self.status).last_sign.elapsed() >= self.period + TIMEOUT
     }
 
-    /// Says at `warning`, once, that it does not work.
+    /// Logs at `warning` that the task fails, once until it succeeds again.
     fn look_after(&self) {
         let mut status = locked(&self.status);
         if status.told {
@@ -237,7 +239,7 @@ impl Status {
     }
 }
 
-/// A panic while it is held leaves nothing half done.
+/// Ignores poisoning: a panic while the lock is held leaves no partial update.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -249,7 +251,7 @@ where
     let mut pause = SHORTEST_PAUSE;
     loop {
         let before = locked(&task.status).last_success;
-        // Apart, so that its panics end here; a set, so that it ends when this does.
+        // A task of its own, so that its panics end here. A set, so that it is aborted when this future is dropped.
         let mut running = JoinSet::new();
         running.spawn(run(Report(Arc::clone(&task))));
         let failure = until_it_ends(&task, &mut running).await;
@@ -295,7 +297,7 @@ mod tests {
     use super::*;
     use crate::effects::SystemClock;
 
-    /// The lines of a log.
+    /// Collects the lines of a log.
     #[derive(Clone, Default)]
     struct Told(Arc<Mutex<Vec<String>>>);
 
@@ -322,12 +324,12 @@ mod tests {
     }
 
     fn state(supervisor: &Supervisor) -> TaskState {
-        supervisor.states().pop().expect("one is watched")
+        supervisor.states().pop().expect("one task is watched")
     }
 
     async fn pass(seconds: u64) {
         for _ in 0..seconds * 4 {
-            // Whatever became due runs before more time passes.
+            // Timers that are due run before more time passes.
             tokio::task::yield_now().await;
             advance(Duration::from_millis(250)).await;
         }
@@ -335,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_ends_or_panics_is_seen_at_once_told_once_and_started_again() {
+    async fn a_task_that_ends_or_panics_is_reported_at_once_logged_once_and_restarted() {
         for panics in [false, true] {
             let (supervisor, told) = supervisor();
             let starts = Arc::new(AtomicU64::new(0));
@@ -368,7 +370,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_tries_in_vain_for_ten_seconds_is_seen_and_goes_on_trying() {
+    async fn a_task_that_fails_for_ten_seconds_is_reported_and_keeps_retrying() {
         let (supervisor, told) = supervisor();
         supervisor.watch("blocks", Duration::ZERO, |report| async move {
             loop {
@@ -387,7 +389,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_hangs_is_ended_and_started_again() {
+    async fn a_task_that_hangs_is_aborted_and_restarted() {
         let (supervisor, _) = supervisor();
         let starts = Arc::new(AtomicU64::new(0));
         let started = Arc::clone(&starts);
@@ -402,7 +404,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_has_little_to_do_is_measured_by_its_own_period() {
+    async fn a_task_with_a_long_period_fails_only_after_that_period() {
         let (supervisor, told) = supervisor();
         let period = Duration::from_mins(15);
         supervisor.watch("retention", period, move |report| async move {

@@ -1,4 +1,5 @@
-//! Which targets are allowed: the rules of the configuration, and the operator's lists as their files change.
+//! Which targets are allowed: the rules of the configuration, and the operator's lists of hosts, which are read again
+//! when they change.
 
 use std::{
     convert::Infallible,
@@ -23,27 +24,27 @@ use crate::{
     supervisor::{Failure, Report},
 };
 
-/// How often the files are looked at, and how long one has to stay as it is before it is read.
+/// How often the files are checked, and how long a changed file must stay as it is before it is read.
 const PAUSE: Duration = Duration::from_secs(2);
-/// How long a list that named hosts has to be without any before that counts: it may be in the middle of being written.
+/// How long a list that named hosts must stay empty before that takes effect: its writer may not be done.
 const EMPTY_FOR: Duration = Duration::from_secs(30);
 
-/// The policy, with the files behind it.
+/// The policy, and the files that its lists are read from.
 pub(crate) struct Targets {
     policy: CurrentPolicy,
-    /// Without the lists.
+    /// The policy without the lists.
     rules: TargetPolicy,
     files: Files,
     read: State,
-    /// How many hosts that refuses.
+    /// How many hosts the lists in effect refuse.
     refused: usize,
-    /// Whether it refused some before.
+    /// Whether the lists have refused a host at any time since the start.
     refused_before: bool,
-    /// What was there when it was looked at last, and since when.
+    /// The state of the files at the last check, and since when they have had it.
     seen: (State, Instant),
-    /// What could not be read, so that it is told once.
+    /// The state of the files that could not be used, so that it is logged once.
     unreadable: Option<State>,
-    /// A look at the files that has not ended.
+    /// A check of the files that is still running.
     looking: Option<JoinHandle<State>>,
     hangup: Signal,
     log: Logger,
@@ -55,11 +56,11 @@ struct Files {
     allow: Option<PathBuf>,
 }
 
-/// What tells a file from what it was.
+/// Time of modification and size of each file: they tell whether it has changed.
 type State = [Option<(SystemTime, u64)>; 2];
 
 impl Targets {
-    /// Reads everything once; what cannot be read ends the start.
+    /// Reads the lists once. Fails if one cannot be read.
     pub(crate) fn load(config: &Config, log: &Logger) -> anyhow::Result<Self> {
         let mut own_hosts = config.targets.own_hosts.clone();
         own_hosts.push(own_host(&config.public_url)?);
@@ -91,8 +92,8 @@ impl Targets {
         self.policy.clone()
     }
 
-    /// Reads the files again when they change, and at SIGHUP. While one cannot be read, or is empty for a moment, what
-    /// was read last counts.
+    /// Reads the files again when they change, and at SIGHUP. While one cannot be read, or is empty for less than
+    /// `EMPTY_FOR`, the lists that were read last stay in effect.
     pub(crate) async fn keep_up_to_date(&mut self, report: &Report) -> Infallible {
         let mut every = interval(PAUSE);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -114,7 +115,7 @@ impl Targets {
                 self.is_as_it_should(report);
                 continue;
             }
-            // Its writer may be in the middle of it; one that sends a signal is done.
+            // The writer of a changed file may not be done. A process that sends SIGHUP is done.
             if is_told || self.seen.1.elapsed() >= PAUSE {
                 self.read_anew(state, report).await;
             }
@@ -125,7 +126,7 @@ impl Targets {
         let read = self.read_beside(report).await;
         let is_as_it_was = self.look(report).await == Some(state);
         match read {
-            // Written to meanwhile.
+            // The files changed while they were read. The next check reads them again.
             Ok(_) if !is_as_it_was => {}
             Ok(lists) if lists.refused == 0 && self.refused > 0 && self.seen.1.elapsed() < EMPTY_FOR => {
                 self.does_not_count(state, report, "a list of hosts is empty", "it names no host any more".to_owned());
@@ -144,7 +145,8 @@ impl Targets {
         }
     }
 
-    /// A list that lost all its hosts may be meant so, and is shown as long as this process knew better.
+    /// Reports a success. A list that lost all its hosts may be intended, but `/health` shows it if this process has
+    /// seen hosts in it.
     fn is_as_it_should(&self, report: &Report) {
         if self.refused == 0 && self.refused_before {
             report.succeeded_but("the list of refused hosts is empty, and was not before");
@@ -153,12 +155,12 @@ impl Targets {
         }
     }
 
-    /// Beside the runtime: a file system that hangs holds nothing else.
+    /// Checks the files on a thread of its own: a file system that hangs must not block the runtime.
     async fn look(&mut self, report: &Report) -> Option<State> {
         let files = self.files.clone();
         let looking = self.looking.get_or_insert_with(|| tokio::task::spawn_blocking(move || files.state()));
         let details = match timeout(PAUSE, &mut *looking).await {
-            // It is waited for further: each new one would hold a thread more.
+            // The next call waits for the same check: a new one would block another thread.
             Err(_still_looking) => "the file system does not answer".to_owned(),
             Ok(looked) => {
                 self.looking = None;
@@ -172,7 +174,7 @@ impl Targets {
         None
     }
 
-    /// Said once of each state of the files.
+    /// Reports a failure, and logs it once for each state of the files.
     fn does_not_count(&mut self, state: State, report: &Report, words: &'static str, details: String) {
         if self.unreadable != Some(state) {
             self.unreadable = Some(state);
@@ -182,7 +184,7 @@ impl Targets {
         report.failed(Failure::new(words, details));
     }
 
-    /// Millions of lines take a while.
+    /// Reads the lists on a thread of its own, with heartbeats: millions of lines take a while.
     async fn read_beside(&self, report: &Report) -> anyhow::Result<Lists> {
         let (files, rules) = (self.files.clone(), self.rules.clone());
         let mut reading = tokio::task::spawn_blocking(move || files.read(&rules));
@@ -195,7 +197,7 @@ impl Targets {
     }
 }
 
-/// Fails if a list cannot be read. Only who reads them asks: takedowns need no list.
+/// Fails if a list cannot be read. Only for commands that need the lists: takedowns must work without them.
 pub(crate) fn must_be_readable(config: &TargetsConfig) -> anyhow::Result<()> {
     for (key, file) in [("targets.deny_file", &config.deny_file), ("targets.allow_file", &config.allow_file)] {
         if let Some(file) = file {
@@ -207,7 +209,7 @@ pub(crate) fn must_be_readable(config: &TargetsConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the files say.
+/// The content of the files.
 struct Lists {
     policy: TargetPolicy,
     refused: usize,
@@ -254,7 +256,8 @@ fn read_list(file: Option<&Path>) -> anyhow::Result<(HostList, usize)> {
     Ok(HostList::read(String::from_utf8_lossy(&bytes).lines()))
 }
 
-/// The service's own host: a name on every port; an address or `localhost`, which others share, on its own port.
+/// The service's own host: a name, on every port; an address or `localhost`, which other services share, on its own
+/// port.
 fn own_host(public_url: &str) -> anyhow::Result<String> {
     let url = Url::parse(public_url).context("public_url")?;
     let host = url.host_str().context("public_url has no host")?;

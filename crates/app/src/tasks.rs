@@ -1,4 +1,4 @@
-//! Tasks: what watches something in the background for as long as the process lives, each under the supervisor.
+//! The background tasks of the process, each under the supervisor.
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
@@ -25,21 +25,21 @@ use crate::{
     targets::Targets,
 };
 
-/// How often long work says that it goes on, and what failed is tried again.
+/// Interval of heartbeats during long work, and pause before a retry.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
-/// How often answers that are too old to be asked for are deleted.
+/// How often expired idempotency records are deleted.
 const HOUSEKEEPING: Duration = Duration::from_mins(1);
 
-/// When the history of changes is followed.
+/// The start of the change feed.
 #[derive(Clone, Default)]
 pub(crate) struct Following {
-    /// The store is prepared.
+    /// The store is prepared: the feed may begin.
     pub(crate) may_begin: watch::Sender<bool>,
-    /// Everything from now on is heard of.
+    /// The feed is in sync: every change from now on is received.
     pub(crate) has_begun: watch::Sender<bool>,
 }
 
-/// Starts what watches something in the background.
+/// Starts all background tasks.
 pub(crate) fn watch_over(
     supervisor: &Supervisor,
     store: &Store,
@@ -57,7 +57,7 @@ pub(crate) fn watch_over(
         let changes = changes.clone();
         async move {
             let mut may_begin = following.may_begin.subscribe();
-            // Its sender is kept above.
+            // Cannot fail: `following` holds the sender.
             drop(may_begin.wait_for(|may| *may).await);
             Failure::from(&changes.subscribe(reporting).await)
         }
@@ -94,12 +94,12 @@ pub(crate) fn watch_over(
     supervisor.watch("retention", HOUSEKEEPING, move |report| never(keep_house(answers.clone(), report, log.clone())));
 }
 
-/// As a task that gives no reason to end.
+/// Makes a task of a future that never ends.
 async fn never(task: impl Future<Output = Infallible>) -> Failure {
     match task.await {}
 }
 
-/// Learns of takedowns by others, for ever. While the store does not answer, what is known stays in force.
+/// Refreshes the blocklist every second. If that fails, the last blocklist stays in force.
 async fn keep_blocks(blocks: BlockService, report: Report) -> Infallible {
     const PAUSE: Duration = Duration::from_secs(1);
     loop {
@@ -114,7 +114,7 @@ async fn keep_blocks(blocks: BlockService, report: Report) -> Infallible {
     }
 }
 
-/// Reports each time that the history was read to its end.
+/// Passes changes on, and reports a success each time the change feed is in sync.
 struct Reporting {
     subscriber: Arc<dyn ChangeSubscriber>,
     following: Following,
@@ -137,7 +137,7 @@ impl ChangeSubscriber for Reporting {
     }
 }
 
-/// Keeps what processes share, and says how that goes.
+/// Maintains what processes share in Redis, and reports every second whether Redis answers.
 async fn share(
     shared: SharedMemory,
     store: Arc<dyn Identify>,
@@ -160,7 +160,7 @@ async fn share(
     }
 }
 
-/// Deletes answers that are too old to be asked for.
+/// Deletes expired idempotency records every `HOUSEKEEPING`. If that fails, it is retried every `SIGN_OF_LIFE`.
 async fn keep_house(answers: Arc<dyn IdempotencyRepository>, report: Report, log: Logger) -> Infallible {
     loop {
         sleep(HOUSEKEEPING).await;
@@ -172,7 +172,7 @@ async fn keep_house(answers: Arc<dyn IdempotencyRepository>, report: Report, log
     }
 }
 
-/// Says every two seconds that the work goes on.
+/// Does the work, with a heartbeat every two seconds.
 async fn busily<T>(report: &Report, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     loop {

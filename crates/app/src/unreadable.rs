@@ -1,4 +1,4 @@
-//! Rows that cannot be read and were left out: told in the log, at the terminal, or all together.
+//! Reports rows that cannot be read and were left out: in the log, at the terminal, or collected.
 
 use std::{
     collections::HashSet,
@@ -10,15 +10,15 @@ use slog::{Logger, warn};
 
 use crate::cli::tell_aside;
 
-/// How many rows are remembered so as to be told once.
+/// How many rows are remembered so that each is reported once. Further rows are not reported.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// The rows that were left out so far, each once.
+/// The rows left out so far, each once.
 #[derive(Debug, Default)]
 struct Known(Mutex<HashSet<UnreadableRow>>);
 
 impl Known {
-    /// How many there are with this one, if it is new.
+    /// Adds the row if it is new and there is room. Returns how many rows are known then.
     fn count_with(&self, row: &UnreadableRow) -> Option<usize> {
         let mut known = self.rows();
         (known.len() < MAX_REMEMBERED && known.insert(row.clone())).then(|| known.len())
@@ -29,7 +29,7 @@ impl Known {
     }
 }
 
-/// Logs each row once, however often it is met.
+/// Logs each row once, however often it is read.
 pub(crate) struct LoggedRows {
     log: Logger,
     known: Known,
@@ -51,7 +51,7 @@ impl UnreadableRows for LoggedRows {
     }
 }
 
-/// Notes each row once at the terminal.
+/// Prints a note about each row once, to standard error.
 #[derive(Debug, Default)]
 pub(crate) struct NotedRows(Known);
 
@@ -63,12 +63,12 @@ impl UnreadableRows for NotedRows {
     }
 }
 
-/// Keeps them.
+/// Collects the rows.
 #[derive(Debug, Default)]
 pub(crate) struct CollectedRows(Known);
 
 impl CollectedRows {
-    /// A line for each.
+    /// One line for each row, sorted.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines: Vec<_> = self.0.rows().iter().map(line).collect();
         lines.sort_unstable();

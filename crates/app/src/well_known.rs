@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, ensure};
 
-/// Most bytes of all of them: they are few and small, and are held in memory.
+/// Most bytes of all files together, which are held in memory.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// Reads the files of a directory by their names, without those in directories below it.
+/// Reads the files of a directory, by name. Subdirectories and names that begin with a dot are skipped. Fails if a file
+/// cannot be read or all have more than [`MAX_BYTES`].
 pub(crate) fn read(directory: Option<&Path>) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let Some(directory) = directory else {
         return Ok(BTreeMap::new());

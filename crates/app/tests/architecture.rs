@@ -1,4 +1,4 @@
-//! The rules of the house, held against what Cargo knows of the crates and what lies in the repository.
+//! Rules of the architecture, checked against Cargo's metadata and the files of the repository.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,20 +39,20 @@ fn test_support_is_only_ever_a_dev_dependency() {
 }
 
 #[test]
-fn diesel_is_the_stores_own_affair() {
+fn only_the_stores_depend_on_diesel() {
     assert_eq!(WORKSPACE.who_asks_for(|name| name.starts_with("diesel")), names(&STORES));
     assert_eq!(WORKSPACE.who_reaches(|name| name.starts_with("diesel")), names(&["app", STORES[0], STORES[1]]));
 }
 
 #[test]
-fn actix_is_known_to_the_http_adapter_and_the_binary_alone() {
+fn only_the_http_adapter_and_the_binary_depend_on_actix() {
     let allowed = names(&["adapter-http", "app"]);
     assert!(WORKSPACE.who_asks_for(is_actix).is_subset(&allowed));
     assert!(WORKSPACE.who_reaches(is_actix).is_subset(&allowed));
 }
 
 #[test]
-fn redis_is_known_to_its_adapter_alone() {
+fn only_the_redis_adapter_depends_on_redis() {
     let is_client = |name: &str| ["redis", "fred", "deadpool-redis", "bb8-redis"].contains(&name);
     assert!(WORKSPACE.who_asks_for(is_client).is_subset(&names(&["adapter-redis"])));
 }
@@ -79,7 +79,7 @@ fn domain_and_the_stores_are_permissive_and_what_is_above_is_gpl() {
     }
 }
 
-/// Not even in their tests: it is GPL-3.0-or-later.
+/// Not even for its tests: `actix-governor` is GPL-3.0-or-later.
 #[test]
 fn no_permissive_crate_has_a_path_to_actix_governor() {
     for package in WORKSPACE.members().filter(|package| !package.license.starts_with("GPL")) {
@@ -88,7 +88,7 @@ fn no_permissive_crate_has_a_path_to_actix_governor() {
     }
 }
 
-/// In the lock file, which knows every platform and feature.
+/// Checked in the lock file, which covers every platform and feature.
 #[test]
 fn no_tls_or_database_library_of_the_system_is_needed() {
     let lock = fs::read_to_string(root().join("Cargo.lock")).expect("the lock file is in the repository");
@@ -128,7 +128,7 @@ fn the_top_of_the_repository_stays_tidy() {
         "rust-toolchain.toml",
         "rustfmt.toml",
     ]);
-    // What .gitignore names.
+    // Names that .gitignore lists.
     let is_ignored = |name: &str| ["data", "target"].contains(&name) || name.ends_with(".profraw");
     let strangers: Vec<_> = entries(root())
         .into_iter()
@@ -177,22 +177,22 @@ impl Kind {
     }
 }
 
-/// A package of the lock file, ours or not.
+/// A package of the lock file.
 struct Package {
     name: String,
     license: String,
     is_ours: bool,
-    /// What its manifest names, whether in use or not.
+    /// The packages that its manifest names, used or not.
     wanted: Vec<String>,
-    /// Ids of the packages it is built with, and what for.
+    /// Ids of the packages that it is built with, and what for.
     used: Vec<(String, Vec<Kind>)>,
 }
 
-/// All packages by their ids, for this platform.
+/// All packages for this platform, by id.
 struct Workspace(BTreeMap<String, Package>);
 
 impl Workspace {
-    /// Offline: whatever built this test has fetched all it takes for this platform.
+    /// Works offline: the build of this test has fetched every package for this platform.
     fn read() -> Self {
         let version = cargo(&["--version", "--verbose"]);
         let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo names its host");
@@ -233,7 +233,7 @@ impl Workspace {
         found.unwrap_or_else(|| panic!("there is no crate {name}"))
     }
 
-    /// Names of everything below one of our crates, over dependencies of these kinds.
+    /// Names of all packages below one of our crates, over dependencies of these kinds.
     fn below(&self, name: &str, kinds: &[Kind]) -> BTreeSet<&str> {
         let mut seen = BTreeSet::new();
         let mut open = vec![self.member(name)];
@@ -247,19 +247,19 @@ impl Workspace {
         seen.into_iter().map(|id| self.0[id].name.as_str()).collect()
     }
 
-    /// Our crates that one of them is built from, its tests aside.
+    /// Our crates that one of them is built from, without its tests.
     fn ours_below(&self, name: &str) -> BTreeSet<&str> {
         let ours: BTreeSet<&str> = self.members().map(|package| package.name.as_str()).collect();
         self.below(name, &[Kind::Normal, Kind::Build]).intersection(&ours).copied().collect()
     }
 
-    /// Our crates whose manifests name such a package, for whatever purpose.
+    /// Our crates whose manifests name such a package, for any purpose.
     fn who_asks_for(&self, is_it: impl Fn(&str) -> bool) -> BTreeSet<&str> {
         let asking = self.members().filter(|package| package.wanted.iter().any(|name| is_it(name)));
         asking.map(|package| package.name.as_str()).collect()
     }
 
-    /// Our crates that have such a package below them, their tests aside.
+    /// Our crates that have such a package below them, without their tests.
     fn who_reaches(&self, is_it: impl Fn(&str) -> bool) -> BTreeSet<&str> {
         let names = self.members().map(|package| package.name.as_str());
         names.filter(|name| self.below(name, &[Kind::Normal, Kind::Build]).into_iter().any(&is_it)).collect()

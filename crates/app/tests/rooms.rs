@@ -1,4 +1,4 @@
-//! The rooms of each crate: files and folders import downwards, and never in a circle.
+//! The module structure of each crate: files and folders import downwards, and never in a circle.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,8 @@ use std::{
 
 use syn::{Item, UseTree, visit::Visit};
 
-/// The rooms of `adapter-http` from the top down. Those in one row do not import each other, but for what `BESIDE` lists.
+/// The top-level modules of `adapter-http`, from the top down. Those in one row do not import each other, except for
+/// what `BESIDE` lists.
 const FLOORS: &[&[&str]] = &[
     &["lib", "fuzzing"],
     &["server"],
@@ -21,7 +22,7 @@ const FLOORS: &[&[&str]] = &[
     &["wire", "html"],
 ];
 
-/// Rooms of one row of which the first imports the second, and why.
+/// Modules of one row of which the first imports the second, and the reason.
 const BESIDE: &[(&str, &str)] = &[];
 
 #[test]
@@ -59,14 +60,14 @@ fn rooms_of_the_http_adapter_import_downwards() {
     }
 }
 
-/// The folder of a module, or its file if it is in none.
+/// The top-level module that a module belongs to.
 fn room(module: &str) -> &str {
     module.split("::").next().unwrap_or(module)
 }
 
 fn crates() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let listed = fs::read_dir(folder).expect("it is part of the repository");
+    let listed = fs::read_dir(folder).expect("the repository has this folder");
     let mut names: Vec<_> =
         listed.map(|entry| entry.expect("it is listed").file_name().into_string().expect("UTF-8")).collect();
     names.retain(|name| name != "fuzz");
@@ -74,18 +75,18 @@ fn crates() -> Vec<String> {
     names
 }
 
-/// Modules, and those that they import.
+/// Modules, each with the modules that it imports.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
 struct House {
     imports: Imports,
 }
 
-/// One file, as it is written.
+/// One source file.
 struct File {
-    /// What it calls by a path that begins in this crate: the names it gives that, and the path.
+    /// What the file imports from this crate: the name in the file, and the path.
     uses: Vec<(String, Vec<String>)>,
-    /// Paths in its code.
+    /// The paths in the code of the file.
     paths: Vec<Vec<String>>,
 }
 
@@ -94,8 +95,8 @@ impl House {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src");
         let mut files = BTreeMap::new();
         for path in sources(&root) {
-            let module = module_of(path.strip_prefix(&root).expect("it is below"));
-            let text = fs::read_to_string(&path).expect("it is text");
+            let module = module_of(path.strip_prefix(&root).expect("the file is below the root"));
+            let text = fs::read_to_string(&path).expect("a source file is text");
             let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             files.insert(module.clone(), read(&module, &parsed.items));
         }
@@ -118,7 +119,8 @@ fn name_of(module: &[String]) -> String {
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
-    let listed = fs::read_dir(folder).expect("it is a folder").map(|entry| entry.expect("it is listed").path());
+    let listed =
+        fs::read_dir(folder).expect("it is a folder").map(|entry| entry.expect("the entry can be read").path());
     let (folders, files): (Vec<_>, Vec<_>) = listed.partition(|path| path.is_dir());
     let is_source = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -136,7 +138,7 @@ fn module_of(file: &Path) -> Vec<String> {
     parts
 }
 
-/// What the items of a module name, without its tests.
+/// The imports and paths of the items of a module, without its tests.
 fn read(module: &[String], items: &[Item]) -> File {
     let mut file = File { uses: Vec::new(), paths: Vec::new() };
     let mut paths = Paths { module, found: &mut file.paths };
@@ -184,7 +186,7 @@ fn flatten(module: &[String], tree: &UseTree, before: &mut Vec<String>, uses: &m
     }
 }
 
-/// A path from the root of the crate, if it begins in this crate.
+/// A path from the root of this crate; `None` for a path into another crate.
 fn within(module: &[String], path: &[String]) -> Option<Vec<String>> {
     let (mut base, mut rest) = match path.first()?.as_str() {
         "crate" => (Vec::new(), &path[1..]),
@@ -201,7 +203,7 @@ fn within(module: &[String], path: &[String]) -> Option<Vec<String>> {
     Some(base)
 }
 
-/// The module that defines what a path names: names that a module passes on are followed.
+/// The module that defines the item of a path. Re-exports are followed.
 fn defined_in(files: &BTreeMap<Vec<String>, File>, path: &[String], depth: usize) -> Option<Vec<String>> {
     let length = (0..=path.len()).rev().find(|length| files.contains_key(&path[..*length]))?;
     let (module, rest) = path.split_at(length);
@@ -214,7 +216,7 @@ fn defined_in(files: &BTreeMap<Vec<String>, File>, path: &[String], depth: usize
     }
 }
 
-/// One circle of imports, if there is any.
+/// The modules of one circle of imports; empty if there is none.
 fn circle(imports: &Imports) -> Vec<String> {
     let mut done = BTreeSet::new();
     imports.keys().find_map(|start| search(imports, start, &mut Vec::new(), &mut done)).unwrap_or_default()

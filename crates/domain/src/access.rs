@@ -12,7 +12,7 @@ pub enum Access {
 }
 
 impl Access {
-    /// Whether `owner`'s links are among them.
+    /// Whether the links of `owner` are included.
     pub fn includes(&self, owner: &Owner) -> bool {
         match self {
             Self::Owner(own) => own == owner,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::key_id::KeyId;
 
-/// Who did it.
+/// The originator of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Actor {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_actor_survives_being_written_down() {
+    fn an_actor_parses_back_from_its_text() {
         let key = Actor::ApiKey("A".repeat(KeyId::LENGTH).parse().expect("valid"));
         for actor in [key, Actor::System, Actor::Anonymous] {
             assert_eq!(actor.to_string().parse(), Ok(actor));

@@ -5,8 +5,8 @@ use crate::entropy::Entropy;
 /// Letters and digits without the look-alikes `0 O I l`.
 pub const CODE_ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
-/// Draws `count` characters of [`CODE_ALPHABET`] without modulo bias: bytes that would favour some
-/// characters are thrown away.
+/// Draws `count` characters of [`CODE_ALPHABET`] without modulo bias: it discards bytes that would favour some
+/// characters.
 pub(crate) fn draw_characters(count: usize, entropy: &dyn Entropy) -> String {
     const UNBIASED: u8 = 4 * 58;
     let mut text = String::with_capacity(count);

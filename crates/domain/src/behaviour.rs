@@ -1,5 +1,5 @@
-//! Behaviour: everything that decides what following a link does, and the key that two links which
-//! behave the same share.
+//! Behaviour: everything that decides what following a link does, and the dedup key. Links that behave the same have
+//! the same dedup key.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -15,7 +15,7 @@ pub struct Behaviour {
     pub redirect: RedirectStatus,
     /// Whether the query of the request is added to the target's.
     pub forward_query: bool,
-    /// From when on it answers 410 instead.
+    /// From this moment on, the link answers 410.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -25,13 +25,13 @@ impl Behaviour {
         Self { target, redirect: RedirectStatus::default(), forward_query: false, expires_at: None }
     }
 
-    /// Whether the key is another one than releases before 0.1 computed, which decoded percent-escapes in the fragment
-    /// too: stores compute such keys again at the upgrade.
+    /// Whether releases before 0.1 computed a different key: they decoded percent-escapes in the fragment too. Stores
+    /// recompute these keys at the upgrade.
     pub fn has_escapes_in_fragment(&self) -> bool {
         self.target.as_str().split_once('#').is_some_and(|(_, fragment)| fragment.contains('%'))
     }
 
-    /// Whether the expiry has come.
+    /// Whether the link has expired at `now`.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|expiry| expiry <= now)
     }
@@ -91,8 +91,8 @@ impl TryFrom<u16> for RedirectStatus {
 #[error("must be 301, 302, 307 or 308")]
 pub struct InvalidRedirectStatus;
 
-/// SHA-256 over everything that decides how a link behaves: two links with the same key are the same
-/// link. Title and tags take no part.
+/// SHA-256 over everything that decides how a link behaves: two links with the same key are the same link. Title and
+/// tags are not included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DedupKey([u8; 32]);
 
@@ -124,9 +124,9 @@ impl DedupKey {
     }
 }
 
-/// The target with percent-encodings in one spelling: hex in upper case, unreserved characters
-/// (RFC 3986 §2.3) decoded. Nothing else is touched: no slash, `www.` or query order, and nothing of the fragment,
-/// which scripts see as it is written.
+/// The target with percent-encodings in one spelling: hex digits in upper case, unreserved characters (RFC 3986 §2.3)
+/// decoded. Slashes, `www.` and the query order stay as they are. So does the fragment, because scripts read it as it
+/// is written.
 fn canonical_form(target: &str) -> String {
     let (mut rest, fragment) = target.split_at(target.find('#').unwrap_or(target.len()));
     let mut canonical = String::with_capacity(target.len());
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expiry_counts_from_its_very_moment() {
+    fn a_link_is_expired_from_its_expiry_time_on() {
         let at = Timestamp::from_unix_micros(10).expect("in range");
         let link = Behaviour { expires_at: Some(at), ..behaviour("https://example.com/") };
         assert!(!link.is_expired(Timestamp::from_unix_micros(9).expect("in range")));
@@ -229,14 +229,14 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_targets_with_escapes_in_the_fragment_are_told() {
+    fn percent_escapes_in_the_fragment_are_detected() {
         for (url, told) in [("#%41", true), ("?a=%41#b", false), ("%41", false), ("#a", false), ("#a#%", true)] {
             assert_eq!(behaviour(&format!("https://example.com/{url}")).has_escapes_in_fragment(), told, "{url}");
         }
     }
 
     #[test]
-    fn a_key_is_kept_as_it_is() {
+    fn dedup_key_bytes_are_stable_and_distinct() {
         let keys = ["https://example.com/a", "https://example.com/b"].map(|url| behaviour(url).dedup_key());
         assert_ne!(keys[0].as_bytes(), keys[1].as_bytes());
         assert_eq!(keys[0].as_bytes(), behaviour("https://example.com/a").dedup_key().as_bytes());

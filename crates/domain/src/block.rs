@@ -1,5 +1,5 @@
-//! Blocks: takedowns of a link, of all that leads to a host, or of an owner. Nothing is deleted by them, and what is
-//! lifted is as it was before.
+//! Blocks: takedowns of one link, of all links to a host, or of all links of an owner. A block deletes nothing. After
+//! it is lifted, the links work as before.
 
 use std::{
     collections::HashSet,
@@ -25,11 +25,11 @@ use crate::{
 /// One takedown, in force or lifted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
-    /// Its name.
+    /// Its id.
     pub id: Uuid,
     /// What is blocked.
     pub subject: Subject,
-    /// Why, for whoever asks later.
+    /// Why it is blocked.
     pub reason: Reason,
     /// When it began.
     pub created_at: Timestamp,
@@ -48,7 +48,7 @@ pub struct Lifted {
     pub by: Actor,
 }
 
-/// What a block is about.
+/// What a block applies to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
@@ -56,7 +56,7 @@ pub enum Subject {
     Code(Code),
     /// All links to a host and to the names below it.
     Host(Host),
-    /// All links of an owner, who may make no more.
+    /// All links of an owner, who cannot create new ones.
     Owner(Owner),
 }
 
@@ -64,7 +64,7 @@ impl Subject {
     /// The names of the kinds.
     pub const KINDS: [&str; 3] = ["code", "host", "owner"];
 
-    /// The kind as stores and callers know it.
+    /// The kind, as stores and callers write it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Code(_) => "code",
@@ -73,7 +73,7 @@ impl Subject {
         }
     }
 
-    /// The value as stores and callers know it.
+    /// The value, as stores and callers write it.
     pub fn value(&self) -> &str {
         match self {
             Self::Code(code) => code.as_str(),
@@ -82,8 +82,8 @@ impl Subject {
         }
     }
 
-    /// Reads what a store has. Never judged by the rules for new ones, which may become stricter: what was taken down
-    /// once stays down.
+    /// Reads a stored subject. It does not apply the rules for new subjects: those may become stricter, and existing
+    /// blocks must stay in force.
     pub fn from_stored(kind: &str, value: &str) -> Result<Self, InvalidSubject> {
         match kind {
             "code" => Code::from_stored(value).map(Self::Code).map_err(|_| InvalidSubject::Code),
@@ -93,7 +93,7 @@ impl Subject {
         }
     }
 
-    /// Reads what a caller wrote.
+    /// Parses a subject that a caller wrote.
     pub fn parse(kind: &str, value: &str) -> Result<Self, InvalidSubject> {
         match kind {
             "code" => Code::parse_alias(value).map(Self::Code).map_err(|_| InvalidSubject::Code),
@@ -104,32 +104,32 @@ impl Subject {
     }
 }
 
-/// Why something is no subject.
+/// Why a text is not a valid subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSubject {
-    /// Of no known kind.
+    /// The kind is unknown.
     #[error("must be code, host or owner")]
     Kind,
-    /// No code.
+    /// Not a valid code.
     #[error("must be a code alone, as in `h7RkQ2mX`")]
     Code,
-    /// No host, or one that would take down too much.
+    /// Not a valid host, or one that covers too much, such as a top-level domain.
     #[error(
         "must be a host name alone, as in `evil.example`, without scheme, port or path; names below it are part of it, so a whole top-level domain is refused"
     )]
     Host,
-    /// No owner.
+    /// Not a valid owner.
     #[error("must be an owner, of a-z, 0-9, _ and -")]
     Owner,
 }
 
-/// A host as targets are compared: in lower case, without a dot at the end, in punycode.
+/// A host in the form in which targets are compared: lower case, no trailing dot, punycode.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Host(String);
 
 impl Host {
-    /// As a store has it, in the spelling in which it was kept.
+    /// Reads a stored host, in its stored spelling.
     fn from_stored(text: &str) -> Option<Self> {
         let plain = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
         ((1..=253).contains(&text.len()) && text.bytes().all(plain)).then(|| Self(text.to_owned()))
@@ -204,7 +204,7 @@ impl TryFrom<String> for Reason {
     }
 }
 
-/// Everything that is blocked at a moment.
+/// All blocks in force at one moment.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct InForce {
     codes: HashSet<Code>,
@@ -213,7 +213,7 @@ pub struct InForce {
     keys: HashSet<KeyId>,
 }
 
-/// Not the subjects: there may be many.
+/// Shows counts only, because there may be many subjects.
 impl fmt::Debug for InForce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "InForce({} codes, {} hosts, {} owners)", self.codes.len(), self.hosts.len(), self.owners.len())
@@ -226,18 +226,18 @@ impl fmt::Debug for InForce {
 pub struct OwnerBlocked;
 
 impl InForce {
-    /// Whether nothing is.
+    /// Whether nothing is blocked.
     pub fn is_empty(&self) -> bool {
         self.codes.is_empty() && self.hosts.is_empty() && self.owners.is_empty() && self.keys.is_empty()
     }
 
-    /// The same, with API keys that open nothing.
+    /// The same, with `keys` as the blocked API keys.
     #[must_use]
     pub fn with_keys(self, keys: impl IntoIterator<Item = KeyId>) -> Self {
         Self { keys: keys.into_iter().collect(), ..self }
     }
 
-    /// What either blocks.
+    /// The union of both.
     pub(crate) fn with(&self, other: &Self) -> Self {
         Self {
             codes: &self.codes | &other.codes,
@@ -247,33 +247,33 @@ impl InForce {
         }
     }
 
-    /// Whether that API key is.
+    /// Whether this API key is blocked.
     pub fn block_key(&self, key: &KeyId) -> bool {
         self.keys.contains(key)
     }
 
-    /// Whether this link is, by itself, by where it leads, or by whose it is.
+    /// Whether this link is blocked: by its code, the host of its target, or its owner.
     pub fn block(&self, code: &Code, link: &Resolution) -> bool {
         self.codes.contains(code) || self.block_owner(&link.owner) || self.block_host(&link.behaviour.target.host())
     }
 
-    /// Links of a blocked owner are neither made nor changed.
+    /// Rejects a blocked owner, whose links are neither made nor changed.
     pub fn admit_owner(&self, owner: &Owner) -> Result<(), OwnerBlocked> {
         if self.block_owner(owner) { Err(OwnerBlocked) } else { Ok(()) }
     }
 
-    /// Reads a target. A blocked host is refused like one that the policy refuses.
+    /// Parses a target. It rejects a blocked host like a host that the policy rejects.
     pub fn target(&self, text: &str, policy: &TargetPolicy) -> Result<Target, InvalidTarget> {
         let target = Target::parse(text, policy)?;
         if self.block_host(&target.host()) { Err(InvalidTarget::RefusedHost) } else { Ok(target) }
     }
 
-    /// Whether links of that owner are.
+    /// Whether the links of `owner` are blocked.
     pub fn block_owner(&self, owner: &Owner) -> bool {
         self.owners.contains(owner)
     }
 
-    /// Whether links to that host are; `host` is as targets are compared.
+    /// Whether links to `host` are blocked. `host` is in the form in which targets are compared.
     pub fn block_host(&self, host: &str) -> bool {
         !self.hosts.is_empty() && covering_names(host).any(|name| self.hosts.contains(name))
     }
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn subjects_are_read_in_any_spelling_and_written_in_one() {
+    fn subjects_parse_in_any_spelling_into_one_canonical_form() {
         for (kind, given, kept) in [
             ("code", "abc-1", "abc-1"),
             ("owner", "acme", "acme"),
@@ -332,7 +332,7 @@ mod tests {
             ("host", "*.example.com"),
             ("host", "exa mple.com"),
             ("host", ".example.com"),
-            // All of a top-level domain is taken down by nobody.
+            // A whole top-level domain cannot be blocked.
             ("host", "com"),
         ] {
             assert_eq!(Subject::parse(kind, value), Err(no(kind)), "{kind} {value}");
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_down_once_is_read_whatever_is_reserved_since() {
+    fn stored_subjects_are_read_even_if_the_code_is_reserved_now() {
         let reserved = crate::code::RESERVED_WORDS.iter().map(|word| ("code", *word));
         let hosts = [("host", "evil.example.com"), ("host", "2001:db8::1"), ("host", "com"), ("owner", "acme")];
         for (kind, value) in reserved.chain(hosts) {
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blocked_host_takes_the_names_below_it_along() {
+    fn a_blocked_host_also_blocks_the_names_below_it() {
         let subjects = [Subject::parse("host", "example.com"), Subject::parse("host", "203.0.113.7")];
         let blocked: InForce = subjects.into_iter().map(|subject| subject.expect("valid")).collect();
         assert!(blocked.block_host("example.com") && blocked.block_host("a.b.example.com"));

@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 pub use crate::alphabet::CODE_ALPHABET;
 use crate::{alphabet::draw_characters, entropy::Entropy, key_id::KEY_PREFIX};
 
-/// The path segment that names a link. Case-sensitive, 1 to 64 characters of `A-Z a-z 0-9 _ -`, with single dots between
-/// them.
+/// The path segment that names a link. Case-sensitive, 1 to 64 characters of `A-Z a-z 0-9 _ -`, with single dots
+/// between them.
 ///
-/// A code belongs to one link for ever, also after that link is deleted.
+/// A code belongs to one link permanently, even after that link is deleted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Code(Box<str>);
 
 impl Code {
-    /// Most characters of a code.
+    /// Maximum number of characters of a code.
     pub const MAX_LENGTH: usize = 64;
 
     /// The code as text.
@@ -24,8 +24,8 @@ impl Code {
         &self.0
     }
 
-    /// A code as a store has it. Never judged by the rules for new ones, which may become stricter: what was given once
-    /// stays a code, also if it is a reserved word by now.
+    /// Reads a stored code. It does not apply the rules for new codes: those may become stricter, and existing codes
+    /// stay valid, even if they are reserved words now.
     pub fn from_stored(text: &str) -> Result<Self, InvalidCode> {
         if !(1..=Self::MAX_LENGTH).contains(&text.len()) {
             return Err(InvalidCode::Length);
@@ -36,8 +36,8 @@ impl Code {
         Ok(Self(text.into()))
     }
 
-    /// A code that a caller chose: any code but a reserved word, what could be an API key in the wrong place, or the
-    /// address of a picture.
+    /// Parses a code that a caller chose. It rejects reserved words, text that begins like an API key, and text that
+    /// ends like the address of a QR code.
     pub fn parse_alias(text: &str) -> Result<Self, InvalidCode> {
         let code = text.parse()?;
         if is_reserved(text) {
@@ -51,15 +51,15 @@ impl Code {
         }
     }
 
-    /// The code at the beginning of a text that was pasted: whatever no code can end with is no part of it, nor what stands behind
-    /// a character that ends an address in a text or begins its query.
+    /// The code at the beginning of a pasted text. It cuts the text at the first character that ends an address or
+    /// begins its query. Then it drops trailing characters with which no code can end.
     pub fn from_pasted(text: &str) -> Result<Self, InvalidCode> {
-        // A `+` asks for a look at where it leads: it is no dirt, and must not be followed.
+        // A trailing `+` asks for a preview. It is kept, so that parsing fails and the link is not followed.
         let is_last = |character: char| character == '+' || (character.is_ascii() && is_code_byte(character as u8));
         Self::address_in(text).trim_end_matches(|character| !is_last(character)).parse()
     }
 
-    /// The part of a text that was pasted before any character that ends an address or begins its query.
+    /// The part of a pasted text before the first character that ends an address or begins its query.
     pub fn address_in(text: &str) -> &str {
         text.split(['&', '?', '#', '<', '>', '"', '|', ']', ';']).next().unwrap_or(text)
     }
@@ -72,7 +72,7 @@ impl FromStr for Code {
         if !(1..=Self::MAX_LENGTH).contains(&text.len()) {
             return Err(InvalidCode::Length);
         }
-        // A dot stands between two other characters.
+        // Each dot must stand between two other characters.
         let mut after_other = false;
         for byte in text.bytes() {
             let is_other = is_code_byte(byte);
@@ -110,22 +110,22 @@ impl TryFrom<String> for Code {
     }
 }
 
-/// Why a text is no code, or no alias.
+/// Why a text is not a valid code or alias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCode {
-    /// None or more than 64 characters.
+    /// No characters, or more than 64.
     #[error("must have 1 to 64 characters")]
     Length,
     /// A character outside `A-Z a-z 0-9 _ -`, or a dot that is not between two of them.
     #[error("may only contain A-Z, a-z, 0-9, `_`, `-`, and single dots between them")]
     Character,
-    /// A word that the service keeps for its own paths.
+    /// A word that is reserved for the service's own paths.
     #[error("must not be one of the reserved words {}", RESERVED_WORDS.join(", "))]
     Reserved,
-    /// The beginning of an API key.
+    /// It begins like an API key.
     #[error("must not begin with `{KEY_PREFIX}`, as API keys do")]
     Key,
-    /// The ending of the pictures of links.
+    /// It ends like the address of a QR code.
     #[error("must not end in `{PICTURE}`, as the pictures of links do")]
     Picture,
 }
@@ -133,7 +133,7 @@ pub enum InvalidCode {
 /// What follows a code in the address of its QR code.
 const PICTURE: &str = ".qr";
 
-/// Words that are never codes, in any case: the paths the service has at its root, and those it is going to have.
+/// Words that are never given out as codes, in upper or lower case: the service's root paths, present and planned.
 pub const RESERVED_WORDS: &[&str] = &[
     "admin",
     "ads.txt",
@@ -162,7 +162,7 @@ pub const RESERVED_WORDS: &[&str] = &[
     "yourls-api",
 ];
 
-/// Whether `word` is kept for the service's own paths.
+/// Whether `word` is reserved for the service's own paths.
 pub fn is_reserved(word: &str) -> bool {
     RESERVED_WORDS.iter().any(|reserved| reserved.eq_ignore_ascii_case(word))
 }
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_code_may_be_a_word_that_is_reserved_by_now() {
+    fn a_stored_code_may_be_a_reserved_word() {
         for word in RESERVED_WORDS.iter().copied().chain(["abc", "a", "a.b"]) {
             assert_eq!(Code::from_stored(word).expect(word).as_str(), word);
         }
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_code_that_begins_as_a_key_is_read() {
+    fn a_code_may_begin_with_the_key_prefix() {
         assert!("sgn_before".parse::<Code>().is_ok());
         assert!(Code::parse_alias("sgn").is_ok() && Code::parse_alias("SGN_1").is_ok());
     }
@@ -307,8 +307,8 @@ mod tests {
     }
 
     #[test]
-    fn where_few_bytes_are_fair_no_character_too_many_is_drawn() {
-        /// Five fair bytes each time.
+    fn no_extra_character_is_drawn_when_few_bytes_are_unbiased() {
+        /// Gives five unbiased bytes per call.
         struct Scarce;
         impl Entropy for Scarce {
             fn fill(&self, bytes: &mut [u8]) {

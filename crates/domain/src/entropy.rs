@@ -1,4 +1,4 @@
-//! The port of randomness, which codes and keys are drawn with.
+//! The port for randomness, from which codes and keys are drawn.
 
 /// Gives random bytes.
 pub trait Entropy: Send + Sync {

@@ -1,4 +1,4 @@
-//! History: who changed a link, how and when. One entry a change, never edited.
+//! History: who changed a link, how and when. There is one entry per change. Entries are never edited.
 
 use std::{fmt, str::FromStr};
 
@@ -11,7 +11,7 @@ use crate::{actor::Actor, link::Generation, time::Timestamp};
 pub struct LinkEvent {
     /// What happened.
     pub kind: EventKind,
-    /// The generation it led to; no link has two events of one generation.
+    /// The generation after the change. A link has exactly one event per generation.
     pub generation: Generation,
     /// Who did it, when, in which request.
     pub provenance: Provenance,
@@ -26,7 +26,7 @@ pub enum EventKind {
     Edited,
     /// Deleted.
     Deleted,
-    /// Brought back.
+    /// Brought back after a deletion.
     Reactivated,
 }
 
@@ -44,7 +44,7 @@ impl EventKind {
         }
     }
 
-    /// The kind of that name.
+    /// The kind with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
@@ -61,7 +61,7 @@ pub struct Provenance {
     pub at: Timestamp,
 }
 
-/// The name of one request: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
+/// The id of one request: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct RequestId(String);
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_survives_being_written_down() {
+    fn an_event_kind_parses_back_from_its_name() {
         for kind in EventKind::ALL {
             assert_eq!(EventKind::from_name(kind.name()), Some(kind));
         }

@@ -1,4 +1,4 @@
-//! Lists of hosts, as operators and public lists write them, of millions of names.
+//! Lists of hosts, in the formats of operators and public lists, with up to millions of names.
 
 use std::{
     fmt,
@@ -8,14 +8,14 @@ use std::{
 
 use url::Host;
 
-/// Hosts by name or address, a name with all names below it.
+/// Hosts by name or address. A name covers all names below it.
 ///
-/// A name takes eight bytes: of each only a hash is kept. Of ten million names, one lookup in some 10^12 would find one
-/// that is not there.
+/// Each name takes eight bytes: only its hash is kept. With ten million names, about one lookup in 10^12 finds a name
+/// that is not in the list.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct HostList(Box<[u64]>);
 
-/// Not the names: there may be millions.
+/// Shows the count only, because there may be millions of names.
 impl fmt::Debug for HostList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HostList({} hosts)", self.0.len())
@@ -23,16 +23,16 @@ impl fmt::Debug for HostList {
 }
 
 impl HostList {
-    /// Reads the lines of a list; the second value counts those that are none of the following, comments aside:
+    /// Reads the lines of a list. The second value counts the lines in none of these forms, comments excluded:
     ///
     /// | line                          | names                                             |
     /// |-------------------------------|---------------------------------------------------|
-    /// | `example.com`, `*.example.com` | it and all below                                  |
+    /// | `example.com`, `*.example.com` | that name and all names below it                 |
     /// | `203.0.113.7`, `2001:db8::7`  | that address                                      |
     /// | `0.0.0.0 one.example two.example` | the names of a hosts file                         |
     /// | `\|\|example.com^`              | the form of filter lists, without options but `$important` and `$all` |
-    /// | `address=/example.com/0.0.0.0` | that of dnsmasq, also `server=` and `local=`      |
-    /// | `example.com CNAME .`         | that of a response policy zone                    |
+    /// | `address=/example.com/0.0.0.0` | the form of dnsmasq, also `server=` and `local=`  |
+    /// | `example.com CNAME .`         | the form of a response policy zone                |
     ///
     /// Comments begin with `#`, `!` or `;`. Names may be in any script and spelling.
     pub fn read<'a>(lines: impl IntoIterator<Item = &'a str>) -> (Self, usize) {
@@ -62,14 +62,14 @@ impl HostList {
         self.0.is_empty()
     }
 
-    /// Whether it names a host, or a name above it. `host` is as targets are compared: in lower case, without a dot at
-    /// the end, an address in its usual form.
+    /// Whether it names `host`, or a name above it. `host` is in the form in which targets are compared: lower case, no
+    /// trailing dot, an address in its canonical form.
     pub fn covers(&self, host: &str) -> bool {
         !self.is_empty() && covering_names(host).any(|name| self.0.binary_search(&hash(name)).is_ok())
     }
 }
 
-/// A host, and the names above it. Nothing is above an address.
+/// The host, then each name above it. An IP address has no names above it.
 pub(crate) fn covering_names(host: &str) -> impl Iterator<Item = &str> {
     let is_address = host.parse::<IpAddr>().is_ok();
     std::iter::successors(Some(host), move |name| name.split_once('.').map(|(_, above)| above).filter(|_| !is_address))
@@ -81,7 +81,7 @@ fn hash(name: &str) -> u64 {
     hasher.finish()
 }
 
-/// The hosts that a line names, as they are compared.
+/// The hosts that a line names, in the form in which they are compared.
 fn names(line: &str) -> Option<Vec<String>> {
     if let Some(rule) = line.strip_prefix("||") {
         let (name, options) = rule.split_once('^')?;
@@ -96,10 +96,10 @@ fn names(line: &str) -> Option<Vec<String>> {
     let others: Vec<_> = words.collect();
     match (first.parse::<IpAddr>(), others.as_slice()) {
         (Ok(address), []) => Some(vec![address.to_canonical().to_string()]),
-        // Names without a dot are those of the machine itself, with which such files begin.
+        // Hosts files begin with names of the machine itself, such as `localhost`. They have no dot and are skipped.
         (Ok(_), names) => names.iter().filter(|name| name.contains('.')).map(|name| comparable_name(name)).collect(),
         (Err(_), []) => first.contains('.').then(|| Some(vec![name_below(first)?])).flatten(),
-        // Other policies of such a zone are exceptions, or lead elsewhere.
+        // Only these policies of a zone block a name. The others are exceptions or point elsewhere.
         (Err(_), [class @ .., kind, "." | "*." | "rpz-drop."])
             if kind.eq_ignore_ascii_case("CNAME") && class.len() <= 2 =>
         {
@@ -113,10 +113,10 @@ fn name_below(name: &str) -> Option<String> {
     comparable_name(name.strip_prefix("*.").or_else(|| name.strip_prefix('.')).unwrap_or(name))
 }
 
-/// Whether a program could be told to connect to it: an IP address without brackets, or labels of letters, digits, `-`
-/// and `_` whose last one is no number (an address that is none).
+/// Whether a client could connect to `name`: an IP address without brackets, or labels of letters, digits, `-` and `_`.
+/// The last label must not be a number, because that is an invalid IP address.
 pub fn is_server_name(name: &str) -> bool {
-    // An IPv6 address may say through which interface.
+    // An IPv6 address may name its interface after `%`.
     let address = name.split_once('%').map_or(name, |(address, _interface)| address);
     if address.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6()) {
         return true;
@@ -129,7 +129,7 @@ pub fn is_server_name(name: &str) -> bool {
     is_name || name.parse::<IpAddr>().is_ok()
 }
 
-/// A name as targets are compared.
+/// A name in the form in which targets are compared; `None` if it is not a valid host.
 pub(crate) fn comparable_name(name: &str) -> Option<String> {
     let name = name.strip_suffix('.').unwrap_or(name);
     if name.split('.').any(str::is_empty) {
@@ -138,7 +138,7 @@ pub(crate) fn comparable_name(name: &str) -> Option<String> {
     let last_is_a_word =
         name.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_lowercase()));
     let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
-    // Nearly all names are like this, and there are millions; a number at the end would be an address.
+    // The fast path for nearly all of the millions of names. A number as the last label would make it an address.
     if last_is_a_word && name.bytes().all(plain) && !name.contains("xn--") {
         return Some(name.to_owned());
     }
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_have_addresses_or_names_that_can_be_looked_up() {
+    fn server_names_are_ip_addresses_or_dns_names() {
         for good in
             ["db", "db.example.com", "db_1.internal.", "10.0.0.7", "::1", "fe80::1%eth0", "xn--bcher-kva.example"]
         {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_read_in_the_forms_that_public_ones_have() {
+    fn host_lists_are_read_in_every_supported_form() {
         for (line, covered) in [
             ("example.com", &["example.com", "a.b.example.com"][..]),
             ("EXAMPLE.com.", &["example.com"]),
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_says_how_many_hosts_it_names_and_not_which() {
+    fn a_host_list_shows_its_length_and_no_names() {
         let (list, unread) = HostList::read(["one.example", "two.example", "ONE.example."]);
         assert_eq!((list.len(), list.is_empty(), unread), (2, false, 0));
         assert_eq!(format!("{list:?}"), "HostList(2 hosts)");
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_counted_and_comments_are_not() {
+    fn lines_that_name_no_host_are_counted_and_comments_are_not() {
         let lines =
             ["", "# comment", "! comment", "; comment", "[Adblock Plus]", "127.0.0.1 localhost", "::1 ip6-loopback"];
         assert_eq!(HostList::read(lines), (HostList::default(), 0));
@@ -229,14 +229,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_above_an_address() {
+    fn an_address_has_no_names_above_it() {
         let (list, _) = HostList::read(["||0.113.7^", "0.113.7"]);
         assert!(!list.covers("203.0.113.7"));
         assert!(!HostList::default().covers("203.0.113.7"));
     }
 
     #[test]
-    fn a_zone_names_hosts_by_what_stands_before_cname() {
+    fn a_policy_zone_record_names_the_host_before_cname() {
         let read = |line: &str| names(line).unwrap_or_default();
         for line in
             ["a.example CNAME .", "a.example IN CNAME .", "a.example 300 IN cname *.", "*.a.example CNAME rpz-drop."]
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_punycode_is_no_name() {
+    fn a_name_with_invalid_punycode_is_rejected() {
         assert_eq!(comparable_name("xn--bcher-kva.example").as_deref(), Some("xn--bcher-kva.example"));
         assert_eq!(comparable_name("xn--a\u{fffd}.example"), None);
         assert_eq!(comparable_name("xn--0.example"), None);

@@ -7,32 +7,32 @@ use sha2::{Digest, Sha256};
 
 use crate::{actor::Actor, lifecycle::Claim, link::Link, time::Timestamp};
 
-/// For how long an answer is kept, in seconds: 24 hours.
+/// How long an idempotency record is kept, in seconds: 24 hours.
 pub const IDEMPOTENCY_WINDOW_SECONDS: i64 = 24 * 60 * 60;
 
 /// A request that must not have its effect twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotentRequest {
-    /// Whose key it is: two callers may use the same key for different things.
+    /// The caller. Two callers may use the same key for different requests.
     pub actor: Actor,
-    /// What the caller named the request.
+    /// The idempotency key that the caller sent.
     pub key: IdempotencyKey,
-    /// Tells the same request from another one under the same key.
+    /// Distinguishes this request from a different one under the same key.
     pub fingerprint: Fingerprint,
-    /// When it was sent. Answers [`IDEMPOTENCY_WINDOW_SECONDS`] older than this are forgotten.
+    /// When it was sent. Idempotency records that are [`IDEMPOTENCY_WINDOW_SECONDS`] older than this have expired.
     pub at: Timestamp,
-    /// What is told of its parts that were refused before anything was tried, in the words of the adapter that refused
-    /// them. It belongs to the answer: rules change, and the answer must not.
+    /// The errors of the parts that were rejected before any claim was tried, as the adapter wrote them. They belong to
+    /// the idempotency record: the rules may change, but the answer to a repeated request must not.
     pub refusals: Option<String>,
 }
 
 impl IdempotentRequest {
-    /// Answers recorded at this moment or earlier are forgotten.
+    /// Idempotency records from this moment or earlier have expired.
     pub fn forgotten_before(&self) -> Timestamp {
         self.at.plus_seconds(-IDEMPOTENCY_WINDOW_SECONDS).unwrap_or(self.at)
     }
 
-    /// What is recorded if it leads to these claims.
+    /// The idempotency record to keep if the request leads to these claims.
     pub fn answered_by(&self, claims: Vec<Claim>) -> RecordedAnswer {
         match self.refusals.clone() {
             None => RecordedAnswer::Claims(claims),
@@ -41,7 +41,7 @@ impl IdempotentRequest {
     }
 }
 
-/// What a caller named a request: 1 to 255 visible ASCII characters.
+/// The `Idempotency-Key` of a request: 1 to 255 visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
@@ -53,8 +53,8 @@ impl IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// The same word by a caller of whom nothing is known but `scope`: another key for each scope, from which neither
-    /// can be read.
+    /// The key for a caller of whom only `scope` is known. It is a SHA-256 hash: it differs for each scope and shows
+    /// neither the caller's key nor the scope.
     #[must_use]
     pub fn within(&self, scope: &[u8]) -> Self {
         use fmt::Write;
@@ -64,7 +64,7 @@ impl IdempotencyKey {
         hash.update(self.0.as_bytes());
         let mut text = String::with_capacity(64);
         for byte in hash.finalize() {
-            write!(text, "{byte:02x}").expect("a text has room");
+            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
         }
         Self(text)
     }
@@ -93,12 +93,12 @@ impl fmt::Display for IdempotencyKey {
 #[error("must have 1 to 255 visible ASCII characters")]
 pub struct InvalidIdempotencyKey;
 
-/// SHA-256 over what makes a request itself: method, path and body.
+/// SHA-256 over the method, path and body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// Of a request.
+    /// The fingerprint of a request.
     pub fn of(method: &str, path: &str, body: &[u8]) -> Self {
         let mut hash = Sha256::new();
         for part in [method.as_bytes(), path.as_bytes(), body] {
@@ -114,33 +114,33 @@ impl Fingerprint {
     }
 }
 
-/// What a store keeps of an answered request, in the same transaction as the effect.
+/// The idempotency record of a request. A store writes it in the same transaction as the effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordedAnswer {
-    /// Of claims, in the order they were asked for.
+    /// Claims, in the order of the request.
     Claims(Vec<Claim>),
-    /// Of claims beside which others were refused before anything was tried.
+    /// Claims of a request of which other parts were rejected before any claim was tried.
     PartlyRefused {
-        /// The others, in the order they were asked for.
+        /// The claims of the parts that were not rejected, in the order of the request.
         claims: Vec<Claim>,
         /// See [`IdempotentRequest::refusals`].
         refusals: String,
     },
-    /// Of a reactivation: the link as it was then.
+    /// A change of one link, such as a reactivation: the link as it was answered then.
     Link(Link),
-    /// Of a new API key: its id, and the salt from which the caller's own key leads to it again.
+    /// A new API key, and the salt to derive it again from the caller's own key.
     ApiKey {
-        /// What is known of the key.
+        /// The key, without its secret.
         key: crate::api_key::ApiKey,
         /// See [`KeySecret::derive`](crate::api_key::KeySecret::derive).
         salt: [u8; 16],
     },
-    /// Of a block.
+    /// A block.
     Block {
-        /// The one that was placed, or was in force.
+        /// The block that was placed, or that was in force already.
         block: crate::block::Block,
-        /// Whether it was placed.
+        /// Whether this request placed it.
         added: bool,
     },
 }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn one_word_is_another_key_in_each_scope_and_shows_neither() {
+    fn a_key_differs_per_scope_and_shows_neither_key_nor_scope() {
         let key: IdempotencyKey = "order-7".parse().expect("valid");
         let (here, there) = (key.within(b"203.0.113.7"), key.within(b"203.0.113.8"));
         assert_eq!(here, key.within(b"203.0.113.7"));
@@ -168,13 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn fingerprints_tell_where_one_part_ends() {
+    fn fingerprints_depend_on_where_the_path_ends() {
         assert_eq!(Fingerprint::of("POST", "/a", b"b"), Fingerprint::of("POST", "/a", b"b"));
         assert_ne!(Fingerprint::of("POST", "/a", b"b"), Fingerprint::of("POST", "/ab", b""));
     }
 
     #[test]
-    fn an_answer_is_kept_for_a_day() {
+    fn an_idempotency_record_is_kept_for_24_hours() {
         assert_eq!(IDEMPOTENCY_WINDOW_SECONDS, 86_400);
         let request = IdempotentRequest {
             actor: Actor::System,
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_is_kept_as_it_is() {
+    fn fingerprint_bytes_are_stable_and_distinct() {
         let of = |body: &[u8]| Fingerprint::of("POST", "/", body);
         assert_ne!(of(b"a").as_bytes(), of(b"b").as_bytes());
         assert_eq!(of(b"a").as_bytes(), of(b"a").as_bytes());

@@ -1,4 +1,4 @@
-//! The public part of an API key, which history and logs name it by.
+//! The public part of an API key. History and logs identify the key by it.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alphabet::CODE_ALPHABET;
 
-/// What every key begins with, so that it is known wherever it turns up.
+/// The prefix of every key, so that a key is recognised wherever it appears.
 pub const KEY_PREFIX: &str = "sgn_";
 
 /// The public part of a key: 12 characters, safe to log.
@@ -15,10 +15,10 @@ pub const KEY_PREFIX: &str = "sgn_";
 pub struct KeyId(String);
 
 impl KeyId {
-    /// Characters of an id.
+    /// Number of characters of an id.
     pub const LENGTH: usize = 12;
 
-    /// The id that a key is known to begin with.
+    /// An id that was cut from a valid key. It is not checked again.
     pub(crate) fn of_plain(text: &str) -> Self {
         Self(text.to_owned())
     }

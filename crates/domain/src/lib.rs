@@ -1,21 +1,20 @@
-//! The life of a short link, without I/O: what links are, what may happen to them, and what a store
-//! must promise.
+//! The domain of Signpost, without I/O: links, the rules of their lifecycle, and what a store must promise.
 //!
 //! - [`lifecycle`] holds every rule as a total pure function: claim, edit, delete, reactivate, follow.
 //! - [`ports`] are the traits a store, a clock and a source of randomness implement.
-//! - [`service`] joins both into the verbs of the product.
+//! - [`service`] combines both into the operations of the product.
 //!
-//! Nothing here knows an async runtime, SQL, HTTP, the clock, a logger, the environment or files.
+//! This crate uses no async runtime, SQL, HTTP, system clock, logger, environment variables or files.
 //!
 //! # Embedding it with your own store
 //!
 //! 1. Implement [`ports::LinkRepository`], [`ports::LinkResolver`] and [`ports::IdempotencyRepository`] for your store.
-//! 2. Run `link_contract_suite!` of the `test-support` crate over it: one case for each MUST.
-//! 3. Hand it to [`service::LinkService`] and [`service::ResolveService`] with a clock, a generator of codes and a source of
-//!    randomness.
+//! 2. Run `link_contract_suite!` of the `test-support` crate against it. The suite has one case for each MUST.
+//! 3. Pass it to [`service::LinkService`] and [`service::ResolveService`], with a clock, a code generator and a source
+//!    of randomness.
 //!
-//! Besides this crate the example needs `getrandom`, and `tokio` or another runtime; and `test-support` for a store, in the
-//! place of yours.
+//! The example also needs `getrandom`, and `tokio` or another runtime. It uses the store of `test-support` in place of
+//! yours.
 //!
 //! ```
 //! use std::{error::Error, sync::Arc, time::SystemTime};
@@ -57,7 +56,7 @@
 //! async fn lead_a_life() -> Result<(), Box<dyn Error>> {
 //!     let (store, clock, entropy) = (Arc::new(MemoryStore::default()), Arc::new(SystemClock), Arc::new(SystemEntropy));
 //!     let codes = Arc::new(RandomCodes::new(CodeLength::default(), entropy.clone()));
-//!     // Redirects. Nothing is taken down where there are no blocks.
+//!     // Redirects, with an empty blocklist.
 //!     let visits = ResolveService::new(store.clone(), Blocked::default(), clock.clone());
 //!     let links = LinkService::new(store.clone(), store, clock, codes, entropy);
 //!
@@ -70,7 +69,7 @@
 //!         tags: Default::default(),
 //!     };
 //!
-//!     // The first claim creates, a second one finds, and after a deletion the same link comes back.
+//!     // The first claim creates the link, the second finds it. A claim after a deletion reactivates it.
 //!     let first = links.claim(&call, &[request.clone()]).await?.claims.remove(0);
 //!     let Claim::Created(link) = first else { panic!("nothing was there before") };
 //!     let again = links.claim(&call, &[request.clone()]).await?.claims.remove(0);

@@ -9,7 +9,7 @@
 //!                         claim of the same, or reactivate
 //! ```
 //!
-//! A store either runs these functions itself or must agree with them; the contract suite compares.
+//! A store runs these functions or must agree with them. The contract suite compares the two.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,21 +21,21 @@ use crate::{
     time::Timestamp,
 };
 
-/// How a claim wants its link named, and so which existing link answers it.
+/// How a claim names its link. This decides which existing link can answer the claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Naming {
     /// A generated code, shared by all claims of one owner that behave the same.
     Shared,
     /// A code the caller chose.
     Alias,
-    /// A generated code for this claim alone, out of deduplication.
+    /// A generated code for this claim alone, excluded from deduplication.
     Separate,
 }
 
-/// A claim with everything drawn that a new link would need.
+/// A claim, with the id and the code that a new link would get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// The link as it will be if nothing answers the claim: generation 1, active.
+    /// The link to create if no existing link answers the claim: generation 1, active.
     pub link: Link,
     /// Which existing link may answer it.
     pub naming: Naming,
@@ -43,23 +43,23 @@ pub struct Candidate {
     pub provenance: Provenance,
 }
 
-/// What a claim led to.
+/// The outcome of a claim.
 #[must_use = "an outcome is no error, and may still be a refusal"]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Claim {
-    /// There was none: this one is new.
+    /// No link answered the claim: this one is new.
     Created(Link),
-    /// There was one, unchanged.
+    /// An active link answered the claim. It is unchanged.
     Existing(Link),
-    /// There was one, deleted; it is back.
+    /// A deleted link answered the claim. It is active again.
     Reactivated(Link),
     /// The alias belongs to a link that behaves differently or has another owner.
     AliasTaken,
 }
 
 impl Claim {
-    /// The link, where there is one.
+    /// The link, if there is one.
     pub fn link(&self) -> Option<&Link> {
         match self {
             Self::Created(link) | Self::Existing(link) | Self::Reactivated(link) => Some(link),
@@ -68,8 +68,11 @@ impl Claim {
     }
 }
 
-/// What a claim does to the link it meets: for [`Naming::Shared`] the one with the same owner and dedup key that is
-/// [`deduplicated`](Link::deduplicated), for [`Naming::Alias`] the one with the same code, for [`Naming::Separate`] none.
+/// Decides a claim. `met` is the existing link that can answer it:
+///
+/// - [`Naming::Shared`]: the [`deduplicated`](Link::deduplicated) link with the same owner and dedup key.
+/// - [`Naming::Alias`]: the link with the same code.
+/// - With [`Naming::Separate`] it is none.
 pub fn claim(met: Option<&Link>, candidate: &Candidate) -> Claim {
     let Some(link) = met else {
         return Claim::Created(candidate.link.clone());
@@ -84,7 +87,7 @@ pub fn claim(met: Option<&Link>, candidate: &Candidate) -> Claim {
     }
 }
 
-/// A step in a link's life, not yet stored.
+/// What an operation does to a link, not yet stored.
 #[must_use = "an outcome is no error, and may still be a refusal"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -97,11 +100,11 @@ pub enum Step {
 /// One change of one link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The generation it starts from; stored only if the link still has it.
+    /// The generation it starts from. It is stored only if the link still has this generation.
     pub from: Generation,
     /// The link as it will be.
     pub after: Link,
-    /// What this is called in its history.
+    /// The kind of its history entry.
     pub kind: EventKind,
 }
 
@@ -115,11 +118,11 @@ impl Change {
 /// Which fields an edit sets; `None` leaves a field as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edit {
-    /// Where it leads, how, until when.
+    /// Target, redirect status, query forwarding and expiry.
     pub behaviour: BehaviourEdit,
-    /// What people call it; `Some(None)` clears it.
+    /// The title; `Some(None)` clears it.
     pub title: Option<Option<Title>>,
-    /// What people sort it by.
+    /// The tags.
     pub tags: Option<Tags>,
 }
 
@@ -132,7 +135,7 @@ pub struct BehaviourEdit {
     pub redirect: Option<RedirectStatus>,
     /// Whether the request's query is added.
     pub forward_query: Option<bool>,
-    /// From when on it answers 410; `Some(None)` clears it.
+    /// The moment from which on it answers 410; `Some(None)` clears it.
     pub expires_at: Option<Option<Timestamp>>,
 }
 
@@ -147,8 +150,8 @@ impl BehaviourEdit {
     }
 }
 
-/// Sets the fields of an active link. An edit that changes nothing is no change; one that changes the
-/// behaviour takes the link out of deduplication for good.
+/// Sets fields of an active link. An edit that changes nothing is [`Step::Unchanged`]. An edit that changes the
+/// behaviour excludes the link from deduplication permanently.
 pub fn edit(link: &Link, edit: &Edit, now: Timestamp) -> Result<Step, LinkIsDeleted> {
     match link.state {
         LinkState::Deleted { .. } => return Err(LinkIsDeleted),
@@ -207,7 +210,7 @@ pub struct Resolution {
     pub behaviour: Behaviour,
     /// Active or deleted.
     pub state: LinkState,
-    /// Orders what is known of one link: the higher one is newer.
+    /// Orders resolutions of one link: the one with the higher generation is newer.
     pub generation: Generation,
 }
 
@@ -233,7 +236,7 @@ impl From<&Link> for Resolution {
     }
 }
 
-/// A link that was active and not expired at a moment: the only kind that can be redirected to.
+/// A link that was active and not expired at one moment. Only such a link redirects.
 #[derive(Clone, Copy, Debug)]
 pub struct FollowableLink<'a> {
     behaviour: &'a Behaviour,
@@ -241,12 +244,12 @@ pub struct FollowableLink<'a> {
 }
 
 impl FollowableLink<'_> {
-    /// Which redirect to answer with.
+    /// The HTTP status to answer with.
     pub fn status(&self) -> u16 {
         self.behaviour.redirect.as_u16()
     }
 
-    /// Where to, byte for byte; `query` is that of the request and used only if the link forwards it.
+    /// The location to answer with, byte for byte. `query` is the request's; it is used only if the link forwards it.
     pub fn location(&self, query: &str) -> String {
         if self.behaviour.forward_query {
             self.behaviour.target.with_query(query)
@@ -255,19 +258,19 @@ impl FollowableLink<'_> {
         }
     }
 
-    /// For how many seconds an answer may be reused: `most`, or less if the link expires sooner.
+    /// How many seconds a redirect may be cached: `most`, or less if the link expires sooner.
     pub fn max_age(&self, most: u64) -> u64 {
         let remaining = |expiry: Timestamp| expiry.seconds_since(self.now);
         self.behaviour.expires_at.map_or(most, |expiry| remaining(expiry).min(most))
     }
 }
 
-/// Why a link that exists leads nowhere.
+/// Why an existing link does not redirect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
     /// It was deleted.
     Deleted,
-    /// Its expiry has come.
+    /// It has expired.
     Expired,
 }
 
@@ -388,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_change_of_behaviour_ends_deduplication_and_it_ends_for_good() {
+    fn only_a_behaviour_change_ends_deduplication_and_it_ends_permanently() {
         let titled = Edit { title: Some("A title".parse().ok()), ..Edit::default() };
         let after = change(edit(&active(), &titled, at(3)).expect("active")).after;
         assert!(after.deduplicated);
@@ -405,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_of_an_edit_arrives() {
+    fn every_field_of_an_edit_is_applied() {
         let all = Edit {
             behaviour: BehaviourEdit {
                 target: Some(target("https://example.org/")),
@@ -437,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_never_reused_past_the_expiry() {
+    fn max_age_never_exceeds_the_time_to_expiry() {
         let mut link = active();
         assert_eq!(Resolution::from(&link).follow(at(1)).map(|link| link.max_age(10)).ok(), Some(10));
         link.behaviour.expires_at = Some(at(10));

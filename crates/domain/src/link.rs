@@ -13,28 +13,27 @@ use crate::{
 
 /// One short address and what it leads to; the aggregate.
 ///
-/// It changes only through the verbs of [`lifecycle`](crate::lifecycle), each of which raises the
-/// generation by one.
+/// It changes only through the functions of [`lifecycle`](crate::lifecycle). Each change raises the generation by one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// UUID version 7, so that ids sort by the time they were made.
+    /// UUID version 7, so that ids sort by creation time.
     pub id: Uuid,
-    /// The path segment that names it, for ever.
+    /// The path segment that names it. It never changes.
     pub code: Code,
-    /// The namespace it belongs to, for ever.
+    /// The namespace it belongs to. It never changes.
     pub owner: Owner,
     /// What following it does.
     pub behaviour: Behaviour,
-    /// Whether claims of the same behaviour find it: true for generated codes until an edit changes
-    /// the behaviour, then false for good.
+    /// Whether claims of the same behaviour find it. True for shared links with a generated code, until an edit changes
+    /// the behaviour; then false permanently.
     pub deduplicated: bool,
-    /// What people call it.
+    /// The title, for people.
     pub title: Option<Title>,
-    /// What people sort it by.
+    /// The tags, for people to sort links by.
     pub tags: Tags,
-    /// Active, or deleted since when.
+    /// Active, or deleted at a moment.
     pub state: LinkState,
-    /// How often it changed, counting from 1.
+    /// Its version, counting from 1: each change adds one.
     pub generation: Generation,
     /// When it was first claimed.
     pub created_at: Timestamp,
@@ -45,12 +44,12 @@ pub struct Link {
 }
 
 impl Link {
-    /// The key under which claims look for links like this one.
+    /// The key by which claims find links that behave like this one.
     pub fn dedup_key(&self) -> DedupKey {
         self.behaviour.dedup_key()
     }
 
-    /// Since when it is deleted, if it is.
+    /// When it was deleted; `None` if it is active.
     pub fn deleted_at(&self) -> Option<Timestamp> {
         match self.state {
             LinkState::Active => None,
@@ -59,16 +58,16 @@ impl Link {
     }
 }
 
-/// Where in its life a link is. *Reactivated* is an event that leads back to `Active`; *expired* is
-/// read off the clock ([`Behaviour::is_expired`]).
+/// The state of a link. *Reactivated* is an event that leads back to `Active`. *Expired* is not a state: it follows
+/// from the clock ([`Behaviour::is_expired`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum LinkState {
     /// It redirects (unless it is expired).
     Active,
-    /// It is gone, and can come back.
+    /// It does not redirect, and can be reactivated.
     Deleted {
-        /// Since when.
+        /// When it was deleted.
         at: Timestamp,
     },
 }
@@ -83,13 +82,13 @@ impl LinkState {
     }
 }
 
-/// How often a link changed, counting from 1; its `ETag`.
+/// The version of a link, counting from 1: each change adds one. It is the link's `ETag`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "i64", try_from = "i64")]
 pub struct Generation(i64);
 
 impl Generation {
-    /// Of a link just created.
+    /// The generation of a new link.
     pub const FIRST: Self = Self(1);
 
     /// `None` below 1.
@@ -102,7 +101,7 @@ impl Generation {
         self.0
     }
 
-    /// After one more change.
+    /// The generation after one more change.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.checked_add(1).expect("no link changes 2^63 times"))
@@ -140,10 +139,10 @@ pub struct InvalidGeneration;
 pub struct Owner(String);
 
 impl Owner {
-    /// Most characters of an owner.
+    /// Maximum number of characters of an owner.
     pub const MAX_LENGTH: usize = 64;
 
-    /// Who owns the links that callers without a key claim.
+    /// The owner of the links that callers without a key claim.
     pub fn anonymous() -> Self {
         Self("anonymous".to_owned())
     }
@@ -198,13 +197,13 @@ impl TryFrom<String> for Owner {
     }
 }
 
-/// What people call a link: 1 to 200 characters, none of them a control character.
+/// The title of a link: 1 to 200 characters, none of them a control character.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Title(String);
 
 impl Title {
-    /// Most characters of a title.
+    /// Maximum number of characters of a title.
     pub const MAX_LENGTH: usize = 200;
 
     /// The title as text.
@@ -236,15 +235,15 @@ impl TryFrom<String> for Title {
     }
 }
 
-/// What people sort a link by: up to 20 different tags of 1 to 50 characters, kept in the given order.
+/// The tags of a link: up to 20 different tags of 1 to 50 characters, kept in the given order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Vec<String>", try_from = "Vec<String>")]
 pub struct Tags(Vec<String>);
 
 impl Tags {
-    /// Most tags of a link.
+    /// Maximum number of tags of a link.
     pub const MAX_COUNT: usize = 20;
-    /// Most characters of a tag.
+    /// Maximum number of characters of a tag.
     pub const MAX_LENGTH: usize = 50;
 
     /// The tags, in the order they were given.
@@ -283,7 +282,7 @@ impl TryFrom<Vec<String>> for Tags {
     }
 }
 
-/// Text people wrote: between one and `most` characters, none of them a control character.
+/// Checks a text that people wrote: 1 to `most` characters, none of them a control character.
 pub(crate) fn check_text(text: &str, most: usize) -> Result<(), InvalidText> {
     if text.is_empty() {
         Err(InvalidText::Empty)
@@ -299,25 +298,25 @@ pub(crate) fn check_text(text: &str, most: usize) -> Result<(), InvalidText> {
 /// Why a text may not be an owner, a title, a tag or a key's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
-    /// Nothing was given.
+    /// The text is empty.
     #[error("must not be empty")]
     Empty,
     /// More characters than allowed.
     #[error("must have at most {most} characters")]
     TooLong {
-        /// The most there may be.
+        /// The limit.
         most: usize,
     },
     /// More entries than allowed.
     #[error("must have at most {most} entries")]
     TooMany {
-        /// The most there may be.
+        /// The limit.
         most: usize,
     },
     /// A control character.
     #[error("must not contain control characters")]
     Character,
-    /// Another character than an owner may have.
+    /// A character that an owner may not contain.
     #[error("must consist of a-z, 0-9, _ and -")]
     NotPlain,
 }
@@ -362,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn states_have_their_names_and_twenty_tags_are_enough() {
+    fn link_states_have_names_and_a_link_has_at_most_twenty_tags() {
         let at = Timestamp::from_unix_micros(0).expect("in range");
         assert_eq!([LinkState::Active, LinkState::Deleted { at }].map(LinkState::name), ["active", "deleted"]);
         let tags = |count: usize| Tags::try_from((0..count).map(|number| number.to_string()).collect::<Vec<_>>());

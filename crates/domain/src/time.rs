@@ -1,13 +1,13 @@
-//! Moments, as the domain is told them: UTC, whole microseconds.
+//! Timestamps in UTC with whole microseconds, and lifetimes.
 
 use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
-/// A moment in UTC with microsecond precision, the finest that every store keeps.
+/// A moment in UTC with microsecond precision, the finest that every store supports.
 ///
-/// Lies between the years 0001 and 9999, so that RFC 3339 can always write it.
+/// It lies between the years 0001 and 9999, so that RFC 3339 can represent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Timestamp(i64);
@@ -28,12 +28,12 @@ impl Timestamp {
         self.0
     }
 
-    /// Milliseconds since 1970-01-01T00:00:00Z, never negative: what UUID version 7 wants.
+    /// Milliseconds since 1970-01-01T00:00:00Z, never negative: the form that UUID version 7 needs.
     pub fn unix_millis(self) -> u64 {
         u64::try_from(self.0 / 1_000).unwrap_or(0)
     }
 
-    /// This moment plus `seconds`; `None` where that leaves the years 0001 to 9999.
+    /// This moment plus `seconds`; `None` outside the years 0001 to 9999.
     pub fn plus_seconds(self, seconds: i64) -> Option<Self> {
         seconds.checked_mul(1_000_000).and_then(|micros| self.0.checked_add(micros)).and_then(Self::from_unix_micros)
     }
@@ -43,9 +43,9 @@ impl Timestamp {
         u64::try_from((self.0 - earlier.0) / 1_000_000).unwrap_or(0)
     }
 
-    /// The same moment for libraries that speak `chrono`.
+    /// The same moment as a `chrono` date-time.
     pub fn to_datetime(self) -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(self.0).expect("the range was checked when it was made")
+        DateTime::from_timestamp_micros(self.0).expect("the range was checked at construction")
     }
 }
 

@@ -1,12 +1,12 @@
-//! The cases of the [WHATWG URL standard](https://url.spec.whatwg.org/), as they ship with the crate `url`: a target is
-//! what a browser would open, byte for byte, or it is refused.
+//! Runs the test cases of the [WHATWG URL standard](https://url.spec.whatwg.org/) that ship with the crate `url`. A
+//! target is the URL that a browser would open, byte for byte, or it is rejected.
 
 use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 use domain::target::{InvalidTarget, Target, TargetPolicy};
 use serde_json::Value;
 
-/// Where cargo keeps the tests of the crate `url` that this one is built with.
+/// The directory where cargo keeps the tests of the crate `url` that this crate is built with.
 fn tests_of_url() -> PathBuf {
     let cargo = |arguments: &[&str]| {
         let told = Command::new(env!("CARGO")).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
@@ -14,28 +14,28 @@ fn tests_of_url() -> PathBuf {
         assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
         String::from_utf8(told.stdout).expect("cargo writes text")
     };
-    // For this platform alone: what others need was never downloaded.
+    // Limited to this platform: the packages of other platforms were never downloaded.
     let about = cargo(&["--version", "--verbose"]);
-    let host = about.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo knows where it is");
+    let host = about.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo prints its host");
     let metadata = cargo(&["metadata", "--format-version", "1", "--filter-platform", host]);
     let metadata: Value = serde_json::from_str(&metadata).expect("cargo writes JSON");
     let packages = metadata["packages"].as_array().expect("packages are listed");
-    let url = packages.iter().find(|package| package["name"] == "url").expect("the domain parses by it");
+    let url = packages.iter().find(|package| package["name"] == "url").expect("the domain depends on `url`");
     PathBuf::from(url["manifest_path"].as_str().expect("a path")).with_file_name("tests")
 }
 
 #[test]
 fn a_target_is_what_a_browser_opens_or_is_refused() {
     let tests = tests_of_url();
-    let cases = fs::read_to_string(tests.join("urltestdata.json")).expect("they ship with it");
+    let cases = fs::read_to_string(tests.join("urltestdata.json")).expect("the file ships with `url`");
     let cases: Vec<Value> = serde_json::from_str(&cases).expect("it is JSON");
-    // Those in which the crate is known to differ from the standard.
-    let differing = fs::read_to_string(tests.join("expected_failures.txt")).expect("they ship with it");
+    // Cases in which the crate is known to differ from the standard.
+    let differing = fs::read_to_string(tests.join("expected_failures.txt")).expect("the file ships with `url`");
     let differing: BTreeSet<_> = differing.lines().collect();
 
     let any_host = TargetPolicy::new(true, &[]).with_max_length(Target::MAX_LENGTH);
     let (mut taken, mut refused) = (0, 0);
-    // Comments are strings, and what is relative to another URL is no target.
+    // Comments are strings. URLs relative to a base are not targets.
     for case in cases.iter().filter(|case| case.is_object() && case["base"].is_null()) {
         let input = case["input"].as_str().expect("a text");
         if differing.contains(format!("<{}>", input.escape_default()).as_str()) {
@@ -51,7 +51,7 @@ fn a_target_is_what_a_browser_opens_or_is_refused() {
                 assert_eq!(Target::from_stored(target.to_string()).as_ref(), Ok(&target), "{case}");
                 taken += 1;
             }
-            // Stricter than browsers: they drop tabs and ends of lines, and an empty user name.
+            // Targets are stricter than browsers, which drop tabs, line breaks and an empty user name.
             Err(InvalidTarget::Control) => assert!(input.contains(char::is_control), "{case}"),
             Err(InvalidTarget::UserInfo) => assert!(input.contains('@'), "{case}"),
             Err(error) => {
@@ -63,10 +63,10 @@ fn a_target_is_what_a_browser_opens_or_is_refused() {
     assert!(taken > 70 && refused > 250, "{taken} were taken, {refused} refused");
 }
 
-/// However an address is written, it is the one that a browser would ask.
+/// Private addresses are rejected in every spelling that a browser resolves to them.
 #[test]
-fn no_spelling_of_the_cases_leads_to_a_private_address() {
-    let cases = fs::read_to_string(tests_of_url().join("urltestdata.json")).expect("they ship with it");
+fn every_case_with_a_private_address_is_rejected() {
+    let cases = fs::read_to_string(tests_of_url().join("urltestdata.json")).expect("the file ships with `url`");
     let cases: Vec<Value> = serde_json::from_str(&cases).expect("it is JSON");
     let inside = ["127.", "10.", "192.168.", "0.", "[::1", "[::ffff:", "localhost"];
     let mut refused = 0;

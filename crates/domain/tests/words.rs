@@ -1,5 +1,5 @@
-//! Words of the domain as stores, callers and logs see them: each is written as it is read, and none is accepted that
-//! could not be read again.
+//! Text forms of domain values, as stores, callers and logs see them. Each value parses back from its own text, and
+//! invalid text is rejected.
 
 use std::{error::Error, fmt::Debug};
 
@@ -20,19 +20,19 @@ use domain::{
 };
 use uuid::Uuid;
 
-/// What a store wrote down is what it reads again, and what it would not have written down it does not take.
+/// Asserts that `written` parses and converts back unchanged, and that `strange` is rejected.
 fn reads_back<T>(written: &str, strange: &str)
 where
     T: TryFrom<String> + Into<String> + Clone + PartialEq + Debug,
     T::Error: Debug,
 {
-    let word = T::try_from(written.to_owned()).expect("it was written by a store");
+    let word = T::try_from(written.to_owned()).expect("a stored text is valid");
     assert_eq!(word.clone().into(), written);
     assert!(T::try_from(strange.to_owned()).is_err(), "{strange}");
 }
 
 #[test]
-fn what_a_store_wrote_down_is_read_again_as_it_was() {
+fn texts_parse_back_and_convert_to_the_same_text() {
     reads_back::<Owner>("team-a", "Team A");
     reads_back::<Code>("Abc-1", "a b");
     reads_back::<Title>("Ü 🎉", "a\nb");
@@ -49,7 +49,7 @@ fn what_a_store_wrote_down_is_read_again_as_it_was() {
 }
 
 #[test]
-fn lists_of_words_are_read_again_as_they_were() {
+fn lists_of_tags_and_scopes_parse_back_unchanged() {
     let tags: Vec<String> = ["b", "a"].map(str::to_owned).into();
     assert_eq!(Vec::from(Tags::try_from(tags.clone()).expect("two tags")), tags);
     let names: Vec<String> = Scope::ALL.map(|scope| scope.name().to_owned()).into();
@@ -62,7 +62,7 @@ fn lists_of_words_are_read_again_as_they_were() {
 }
 
 #[test]
-fn numbers_that_a_store_wrote_down_are_read_again_as_they_were() {
+fn generations_and_redirect_statuses_parse_back_from_numbers() {
     let generation = Generation::try_from(7).expect("above 0");
     assert_eq!((i64::from(generation), generation.get(), generation.to_string()), (7, 7, "7".to_owned()));
     assert!(Generation::try_from(0).is_err() && Generation::new(0).is_none());
@@ -73,9 +73,9 @@ fn numbers_that_a_store_wrote_down_are_read_again_as_they_were() {
     assert!(RedirectStatus::try_from(303).is_err());
 }
 
-/// Logs and messages name things as they are called elsewhere.
+/// Logs and messages show values in the same text form as stores and callers.
 #[test]
-fn a_word_is_shown_as_it_is_written() {
+fn values_display_as_their_text_form() {
     for (shown, written) in [
         ("team-a".parse::<Owner>().expect("valid").to_string(), "team-a"),
         ("Abc-1".parse::<Code>().expect("valid").to_string(), "Abc-1"),
@@ -92,12 +92,12 @@ fn a_word_is_shown_as_it_is_written() {
     ] {
         assert_eq!(shown, written);
     }
-    // There may be a million subjects: they are counted, not shown.
+    // There may be a million subjects, so only their counts are shown.
     assert_eq!(format!("{:?}", blocking(&[("code", "abc"), ("owner", "acme")])), "InForce(1 codes, 0 hosts, 1 owners)");
 }
 
 #[test]
-fn a_moment_is_one_moment_in_every_notation() {
+fn a_timestamp_is_equal_in_every_notation() {
     let moment: Timestamp = "2026-01-02T03:04:05.678901Z".parse().expect("RFC 3339");
     assert_eq!(moment.unix_micros(), 1_767_323_045_678_901);
     assert_eq!(moment.unix_millis(), 1_767_323_045_678);
@@ -109,7 +109,7 @@ fn a_moment_is_one_moment_in_every_notation() {
 }
 
 #[test]
-fn a_lifetime_is_as_long_as_its_unit_says() {
+fn lifetimes_convert_to_seconds_by_their_unit() {
     for (text, seconds) in [("1s", 1), ("2m", 120), ("3h", 10_800), ("4d", 345_600), ("5w", 3_024_000)] {
         assert_eq!(text.parse::<Lifetime>().map(Lifetime::seconds), Ok(seconds), "{text}");
     }
@@ -120,7 +120,7 @@ fn a_lifetime_is_as_long_as_its_unit_says() {
 }
 
 #[test]
-fn a_link_is_blocked_by_its_code_its_host_or_its_owner_and_by_no_others() {
+fn a_link_is_blocked_only_by_its_code_its_host_or_its_owner() {
     let (code, link) = (code("abc"), Resolution::from(&a_link()));
     for subject in [("code", "abc"), ("host", "www.example.com"), ("host", "example.com"), ("owner", "acme")] {
         let blocked = blocking(&[subject]);
@@ -134,20 +134,20 @@ fn a_link_is_blocked_by_its_code_its_host_or_its_owner_and_by_no_others() {
 }
 
 #[test]
-fn only_the_owner_that_is_blocked_may_make_no_more() {
+fn only_the_blocked_owner_is_blocked() {
     let blocked = blocking(&[("owner", "acme")]);
     assert!(blocked.block_owner(&"acme".parse().expect("valid")));
     assert!(!blocked.block_owner(&"other".parse().expect("valid")));
 }
 
 #[test]
-fn the_next_page_begins_behind_the_last_link_of_this_one() {
+fn the_position_of_a_link_is_its_creation_time_and_id() {
     let link = a_link();
     assert_eq!(Position::from(&link), Position { created_at: link.created_at, id: link.id });
 }
 
 #[test]
-fn a_failure_of_the_store_says_what_was_being_done_and_keeps_its_cause() {
+fn a_repository_error_names_the_operation_and_keeps_its_cause() {
     use RepositoryErrorKind::{Corrupt, Indeterminate, Internal, StorageFull, Unavailable};
     for (kind, told) in [
         (Unavailable, "finding a link: unavailable"),

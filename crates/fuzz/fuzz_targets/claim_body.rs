@@ -1,4 +1,4 @@
-//! Bodies of claims: whatever is sent, they are read or every wrong field is named.
+//! Bodies of claims: any input is accepted, or at least one wrong field is named.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Codes: what is accepted is what it was, and fits into a path as it is.
+//! Codes: an accepted one equals its input, and needs no encoding in a path.
 
 #![no_main]
 

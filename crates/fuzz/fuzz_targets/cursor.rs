@@ -1,4 +1,4 @@
-//! Cursors: none opens that was not made here.
+//! Cursors: only cursors that this process sealed open.
 
 #![no_main]
 

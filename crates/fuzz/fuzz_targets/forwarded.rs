@@ -1,4 +1,4 @@
-//! `X-Forwarded-For` and `Forwarded`: only a trusted peer is believed, and only addresses come out.
+//! `X-Forwarded-For` and `Forwarded`: only a trusted peer is believed, and the result is always an address.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Lists of hosts: whatever they hold, they are read, and cover no host by accident.
+//! Lists of hosts: any input can be read, and covers no host by accident.
 
 #![no_main]
 

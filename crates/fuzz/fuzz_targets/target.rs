@@ -1,4 +1,4 @@
-//! Targets: what is accepted is visible ASCII of a public web address, and reads back as itself.
+//! Targets: an accepted one is visible ASCII of a public web address, and parses to itself.
 
 #![no_main]
 

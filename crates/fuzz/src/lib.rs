@@ -1,5 +1,5 @@
-//! What must hold for every input, one function for each fuzz target. The fuzzer tries inputs of its own against them; the
-//! tests of `adapter-http` replay the corpus on any compiler.
+//! Properties that hold for every input, one function for each fuzz target. The fuzzer tries inputs of its own against
+//! them; the tests of `adapter-http` replay the corpus on any compiler.
 //!
 //! To add a target: a function here and in `TARGETS`, a file in `fuzz_targets/`, a `[[bin]]`, and a folder of seeds in
 //! `corpus/`.
@@ -17,7 +17,7 @@ use domain::{
 /// Panics if the input shows a defect.
 pub type Body = fn(&[u8]);
 
-/// Every target by its name.
+/// Every target, by name.
 pub const TARGETS: [(&str, Body); 6] = [
     ("target", target),
     ("code", code),
@@ -27,7 +27,7 @@ pub const TARGETS: [(&str, Body); 6] = [
     ("claim_body", claim_body),
 ];
 
-/// Targets: what is accepted is visible ASCII of a public web address, and reads back as itself.
+/// Targets: an accepted one is visible ASCII of a public web address, and parses to itself.
 pub fn target(data: &[u8]) {
     let policy = TargetPolicy::new(false, &["sho.rt".to_owned()]);
     let Some(Ok(target)) = text(data).map(|text| Target::parse(text, &policy)) else {
@@ -43,7 +43,7 @@ pub fn target(data: &[u8]) {
     assert!(target.with_query("a=1&b=\u{fc}").is_ascii());
 }
 
-/// Codes: what is accepted is what it was, and fits into a path as it is.
+/// Codes: an accepted one equals its input, and needs no encoding in a path.
 pub fn code(data: &[u8]) {
     let Some(text) = text(data) else { return };
     if let Ok(code) = Code::parse_alias(text) {
@@ -53,16 +53,16 @@ pub fn code(data: &[u8]) {
     }
 }
 
-/// Lists of hosts: whatever they hold, they are read, and cover no host by accident.
+/// Lists of hosts: any input can be read, and covers no host by accident.
 pub fn host_list(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let (list, unread) = HostList::read(text.lines());
     assert!(unread <= text.lines().count());
-    // No list holds a part of that name by accident.
+    // No part of that name occurs in a list by accident.
     assert!(text.to_ascii_lowercase().contains("zzqqx") || !list.covers("innocent.zzqqx"));
 }
 
-/// `X-Forwarded-For` and `Forwarded`: only a trusted peer is believed, and only addresses come out.
+/// `X-Forwarded-For` and `Forwarded`: only a trusted peer is believed, and the result is always an address.
 pub fn forwarded(data: &[u8]) {
     let (plain, rich) = data.split_at(data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len()));
     assert_eq!(fuzzing::client("198.51.100.1", plain, rich), "198.51.100.1");
@@ -70,12 +70,12 @@ pub fn forwarded(data: &[u8]) {
     assert!(told.parse::<IpAddr>().is_ok_and(|address| address.to_canonical() == address));
 }
 
-/// Cursors: none opens that was not made here.
+/// Cursors: only cursors that this process sealed open.
 pub fn cursor(data: &[u8]) {
     assert!(!text(data).is_some_and(fuzzing::cursor_opens));
 }
 
-/// Bodies of claims: whatever is sent, they are read or every wrong field is named.
+/// Bodies of claims: any input is accepted, or at least one wrong field is named.
 pub fn claim_body(data: &[u8]) {
     if let Some(problems) = fuzzing::claim_body(data) {
         assert!(problems > 0);

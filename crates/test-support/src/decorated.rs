@@ -1,4 +1,4 @@
-//! A store of which some ports are decorated, as one store again: what the contract asks for.
+//! Joins a store and decorators of some of its ports into one store, as the contract suite needs it.
 
 use std::{fmt, sync::Arc};
 

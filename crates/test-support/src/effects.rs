@@ -1,4 +1,4 @@
-//! Time and chance under the control of a test.
+//! Time and randomness under the control of a test.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -36,13 +36,13 @@ impl Clock for ManualClock {
     }
 }
 
-/// Bytes that follow from a seed: the same test draws the same ids and codes. `SplitMix64`, good enough for
-/// everything but secrets.
+/// Bytes that follow from a seed: the same test draws the same ids and codes. The generator is `SplitMix64`. It is good
+/// enough for everything but secrets.
 #[derive(Debug)]
 pub struct SeededEntropy(AtomicU64);
 
 impl SeededEntropy {
-    /// From this seed.
+    /// A generator that starts from this seed.
     pub fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }
@@ -64,7 +64,7 @@ impl Entropy for SeededEntropy {
     }
 }
 
-/// Hands out given codes in turn, over and over: a code space as small as a test wants.
+/// Hands out the given codes in turn, over and over: a code space as small as a test needs.
 #[derive(Debug)]
 pub struct ScriptedCodes {
     codes: Vec<Code>,
@@ -78,7 +78,7 @@ impl ScriptedCodes {
         Self { codes, drawn: AtomicU64::new(0) }
     }
 
-    /// How many were drawn.
+    /// Number of codes drawn so far.
     pub fn drawn(&self) -> u64 {
         self.drawn.load(Ordering::SeqCst)
     }

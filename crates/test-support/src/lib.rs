@@ -1,12 +1,12 @@
-//! What tests of Signpost share: the contract every store must keep, a store in memory, time and chance
-//! under control, and private servers. Only ever a development dependency.
+//! What the tests of Signpost share: the contract suite for stores, an in-memory store, time and randomness under
+//! control, and private PostgreSQL and Redis servers. It is a development dependency only.
 //!
-//! To put a new store under the contract: write a function that makes a fresh, empty one and hand it to
+//! To test a new store against the contract, write a function that makes a fresh, empty one. Pass it to
 //! [`contract_suite!`](crate::contract_suite).
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "private servers are looked for in the environment, and their processes give no event to wait for"
+    reason = "environment variables name the server programs, and server processes give no event to wait for"
 )]
 
 pub mod contract;

@@ -1,4 +1,4 @@
-//! The in-memory store: the pure rules under one lock. It is what the SQL stores are compared with.
+//! The in-memory store: the pure rules under one lock. The SQL stores are compared with it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,7 +24,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-/// Links, keys, blocks and answers in memory. Everything is lost with it.
+/// Links, keys, blocks and idempotency records in memory. They are lost when it is dropped.
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<Tables>);
 

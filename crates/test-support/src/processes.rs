@@ -1,4 +1,4 @@
-//! A server and its children, as `/proc` shows them, and ports for it.
+//! A server process and its children, as `/proc` shows them, and free ports for servers.
 
 use std::{
     fs,
@@ -10,23 +10,23 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long a process may take to do as a signal says.
+/// How long a signal may take to have its effect.
 const OBEDIENCE: Duration = Duration::from_secs(10);
 
-/// Holds them all in mid-step. The server is first: the children it then has are all there will be.
+/// Stops a server and its children with SIGSTOP. The server is first, so that it cannot start more children.
 pub(crate) fn freeze(server: Pid) {
     hold(&[server]);
     hold(&children(server));
 }
 
-/// Lets them go on.
+/// Resumes a server and its children.
 pub(crate) fn thaw(server: Pid) {
     for process in family(server) {
         signal(process, Signal::CONT);
     }
 }
 
-/// Ends them all without a last word.
+/// Kills a server and its children with SIGKILL.
 pub(crate) fn kill(server: Pid) {
     freeze(server);
     let family = family(server);
@@ -37,17 +37,17 @@ pub(crate) fn kill(server: Pid) {
     assert!(gone, "a killed server goes on living");
 }
 
-/// A zombie does not run.
+/// Whether a process runs. A zombie does not run.
 pub(crate) fn is_running(process: Pid) -> bool {
     state(process).is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 pub(crate) fn signal(process: Pid, signal: Signal) {
-    // The only failure among our own processes: it is gone, and whoever asked looks at its state anyway.
+    // For our own processes this fails only if the process is gone. Callers check its state anyway.
     let _ = kill_process(process, signal);
 }
 
-/// Whether it became true in about this time.
+/// Whether the condition became true within about this time.
 #[must_use]
 pub(crate) fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     const PAUSE: Duration = Duration::from_millis(5);
@@ -60,7 +60,7 @@ pub(crate) fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -
     condition()
 }
 
-/// Holds these, and returns once they hold still.
+/// Stops these processes with SIGSTOP, and returns once they have stopped.
 pub(crate) fn hold(processes: &[Pid]) {
     for &process in processes {
         signal(process, Signal::STOP);
@@ -95,7 +95,7 @@ fn status(process: Pid, field: &str) -> Option<String> {
     status.lines().find_map(|line| Some(line.strip_prefix(field)?.trim().to_owned()))
 }
 
-/// Below the ports that the kernel hands out by itself, lest one of those be in our place after a restart.
+/// A free port below the ephemeral range of the kernel, so that a server finds its port free after a restart.
 pub(crate) fn free_port() -> u16 {
     let random = || u16::try_from(RandomState::new().hash_one(()) % 10_000).expect("below 10 000");
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();

@@ -1,7 +1,7 @@
-//! A proxy that stands between a service and what it depends on, and misbehaves as a network can.
+//! A proxy between a service and its dependency. It causes the faults that a network can have.
 //!
-//! Every byte of every connection goes through threads of this process, so that a test can hold them back in either
-//! direction, deliver them after their sender is gone, slow them down, slice them, or cut the line.
+//! Every byte of every connection goes through threads of this process. A test can hold bytes in either direction,
+//! deliver them after their sender is gone, delay them, slice them, or cut the connection.
 
 use std::{
     io::{Read, Write},
@@ -16,26 +16,26 @@ use std::{
 
 use rustix::net::sockopt::set_socket_linger;
 
-/// How long a test waits for what has to happen.
+/// How long a test waits for an event that must happen.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The proxy. It listens on a port of its own; dropped, it cuts every connection.
+/// The proxy. It listens on its own port. When it is dropped, it cuts every connection.
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
     line: Arc<Line>,
 }
 
-/// One way through it.
+/// A direction through the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// From the service to what it depends on.
+    /// From the service to its dependency.
     Requests,
-    /// And back.
+    /// From the dependency to the service.
     Replies,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug, Default)]
 struct Line {
     faults: Mutex<Faults>,
@@ -48,7 +48,7 @@ struct Line {
 #[derive(Debug, Default)]
 struct Faults {
     held: Vec<Direction>,
-    /// A connection whose requests contain this is held from there on.
+    /// A connection whose requests contain these bytes is held from there on.
     trigger: Option<Vec<u8>>,
     delay: Duration,
     slice: Option<usize>,
@@ -66,7 +66,7 @@ struct Connection {
 }
 
 impl FaultProxy {
-    /// In front of what listens at `dependency`, as if it were not there.
+    /// A proxy in front of the server at `dependency`. Without faults it passes all bytes on unchanged.
     pub fn before(dependency: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("some port is free");
         let address = listener.local_addr().expect("it is bound");
@@ -76,28 +76,28 @@ impl FaultProxy {
         Self { address, line }
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Holds back what goes that way from now on, on every connection.
+    /// Holds all bytes in this direction from now on, on every connection.
     pub fn hold(&self, direction: Direction) {
         self.line.change(|faults| faults.held.push(direction));
     }
 
-    /// Holds back the requests of the connection on which these bytes are sent, beginning with them.
+    /// Holds the requests of a connection on which these bytes are sent, beginning with them.
     pub fn hold_requests_with(&self, bytes: &[u8]) {
         self.line.change(|faults| faults.trigger = Some(bytes.to_vec()));
     }
 
-    /// Whether the bytes of [`FaultProxy::hold_requests_with`] have come; waits for it.
+    /// Waits for the bytes of [`FaultProxy::hold_requests_with`]. Returns whether they have come.
     #[must_use]
     pub fn has_caught_something(&self) -> bool {
         self.line.wait_until(|faults| !faults.caught.is_empty())
     }
 
-    /// Delivers all that is held, also of services that have gone meanwhile, and holds nothing any more.
+    /// Delivers all held bytes, even if their service has gone meanwhile, and holds nothing any more.
     pub fn let_go(&self) {
         self.line.change(|faults| {
             faults.held.clear();
@@ -105,23 +105,24 @@ impl FaultProxy {
         });
     }
 
-    /// Whether every connection that was held by its bytes has ended on both sides; waits for it.
+    /// Waits for the end, on both sides, of every connection that was held by its bytes. Returns whether they have
+    /// ended.
     #[must_use]
     pub fn has_settled(&self) -> bool {
         self.line.wait_until(|faults| faults.caught.is_empty())
     }
 
-    /// Every reply comes this much later.
+    /// Delays every reply by this time.
     pub fn delay(&self, delay: Duration) {
         self.line.change(|faults| faults.delay = delay);
     }
 
-    /// Everything comes in pieces of so many bytes.
+    /// Delivers everything in pieces of this many bytes.
     pub fn slice(&self, bytes: usize) {
         self.line.change(|faults| faults.slice = Some(bytes.max(1)));
     }
 
-    /// Closes every connection, as a server does that ends in order.
+    /// Closes every connection, as a server does in an orderly shutdown.
     pub fn cut(&self) {
         self.line.change(|faults| {
             for connection in faults.connections.drain(..) {
@@ -131,18 +132,18 @@ impl FaultProxy {
         });
     }
 
-    /// Resets every connection, as a machine does that does not know them any more.
+    /// Resets every connection, as a machine does that does not know the connections.
     pub fn reset(&self) {
         self.line.change(|faults| {
             for connection in &faults.connections {
-                // What cannot be set is reported as an orderly end instead, which the test would notice.
+                // If this fails, the connection ends in order instead, which the test would notice.
                 let _ended = set_socket_linger(&connection.service, Some(Duration::ZERO));
             }
         });
         self.cut();
     }
 
-    /// Accepts no connection any more, or again. Those that are open stay.
+    /// Rejects new connections, or accepts them again. Open connections stay.
     pub fn refuse(&self, refused: bool) {
         self.line.change(|faults| faults.refused = refused);
     }
@@ -164,7 +165,7 @@ impl Drop for FaultProxy {
 
 impl Line {
     fn faults(&self) -> MutexGuard<'_, Faults> {
-        self.faults.lock().expect("nothing panics while it is held")
+        self.faults.lock().expect("no thread panics while it holds the lock")
     }
 
     fn change(&self, change: impl FnOnce(&mut Faults)) {
@@ -179,7 +180,7 @@ impl Line {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 return false;
             };
-            (faults, _) = self.changed.wait_timeout(faults, left).expect("nothing panics while it is held");
+            (faults, _) = self.changed.wait_timeout(faults, left).expect("no thread panics while it holds the lock");
         }
         true
     }
@@ -202,7 +203,7 @@ fn accept(line: &Arc<Line>, listener: &TcpListener, dependency: SocketAddr) {
             continue;
         };
         for end in [&service, &dependency] {
-            // Without it everything is only slower.
+            // If this fails, the connection is only slower.
             let _slower = end.set_nodelay(true);
         }
         line.change(|faults| faults.connections.push(Connection { number, service: s1, dependency: d1 }));
@@ -210,7 +211,7 @@ fn accept(line: &Arc<Line>, listener: &TcpListener, dependency: SocketAddr) {
         thread::spawn(move || pump(&requests, number, Direction::Requests, service, dependency));
         thread::spawn(move || {
             pump(&replies, number, Direction::Replies, d2, s2);
-            // Whoever is depended upon has ended it: nothing more can happen on it.
+            // The dependency has ended the connection: nothing more can happen on it.
             replies.change(|faults| {
                 faults.caught.retain(|caught| *caught != number);
                 faults.connections.retain(|connection| connection.number != number);
@@ -219,8 +220,8 @@ fn accept(line: &Arc<Line>, listener: &TcpListener, dependency: SocketAddr) {
     }
 }
 
-/// Moves bytes one way until their sender ends. A receiver that is gone is no reason to stop: what it does not get
-/// is read all the same, or the sender would wait.
+/// Moves bytes in one direction until their sender ends. It continues to read after the receiver is gone, because
+/// otherwise the sender would wait.
 fn pump(line: &Line, number: usize, direction: Direction, mut from: TcpStream, mut to: TcpStream) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -240,7 +241,7 @@ fn pump(line: &Line, number: usize, direction: Direction, mut from: TcpStream, m
     }
 }
 
-/// Waits as long as these bytes are held; says how to move them then.
+/// Waits while these bytes are held. Returns the delay and the slice size for them.
 fn pass(line: &Line, number: usize, direction: Direction, bytes: &[u8]) -> (Duration, Option<usize>) {
     let mut faults = line.faults();
     if direction == Direction::Requests
@@ -255,7 +256,7 @@ fn pass(line: &Line, number: usize, direction: Direction, bytes: &[u8]) -> (Dura
         faults.held.contains(&direction) || (direction == Direction::Requests && caught)
     };
     while is_held(&faults) && !line.closed.load(Ordering::SeqCst) {
-        faults = line.changed.wait(faults).expect("nothing panics while it is held");
+        faults = line.changed.wait(faults).expect("no thread panics while it holds the lock");
     }
     (faults.delay, faults.slice)
 }
@@ -264,12 +265,12 @@ fn pass(line: &Line, number: usize, direction: Direction, bytes: &[u8]) -> (Dura
 mod tests {
     use super::*;
 
-    /// Something that answers each byte with the same byte, and tells how much it got in all.
+    /// A server that echoes every byte of one connection. Its thread returns all bytes that it received.
     fn echo() -> (SocketAddr, thread::JoinHandle<Vec<u8>>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("some port is free");
         let address = listener.local_addr().expect("it is bound");
         let answering = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().expect("somebody connects");
+            let (mut stream, _) = listener.accept().expect("a client connects");
             let (mut all, mut buffer) = (Vec::new(), [0; 1024]);
             while let Ok(count @ 1..) = stream.read(&mut buffer) {
                 all.extend_from_slice(&buffer[..count]);
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn without_faults_it_is_as_if_it_were_not_there() {
+    fn without_faults_bytes_pass_unchanged() {
         let (address, answering) = echo();
         let proxy = FaultProxy::before(address);
         let mut stream = connect(&proxy);
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_arrives_after_its_sender_is_gone() {
+    fn held_bytes_arrive_after_their_sender_is_gone() {
         let (address, answering) = echo();
         let proxy = FaultProxy::before(address);
         let mut stream = connect(&proxy);

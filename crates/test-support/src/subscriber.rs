@@ -1,4 +1,4 @@
-//! A subscriber of changes that takes down what it is told.
+//! A subscriber of the change feed that records all reports.
 
 use std::{
     sync::{Arc, Mutex},
@@ -12,21 +12,21 @@ use domain::{
 };
 use tokio::{sync::Notify, task::JoinSet, time::timeout};
 
-/// Far beyond every promise: what takes longer fails, instead of hanging.
+/// Far longer than any promise allows: a test that waits longer fails instead of hanging.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a subscriber is told.
+/// A report to a subscriber.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// Changes may have gone untold.
+    /// Changes may be missing from the reports.
     Gap,
     /// A link has this generation.
     Changed(Code, Generation),
-    /// All until now was told.
+    /// All changes until now have been reported.
     Synced,
 }
 
-/// A subscriber that takes down what it is told, of a feed that goes on as long as it lives.
+/// A subscriber that records all reports of a feed. The feed must not end while this exists.
 #[derive(Debug)]
 pub struct Recorder {
     record: Arc<Record>,
@@ -40,7 +40,7 @@ struct Record {
 }
 
 impl Recorder {
-    /// Follows `feed`; returns when it is in step with it.
+    /// Subscribes to `feed`, and returns once it has caught up.
     pub async fn of(feed: Arc<dyn ChangeFeed>) -> Self {
         let record = Arc::new(Record::default());
         let mut following = JoinSet::new();
@@ -54,17 +54,17 @@ impl Recorder {
         recorder
     }
 
-    /// All that was told so far.
+    /// All reports so far.
     pub fn told(&self) -> Vec<Told> {
         self.record.told.lock().expect("no panic").clone()
     }
 
-    /// Forgets what was told so far.
+    /// Discards all reports so far.
     pub fn forget(&self) {
         self.record.told.lock().expect("no panic").clear();
     }
 
-    /// Waits until that is told.
+    /// Waits until `wanted` is reported.
     pub async fn until(&self, wanted: &Told) {
         let waiting = async {
             while !self.told().contains(wanted) {

@@ -1,10 +1,10 @@
-//! A listener that keeps which rows a store left out.
+//! A listener that records the rows that a store left out.
 
 use std::sync::Mutex;
 
 use domain::ports::{UnreadableRow, UnreadableRows};
 
-/// Keeps the rows that it is told of, in their order.
+/// Records the rows that a store left out, in their order.
 #[derive(Debug, Default)]
 pub struct KeptRows(Mutex<Vec<UnreadableRow>>);
 

@@ -1,4 +1,4 @@
-//! The in-memory store keeps the contract: what the other stores are compared with is proven itself.
+//! Runs the contract suite over the in-memory store, because the other stores are compared with it.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ mod contract {
     test_support::contract_suite!(super::fresh);
 }
 
-/// As a store goes under it that keeps no API keys and no blocks.
+/// The suite for a store without API keys and blocks.
 mod links_alone {
     test_support::link_contract_suite!(super::fresh);
 }

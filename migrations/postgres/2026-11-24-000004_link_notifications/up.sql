@@ -1,5 +1,5 @@
--- Tells every process of a changed link, so that none goes on redirecting from a memory that is over. Creations are
--- not told: a new code is in nobody's memory.
+-- Notifies every process of a changed link, so that none redirects from an outdated cache entry. Creations are not
+-- notified: no process has a new code in its cache.
 
 CREATE FUNCTION links_notify() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

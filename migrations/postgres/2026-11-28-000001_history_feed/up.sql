@@ -7,7 +7,7 @@ ALTER TABLE link_events DISABLE TRIGGER link_events_guard;
 UPDATE link_events e SET code = l.code FROM links l WHERE l.id = e.link_id;
 ALTER TABLE link_events ENABLE TRIGGER link_events_guard;
 ALTER TABLE link_events ALTER COLUMN code SET NOT NULL;
--- Entries of before have none: nobody follows them any more.
+-- Older entries have none: no reader follows them any more.
 ALTER TABLE link_events ALTER COLUMN xact SET DEFAULT pg_current_xact_id();
 
 -- What was written since a snapshot.

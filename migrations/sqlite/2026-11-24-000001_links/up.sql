@@ -36,13 +36,13 @@ CREATE TABLE links (
     CONSTRAINT links_generation_check CHECK (generation >= 1)
 ) STRICT, WITHOUT ROWID;
 
--- A code belongs to one link for ever, deleted or not; also the lookup of every redirect.
+-- A code belongs to one link permanently, deleted or not. Every redirect looks it up here.
 CREATE UNIQUE INDEX links_code_key ON links (code);
 -- The same behaviour of one owner is the same link, deleted or not.
 CREATE UNIQUE INDEX links_dedup_key ON links (owner_id, dedup_key) WHERE deduplicated = 1;
 -- Pages of one owner's links.
 CREATE INDEX links_owner_created_idx ON links (owner_id, created_at, id);
--- Pages of everybody's links, for administrators.
+-- Pages of all owners' links, for administrators.
 CREATE INDEX links_created_idx ON links (created_at, id);
 
 CREATE TABLE link_events (

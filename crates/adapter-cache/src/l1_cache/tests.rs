@@ -1,4 +1,4 @@
-//! The moments at which what is known changes its worth, to the millisecond.
+//! The moments at which a cached link becomes due for refresh, stale and missing, to the millisecond.
 
 use domain::{
     behaviour::Behaviour,
@@ -36,14 +36,14 @@ fn of_generation(number: i64) -> Arc<Resolution> {
     Arc::new(Resolution { generation: Generation::new(number).expect("positive"), ..target(30) })
 }
 
-/// A memory that knows one link of that generation, since now.
+/// A cache that holds one link of that generation, as of now.
 fn knowing(number: i64) -> L1Cache {
     let cache = L1Cache::new(OPTIONS);
     cache.keep(&code(), of_generation(number), cache.asked());
     cache
 }
 
-/// The generation that is recalled, whatever it is good for.
+/// The cached generation, fresh or stale.
 fn recalled(cache: &L1Cache) -> Option<i64> {
     match cache.look_up(&code()) {
         Lookup::Fresh(known) | Lookup::RefreshDue(known) | Lookup::Stale(known) => {
@@ -54,7 +54,7 @@ fn recalled(cache: &L1Cache) -> Option<i64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_link_ages_at_four_fifths_is_stale_after_all_of_it_and_then_forgotten() {
+async fn a_link_is_refreshed_after_four_fifths_of_its_ttl_then_stale_then_missing() {
     let cache = knowing(1);
     let learnt = Instant::now();
     cache.assure(learnt);
@@ -77,7 +77,7 @@ async fn a_link_ages_at_four_fifths_is_stale_after_all_of_it_and_then_forgotten(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_asked_earlier_is_older() {
+async fn an_answer_is_as_old_as_its_lookup() {
     let cache = L1Cache::new(OPTIONS);
     advance(OPTIONS.ttl).await;
     cache.keep(&code(), of_generation(1), cache.asked().ago(OPTIONS.ttl));
@@ -85,7 +85,7 @@ async fn what_was_asked_earlier_is_older() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doubted_link_is_stale_from_then_on() {
+async fn a_doubted_link_is_stale_at_once() {
     let cache = knowing(1);
     cache.doubt(&code());
     assert!(matches!(cache.look_up(&code()), Lookup::Stale(_)));
@@ -94,7 +94,7 @@ async fn a_doubted_link_is_stale_from_then_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_older_replaces_what_is_newer_but_after_a_gap() {
+async fn an_older_generation_replaces_a_newer_one_only_after_a_gap() {
     let cache = knowing(3);
     cache.keep(&code(), of_generation(2), cache.asked());
     assert_eq!(recalled(&cache), Some(3));
@@ -106,7 +106,7 @@ async fn nothing_older_replaces_what_is_newer_but_after_a_gap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_generation_is_younger_when_it_was_asked_for_again() {
+async fn a_refresh_to_the_same_generation_renews_the_time_to_live() {
     let cache = knowing(3);
     advance(OPTIONS.ttl / 2).await;
     cache.keep(&code(), of_generation(3), cache.asked());
@@ -115,7 +115,7 @@ async fn the_same_generation_is_younger_when_it_was_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_is_older_is_forgotten() {
+async fn remove_older_keeps_the_same_generation() {
     let cache = knowing(3);
     cache.remove_older(&code(), Generation::new(3).expect("positive"));
     assert_eq!(recalled(&cache), Some(3));
@@ -123,9 +123,9 @@ async fn only_what_is_older_is_forgotten() {
     assert_eq!(recalled(&cache), None);
 }
 
-/// The places where it is kept since when changes are heard of are used again.
+/// The slots in which confirmations are kept are used again.
 #[tokio::test(start_paused = true)]
-async fn what_is_assured_after_so_many_gaps_says_nothing_of_what_was_known_before_them() {
+async fn a_reused_slot_does_not_confirm_links_from_before_its_gaps() {
     let cache = knowing(1);
     for _ in 0..L1Cache::GAPS {
         cache.invalidate_all();
@@ -145,7 +145,7 @@ async fn gaps_are_counted() {
 }
 
 #[test]
-fn a_link_counts_as_many_as_its_target_has_kibibytes_and_one() {
+fn the_weight_of_a_link_is_one_plus_the_kibibytes_of_its_target() {
     let weight = |length| {
         let resolution = Arc::new(target(length));
         ByLength.weight(&code(), &Known { resolution, until: 0, epoch: 0, doubted: false })
@@ -154,7 +154,7 @@ fn a_link_counts_as_many_as_its_target_has_kibibytes_and_one() {
 }
 
 #[test]
-fn more_milliseconds_than_a_number_holds_are_for_ever() {
+fn too_many_milliseconds_saturate_and_do_not_overflow() {
     assert!(milliseconds(Duration::MAX) > u64::MAX / 4);
     assert!(milliseconds(Duration::MAX).checked_add(milliseconds(OPTIONS.stale_for)).is_some());
 }

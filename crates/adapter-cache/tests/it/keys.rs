@@ -1,4 +1,4 @@
-//! The laws that only a memory of API keys can break.
+//! Guarantees that only a cache of API keys can break.
 
 use std::sync::Arc;
 
@@ -17,37 +17,37 @@ async fn a_revocation_by_another_process_is_seen_within_the_time_to_live() {
     let store = Arc::new(MemoryStore::default());
     let keys = CachedApiKeys::new(store.clone());
     let key = Subject::over(store.clone(), 7).draw_key();
-    assert_eq!(keys.create(&key, None).await.expect("memory does not fail"), KeyCreation::Done);
+    assert_eq!(keys.create(&key, None).await.expect("the store never fails"), KeyCreation::Done);
     let revoked =
-        async || keys.find(&key.key.id).await.expect("memory does not fail").expect("it is there").key.revoked_at;
+        async || keys.find(&key.key.id).await.expect("the store never fails").expect("it is there").key.revoked_at;
     assert_eq!(revoked().await, None);
     ApiKeyRepository::revoke(store.as_ref(), &key.key.id, moment(), &Actor::System)
         .await
-        .expect("memory does not fail");
+        .expect("the store never fails");
     assert_eq!(revoked().await, None, "it is read again at once");
     advance(CachedApiKeys::TIME_TO_LIVE).await;
     assert_eq!(revoked().await, Some(moment()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_use_is_known_to_be_noted_before_it_is() {
+async fn a_noted_use_is_visible_at_once() {
     let store = Arc::new(MemoryStore::default());
     let keys = CachedApiKeys::new(store.clone());
     let key = Subject::over(store.clone(), 7).draw_key();
-    assert_eq!(keys.create(&key, None).await.expect("memory does not fail"), KeyCreation::Done);
+    assert_eq!(keys.create(&key, None).await.expect("the store never fails"), KeyCreation::Done);
     let used =
-        async || keys.find(&key.key.id).await.expect("memory does not fail").expect("it is there").key.last_used_at;
+        async || keys.find(&key.key.id).await.expect("the store never fails").expect("it is there").key.last_used_at;
     assert_eq!(used().await, None);
-    keys.note_use(&key.key.id, moment()).await.expect("memory does not fail");
+    keys.note_use(&key.key.id, moment()).await.expect("the store never fails");
     assert_eq!(used().await, Some(moment()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_made_after_it_was_asked_for_is_found() {
+async fn a_key_that_is_created_after_a_lookup_is_found() {
     let store = Arc::new(MemoryStore::default());
     let keys = CachedApiKeys::new(store.clone());
     let key = Subject::over(store, 7).draw_key();
-    assert!(keys.find(&key.key.id).await.expect("memory does not fail").is_none());
-    assert_eq!(keys.create(&key, None).await.expect("memory does not fail"), KeyCreation::Done);
-    assert!(keys.find(&key.key.id).await.expect("memory does not fail").is_some());
+    assert!(keys.find(&key.key.id).await.expect("the store never fails").is_none());
+    assert_eq!(keys.create(&key, None).await.expect("the store never fails"), KeyCreation::Done);
+    assert!(keys.find(&key.key.id).await.expect("the store never fails").is_some());
 }

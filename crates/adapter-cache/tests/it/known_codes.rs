@@ -1,4 +1,4 @@
-//! Which codes may be those of links: known in the background, and only as much as there is room for.
+//! The filter of known codes: filled in the background, within its limit.
 
 use std::{
     collections::BTreeSet,
@@ -30,13 +30,13 @@ use crate::{
     store::{AskedStore, Changing, a_caller, code, link},
 };
 
-/// Codes that a store has, and how often it fails before it tells them.
+/// The codes of a store, and how often it fails before it returns them.
 #[derive(Default)]
 struct Catalog {
     codes: Mutex<BTreeSet<String>>,
     failures: AtomicUsize,
     told: AtomicUsize,
-    /// Behind this code nothing can be read.
+    /// Pages after this code cannot be read.
     unreadable_behind: Mutex<Option<String>>,
 }
 
@@ -72,7 +72,7 @@ impl Catalog {
     }
 }
 
-/// A memory that knows the codes of `catalog`, up to so many.
+/// A resolver that knows the codes of `catalog`, up to `known_codes` of them.
 fn knowing(catalog: &Arc<Catalog>, known_codes: usize) -> (CachedResolver, JoinSet<()>) {
     let (store, _questions) = AskedStore::new();
     let resolver = cached(store, CacheOptions { known_codes, ..OPTIONS });
@@ -100,7 +100,7 @@ async fn settle() {
     }
 }
 
-/// All of so many links, and of other codes few look like one.
+/// Checks that all links are known, and that few other codes look like one.
 fn assert_knows_links(resolver: &CachedResolver, count: u32) {
     let possible = |code: String| resolver.existence(&crate::store::code(&code)) == Existence::Possible;
     assert!((0..count).all(|number| possible(format!("link-{number}"))));
@@ -109,7 +109,7 @@ fn assert_knows_links(resolver: &CachedResolver, count: u32) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_known_before_all_codes_were_read() {
+async fn existence_is_pending_until_all_codes_were_read() {
     let catalog = Catalog::of((0..50_000).map(|number| format!("link-{number}")));
     let (resolver, _tasks) = knowing(&catalog, 1_000_000);
     settle().await;
@@ -120,7 +120,7 @@ async fn nothing_is_known_before_all_codes_were_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_heard_of_is_known_at_once() {
+async fn a_reported_code_is_known_at_once() {
     let catalog = Catalog::of([]);
     let (resolver, _tasks) = knowing(&catalog, 1_000_000);
     resolver.gap();
@@ -136,7 +136,7 @@ async fn what_is_heard_of_is_known_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_more_links_than_there_is_room_for_nothing_is_known() {
+async fn with_more_links_than_the_limit_no_code_is_known() {
     let catalog = Catalog::of((0..2_000).map(|number| format!("link-{number}")));
     let (resolver, _tasks) = knowing(&catalog, 1_000);
     resolver.gap();
@@ -146,7 +146,7 @@ async fn with_more_links_than_there_is_room_for_nothing_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_filter_that_is_full_is_filled_again_with_more_room() {
+async fn a_full_filter_is_filled_again_with_more_capacity() {
     let catalog = Catalog::of([]);
     let (resolver, _tasks) = knowing(&catalog, 1_000_000);
     resolver.gap();
@@ -161,7 +161,7 @@ async fn a_filter_that_is_full_is_filled_again_with_more_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn codes_that_cannot_be_read_are_tried_again_and_told() {
+async fn a_failed_read_of_codes_is_retried_and_progress_is_reported() {
     let catalog = Catalog::of(["known".to_owned()]);
     catalog.failures.store(3, Ordering::SeqCst);
     let (resolver, _tasks) = knowing(&catalog, 1_000_000);
@@ -179,9 +179,9 @@ async fn codes_that_cannot_be_read_are_tried_again_and_told() {
     assert!(catalog.told.load(Ordering::SeqCst) > told, "it says nothing while there is nothing to do");
 }
 
-/// The first pages can be read again and again, and a later one never: nothing is known by that.
+/// The first pages can be read each time, a later one never. That is no success.
 #[tokio::test(start_paused = true)]
-async fn a_walk_that_fails_on_its_way_each_time_is_no_success() {
+async fn a_read_that_fails_at_a_later_page_is_no_success() {
     let catalog = Catalog::of((0..50_000).map(|number| format!("link-{number:05}")));
     catalog.unreadable_behind.lock().expect("no panic").replace("link-30000".to_owned());
     let (resolver, _tasks) = knowing(&catalog, 1_000_000);
@@ -203,7 +203,7 @@ async fn a_walk_that_fails_on_its_way_each_time_is_no_success() {
 
 /// Its supervisor ends a task that hangs, and starts it again.
 #[tokio::test(start_paused = true)]
-async fn a_fill_that_was_cut_short_is_begun_again() {
+async fn a_fill_that_was_interrupted_starts_again() {
     let catalog = Catalog::of(["known".to_owned()]);
     catalog.failures.store(usize::MAX, Ordering::SeqCst);
     let (resolver, tasks) = knowing(&catalog, 1_000_000);
@@ -216,9 +216,9 @@ async fn a_fill_that_was_cut_short_is_begun_again() {
     assert_eq!(resolver.existence(&code("known")), Existence::Possible);
 }
 
-/// More links than there is room for floors change while nothing is read from the history.
+/// More links change than there is room for floors, while the change feed is not in sync.
 #[tokio::test(start_paused = true)]
-async fn more_floors_than_there_is_room_for_are_a_gap() {
+async fn too_many_floors_are_a_gap() {
     let (store, _questions) = AskedStore::new();
     store.put(&link("known"));
     let resolver = cached(store, OPTIONS);

@@ -1,4 +1,4 @@
-//! The laws that only a memory can break. Time is tokio's, which stands still until it is advanced.
+//! Guarantees that only a cache can break. The clock is tokio's, which stands still until a test advances it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
 
 type Questions = mpsc::UnboundedReceiver<domain::code::Code>;
 
-/// A memory around a store that has one link, `known`.
+/// A cache in front of a store that has one link, `known`.
 fn around_one_link() -> (CachedResolver, Arc<AskedStore>, Questions) {
     let (store, questions) = AskedStore::new();
     store.put(&link("known"));
@@ -37,7 +37,7 @@ async fn resolve(resolver: &CachedResolver, text: &str) -> Result<Resolved, Repo
     resolver.resolve(&code(text)).await.map_err(|error| error.kind())
 }
 
-/// This process changes a link, and it becomes that.
+/// This process changes a link to `after`.
 async fn written(resolver: &CachedResolver, after: &Link) {
     let links = WriteThroughLinks::new(Arc::new(Changing::Done), resolver.clone());
     let change = Change { from: Generation::FIRST, after: after.clone(), kind: EventKind::Edited };
@@ -45,7 +45,7 @@ async fn written(resolver: &CachedResolver, after: &Link) {
     assert_eq!(applied, Applied::Done);
 }
 
-/// Lets what was spawned go on until it waits.
+/// Lets spawned tasks run until they wait.
 async fn settle() {
     for _ in 0..20 {
         yield_now().await;
@@ -55,7 +55,7 @@ async fn settle() {
 // ---- Hits and their age ------------------------------------------------------------------------
 
 #[tokio::test(start_paused = true)]
-async fn a_link_is_asked_for_once_and_then_known_at_once() {
+async fn a_link_is_looked_up_once_and_then_answered_from_the_cache() {
     let (resolver, store, _) = around_one_link();
     assert_eq!(resolver.resolve_at_once(&code("known")), None);
     assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::Store)));
@@ -65,7 +65,7 @@ async fn a_link_is_asked_for_once_and_then_known_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_others_change_is_missed_for_the_time_to_live_at_most() {
+async fn changes_of_others_are_missed_for_the_time_to_live_at_most() {
     let (resolver, store, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     store.put(&deleted(&link("known")));
@@ -74,7 +74,7 @@ async fn what_others_change_is_missed_for_the_time_to_live_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_link_in_use_is_asked_for_again_before_its_time_is_up() {
+async fn a_link_in_use_is_refreshed_before_it_expires() {
     let (resolver, store, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     advance(OPTIONS.ttl * 4 / 5).await;
@@ -88,7 +88,7 @@ async fn a_link_in_use_is_asked_for_again_before_its_time_is_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_all_changes_are_heard_of_nothing_is_asked_for_again() {
+async fn while_the_change_feed_is_in_sync_links_are_not_looked_up_again() {
     let (resolver, store, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     for _ in 0..20 {
@@ -99,14 +99,14 @@ async fn while_all_changes_are_heard_of_nothing_is_asked_for_again() {
     }
     assert_eq!(store.times_asked(), 1);
 
-    // The last assurance was for all until a second before it, and holds for the time to live.
+    // The last confirmation was for all changes until a second before it. It holds for the time to live.
     store.put(&deleted(&link("known")));
     advance(OPTIONS.ttl.saturating_sub(Duration::from_secs(1))).await;
     assert_eq!(resolve(&resolver, "known").await, Ok(known(&deleted(&link("known")), Source::Store)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_assurance_outlives_a_gap() {
+async fn a_gap_ends_the_confirmation_of_cached_links() {
     let (resolver, _, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     resolver.synced_until(Duration::ZERO);
@@ -114,9 +114,9 @@ async fn no_assurance_outlives_a_gap() {
     assert_eq!(resolver.resolve_at_once(&code("known")), None);
 }
 
-/// What was missed may be a deletion: nothing that is heard after the gap makes an old memory any better.
+/// The missed change may be a deletion: no change that is reported after the gap extends the stale time.
 #[tokio::test(start_paused = true)]
-async fn the_stale_time_of_a_link_ends_although_later_changes_are_heard_of() {
+async fn changes_reported_after_a_gap_do_not_extend_the_stale_time() {
     let (resolver, store, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     advance(OPTIONS.ttl * 10).await;
@@ -124,7 +124,7 @@ async fn the_stale_time_of_a_link_ends_although_later_changes_are_heard_of() {
     resolver.gap();
     store.be(Mood::Failing(RepositoryErrorKind::Unavailable));
     for _ in 0..10 {
-        // Assured until just before the gap, it may be redirected to for its stale time.
+        // The link was confirmed until just before the gap. It may redirect for its stale time.
         assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::StaleMemory)));
         advance(OPTIONS.stale_for / 10).await;
         resolver.synced_until(Duration::ZERO);
@@ -135,7 +135,7 @@ async fn the_stale_time_of_a_link_ends_although_later_changes_are_heard_of() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_code_is_remembered_for_its_own_time() {
+async fn an_unknown_code_is_cached_for_its_own_time_to_live() {
     let (resolver, store, _) = around_one_link();
     assert_eq!(resolve(&resolver, "new").await, Ok(Resolved { source: Source::Store, ..UNKNOWN }));
     assert_eq!(resolver.resolve_at_once(&code("new")), Some(UNKNOWN));
@@ -145,7 +145,7 @@ async fn an_unknown_code_is_remembered_for_its_own_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unknown_codes_push_no_link_out() {
+async fn unknown_codes_evict_no_link() {
     let (resolver, store, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     for number in 0..5 * OPTIONS.capacity {
@@ -161,7 +161,7 @@ async fn unknown_codes_push_no_link_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_links_are_remembered_than_there_is_room_for() {
+async fn no_more_links_are_cached_than_the_capacity() {
     let (store, _questions) = AskedStore::new();
     let resolver = cached(store.clone(), CacheOptions { capacity: 100, ..OPTIONS });
     for number in 0..1_000 {
@@ -174,10 +174,10 @@ async fn no_more_links_are_remembered_than_there_is_room_for() {
     assert!(remembered <= 100, "{remembered}");
 }
 
-// ---- Many who ask ------------------------------------------------------------------------------
+// ---- Single-flight -----------------------------------------------------------------------------
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_who_ask_for_one_code_ask_the_store_once() {
+async fn a_thousand_lookups_of_one_code_ask_the_store_once() {
     let (resolver, store, mut questions) = around_one_link();
     store.hold();
     let store_client: Vec<_> = (0..1_000)
@@ -196,7 +196,7 @@ async fn a_thousand_who_ask_for_one_code_ask_the_store_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_outlives_whoever_asked_it_first() {
+async fn a_lookup_outlives_the_caller_that_started_it() {
     let (resolver, store, mut questions) = around_one_link();
     store.hold();
     let first = tokio::spawn({
@@ -218,7 +218,7 @@ async fn a_question_outlives_whoever_asked_it_first() {
 // ---- Generations -------------------------------------------------------------------------------
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_held_back_during_a_deletion_resurrects_nothing() {
+async fn an_answer_in_flight_during_a_deletion_does_not_bring_the_link_back() {
     let (resolver, store, mut questions) = around_one_link();
     let gone = deleted(&link("known"));
     store.hold();
@@ -226,7 +226,7 @@ async fn an_answer_held_back_during_a_deletion_resurrects_nothing() {
         let resolver = resolver.clone();
         async move { resolve(&resolver, "known").await }
     });
-    // The store has read the link, still active, and its answer is on the way.
+    // The store has read the link, still active, and its answer is in flight.
     questions.recv().await.expect("it is asked");
     store.put(&gone);
     written(&resolver, &gone).await;
@@ -236,7 +236,7 @@ async fn an_answer_held_back_during_a_deletion_resurrects_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_held_back_while_another_process_deletes_resurrects_nothing() {
+async fn an_answer_in_flight_while_another_process_deletes_does_not_bring_the_link_back() {
     let (resolver, store, mut questions) = around_one_link();
     let gone = deleted(&link("known"));
     store.hold();
@@ -253,7 +253,7 @@ async fn an_answer_held_back_while_another_process_deletes_resurrects_nothing() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_code_that_is_claimed_while_it_is_asked_for_is_known() {
+async fn a_code_that_is_claimed_during_its_lookup_is_found() {
     let (resolver, store, mut questions) = around_one_link();
     store.hold();
     let store_client = tokio::spawn({
@@ -285,7 +285,7 @@ async fn an_older_generation_never_replaces_a_newer_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_gap_in_what_is_heard_nothing_is_trusted_unasked() {
+async fn after_a_gap_every_code_is_looked_up_again() {
     let (resolver, store, mut questions) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     resolve(&resolver, "new").await.expect("the store answers");
@@ -295,7 +295,7 @@ async fn after_a_gap_in_what_is_heard_nothing_is_trusted_unasked() {
     assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::Store)));
     assert!(resolver.resolve_at_once(&code("known")).is_some());
 
-    // An answer that was on its way during the gap is as doubtful.
+    // An answer that was in flight during the gap is not cached either.
     store.hold();
     while questions.try_recv().is_ok() {}
     resolver.gap();
@@ -313,7 +313,7 @@ async fn after_a_gap_in_what_is_heard_nothing_is_trusted_unasked() {
 // ---- Without the store -------------------------------------------------------------------------
 
 #[tokio::test(start_paused = true)]
-async fn an_active_link_outlives_the_store_for_its_time_and_is_marked_as_stale() {
+async fn an_active_link_is_served_stale_while_the_store_is_unavailable() {
     for mood in [Mood::Frozen, Mood::Failing(RepositoryErrorKind::Unavailable)] {
         let (resolver, store, _) = around_one_link();
         resolve(&resolver, "known").await.expect("the store answers");
@@ -327,9 +327,9 @@ async fn an_active_link_outlives_the_store_for_its_time_and_is_marked_as_stale()
     }
 }
 
-/// From the last time that all was heard of, through the moment when nothing can be asked, to the store's return.
+/// From the last sync on, while the store is frozen for a minute.
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_a_frozen_store_who_wants_a_link_in_use() {
+async fn a_link_in_use_never_waits_for_a_frozen_store() {
     let (resolver, store, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     advance(OPTIONS.ttl * 10).await;
@@ -344,7 +344,7 @@ async fn nobody_waits_for_a_frozen_store_who_wants_a_link_in_use() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_link_known_as_deleted_is_never_redirected_to_from_stale_memory() {
+async fn a_link_cached_as_deleted_is_never_served_stale() {
     let (resolver, store, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     written(&resolver, &deleted(&link("known"))).await;
@@ -356,7 +356,7 @@ async fn a_link_known_as_deleted_is_never_redirected_to_from_stale_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_link_heard_of_as_changed_is_not_redirected_to_when_the_store_is_away() {
+async fn a_link_reported_as_changed_is_not_served_stale() {
     let (resolver, store, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     store.be(Mood::Failing(RepositoryErrorKind::Unavailable));
@@ -365,7 +365,7 @@ async fn a_link_heard_of_as_changed_is_not_redirected_to_when_the_store_is_away(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_keeps_failing_is_left_alone_and_tried_once_a_second() {
+async fn a_store_that_keeps_failing_opens_the_breaker_and_is_tried_once_a_second() {
     let (resolver, store, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     advance(OPTIONS.ttl).await;
@@ -377,7 +377,7 @@ async fn a_store_that_keeps_failing_is_left_alone_and_tried_once_a_second() {
     for number in 0..100 {
         let refused = resolve(&resolver, &format!("other-{number}")).await;
         assert_eq!(refused, Err(RepositoryErrorKind::Unavailable));
-        // Nobody waits for a store that is left alone.
+        // No lookup waits while the circuit breaker is open.
         assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&link("known"), Source::StaleMemory)));
     }
     assert_eq!(store.times_asked(), asked);
@@ -399,7 +399,7 @@ async fn a_store_that_keeps_failing_is_left_alone_and_tried_once_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_everything_fails_hardly_more_is_asked_than_before() {
+async fn while_everything_fails_retries_add_a_tenth_at_most() {
     let (resolver, store, _) = around_one_link();
     for number in 0..2_000 {
         resolve(&resolver, &format!("warm-{number}")).await.expect("the store answers");
@@ -408,7 +408,7 @@ async fn while_everything_fails_hardly_more_is_asked_than_before() {
     store.be(Mood::Failing(RepositoryErrorKind::Unavailable));
     let mut wanted = 0;
     for number in 0..400 {
-        // Each in a second of its own, so that the breaker lets every one of them try.
+        // Each in a second of its own, so that the breaker allows every one of them.
         advance(Duration::from_secs(1)).await;
         resolve(&resolver, &format!("cold-{number}")).await.expect_err("the store fails");
         wanted += 1;
@@ -418,7 +418,7 @@ async fn while_everything_fails_hardly_more_is_asked_than_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_that_passes_is_tried_again_and_not_seen() {
+async fn a_transient_failure_is_retried_and_not_visible() {
     let (resolver, store, mut questions) = around_one_link();
     store.be(Mood::Failing(RepositoryErrorKind::Unavailable));
     let store_client = tokio::spawn({
@@ -432,7 +432,7 @@ async fn a_failure_that_passes_is_tried_again_and_not_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_trying_again_cannot_mend_is_told_at_once() {
+async fn a_permanent_failure_is_not_retried() {
     for kind in [RepositoryErrorKind::Corrupt, RepositoryErrorKind::Internal] {
         let (resolver, store, _) = around_one_link();
         store.be(Mood::Failing(kind));
@@ -444,7 +444,7 @@ async fn what_trying_again_cannot_mend_is_told_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_questions_than_can_be_answered_are_turned_away() {
+async fn lookups_above_the_limit_are_rejected() {
     let (resolver, store, _) = around_one_link();
     store.be(Mood::Frozen);
     let store_client: Vec<_> = (0..5_000)
@@ -464,14 +464,14 @@ async fn more_questions_than_can_be_answered_are_turned_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_changes_are_heard_of_again_what_is_stale_is_asked_for_before_it_is_followed() {
+async fn after_a_gap_a_stale_link_is_looked_up_before_it_redirects() {
     let (resolver, store, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     advance(OPTIONS.ttl).await;
     store.be(Mood::Frozen);
     assert_eq!(resolve(&resolver, "known").await, Ok(known(&link("known"), Source::StaleMemory)));
     assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&link("known"), Source::StaleMemory)));
-    // Deleted elsewhere, while nothing was heard of it; nobody asked for it since.
+    // Another process deleted it. That was not reported, and the link was not looked up since.
     store.put(&deleted(&link("known")));
     store.be(Mood::Well);
     resolver.gap();
@@ -480,7 +480,7 @@ async fn when_changes_are_heard_of_again_what_is_stale_is_asked_for_before_it_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_active_link_outlives_a_store_that_comes_and_goes() {
+async fn repeated_gaps_do_not_end_the_stale_time_of_a_link() {
     let (resolver, store, _) = around_one_link();
     resolve(&resolver, "known").await.expect("the store answers");
     advance(OPTIONS.stale_for).await;
@@ -495,7 +495,7 @@ async fn an_active_link_outlives_a_store_that_comes_and_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alias_whose_claim_was_lost_is_what_the_store_says() {
+async fn an_alias_whose_write_was_lost_is_looked_up_in_the_store() {
     let (resolver, store, _) = around_one_link();
     let links = WriteThroughLinks::new(Arc::new(Changing::Lost), resolver.clone());
     let change = Change { from: Generation::FIRST, after: link("lost"), kind: EventKind::Edited };
@@ -507,10 +507,10 @@ async fn an_alias_whose_claim_was_lost_is_what_the_store_says() {
     assert_eq!(resolve(&resolver, "lost").await, Ok(known(&link("lost"), Source::Store)));
 }
 
-// ---- Watching ----------------------------------------------------------------------------------
+// ---- Write-through -----------------------------------------------------------------------------
 
 #[tokio::test(start_paused = true)]
-async fn a_change_made_here_is_seen_here_at_once() {
+async fn a_change_by_this_process_is_visible_at_once() {
     let cache = Arc::new(test_support::MemoryStore::default());
     let resolver = cached(cache.clone(), OPTIONS);
     let links = WriteThroughLinks::new(cache.clone(), resolver.clone());
@@ -524,7 +524,7 @@ async fn a_change_made_here_is_seen_here_at_once() {
     assert_eq!(resolver.resolve_at_once(&link.code), Some(known(&gone, Source::Memory)));
     assert_eq!(gone.deleted_at(), Some(moment()));
 
-    // The same change again is stale, and nothing that is known comes from it.
+    // The same change again is stale, and changes nothing in the cache.
     let applied = links.apply(&change, &a_caller(), None).await.expect("the store works");
     assert_eq!(applied, Applied::Stale);
     let error: Result<_, RepositoryError> = resolver.resolve(&link.code).await;

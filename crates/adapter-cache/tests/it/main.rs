@@ -1,4 +1,4 @@
-//! The memory: the contract of every store, over a store that is remembered; and the laws that only a memory can break.
+//! The cache: the contract of every store, over a cached store, and the guarantees that only a cache can break.
 
 mod contract;
 mod keys;
@@ -28,7 +28,7 @@ fn cached(store: Arc<dyn LinkResolver>, options: CacheOptions) -> CachedResolver
     CachedResolver::new(store, options, Handle::current(), Logger::root(Discard, o!()))
 }
 
-/// An empty store in memory, remembered.
+/// An empty in-memory store, with the cache in front of it.
 async fn fresh() -> (Arc<Decorated>, ()) {
     let store = Arc::new(MemoryStore::default());
     let resolver = cached(store.clone(), OPTIONS);

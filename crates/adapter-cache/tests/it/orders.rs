@@ -1,6 +1,7 @@
-//! The law of the memory, in every order: whatever of {a change by this process, told late; a change by another; a
-//! question; its answer; news from the history; a gap; an assurance; a change without an answer} happens to one link, up
-//! to five of them, nothing older than what was heard of is remembered, and nothing is assured that may be old.
+//! The guarantee of the cache, in every order of up to five events on one link: a write by this process that is
+//! reported late, a change by another process, a lookup, its answer, a report of the change feed, a gap, a sync, a
+//! write with an unknown outcome. Nothing older than a reported generation stays cached, and nothing that may be old is
+//! confirmed.
 
 use std::{
     collections::VecDeque,
@@ -34,25 +35,25 @@ use crate::{
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
-    /// A visitor asks; the store reads at once, and its answer is on the way.
+    /// A visitor's lookup starts. The store reads at once, and its answer is in flight.
     Ask,
-    /// The oldest answer that is on the way arrives.
+    /// The oldest answer in flight arrives.
     Answer,
-    /// This process changes the link; that it did is on the way.
+    /// This process changes the link. The reply of the store is in flight.
     Write,
-    /// The oldest change by this process is told.
+    /// The reply to the oldest write of this process arrives.
     Written,
-    /// The caller of the oldest change by this process leaves; that it was done is still on the way.
+    /// The caller of the oldest write of this process leaves. The reply of the store is still in flight.
     Leave,
     /// This process changes the link, and the store gives no answer.
     Lose,
     /// Another process changes the link.
     Change,
-    /// The history tells of everything, the latest first and everything twice.
+    /// The change feed reports every change twice, the latest first.
     Tell,
-    /// The history tells of everything, and that it did.
+    /// The change feed reports every change, and that it is in sync.
     Sync,
-    /// The history loses its place: what was not told never is.
+    /// The change feed loses its position: unreported changes are never reported.
     Gap,
 }
 
@@ -69,7 +70,7 @@ const EVENTS: [Event; 10] = [
     Event::Gap,
 ];
 
-/// Writes that are committed at once and told later.
+/// Writes that are committed at once and answered later.
 #[derive(Default)]
 struct LateLinks(Mutex<VecDeque<(Told, oneshot::Receiver<()>)>>);
 
@@ -98,7 +99,7 @@ impl LinkRepository for LateLinks {
         let (told, late) = self.0.lock().expect("no panic").pop_back().expect("it was prepared");
         match (late.await, told) {
             (Ok(()), Told::Done) => Ok(Applied::Done),
-            // Or its world ended before it was told.
+            // Or the test ended before the reply.
             (Ok(()), Told::Lost) | (Err(_), _) => {
                 Err(RepositoryError::new(RepositoryErrorKind::Indeterminate, "changing a link"))
             }
@@ -114,16 +115,16 @@ impl LinkRepository for LateLinks {
     }
 }
 
-/// One process with one link, and all that is on the way to it.
+/// One process with one link, and everything that is in flight.
 struct World {
     resolver: CachedResolver,
     store: Arc<AskedStore>,
     late: Arc<LateLinks>,
     links: Arc<WriteThroughLinks>,
     truth: Link,
-    /// Up to where the history told.
+    /// The generation up to which the change feed reported.
     told: i64,
-    /// Nothing below was to be remembered any more.
+    /// The generation below which nothing may be cached.
     floor: i64,
     writes: VecDeque<PendingWrite>,
     asks: Vec<(i64, JoinHandle<Result<Resolved, RepositoryError>>)>,
@@ -136,7 +137,7 @@ struct PendingWrite {
 }
 
 impl World {
-    /// With the link remembered, and assured as of now.
+    /// The link is cached, and confirmed as of now.
     async fn new() -> Self {
         let (store, _questions) = AskedStore::new();
         let truth = link("known");
@@ -152,7 +153,7 @@ impl World {
         Self { resolver, store, late, links, truth, told: 1, floor: 1, writes, asks }
     }
 
-    /// The next generation is committed.
+    /// Commits the next generation.
     fn commit(&mut self) -> Change {
         let from = self.truth.generation;
         let (after, kind) = match self.truth.state {
@@ -170,7 +171,7 @@ impl World {
         self.late.0.lock().expect("no panic").push_back((told, late));
         let (links, link) = (self.links.clone(), change.after.clone());
         let caller = tokio::spawn(async move {
-            // How it ends is what the memory is told.
+            // The cache receives the outcome; the test does not need it.
             let _outcome = links.apply(&change, &a_caller(), None).await;
         });
         (link, caller, release)
@@ -185,10 +186,10 @@ impl World {
         self.floor = self.floor.max(to);
     }
 
-    /// Whether the event could happen.
+    /// Runs an event. Returns whether it could happen.
     async fn happen(&mut self, event: Event) -> bool {
         match event {
-            // What is remembered is no question.
+            // A cached link needs no lookup.
             Event::Ask if self.remembered().is_some() => return false,
             Event::Ask => {
                 let resolver = self.resolver.clone();
@@ -217,7 +218,7 @@ impl World {
                 yield_now().await;
                 release.send(()).expect("it waits");
                 caller.await.expect("no panic");
-                // It is doubted: only what is asked from now on counts.
+                // The link is doubted: only lookups from now on count.
                 self.floor = self.floor.max(link.generation.get());
             }
             Event::Change => drop(self.commit()),
@@ -236,7 +237,7 @@ impl World {
         true
     }
 
-    /// The generation that redirects would be answered from without asking.
+    /// The generation that a redirect gets without asking the store.
     fn remembered(&self) -> Option<i64> {
         let known = self.resolver.resolve_at_once(&code("known"))?;
         Some(known.resolution.expect("the link exists").generation.get())
@@ -248,7 +249,7 @@ impl World {
         }
     }
 
-    /// All that is on the way arrives; then the history is alive, or it is not.
+    /// Everything in flight arrives. Then the change feed is alive, or it is not.
     async fn end(mut self, events: &[Event], history_lives: bool) {
         self.store.release(1_000);
         for (floor, ask) in std::mem::take(&mut self.asks) {
@@ -274,14 +275,14 @@ impl World {
     }
 }
 
-/// Lets what was spawned go on until it waits.
+/// Lets spawned tasks run until they wait.
 async fn settle() {
     for _ in 0..8 {
         yield_now().await;
     }
 }
 
-/// Whether all of it can happen.
+/// Runs the events in order. Returns whether all of them could happen.
 async fn try_out(events: &[Event]) -> bool {
     for history_lives in [true, false] {
         let mut world = World::new().await;
@@ -297,7 +298,7 @@ async fn try_out(events: &[Event]) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_order_of_five_leaves_anything_old() {
+async fn no_order_of_five_events_leaves_an_outdated_link() {
     let mut tried = 0;
     let mut orders = vec![Vec::new()];
     while let Some(order) = orders.pop() {

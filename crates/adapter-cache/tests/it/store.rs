@@ -1,4 +1,4 @@
-//! A store that counts what it is asked, and answers when and as the test wants.
+//! A store that counts its lookups, and answers when and as the test wants.
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,7 @@ use domain::{
 };
 use tokio::sync::{Semaphore, mpsc};
 
-/// What it does when it is asked.
+/// How the store responds to a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mood {
     /// Answers.
@@ -34,18 +34,18 @@ pub(crate) enum Mood {
     Frozen,
 }
 
-/// The store.
+/// The store of the tests.
 pub(crate) struct AskedStore {
     links: Mutex<HashMap<Code, Link>>,
     mood: Mutex<Mood>,
     asked: AtomicUsize,
-    /// Answers are read first, and given only with a permit.
+    /// An answer is read first, and sent only with a permit.
     permits: Semaphore,
     questions: mpsc::UnboundedSender<Code>,
 }
 
 impl AskedStore {
-    /// One that answers at once, and what tells of each question.
+    /// A store that answers at once, and a channel that receives the code of each lookup.
     pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Code>) {
         let (questions, notice) = mpsc::unbounded_channel();
         let store = Self {
@@ -67,7 +67,7 @@ impl AskedStore {
         self.permits.forget_permits(Semaphore::MAX_PERMITS);
     }
 
-    /// Gives so many answers that were held back.
+    /// Sends `count` answers that were held back.
     pub(crate) fn release(&self, count: usize) {
         self.permits.add_permits(count);
     }
@@ -76,7 +76,7 @@ impl AskedStore {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// Puts a link there, or what became of it.
+    /// Stores a link, or a new state of it.
     pub(crate) fn put(&self, link: &Link) {
         self.links.lock().expect("no panic").insert(link.code.clone(), link.clone());
     }
@@ -88,7 +88,7 @@ impl LinkResolver for AskedStore {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let mood = *self.mood.lock().expect("no panic");
         let answer = self.links.lock().expect("no panic").get(code).map(Resolution::from);
-        // Nobody listens in tests that do not care.
+        // Some tests do not listen.
         let _unheard = self.questions.send(code.clone());
         match mood {
             Mood::Well => {}
@@ -100,7 +100,7 @@ impl LinkResolver for AskedStore {
     }
 }
 
-/// A repository that answers every change in one way, and can nothing else.
+/// A repository that answers every change in one way, and does nothing else.
 pub(crate) enum Changing {
     /// It is made.
     Done,
@@ -177,7 +177,7 @@ pub(crate) fn deleted(link: &Link) -> Link {
     changed(lifecycle::delete(link, moment()))
 }
 
-/// The same link, back.
+/// The same link, reactivated.
 pub(crate) fn reactivated(link: &Link) -> Link {
     changed(lifecycle::reactivate(link, moment()))
 }
@@ -189,7 +189,7 @@ fn changed(step: Step) -> Link {
     }
 }
 
-/// Who does things in tests that do not care.
+/// A caller, for tests in which it does not matter.
 pub(crate) fn a_caller() -> Provenance {
     Provenance { actor: Actor::System, request_id: "test".parse().expect("valid"), at: moment() }
 }

@@ -1,4 +1,4 @@
-//! `/api/v1/blocks`: take links down by code, target host or owner, and put them up again.
+//! `/api/v1/blocks`: take links down by code, target host or owner, and lift such blocks.
 
 use actix_web::{HttpRequest, HttpResponse, delete, http::StatusCode, post, route, web};
 use domain::{
@@ -33,7 +33,7 @@ pub(crate) struct NewBlockBody {
     /// A code; a host, with all names below it; or an owner.
     #[schema(min_length = 1, max_length = 253)]
     value: String,
-    /// Why, for whoever asks later. Visitors do not see it.
+    /// Why it is taken down, for later questions. Visitors do not see it.
     #[schema(min_length = 1, max_length = 500, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     reason: String,
 }
@@ -55,7 +55,7 @@ pub(crate) enum KindSchema {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Block)]
 pub(crate) struct BlockBody {
-    /// Its name.
+    /// Its id.
     id: Uuid,
     /// `code`, `host` or `owner`.
     #[schema(value_type = KindSchema)]
@@ -69,10 +69,10 @@ pub(crate) struct BlockBody {
     created_at: Timestamp,
     /// Who did it: `api_key:<id>` or `system`.
     created_by: String,
-    /// When it ended.
+    /// When it was lifted.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     lifted_at: Option<Timestamp>,
-    /// Who ended it.
+    /// Who lifted it.
     #[schema(required = true)]
     lifted_by: Option<String>,
 }
@@ -102,11 +102,11 @@ pub(crate) struct BlockPage {
     next_cursor: Option<String>,
 }
 
-/// Takes a link down, or all that lead to a host, or all of an owner.
+/// Takes down a link, all links to a host, or all links of an owner.
 ///
-/// From then on they answer 451: here at once, at every other process within two seconds. Nothing is deleted. What is
-/// blocked already stays so, under its first reason. No link to a blocked host can be claimed, and nothing by a blocked
-/// owner.
+/// From then on they answer 451: in this process at once, in every other process within two seconds. Nothing is
+/// deleted. What is blocked already stays blocked, with its first reason. No link to a blocked host can be claimed, and
+/// a blocked owner cannot claim links.
 #[utoipa::path(path = "/blocks", tag = "blocks", operation_id = "create_block", request_body = NewBlockBody,
     params(IdempotencyKey),
     security(("bearer" = []), ("header" = [])),
@@ -190,7 +190,7 @@ pub(crate) async fn list(caller: Authorized<Admin>, request: HttpRequest) -> Res
     Ok(page.answer(&request, next.as_ref(), |next_cursor| BlockPage { items, next_cursor }))
 }
 
-/// Lifts a takedown: links are as they were before, within two seconds everywhere. Lifting it again changes nothing.
+/// Lifts a takedown: within two seconds, links are as before in every process. Lifting it again changes nothing.
 #[utoipa::path(path = "/blocks/{id}", tag = "blocks", operation_id = "lift_block",
     params(("id" = Uuid, Path, description = "The id of the takedown")),
     security(("bearer" = []), ("header" = [])),

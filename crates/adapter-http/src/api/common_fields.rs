@@ -1,4 +1,4 @@
-//! Fields that bodies of several kinds have.
+//! Fields that several kinds of bodies have in common.
 
 use domain::{link::InvalidText, time::Timestamp};
 

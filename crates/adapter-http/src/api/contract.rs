@@ -1,4 +1,4 @@
-//! Parameters and answers that many operations share, as the contract describes them.
+//! Parameters and answers that many operations share, as the OpenAPI document describes them.
 
 use utoipa::{IntoParams, IntoResponses};
 
@@ -14,7 +14,7 @@ pub(crate) struct CodeInPath {
     code: String,
 }
 
-/// What makes a POST repeatable.
+/// The key that makes a POST repeatable.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes a parameter")]

@@ -1,8 +1,7 @@
-//! Cursors: where a list goes on, opaque and tamper-evident.
+//! Cursors: where a list continues, opaque and tamper-evident.
 //!
-//! A cursor is its position and a MAC over the position, the list and its filters, keyed by the caller's own key:
-//! it works only unchanged, for the same caller and the same question, on every process, and needs no secret
-//! of the server's.
+//! A cursor is a position and a MAC over the position, the list and its filters, keyed by the caller's own key. It
+//! works only unchanged, for the same caller and the same query, in every process. It needs no secret of the server.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
@@ -57,7 +56,7 @@ impl CursorScope {
     }
 }
 
-/// Where a list goes on.
+/// The position where a list continues.
 pub(crate) trait CursorPosition: Sized {
     fn to_bytes(&self) -> Vec<u8>;
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
@@ -122,8 +121,7 @@ mod tests {
     #[test]
     fn a_cursor_opens_only_unchanged_for_the_same_caller_and_question() {
         let (own, other) = (KeyDigest::from_stored([1; 32]), KeyDigest::from_stored([2; 32]));
-        let scope =
-            |caller: &KeyDigest, question: &str| CursorScope { caller: caller.clone(), question: question.to_owned() };
+        let scope = |caller: &KeyDigest, question: &str| CursorScope { caller: *caller, question: question.to_owned() };
         let open = |scope: CursorScope, text: &str| scope.open::<Generation>(text);
         let cursor = scope(&own, "links").seal(&Generation::FIRST);
         assert_eq!(open(scope(&own, "links"), &cursor).ok(), Some(Generation::FIRST));

@@ -31,16 +31,16 @@ use crate::{
 #[schema(as = NewApiKey)]
 #[expect(dead_code, reason = "describes the body; its fields are read one by one, to name everything wrong at once")]
 pub(crate) struct NewKeyBody {
-    /// What people call it.
+    /// Its name, for people.
     #[schema(min_length = 1, max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     name: String,
-    /// Whose links it sees and claims; `default` if not given.
+    /// The owner whose links it sees and claims; `default` if not given.
     #[schema(pattern = "^[a-z0-9_-]{1,64}$", example = "default")]
     owner: Option<String>,
     /// What it may do.
     #[schema(min_items = 1, max_items = 5)]
     scopes: Vec<ScopeSchema>,
-    /// Until when it works, in the future.
+    /// The time until which it works, in the future.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
 }
@@ -62,15 +62,15 @@ pub(crate) enum ScopeSchema {
     Admin,
 }
 
-/// An API key; its secret is not among it.
+/// An API key without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ApiKey)]
 pub(crate) struct KeyBody {
     /// The public part, safe to log.
     id: String,
-    /// What people call it.
+    /// Its name, for people.
     name: String,
-    /// Whose links it sees and claims.
+    /// The owner whose links it sees and claims.
     owner: String,
     /// What it may do.
     scopes: Vec<&'static str>,
@@ -79,13 +79,13 @@ pub(crate) struct KeyBody {
     created_at: Timestamp,
     /// Who made it: `api_key:<id>` or `system`.
     created_by: String,
-    /// Until when it works.
+    /// The time until which it works.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
     /// When it was last used, within about a minute.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     last_used_at: Option<Timestamp>,
-    /// Since when it is revoked.
+    /// When it was revoked.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     revoked_at: Option<Timestamp>,
     /// Who revoked it.
@@ -110,13 +110,13 @@ impl From<&ApiKey> for KeyBody {
     }
 }
 
-/// A key and, this once, its secret.
+/// A key with its secret, which is shown this once.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = IssuedKey)]
 pub(crate) struct IssuedKeyBody {
     #[serde(flatten)]
     known: KeyBody,
-    /// The whole key. It is shown this once and kept nowhere.
+    /// The whole key. It is shown this once and stored nowhere.
     #[schema(example = "sgn_…")]
     key: String,
 }
@@ -198,7 +198,7 @@ pub(crate) async fn list(caller: Authorized<Admin>, request: HttpRequest) -> Res
     Ok(page.answer(&request, next.as_ref(), |next_cursor| KeyPage { items, next_cursor }))
 }
 
-/// Reads what is known of an API key, revoked and expired ones too.
+/// Reads an API key without its secret, revoked and expired ones too.
 #[utoipa::path(method(get, head), path = "/keys/{id}", tag = "keys", operation_id = "get_key",
     params(("id" = String, Path, description = "The id of the key", pattern = "^[1-9A-HJ-NP-Za-km-z]{12}$")),
     security(("bearer" = []), ("header" = [])),
@@ -210,7 +210,7 @@ pub(crate) async fn read(caller: Authorized<Admin>, id: web::Path<String>) -> Re
     Ok(HttpResponse::Ok().json(KeyBody::from(&key)))
 }
 
-/// Revokes an API key for good: at once at the process that is asked, within two seconds at every other. Revoking it
+/// Revokes an API key permanently: at once in the process that is asked, within two seconds in every other. Revoking it
 /// again changes nothing.
 #[utoipa::path(path = "/keys/{id}", tag = "keys", operation_id = "revoke_key",
     params(("id" = String, Path, description = "The id of the key", pattern = "^[1-9A-HJ-NP-Za-km-z]{12}$")),
@@ -225,7 +225,7 @@ pub(crate) async fn revoke(caller: Authorized<Admin>, id: web::Path<String>) -> 
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// What is no id names nothing.
+/// The key id in a path. A text that is no id names no key.
 fn id_in_path(id: &str) -> Result<KeyId, Problem> {
     id.parse().map_err(|_| Problem::new(ProblemKind::NotFound))
 }

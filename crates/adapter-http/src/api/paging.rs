@@ -1,4 +1,4 @@
-//! Query strings of lists: every parameter known, given once and valid, or all faults named at once.
+//! Query strings of lists: every parameter must be known, given once and valid. All faults are reported at once.
 
 use actix_web::{HttpRequest, HttpResponse, http::header, http::header::HeaderValue};
 use domain::api_key::KeySecret;
@@ -12,7 +12,7 @@ use crate::{
     response::fixed,
 };
 
-/// Entries of a page if the caller does not say.
+/// Entries of a page if the caller gives no limit.
 const USUAL_PAGE: u32 = 50;
 /// Most entries of a page.
 const LARGEST_PAGE: u32 = 100;
@@ -26,7 +26,7 @@ pub(crate) struct Query {
 impl Query {
     pub(crate) fn of(request: &HttpRequest) -> Self {
         let given = url::form_urlencoded::parse(request.query_string().as_bytes()).into_owned();
-        // Forms send what was left empty, too.
+        // Forms also send fields that were left empty.
         let parameters = given.filter(|(_, value)| !value.is_empty()).collect();
         Self { parameters, problems: Vec::new() }
     }
@@ -43,8 +43,8 @@ impl Query {
         read(&value).map_err(|fault| self.fault(name, &fault)).ok()
     }
 
-    /// The page that the caller wants of the list which `question` names, filters included. Fails with everything that
-    /// is wrong with the query.
+    /// The page that the caller asks for. `question` names the list and its filters. Fails with everything that is
+    /// wrong with the query.
     pub(crate) fn page<P: CursorPosition>(
         mut self,
         secret: &KeySecret,
@@ -68,7 +68,7 @@ impl Query {
         self.take("limit", read).unwrap_or(USUAL_PAGE)
     }
 
-    /// What is left is unknown. Fails with everything that is wrong.
+    /// Reports the parameters that were not taken as unknown. Fails with everything that is wrong.
     fn finish(mut self) -> Result<(), Problem> {
         for (name, _) in std::mem::take(&mut self.parameters) {
             self.fault(&name, &Fault::new("unknown-parameter", "is not a parameter of this list"));
@@ -82,16 +82,16 @@ impl Query {
     }
 }
 
-/// A page that a caller wants.
+/// The page of a list that a caller asks for.
 pub(crate) struct PageRequest<P> {
     pub(crate) limit: u32,
-    /// Where the page before ended.
+    /// Where the previous page ended.
     pub(crate) after: Option<P>,
     scope: CursorScope,
 }
 
 impl<P: CursorPosition> PageRequest<P> {
-    /// The answer with the page, and the way to the next one if there is one.
+    /// The answer with the page, and with a `Link` to the next one if there is one.
     pub(crate) fn answer<B: Serialize>(
         &self,
         request: &HttpRequest,

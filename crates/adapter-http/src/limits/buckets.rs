@@ -1,4 +1,4 @@
-//! Buckets: one state for each client. There may be only so many, and those that are full again are swept away.
+//! The state of the rate limits: one bucket for each client. Their number is bounded, and full buckets are swept away.
 
 use std::{
     sync::{
@@ -14,12 +14,12 @@ use actix_governor::governor::{
 };
 use dashmap::{DashMap, Entry};
 
-/// How many buckets there are, of all policies together.
+/// The number of buckets, of all policies together.
 #[derive(Debug, Default)]
 pub(super) struct Room(AtomicUsize);
 
 impl Room {
-    /// At some 57 bytes each.
+    /// Most buckets, at about 57 bytes each.
     const MAX: usize = 3_500_000;
 
     fn is_full(&self) -> bool {
@@ -27,11 +27,11 @@ impl Room {
     }
 }
 
-/// The states of one limiter. Its clones are one.
+/// The buckets of one limiter. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Buckets {
     of_clients: Arc<DashMap<u64, Bucket>>,
-    /// Of everybody for whom there is no room.
+    /// Shared by all clients for whom there was no room.
     overflow: Arc<Bucket>,
     room: Arc<Room>,
 }
@@ -40,12 +40,12 @@ pub(super) struct Buckets {
 struct Bucket {
     /// When it is full again, in nanoseconds since the engine began.
     full: AtomicU64,
-    /// What was taken, and not yet told to whoever counts for all processes.
+    /// Charges that were not sent to the shared limiter yet.
     pending: AtomicU32,
 }
 
 impl Buckets {
-    /// So that sweeping one of them keeps nobody waiting for long.
+    /// Many, because a sweep locks one shard at a time: requests wait only briefly for it.
     const SHARDS: usize = 256;
 
     pub(super) fn new(room: Arc<Room>) -> Self {
@@ -53,20 +53,20 @@ impl Buckets {
         Self { of_clients, overflow: Arc::default(), room }
     }
 
-    /// Puts back what was taken, as so much time.
+    /// Puts back a charge, given as the time in which the quota refills by it.
     pub(super) fn give_back(&self, client: u64, time: Duration) {
         let time = u64::from(Nanos::from(time));
         self.with(client, |bucket| bucket.change(|full| full.saturating_sub(time)));
     }
 
-    /// Takes as much as so much time brings, whether it is there or not.
+    /// Takes a charge, given as the time in which the quota refills by it, even if the bucket holds less.
     pub(super) fn take_more(&self, client: u64, time: Duration) {
         let time = u64::from(Nanos::from(time));
         self.with(client, |bucket| bucket.change(|full| full.saturating_add(time)));
     }
 
-    /// A client's bucket is full at that moment since the engine began, and not before. What is known of one client
-    /// does not concern the crowd.
+    /// Makes a client's bucket full no earlier than `moment`, which is counted from the start of the engine. Does not
+    /// change the overflow bucket.
     pub(super) fn learn(&self, client: u64, moment: Duration) {
         let moment = u64::from(Nanos::from(moment));
         if let Some(bucket) = self.of_clients.get(&client) {
@@ -74,7 +74,8 @@ impl Buckets {
         }
     }
 
-    /// Owes one more, and says how many as soon as there are `enough`; then none is owed.
+    /// Adds a pending charge. Once there are `enough`, returns their number and sets it to zero. Without a bucket of
+    /// the client's own it returns 1 at once.
     pub(super) fn add_pending(&self, client: u64, enough: u32) -> Option<u32> {
         let Some(bucket) = self.of_clients.get(&client) else {
             return Some(1);
@@ -83,7 +84,7 @@ impl Buckets {
         (pending >= enough).then(|| bucket.pending.swap(0, Ordering::AcqRel)).filter(|pending| *pending > 0)
     }
 
-    /// Owes what was said to be owed, and could not be told.
+    /// Adds charges that could not be sent to the shared limiter.
     pub(super) fn add_pending_many(&self, client: u64, amount: u32) {
         if let Some(bucket) = self.of_clients.get(&client) {
             bucket.pending.fetch_add(amount, Ordering::AcqRel);
@@ -94,7 +95,7 @@ impl Buckets {
         match self.of_clients.get(&client) {
             Some(bucket) => change(&bucket),
             None if self.room.is_full() => change(&self.overflow),
-            // Full again, and swept away meanwhile.
+            // The bucket was full again and was swept away.
             None => {}
         }
     }
@@ -106,7 +107,7 @@ impl Bucket {
     }
 
     fn change(&self, full: impl Fn(u64) -> u64) {
-        // It always succeeds: there is something for everything.
+        // It always succeeds: the closure never returns `None`.
         let _before = self.full.fetch_update(Ordering::AcqRel, Ordering::Acquire, |before| Some(full(before)));
     }
 
@@ -178,13 +179,13 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Takes a second of a client's quota, at the very beginning; how long until it is whole again.
+    /// Takes one second of a client's quota at time zero. Returns how long until the quota is whole again.
     fn take(buckets: &Buckets, client: u64) -> Duration {
         let taken = buckets.measure_and_replace(&client, |full| {
             let full = full.unwrap_or_default() + Nanos::from(SECOND);
             Ok::<_, ()>((full, full))
         });
-        taken.expect("there is no limit").into()
+        taken.expect("the closure never fails").into()
     }
 
     #[test]
@@ -197,19 +198,19 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_later_shares_one_and_gets_back_from_it() {
+    fn clients_without_room_share_the_overflow_bucket() {
         let room = Room(AtomicUsize::new(Room::MAX - 1));
         let buckets = Buckets::new(Arc::new(room));
         assert_eq!([take(&buckets, 1), take(&buckets, 2), take(&buckets, 3)], [SECOND, SECOND, SECOND * 2]);
         buckets.give_back(3, SECOND);
         assert_eq!([take(&buckets, 1), take(&buckets, 4)], [SECOND * 2, SECOND * 2]);
-        // What another process says of one of them is nothing to the others.
+        // What is learned of one client does not change the overflow bucket.
         buckets.learn(2, SECOND * 60);
         assert_eq!(take(&buckets, 5), SECOND * 3);
     }
 
     #[test]
-    fn what_is_full_again_is_forgotten_and_makes_room() {
+    fn full_buckets_are_swept_and_make_room() {
         let room = Arc::new(Room::default());
         let buckets = Buckets::new(Arc::clone(&room));
         for client in 0..100 {
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_took_counts_but_never_less_than_what_is_known() {
+    fn learning_never_makes_a_bucket_fuller() {
         let buckets = Buckets::new(Arc::default());
         take(&buckets, 1);
         buckets.learn(1, SECOND * 5);
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_owed_is_told_when_it_is_enough_and_only_once() {
+    fn pending_charges_are_returned_once_there_are_enough() {
         let buckets = Buckets::new(Arc::default());
         take(&buckets, 1);
         let pending: Vec<_> = (0..7).map(|_| buckets.add_pending(1, 3)).collect();

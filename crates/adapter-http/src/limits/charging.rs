@@ -21,18 +21,18 @@ use super::{
 };
 use crate::problem::Problem;
 
-/// All limits of the process; every worker counts here.
+/// All limits of the process, shared by all workers.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    /// One for each policy, in their order; none if nothing is limited.
+    /// One for each policy, in the order of [`Policy::ALL`]; empty if nothing is limited.
     policies: Vec<Limited>,
-    /// Counts for all processes, if there are several.
+    /// Counts for all processes together; `None` if each process counts alone.
     shared_limiter: Option<Arc<dyn SharedLimiter>>,
-    /// How many processes there are at least.
+    /// The least number of processes that share a quota.
     processes: NonZeroU32,
-    /// What may be told to the shared limiter at once, while nobody waits for it.
+    /// Bounds the calls to the shared limiter that run in the background.
     recording: Arc<Semaphore>,
-    /// Room for visitors who wait until the codes of links are known.
+    /// Bounds the visitors who wait until the codes of links are known.
     pub(super) pending_visitors: Semaphore,
 }
 
@@ -45,14 +45,14 @@ struct Limited {
 }
 
 impl Limits {
-    /// How many times as much an IPv6 network of 48 bits may ask as one of 64.
+    /// The quota of an IPv6 network of 48 bits, in multiples of that of 64 bits.
     const NETWORK: u32 = 4;
     const MAX_RECORDING: usize = 1_024;
-    /// Most visitors who wait until the codes of links are known. More would cost more in trying again than the answer
-    /// that they get.
+    /// Most visitors who wait until the codes of links are known. For more of them, the retries would cost more than
+    /// the answers they wait for.
     const MAX_PENDING_VISITORS: usize = 256;
 
-    /// These quotas, for at least so many processes together; with `None`, no limits at all.
+    /// With these quotas, for at least `processes` processes together. With `None` nothing is limited.
     pub(crate) fn new(
         quotas: Option<Quotas>,
         shared_limiter: Option<Arc<dyn SharedLimiter>>,
@@ -78,7 +78,7 @@ impl Limits {
         }
     }
 
-    /// Counts a call of a client, here and by the shared limiter.
+    /// Charges a call to its client, here and by the shared limiter.
     pub(crate) async fn charge_client(&self, tally: &Tally, policy: Policy) -> Result<(), Problem> {
         let accounts: Vec<_> = self.of_client(policy, tally.client).collect();
         let taken = self.charge(tally, &accounts).await?;
@@ -86,7 +86,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Counts a call with a valid key.
+    /// Charges a call to its valid API key, here and by the shared limiter.
     pub(crate) async fn charge_key(&self, tally: &Tally, policy: Policy, key: &KeyId) -> Result<(), Problem> {
         let accounts: Vec<_> = self.of_key(policy, key).collect();
         let taken = self.charge(tally, &accounts).await?;
@@ -94,15 +94,15 @@ impl Limits {
         Ok(())
     }
 
-    /// Counts all of a batch, whose first claim was counted when it came. A batch that is refused counts nothing:
-    /// whoever waits as long as they are told can send it whole.
+    /// Charges all claims of a batch. The first claim was charged when the request arrived. A refused batch is charged
+    /// nothing, so a client that waits for `Retry-After` can send the whole batch.
     pub(crate) async fn charge_batch(&self, tally: &Tally, key: &KeyId, size: NonZeroU32) -> Result<(), Problem> {
         let Some(others) = NonZeroU32::new(size.get() - 1) else {
             return Ok(());
         };
         let (client, key) = (self.of_client(Policy::Batch, tally.client), self.of_key(Policy::Batch, key));
         let accounts: Vec<_> = client.chain(key).collect();
-        // The shared limiter would hear too late of what is put back, so it is asked for the others alone.
+        // Putting back the first claim would reach the shared limiter too late, so it is asked for the others alone.
         if let Some(shared_limiter) = self.shared_limiter_for(tally)
             && let Some(outcome) = ask(tally, shared_limiter, &accounts, others).await
         {
@@ -115,7 +115,7 @@ impl Limits {
         take(tally, accounts.into_iter(), size, self.all_processes())
     }
 
-    /// Puts back what was counted when a call came.
+    /// Puts back what was charged when the request arrived.
     fn put_back(&self, tally: &Tally, accounts: &[Account<'_>]) {
         let Charged { client, key, .. } = tally.charged();
         for account in accounts {
@@ -130,21 +130,21 @@ impl Limits {
         }
     }
 
-    /// Counts a redirect or page, and tells the shared limiter of it.
+    /// Charges a redirect or page, and records the charge with the shared limiter.
     pub(crate) fn charge_visitor(&self, tally: &Tally) -> Result<(), Problem> {
         self.take(tally, Policy::Redirect)?;
         self.record(Policy::Redirect, tally.client);
         Ok(())
     }
 
-    /// Takes one from a client's quota, here alone, and says how much that was. It is to be [settled](Self::settle) or
-    /// [given back](Self::give_back) when it is known whether it counts.
+    /// Takes one from a client's quota, in this process alone, and returns its weight. Once it is known whether it
+    /// counts, the caller [records](Self::record) it or [gives it back](Self::give_back).
     pub(crate) fn take(&self, tally: &Tally, policy: Policy) -> Result<NonZeroU32, Problem> {
         let share = self.share();
         take(tally, self.of_client(policy, tally.client), NonZeroU32::MIN, share).map(|()| share)
     }
 
-    /// What was taken counts: the shared limiter is told of it, soon.
+    /// What was taken counts: it is sent to the shared limiter in the background.
     pub(crate) fn record(&self, policy: Policy, client: ClientAddress) {
         if self.shared_limiter().is_some() {
             self.record_later(
@@ -161,7 +161,7 @@ impl Limits {
         }
     }
 
-    /// Where a client is counted: an IPv6 one twice. No list is made of it, on the way of every redirect.
+    /// The accounts of a client: one for IPv4, two for IPv6. Allocates nothing, because every redirect calls it.
     fn of_client(&self, policy: Policy, client: ClientAddress) -> impl Iterator<Item = Account<'_>> + Clone {
         let (address, network) = buckets_of(client);
         self.policies.get(policy as usize).into_iter().flat_map(move |limited| {
@@ -175,12 +175,12 @@ impl Limits {
         self.policies.get(policy as usize).into_iter().map(move |limited| Account { limiter: &limited.keys, bucket })
     }
 
-    /// The shared limiter, while it can be asked.
+    /// The shared limiter, while it is available.
     fn shared_limiter(&self) -> Option<&Arc<dyn SharedLimiter>> {
         self.shared_limiter.as_ref().filter(|shared_limiter| shared_limiter.is_available())
     }
 
-    /// How many processes have to share a limit just now.
+    /// The number of parts a quota is divided into at present: 1 while the shared limiter is available.
     fn share(&self) -> NonZeroU32 {
         if self.shared_limiter().is_some() { NonZeroU32::MIN } else { self.all_processes() }
     }
@@ -191,12 +191,12 @@ impl Limits {
             .map_or(self.processes, |shared_limiter| shared_limiter.processes().max(self.processes))
     }
 
-    /// The shared limiter, unless it has left this call without an answer before: one wait is enough.
+    /// The shared limiter, unless it already failed to reply to this request: one timeout is enough.
     fn shared_limiter_for(&self, tally: &Tally) -> Option<&Arc<dyn SharedLimiter>> {
         self.shared_limiter().filter(|_| !tally.charged().unanswered)
     }
 
-    /// Takes one, here and by the shared limiter.
+    /// Charges one, here and by the shared limiter.
     async fn charge(&self, tally: &Tally, accounts: &[Account<'_>]) -> Result<Charge, Problem> {
         if let Some(shared_limiter) = self.shared_limiter_for(tally)
             && let Some(outcome) = ask(tally, shared_limiter, accounts, NonZeroU32::MIN).await
@@ -208,7 +208,7 @@ impl Limits {
         Ok(Charge { weight: share, is_shared: false })
     }
 
-    /// Tells the shared limiter what was let in already, or put back, while nobody waits for it.
+    /// Sends charges that were admitted already, or put back, to the shared limiter in the background.
     fn record_later<'a>(&self, charges: impl Iterator<Item = (Account<'a>, i64)>) {
         let charges: Vec<_> =
             charges.map(|(account, amount)| (Arc::clone(account.limiter), account.bucket, amount)).collect();
@@ -216,7 +216,7 @@ impl Limits {
             return;
         };
         let Ok(permit) = Arc::clone(&self.recording).try_acquire_owned() else {
-            // It is told with the next ones.
+            // They are sent with the next ones.
             for (limiter, bucket, amount) in &charges {
                 Account { limiter, bucket: *bucket }.add_pending_many(*amount);
             }
@@ -235,7 +235,7 @@ impl Limits {
         });
     }
 
-    /// Sweeps on a thread of its own, until nobody uses the limits any more.
+    /// Starts a thread that sweeps the buckets until the limits are dropped.
     pub(crate) fn keep_swept(self: &Arc<Self>) {
         const PAUSE: Duration = Duration::from_secs(1);
         let limits: Weak<Self> = Arc::downgrade(self);
@@ -263,15 +263,17 @@ impl Limits {
     }
 }
 
-/// Takes in all of them, here and by the shared limiter, or in none; `None` if the shared limiter does not answer.
+/// Charges all accounts, here and by the shared limiter, or none. `None` if the shared limiter does not reply; what was
+/// taken here is given back then.
 async fn ask(
     tally: &Tally,
     shared_limiter: &Arc<dyn SharedLimiter>,
     accounts: &[Account<'_>],
     weight: NonZeroU32,
 ) -> Option<Result<(), Problem>> {
-    // Whoever has too little left here is refused without asking: nobody else knows of more. What weighed more while
-    // the shared limiter was away, and what others have put back, is made up for by time alone.
+    // If too little is left here, the shared limiter is not asked: it normally has no more left. It may have more after
+    // charges that weighed more while it was unavailable, and after charges that other processes put back. Only time
+    // corrects the count here.
     if let Err(too_many) = take(tally, accounts.iter().copied(), weight, NonZeroU32::MIN) {
         return Some(Err(too_many));
     }
@@ -299,7 +301,7 @@ async fn ask(
     })
 }
 
-/// Takes in all of them or, if one has too little left, in none.
+/// Charges all accounts or, if one has too little left, none.
 fn take<'a>(
     tally: &Tally,
     accounts: impl Iterator<Item = Account<'a>> + Clone,
@@ -332,8 +334,8 @@ fn refused(tally: &Tally, account: Account<'_>, too_many: TooMany) -> Problem {
     headers::quota_exceeded(policy, too_many.wait)
 }
 
-/// Where a client is counted: by its IPv4 address or IPv6 network of 64 bits, and by that of 48 bits. The ranges do not
-/// meet: nobody comes from IPv6 networks that begin with 32 zeroes.
+/// The buckets of a client: its IPv4 address, or its IPv6 networks of 64 and of 48 bits. IPv4 and IPv6 do not collide:
+/// no client comes from an IPv6 network that begins with 32 zero bits.
 fn buckets_of(client: ClientAddress) -> (u64, Option<u64>) {
     match client.ip() {
         IpAddr::V4(address) => (address.to_bits().into(), None),
@@ -344,7 +346,8 @@ fn buckets_of(client: ClientAddress) -> (u64, Option<u64>) {
     }
 }
 
-/// Where a key is counted, the same on every process (FNV-1a). Ids are reply by us: nobody can choose what collides.
+/// The bucket of a key, the same in every process (FNV-1a). Signpost draws the ids, so callers cannot choose
+/// collisions.
 fn bucket_of(key: &KeyId) -> u64 {
     key.as_str()
         .bytes()

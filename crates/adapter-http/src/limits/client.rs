@@ -1,4 +1,4 @@
-//! The client's address: who is really asking, behind the proxies that the operator trusts.
+//! The client's address, as reported by the proxies that the operator trusts.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The address of whoever is asking. It is counted by, and cut to its network before it goes anywhere else.
+/// The address of the client. Limits count by the whole address; logs get only its [network](Self::network).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClientAddress(IpAddr);
 
@@ -19,7 +19,7 @@ impl ClientAddress {
         self.0
     }
 
-    /// What tells strangers apart as the limits do: an IPv4 address, or the 64 bits of an IPv6 network.
+    /// Identifies a client without a key, as the limits do: its IPv4 address, or the 64 bits of its IPv6 network.
     pub(crate) fn stranger(self) -> Vec<u8> {
         match self.0 {
             IpAddr::V4(address) => address.octets().to_vec(),
@@ -27,7 +27,7 @@ impl ClientAddress {
         }
     }
 
-    /// The network the client is in: /24 for IPv4, /48 for IPv6. Whole addresses go nowhere.
+    /// The network of the client: /24 for IPv4, /48 for IPv6. Whole addresses are never logged.
     pub(crate) fn network(self) -> Network {
         Network(match self.0 {
             IpAddr::V4(address) => {
@@ -49,12 +49,12 @@ impl From<IpAddr> for ClientAddress {
     }
 }
 
-/// Where a client is, about.
+/// The network of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Network(IpAddr);
 
 impl Network {
-    /// In words, without a formatter: every line of the access log has one.
+    /// As text. IPv4 is written without `fmt` for speed: every line of the access log has one.
     pub(crate) fn text(self) -> String {
         let IpAddr::V4(address) = self.0 else {
             return self.0.to_string();
@@ -74,27 +74,27 @@ impl fmt::Display for Network {
     }
 }
 
-/// The proxies whose word about their clients is believed.
+/// The proxies whose forwarding header fields are trusted.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies {
     networks: Vec<IpNet>,
     field: ForwardingField,
 }
 
-/// Where proxies say who their client is.
+/// The header field in which proxies name their client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForwardingField {
-    /// In either. If both are there and do not agree, one of them was not written by a proxy, and neither is believed.
+    /// Either one. If both are present and differ, one of them was not written by a proxy, and both are ignored.
     #[default]
     Either,
-    /// In `X-Forwarded-For` alone.
+    /// `X-Forwarded-For` alone.
     XForwardedFor,
-    /// In `Forwarded` (RFC 7239) alone.
+    /// `Forwarded` (RFC 7239) alone.
     Forwarded,
 }
 
 impl TrustedProxies {
-    /// These networks. Those of IPv4 addresses that are written as IPv6 ones are meant as such.
+    /// Trusts these networks. IPv4-mapped IPv6 networks count as IPv4 networks.
     pub fn new(networks: Vec<IpNet>, field: ForwardingField) -> Self {
         let plain = |network: IpNet| match (network.addr().to_canonical(), network.prefix_len().checked_sub(96)) {
             (IpAddr::V4(address), Some(prefix)) if matches!(network, IpNet::V6(_)) => {
@@ -109,8 +109,8 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&address))
     }
 
-    /// The field in which a request names its client although the peer it came from is no trusted proxy, and the network of
-    /// that peer. A proxy that is not named in the settings looks like this, and so does a client that makes things up.
+    /// The forwarding field of a request whose peer is no trusted proxy, and the network of that peer. Either the proxy
+    /// is missing in the settings, or the client made the field up.
     pub(crate) fn untrusted(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Option<(&'static str, Network)> {
         let peer = peer?.ip().to_canonical();
         let field = if headers.contains_key(&X_FORWARDED_FOR) {
@@ -123,13 +123,13 @@ impl TrustedProxies {
         (!self.trust(peer)).then(|| (field, ClientAddress(peer).network()))
     }
 
-    /// Who sent a request that came from `peer`.
+    /// The client of a request that came from `peer`.
     ///
-    /// A peer that is no trusted proxy is the client itself, whatever it says. Else `X-Forwarded-For` or `Forwarded`
-    /// (RFC 7239) is read from the right, each entry being the word of the proxy behind it, as long as those are
-    /// trusted.
+    /// A peer that is no trusted proxy is the client itself, whatever its header fields say. Otherwise
+    /// `X-Forwarded-For` or `Forwarded` (RFC 7239) is read from the right. Each entry was written by the proxy to its
+    /// right, so reading stops at the first entry that is no trusted proxy.
     pub(crate) fn client(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> ClientAddress {
-        // There is always one, unless the connection is gone already.
+        // `None` only if the connection is already closed.
         let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.ip().to_canonical());
         if !self.trust(peer) {
             return ClientAddress(peer);
@@ -149,7 +149,8 @@ impl TrustedProxies {
         ClientAddress(client)
     }
 
-    /// The first, from the right, that is no trusted proxy. What is no address ends the walk where it stands.
+    /// The first entry, from the right, that is no trusted proxy. An entry that is no address ends the walk: the last
+    /// address before it is the client.
     fn walk(&self, peer: IpAddr, entries: Vec<Option<IpAddr>>) -> IpAddr {
         let mut client = peer;
         for entry in entries.into_iter().rev() {
@@ -165,18 +166,18 @@ impl TrustedProxies {
     }
 }
 
-/// All lines of a field as one, as RFC 9110 §5.3 says; what is not ASCII becomes junk.
+/// All lines of a field as one (RFC 9110 §5.3). A line that is not ASCII becomes `?`, which is no address.
 fn lines(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let lines: Vec<_> = headers.get_all(name).map(|line| line.to_str().unwrap_or("?")).collect();
     (!lines.is_empty()).then(|| lines.join(","))
 }
 
-/// The addresses of `X-Forwarded-For`, in their order; `None` for what is none.
+/// The addresses of `X-Forwarded-For`, in their order; `None` for an entry that is no address.
 fn plain_entries(text: &str) -> Vec<Option<IpAddr>> {
     elements(text, ',').into_iter().map(address).collect()
 }
 
-/// The same of the `for` parameters of `Forwarded`. An element without one hides who sent it.
+/// The same for the `for` parameters of `Forwarded`. An element without exactly one is `None`.
 fn rich_entries(text: &str) -> Vec<Option<IpAddr>> {
     let sender = |element: &str| {
         let mut senders = elements(element, ';').into_iter().filter_map(|pair| {
@@ -185,7 +186,7 @@ fn rich_entries(text: &str) -> Vec<Option<IpAddr>> {
         });
         let sender = senders.next().filter(|_| senders.next().is_none())?;
         match sender.strip_prefix('"') {
-            // An address needs no escapes, so what has them is none.
+            // An address needs no escapes, so a string with escapes is no address.
             Some(quoted) => address(quoted.strip_suffix('"')?),
             None => address(&sender),
         }
@@ -193,7 +194,7 @@ fn rich_entries(text: &str) -> Vec<Option<IpAddr>> {
     elements(text, ',').into_iter().map(sender).collect()
 }
 
-/// The parts between separators outside of quotes. Empty ones mean nothing.
+/// The parts between separators outside of quotes, without empty ones.
 fn elements(text: &str, separator: char) -> Vec<&str> {
     let (mut quoted, mut escaped) = (false, false);
     let parts = text.split(|c| {
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_no_proxy_is_itself_whatever_it_says() {
+    fn a_peer_that_is_no_trusted_proxy_is_the_client() {
         for field in ["x-forwarded-for", "forwarded"] {
             let text = if field == "forwarded" { "for=203.0.113.7" } else { "203.0.113.7" };
             assert_eq!(client("198.51.100.1", &[(field, text)]), "198.51.100.1");
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forwarding_field_from_no_trusted_proxy_is_noticed() {
+    fn a_forwarding_field_from_an_untrusted_peer_is_reported() {
         let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("valid")], ForwardingField::Either);
         let unheard = |peer: &str, name: &'static str| {
             let mut headers = HeaderMap::new();
@@ -276,9 +277,9 @@ mod tests {
             (&["[2001:db8::1]:443"], "2001:db8::1"),
             (&["203.0.113.7, 2001:db8:ff::9"], "203.0.113.7"),
             (&["203.0.113.7, ,"], "203.0.113.7"),
-            // All of them are trusted: the farthest one.
+            // If all entries are trusted proxies, the leftmost one is the client.
             (&["10.3.3.3, 10.2.2.2"], "10.3.3.3"),
-            // Junk ends the walk where it stands.
+            // An entry that is no address ends the walk.
             (&["203.0.113.7, unknown"], PROXY),
             (&["203.0.113.7, junk, 10.2.2.2"], "10.2.2.2"),
             (&["203.0.113.7, 256.1.1.1"], PROXY),
@@ -326,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn two_fields_that_do_not_agree_are_not_believed() {
+    fn two_fields_that_differ_are_ignored() {
         let plain = ("x-forwarded-for", "1.1.1.1, 203.0.113.7");
         assert_eq!(client(PROXY, &[plain, ("forwarded", "for=203.0.113.7")]), "203.0.113.7");
         assert_eq!(client(PROXY, &[plain, ("forwarded", "for=1.1.1.1")]), PROXY);

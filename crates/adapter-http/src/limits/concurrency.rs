@@ -1,5 +1,5 @@
-//! How many calls to the store may be in flight. A burst is admitted and served a little later. A queue that stands is
-//! not: the calls that could not be served in time are rejected with `Retry-After`.
+//! How many calls to the store may be in flight. A burst is admitted and served a little later. A standing queue is not
+//! admitted: calls that could not be served in time are rejected with `Retry-After`.
 
 use std::{
     sync::{
@@ -18,8 +18,8 @@ use tokio::{
 use crate::problem::{Problem, ProblemKind};
 
 /// An adaptive limit: it samples how many calls the store completes, and admits as many as fit into
-/// [`ConcurrencyLimiter::TARGET_LATENCY`] (Little's law). A burst is told from a standing queue as in `CoDel`
-/// (Nichols and Jacobson, 2012; Maurer, "Fail at Scale", 2015).
+/// [`ConcurrencyLimiter::TARGET_LATENCY`] (Little's law). It distinguishes a burst from a standing queue as `CoDel`
+/// does (Nichols and Jacobson, 2012; Maurer, "Fail at Scale", 2015).
 #[derive(Debug)]
 pub(crate) struct ConcurrencyLimiter {
     in_flight: AtomicUsize,
@@ -30,9 +30,9 @@ pub(crate) struct ConcurrencyLimiter {
     limit: AtomicUsize,
     min_limit: usize,
     born: Instant,
-    /// When a call last came over the limit, in milliseconds since `born`.
+    /// When a call last exceeded the limit, in milliseconds since `born`.
     last_over_limit: AtomicU64,
-    /// When the present time over the limit began.
+    /// When the current period over the limit began.
     over_limit_since: AtomicU64,
     /// When a call was last completed; `u64::MAX` if the last one failed.
     last_completed: AtomicU64,
@@ -43,13 +43,13 @@ pub(crate) struct ConcurrencyLimiter {
 impl ConcurrencyLimiter {
     /// How long a call may take, its waiting included, while there are too many.
     const TARGET_LATENCY: Duration = Duration::from_millis(50);
-    /// More calls than the limit for longer than this are no burst.
+    /// A burst lasts at most this long. After that, calls over the limit are rejected.
     const BURST_WINDOW: Duration = Duration::from_millis(500);
     /// After so long without a call over the limit the next burst is admitted.
     const QUIET_PERIOD: Duration = Duration::from_secs(2);
-    /// After so long without a call in flight, too: all calls of the last burst are served.
+    /// The next burst is also admitted after so long without a call in flight: the last burst is served.
     const IDLE_RESET: Duration = Duration::from_millis(10);
-    /// The limit in a burst, and the largest there is.
+    /// The limit during a burst, and the largest limit ever.
     const MAX_LIMIT: usize = 1_024;
     /// The smallest limit, however slow the store is: a hundred callers in a loop are no overload.
     const MIN_LIMIT: usize = 128;
@@ -136,12 +136,12 @@ impl ConcurrencyLimiter {
             reason = "it is an estimate of thousands"
         )]
         let sampled = ((completed - before) as f64 * fits) as usize;
-        // Smoothed: a pause is not a slow store, and the calls that are made up for after it are no fast one.
+        // Smoothed: a pause does not mean a slow store, and catching up after it does not mean a fast one.
         let limit = (3 * self.limit.load(Ordering::Relaxed) + sampled) / 4;
         self.limit.store(limit.clamp(self.min_limit, Self::MAX_LIMIT), Ordering::Relaxed);
     }
 
-    /// Begins behind a quiet period, so that a burst right after the start is admitted.
+    /// Milliseconds since `born`, plus two quiet periods, so that a burst right after the start is admitted.
     fn milliseconds(&self) -> u64 {
         milliseconds(2 * Self::QUIET_PERIOD + self.born.elapsed())
     }
@@ -159,7 +159,8 @@ pub(crate) struct InFlight<'a> {
 }
 
 impl InFlight<'_> {
-    /// The store served it. Calls that fail fast do not raise the limit.
+    /// Ends a call that the store served. Failed calls are dropped instead: however fast they fail, they do not raise
+    /// the limit.
     pub(crate) fn completed(mut self) {
         self.is_completed = true;
         self.limiter.completed.fetch_add(1, Ordering::Relaxed);
@@ -169,7 +170,7 @@ impl InFlight<'_> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         let limiter = self.limiter;
-        // Before the count falls: a call that finds none in flight must find the time as well.
+        // Stored before the count falls: a call that finds none in flight must also see this time.
         let last_completed = if self.is_completed { limiter.milliseconds() } else { u64::MAX };
         limiter.last_completed.store(last_completed, Ordering::Relaxed);
         limiter.in_flight.fetch_sub(1, Ordering::Release);
@@ -200,7 +201,7 @@ impl Drop for Delayed<'_> {
 pub(crate) struct CallLimits {
     /// For all calls of the API.
     pub(crate) all: ConcurrencyLimiter,
-    /// Lists may take long, and must leave connections to the others.
+    /// For lists: they may take long, and must leave connections for other calls.
     lists: Semaphore,
 }
 
@@ -233,7 +234,8 @@ mod tests {
 
     use super::*;
 
-    /// A store that completes so many calls in each hundredth of a second, while as many as are admitted wait.
+    /// Simulates a store that completes `served_each` calls in each hundredth of a second. As many calls as are
+    /// admitted wait for it. Returns how many were in flight in each hundredth.
     async fn serve_for(limiter: &ConcurrencyLimiter, hundredths: usize, served_each: usize) -> Vec<usize> {
         let mut in_flight = Vec::new();
         let mut most = Vec::new();
@@ -255,7 +257,7 @@ mod tests {
         let limiter = ConcurrencyLimiter::new(16);
         let in_flight = serve_for(&limiter, 500, 40).await;
         assert_eq!(in_flight[0], ConcurrencyLimiter::MAX_LIMIT);
-        // What can be served in time, once the burst is served.
+        // Once the burst is served: as many as can be served in time.
         assert!(in_flight[200..].iter().all(|in_flight| (150..=250).contains(in_flight)), "{in_flight:?}");
     }
 
@@ -308,9 +310,9 @@ mod tests {
         assert_eq!(admitted().len(), ConcurrencyLimiter::MAX_LIMIT);
     }
 
-    /// Calls that were given up do not make an idle moment.
+    /// Abandoned calls do not count as an idle moment.
     #[tokio::test(start_paused = true)]
-    async fn a_store_that_serves_no_call_gets_few_also_after_all_have_given_up() {
+    async fn after_abandoned_calls_no_burst_is_admitted() {
         let limiter = ConcurrencyLimiter::new(16);
         let admitted = || -> Vec<_> { std::iter::from_fn(|| limiter.admits().then(|| limiter.begin())).collect() };
         let calls = admitted();
@@ -321,7 +323,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_fails_does_not_count_as_served() {
+    async fn failed_calls_do_not_raise_the_limit() {
         let limiter = ConcurrencyLimiter::new(16);
         for _ in 0..50 {
             let calls: Vec<_> = (0..1_000).map(|_| limiter.begin()).collect();

@@ -1,4 +1,5 @@
-//! What callers are told of limits (draft-ietf-httpapi-ratelimit-headers-10), and their older twins.
+//! The header fields about limits: `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10), and
+//! the older `X-RateLimit-*`.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -10,7 +11,7 @@ use crate::problem::{Problem, ProblemKind};
 static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// A name and two parameters, as a field has them (RFC 9651 §3.3).
+/// A name and two parameters, as a structured field item (RFC 9651 §3.3).
 fn item(name: &str, parameters: [(&str, u64); 2]) -> HeaderValue {
     let mut text = String::with_capacity(USUAL_BYTES);
     text.extend(["\"", name, "\""]);
@@ -20,23 +21,24 @@ fn item(name: &str, parameters: [(&str, u64); 2]) -> HeaderValue {
     HeaderValue::try_from(text).expect("names and numbers are ASCII")
 }
 
-/// How somebody stands to a limit. Every redirect makes one and none tells it: what is told is reckoned then.
+/// How a client stands to one limit. Every redirect makes one and does not send it, so the values of header fields are
+/// computed only when they are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     policy: Policy,
     quota: Quota,
-    /// Among how many processes it is divided.
+    /// The number of processes the quota is divided among.
     share: NonZeroU32,
-    /// Until everything is there again.
+    /// Time until the whole quota is available again.
     whole_in: Duration,
-    /// What was asked for is too much: until it is not.
+    /// If the request was refused: time until it would be admitted.
     refused_for: Option<Duration>,
 }
 
-/// Room for nearly every detail, and for every item.
+/// Capacity, in bytes, that is enough for every item and nearly every problem detail.
 const USUAL_BYTES: usize = 80;
 
-/// Too many: come back later.
+/// The problem of a request over its quota, with `Retry-After`.
 pub(super) fn quota_exceeded(policy: Policy, wait: Duration) -> Problem {
     let seconds = retry_after(wait);
     let mut detail = String::with_capacity(USUAL_BYTES);
@@ -51,23 +53,23 @@ pub(super) fn quota_exceeded(policy: Policy, wait: Duration) -> Problem {
     Problem::new(ProblemKind::QuotaExceeded).detail(detail).header(header::RETRY_AFTER, seconds.into())
 }
 
-/// In how many seconds to come back.
+/// The seconds of `Retry-After`: rounded up, at least 1.
 fn retry_after(wait: Duration) -> u64 {
     whole_seconds(wait).max(1)
 }
 
-/// Rounded up: whoever waits so long has waited long enough.
+/// Rounded up: a client that waits so long has waited long enough.
 fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 impl Standing {
-    /// To the `share`th part of a quota, all of which is there again after `whole_in`.
+    /// To one of `share` parts of a quota, all of which is available again after `whole_in`.
     pub(super) fn new(policy: Policy, quota: Quota, share: NonZeroU32, whole_in: Duration) -> Self {
         Self { policy, quota, share, whole_in, refused_for: None }
     }
 
-    /// The same, of a client that asked for too much and has to wait for so long.
+    /// The same, for a request that was refused and would be admitted after `wait`.
     pub(super) fn refused(self, wait: Duration) -> Self {
         Self { refused_for: Some(wait), ..self }
     }
@@ -86,7 +88,8 @@ impl Standing {
         self.quota.burst.get().saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX)) / self.share
     }
 
-    /// In how many seconds there is more: all of it, or one where nothing is left. `Retry-After` names the same moment.
+    /// Seconds until the whole quota is available or, if nothing is left, until one more request is admitted. For a
+    /// refused request it is the same as `Retry-After`.
     fn reset(self) -> u64 {
         match self.refused_for {
             Some(wait) => retry_after(wait),
@@ -98,7 +101,7 @@ impl Standing {
         }
     }
 
-    /// Adds the fields to an answer.
+    /// Sets `RateLimit` and `RateLimit-Policy` in an answer.
     pub(crate) fn set_headers(self, headers: &mut HeaderMap) {
         let (quota, remaining) = (self.quota.part(self.share), self.remaining());
         let (name, window, reset) = (self.policy.name(), whole_seconds(quota.refill()).max(1), self.reset());
@@ -106,7 +109,7 @@ impl Standing {
         headers.insert(RATELIMIT.clone(), item(name, [("r", remaining.into()), ("t", reset)]));
     }
 
-    /// Adds their older twins, for programs that know no others.
+    /// Sets the older `X-RateLimit-*` fields, for clients that know no others.
     pub(crate) fn set_legacy_headers(self, headers: &mut HeaderMap) {
         let mut add = |name, value: u64| headers.insert(HeaderName::from_static(name), value.into());
         add("x-ratelimit-limit", self.quota.part(self.share).burst.get().into());
@@ -138,13 +141,13 @@ mod tests {
             ["ratelimit-policy", "ratelimit", "x-ratelimit-remaining", "x-ratelimit-reset"].map(told)
         };
         assert_eq!(tell(standing(NonZeroU32::MIN)), ["\"claim\";q=25;w=3", "\"claim\";r=7;t=2", "7", "2"]);
-        // A third of it is what one of three processes allows by itself.
+        // One of three processes allows a third of the quota by itself.
         let third = NonZeroU32::new(3).expect("not zero");
         assert_eq!(tell(standing(third)), ["\"claim\";q=8;w=3", "\"claim\";r=2;t=2", "2", "2"]);
     }
 
     #[test]
-    fn where_nothing_is_left_the_fields_name_the_moment_of_retry_after() {
+    fn with_nothing_left_the_reset_equals_retry_after() {
         let quota = Quota::new(1.0, NonZeroU32::new(3).expect("not zero")).expect("sensible");
         let empty = Standing::new(Policy::Claim, quota, NonZeroU32::MIN, Duration::from_millis(2_900));
         // One more in 0.9 s, all of it in 2.9 s.
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tighter_limit_is_told() {
+    fn the_tighter_limit_is_sent() {
         let quota = |burst| Quota::new(1.0, NonZeroU32::new(burst).expect("not zero")).expect("sensible");
         let standing =
             |burst, missing| Standing::new(Policy::Read, quota(burst), NonZeroU32::MIN, Duration::from_secs(missing));

@@ -1,4 +1,4 @@
-//! One limit: a quota, and how everybody stands to it who is counted by it.
+//! One limit: a quota, and the accounts that are charged to it.
 
 use std::{
     num::NonZeroU32,
@@ -18,12 +18,12 @@ use super::{
     buckets::{Buckets, Room},
 };
 
-/// What is counted by a limit.
+/// What a limit counts by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
     /// IPv4 addresses, and IPv6 networks of 64 bits.
     Address,
-    /// IPv6 networks of 48 bits, which one customer may have whole.
+    /// IPv6 networks of 48 bits: one customer may own a whole one.
     Network,
     Key,
 }
@@ -35,27 +35,27 @@ pub(super) struct Limiter {
     pub(super) quota: Quota,
     buckets: Buckets,
     engine: RateLimiter<u64, Buckets, DefaultClock, StateInformationMiddleware>,
-    /// When the engine began, as near as can be told.
+    /// When the engine began, approximately.
     begun: <DefaultClock as Clock>::Instant,
 }
 
-/// Where somebody is counted: one bucket of a limit.
+/// One bucket of a limit, to which a client or a key is charged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Account<'a> {
     pub(super) limiter: &'a Arc<Limiter>,
     pub(super) bucket: u64,
 }
 
-/// Too many.
+/// A charge that was refused.
 #[derive(Debug)]
 pub(super) struct TooMany {
     pub(super) standing: Standing,
-    /// When it would not be.
+    /// Time until it would be admitted.
     pub(super) wait: Duration,
 }
 
 impl Subject {
-    /// What operators know it by.
+    /// Its name for operators.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Address => "address",
@@ -73,7 +73,7 @@ impl Limiter {
         Self { policy, subject, quota, buckets, engine, begun }
     }
 
-    /// Forgets everybody whose quota is whole again.
+    /// Removes the buckets of all accounts whose quota is whole again.
     pub(super) fn sweep(&self) {
         self.engine.retain_recent();
         self.engine.shrink_to_fit();
@@ -85,12 +85,12 @@ impl Limiter {
 }
 
 impl Account<'_> {
-    /// Takes `weight` of the quota, of which this process has the `share`th part: as if everything weighed so many
-    /// times as much.
+    /// Takes `weight` of the quota. This process has one of `share` parts of it, so a charge weighs `share` times more.
     pub(super) fn take(&self, weight: NonZeroU32, share: NonZeroU32) -> Result<Standing, TooMany> {
         let Limiter { engine, quota, .. } = &**self.limiter;
         let all = weight.saturating_mul(share);
-        // Who asks for more at once than there ever is gets as much as there is, and waits the longer for more.
+        // A charge above the whole quota is admitted once the quota is whole. The rest is owed, which makes the next
+        // wait longer.
         let at_once = all.min(quota.burst);
         let standing = |whole_in| Standing::new(self.limiter.policy, *quota, share, whole_in);
         match engine.check_key_n(&self.bucket, at_once) {
@@ -110,32 +110,33 @@ impl Account<'_> {
         }
     }
 
-    /// Puts back what was taken.
+    /// Puts back a charge.
     pub(super) fn give_back(&self, weight: NonZeroU32) {
         self.limiter.buckets.give_back(self.bucket, self.limiter.quota.time_of(weight.get()));
     }
 
-    /// What others took of it as well: all of it is there again so long after `asked`, and not before.
+    /// Takes over what other processes charged: the quota is whole no earlier than `whole_in` after `asked`.
     pub(super) fn learn(&self, whole_in: Duration, asked: Instant) {
         self.limiter.buckets.learn(self.bucket, self.limiter.now() + whole_in.saturating_sub(asked.elapsed()));
     }
 
-    /// Owes one more to whoever counts for all processes, and says how many when it is time to tell. A hundredth of a
-    /// quota makes no difference.
+    /// Adds a charge for the shared limiter. Returns the number of pending charges when there are enough to send: a
+    /// hundredth of the quota, which makes no difference to the limit.
     pub(super) fn add_pending(&self) -> Option<u32> {
         self.limiter.buckets.add_pending(self.bucket, (self.limiter.quota.burst.get() / 100).max(1))
     }
 
-    /// Owes what could not be told.
+    /// Adds charges that could not be sent to the shared limiter.
     pub(super) fn add_pending_many(&self, amount: i64) {
         self.limiter.buckets.add_pending_many(self.bucket, u32::try_from(amount).unwrap_or(0));
     }
 
-    /// What to tell whoever counts for all processes.
+    /// The request to the shared limiter.
     pub(super) fn request(&self, amount: i64) -> LimiterRequest {
         let Limiter { policy, subject, quota, .. } = &**self.limiter;
         LimiterRequest {
-            // Under another quota everybody begins anew: whoever was turned away by one that was too narrow is let in.
+            // The quota is part of the name, so another quota starts new accounts. A client that was refused by a quota
+            // that was too narrow is admitted then.
             account: format!("{}/{}/{:016x}/{quota:?}", policy.name(), subject.name(), self.bucket),
             interval: quota.emission_interval(),
             burst: quota.burst,
@@ -143,15 +144,15 @@ impl Account<'_> {
         }
     }
 
-    /// How somebody stands to it on all processes together. A shared limiter tells whole microseconds, rounded up: that must not
-    /// look like one more request.
+    /// How the account stands in all processes together. A shared limiter replies in whole microseconds, rounded up,
+    /// which must not look like one more request.
     pub(super) fn standing(&self, whole_in: Duration) -> Standing {
         const ROUNDED: Duration = Duration::from_micros(2);
         let whole_in = whole_in.saturating_sub(ROUNDED);
         Standing::new(self.limiter.policy, self.limiter.quota, NonZeroU32::MIN, whole_in)
     }
 
-    /// What it means that `weight` is more than what all processes together have left.
+    /// The refusal of `weight`, which is more than all processes together have left.
     pub(super) fn too_many(&self, weight: NonZeroU32, whole_in: Duration) -> TooMany {
         let Limiter { quota, .. } = &**self.limiter;
         let wait = (whole_in + quota.time_of(weight.get())).saturating_sub(quota.refill());
@@ -163,9 +164,9 @@ impl Account<'_> {
 mod tests {
     use super::*;
 
-    /// Or whoever was turned away by a quota that was too narrow would still owe under a wider one.
+    /// Otherwise a client that was refused by a quota that was too narrow would still owe under a wider one.
     #[test]
-    fn every_quota_of_everybody_has_an_account_of_its_own() {
+    fn each_policy_subject_quota_and_bucket_has_its_own_account() {
         let account = |policy, subject, per_second, bucket| {
             let quota = Quota::new(per_second, NonZeroU32::MIN).expect("sensible");
             let limiter = Arc::new(Limiter::new(policy, subject, quota, &Arc::default()));

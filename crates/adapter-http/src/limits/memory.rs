@@ -1,5 +1,5 @@
-//! Memory that strangers make the process hold: bodies it receives, answers they do not take. Bounded in sum, and shared
-//! so that a client which holds much loses it to one which holds little.
+//! Bounds the memory held for clients: bodies that are received, answers that are not taken. The bound covers all
+//! connections. A client that holds much loses it to one that holds little.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +12,7 @@ use std::{
 use domain::api_key::KeyId;
 use slog::{Logger, warn};
 
-/// The client that something is held for: its key if it has shown a valid one, else its address.
+/// The client for which bytes are held: its key if it has shown a valid one, otherwise its address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Holder {
     Key(KeyId),
@@ -21,7 +21,7 @@ pub(crate) enum Holder {
 
 /// Something held that can be given up at once to make room.
 pub(crate) trait Revocable: Send + Sync {
-    /// Gives it up. It is not counted any more.
+    /// Gives it up. Its bytes are not counted any more.
     fn revoke(&self);
 }
 
@@ -30,40 +30,40 @@ pub(crate) trait Revocable: Send + Sync {
 pub(crate) enum OwnShare {
     /// What it holds stays, and it gets no more.
     Keep,
-    /// It gets the room of what it has held for longest.
+    /// Its oldest holding is given up to make room.
     Replace,
 }
 
-/// A bound for bytes that are held, over all connections.
+/// Bounds the bytes that are held, over all connections.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     most: usize,
     own_share: OwnShare,
     accounts: Mutex<Accounts>,
-    /// Where it is told that something was given up.
+    /// Logs that something was given up.
     log: Logger,
 }
 
 #[derive(Default)]
 struct Accounts {
     held: usize,
-    /// How often something was given up since that was last told.
+    /// How often something was given up since the last warning.
     revoked: u64,
-    /// When that was last told.
+    /// When the last warning was logged.
     last_warning: Option<Instant>,
     last_number: u64,
-    /// By number, so from the oldest to the newest.
+    /// By number, so oldest first.
     entries: BTreeMap<u64, Entry>,
 }
 
 struct Entry {
     holder: Holder,
     bytes: usize,
-    /// `None`: it cannot be given up any more.
+    /// `None` if it cannot be given up any more.
     revocable: Option<Weak<dyn Revocable>>,
 }
 
-/// There is no room.
+/// The budget has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many bytes are held for clients")]
 pub(crate) struct Exhausted;
@@ -90,7 +90,7 @@ impl MemoryBudget {
         Share { budget: Arc::clone(self), number }
     }
 
-    /// Says now and then that something was given up.
+    /// Logs that something was given up, at most once in ten seconds.
     fn warn_of_revoked(&self) {
         const EVERY: Duration = Duration::from_secs(10);
         let mut accounts = self.accounts();
@@ -110,13 +110,14 @@ impl MemoryBudget {
 }
 
 impl Share {
-    /// Takes so many bytes in all, more or fewer than before. What is given up for them is given up when this returns.
+    /// Changes the share to `bytes` in all, more or fewer than before. Other shares that make room for it are given up
+    /// by the time this returns.
     pub(crate) fn resize(&self, bytes: usize) -> Result<(), Exhausted> {
         let mut given_up = Vec::new();
         let mut accounts = self.budget.accounts();
         let outcome = accounts.resize(self.number, bytes, &self.budget, &mut given_up);
         drop(accounts);
-        // Not under the lock: it may free much, and close shares.
+        // Not under the lock: revoking may free much memory, and drop shares, which takes the lock.
         let warns = !given_up.is_empty();
         for revocable in given_up {
             revocable.revoke();
@@ -152,13 +153,13 @@ impl Accounts {
         given_up: &mut Vec<Arc<dyn Revocable>>,
     ) -> Result<(), Exhausted> {
         let Some(entry) = self.entries.get(&number) else {
-            // It was given up itself.
+            // This share itself was given up.
             return Err(Exhausted);
         };
         let (before, holder) = (entry.bytes, entry.holder.clone());
         while self.held - before + bytes > budget.most && bytes > before {
             let Some(victim) = self.victim(number, &holder, bytes - before, budget.own_share) else {
-                // One that is larger than all of the budget has it for itself.
+                // A share larger than the whole budget is admitted if it is the only one.
                 if budget.own_share == OwnShare::Replace && self.held == before {
                     break;
                 }
@@ -175,8 +176,9 @@ impl Accounts {
         Ok(())
     }
 
-    /// What is given up for `more` bytes of a client: the oldest share of the client that holds most, unless that is the
-    /// one which asks.
+    /// The share to give up for `more` bytes of `holder`: the oldest one of the client that holds most. Clients that
+    /// hold less than `holder` would then are spared. Only with [`OwnShare::Replace`] the oldest share of `holder`
+    /// itself comes next, and then the oldest of all.
     fn victim(&self, asking: u64, holder: &Holder, more: usize, own_share: OwnShare) -> Option<u64> {
         let mut sums: HashMap<&Holder, usize> = HashMap::new();
         for entry in self.entries.values() {
@@ -194,7 +196,7 @@ impl Accounts {
         match own_share {
             OwnShare::Keep => of_others,
             OwnShare::Replace => of_others.or_else(|| oldest_of(holder)).or_else(|| {
-                // Others hold less than it, and there is still no room: what was held for longest goes.
+                // Others hold less, and there is still no room: the oldest share of all is given up.
                 self.entries.iter().find(|(number, entry)| can_go(number, entry)).map(|(number, _)| *number)
             }),
         }
@@ -252,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_makes_room() {
+    fn dropped_shares_make_room() {
         let budget = of(100, OwnShare::Keep);
         let first = hold(&budget, 1, 100).expect("there is room");
         assert!(hold(&budget, 1, 1).is_err());
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pinned_stays() {
+    fn pinned_shares_are_not_given_up() {
         let budget = of(100, OwnShare::Keep);
         let pinned = hold(&budget, 1, 100).expect("there is room");
         pinned.share.pin();
@@ -298,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_larger_than_all_may_be_alone_where_it_replaces() {
+    fn a_share_larger_than_the_budget_may_be_alone_if_it_replaces() {
         let budget = of(100, OwnShare::Replace);
         let small = hold(&budget, 1, 50).expect("there is room");
         hold(&budget, 2, 500).expect("it is alone");

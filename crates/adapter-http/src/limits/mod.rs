@@ -3,9 +3,9 @@
 //! The engine is the generic cell rate algorithm of `governor`, which `actix-governor` brings along. Its middleware is
 //! not used: it cannot charge after the answer is known, nor by weight, and truncates `Retry-After` to zero.
 //!
-//! Several processes that have a [`SharedLimiter`] hold each limit together. Calls of the API ask it. Redirects never wait for
-//! it: what they were charged is recorded there afterwards, and the reply says what other processes charged. While it is
-//! away, each process allows its share.
+//! Several processes that have a [`SharedLimiter`](domain::ports::SharedLimiter) enforce each limit together. Calls of
+//! the API ask it. Redirects never wait for it: what they were charged is recorded there afterwards, and the reply says
+//! what other processes charged. While it is unavailable, each process allows its share.
 //!
 //! | file            | holds                                                          |
 //! |-----------------|----------------------------------------------------------------|
@@ -14,7 +14,7 @@
 //! | `limiter`       | one limit, and how it is charged                               |
 //! | `buckets`       | one state for each client, bounded and swept                   |
 //! | `tally`         | what one request was charged                                   |
-//! | `headers`       | the header fields that tell it                                 |
+//! | `headers`       | the header fields about limits                                 |
 //! | `client`        | the address that is charged, behind trusted proxies            |
 //! | `unknown_codes` | the charge for codes that no link has                          |
 //! | `concurrency`   | how many calls to the store may be in flight                   |

@@ -1,4 +1,4 @@
-//! Policies: which requests are counted together, and how many there may be.
+//! Policies: which requests are counted together, and how many are admitted.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -14,25 +14,25 @@ pub(crate) enum Policy {
     Read,
     /// Claiming, editing, deleting and reactivating one link.
     Claim,
-    /// Claims in batches, each of which counts.
+    /// Claims in batches. Each claim counts.
     Batch,
-    /// What administrators do.
+    /// Managing API keys and blocks.
     Keys,
     /// Codes that no link has.
     Unknown,
 }
 
-/// How many there may be: `burst` at once, and one more each so often.
+/// How many requests are admitted: `burst` at once, and one more after each interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// How many one may have at once after a pause.
+    /// How many are admitted at once after a pause.
     pub burst: NonZeroU32,
     interval: Duration,
 }
 
 /// The quotas of all policies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "they are named as the policies")]
+#[expect(missing_docs, reason = "the fields are named after the policies")]
 pub struct Quotas {
     pub redirect: Quota,
     pub read: Quota,
@@ -43,10 +43,10 @@ pub struct Quotas {
 }
 
 impl Policy {
-    /// Every one of them, in the order of their numbers.
+    /// All policies, in the order of their discriminants.
     pub(crate) const ALL: [Self; 6] = [Self::Redirect, Self::Read, Self::Claim, Self::Batch, Self::Keys, Self::Unknown];
 
-    /// What callers know it by.
+    /// Its name for callers and operators.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Redirect => "redirect",
@@ -69,7 +69,7 @@ impl Policy {
         }
     }
 
-    /// That of a request, unless it must never be turned away.
+    /// The policy of a request; `None` for health checks, which are never rejected.
     pub(crate) fn of(method: &Method, path: &str) -> Option<Self> {
         const HEALTH: [&str; 3] = ["/livez", "/readyz", "/health"];
         let Some(resource) = path.strip_prefix("/api/v1/") else {
@@ -86,8 +86,8 @@ impl Policy {
 }
 
 impl Quota {
-    /// So many a second, and `burst` at once. `None` unless there is at least one a day and at most a billion a second,
-    /// and all of it is there again within a year.
+    /// `per_second` requests a second, and `burst` at once. `None` unless that is at least one a day and at most a
+    /// billion a second, and the whole quota refills within a year.
     pub fn new(per_second: f64, burst: NonZeroU32) -> Option<Self> {
         const DAY: f64 = 86_400.0;
         const YEAR: Duration = Duration::from_hours(8_760);
@@ -99,28 +99,28 @@ impl Quota {
         (refill <= YEAR).then_some(Self { burst, interval })
     }
 
-    /// How often there is one more.
+    /// Time in which one request is refilled.
     pub(super) fn emission_interval(self) -> Duration {
         self.interval
     }
 
-    /// How long it takes until all of it is there again.
+    /// Time in which the whole quota is refilled.
     pub fn refill(self) -> Duration {
         self.interval * self.burst.get()
     }
 
-    /// How long it takes until so much of it is there again.
+    /// Time in which `amount` requests are refilled.
     pub(super) fn time_of(self, amount: u32) -> Duration {
         self.interval * amount
     }
 
-    /// One of so many parts of it.
+    /// One of `parts` parts of it.
     pub(super) fn part(self, parts: NonZeroU32) -> Self {
         let burst = NonZeroU32::new(self.burst.get() / parts).unwrap_or(NonZeroU32::MIN);
         Self { burst, interval: self.interval * parts.get() }
     }
 
-    /// So many times as much.
+    /// `factor` times as much.
     pub(super) fn times(self, factor: u32) -> Self {
         let interval = (self.interval / factor).max(Duration::from_nanos(1));
         Self { burst: self.burst.saturating_mul(NonZeroU32::new(factor).unwrap_or(NonZeroU32::MIN)), interval }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn quotas_are_what_they_say() {
+    fn quotas_refill_at_their_rate_and_are_bounded() {
         let burst = NonZeroU32::new(20).expect("not zero");
         assert_eq!(Quota::new(10.0, burst).expect("sensible").refill(), Duration::from_secs(2));
         for wrong in [0.0, -1.0, 1e-6, 1e10, f64::NAN, f64::INFINITY] {

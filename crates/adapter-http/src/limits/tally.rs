@@ -4,7 +4,7 @@ use std::{cell::Cell, num::NonZeroU32};
 
 use super::{ClientAddress, Policy, Standing};
 
-/// Kept by a request, and written by [`Limits`](super::Limits) alone.
+/// One for each request, written only by [`Limits`](super::Limits).
 #[derive(Debug)]
 pub(crate) struct Tally {
     /// The client that is charged.
@@ -31,9 +31,9 @@ pub(super) struct Charged {
 /// A charge that can be given back.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Charge {
-    /// In this process.
+    /// Its weight in this process.
     pub(super) weight: NonZeroU32,
-    /// By the shared limiter as well, where each weighs one.
+    /// Whether the shared limiter charged it as well. There each charge weighs one.
     pub(super) is_shared: bool,
 }
 

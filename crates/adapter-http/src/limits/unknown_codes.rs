@@ -12,8 +12,8 @@ use tokio::time::sleep;
 use super::{ClientAddress, Limits, Policy, Tally};
 use crate::problem::Problem;
 
-/// The charge for one code. It is taken before the store is asked, and given back if there is a link or the store does not
-/// say. A client that goes away first is charged: the lookup goes on, and its result is cached.
+/// The charge for one code. It is taken before the store is asked, and given back if there is a link or the lookup
+/// fails. A client that disconnects first is charged: the lookup goes on, and its result is cached.
 pub(crate) struct UnknownCodeCharge {
     limits: Arc<Limits>,
     client: ClientAddress,
@@ -23,7 +23,7 @@ pub(crate) struct UnknownCodeCharge {
 }
 
 impl UnknownCodeCharge {
-    /// Takes the charge whatever is known of the code.
+    /// Takes the charge, whether or not a link may have the code.
     pub(crate) fn take(limits: &Arc<Limits>, tally: &Tally) -> Result<Self, Problem> {
         let taken = limits.take(tally, Policy::Unknown)?;
         Ok(Self { limits: Arc::clone(limits), client: tally.client, taken: Some(taken), is_due: true })
@@ -43,8 +43,9 @@ impl UnknownCodeCharge {
         }
     }
 
-    /// The same, but right after a start, while the codes of links are still being read, a charge that is refused waits up to
-    /// `timeout`: until the codes are known, or until the charges of other visitors at the same address are given back.
+    /// Like [`take_unless_known`](Self::take_unless_known), but waits right after a start, while the codes of links are
+    /// still being read. A refused charge then waits up to `timeout`: until the codes are known, or until the charges
+    /// of other visitors at the same address are given back.
     pub(crate) async fn take_when_known(
         limits: &Arc<Limits>,
         tally: &Tally,
@@ -67,7 +68,7 @@ impl UnknownCodeCharge {
         }
     }
 
-    /// Goes on if `other` is admitted; gives the charge back if not.
+    /// Keeps the charge if `other` is admitted; gives it back if not.
     pub(crate) fn and(self, other: Result<(), Problem>) -> Result<Self, Problem> {
         match other {
             Ok(()) => Ok(self),

@@ -1,4 +1,4 @@
-//! Health: is it alive, should it get traffic, and what exactly is wrong.
+//! Health: whether the process is alive, whether it should get traffic, and what exactly is wrong.
 
 use actix_web::{HttpResponse, Responder, http::header, route, web};
 use domain::{ports::FailureReason, time::Timestamp};
@@ -25,7 +25,7 @@ pub(crate) async fn livez() -> impl Responder {
     plain("alive\n")
 }
 
-/// Whether to send traffic here: not while starting or draining. A store that is away does not change it.
+/// Whether to send traffic here: not while starting or draining. An unavailable store does not change it.
 #[utoipa::path(method(get, head), path = "/readyz", tag = "health", operation_id = "readiness",
     responses((status = 200, description = "Ready", body = String, content_type = "text/plain")))]
 #[route("/readyz", method = "GET", method = "HEAD")]
@@ -40,8 +40,8 @@ fn plain(text: &'static str) -> HttpResponse {
         .body(text)
 }
 
-/// Each dependency with its status and latency, what calls to the store came to lately, and the tasks that watch
-/// something. Asked often, it still probes at most once a second.
+/// Each dependency with its status and latency, how recent calls to the store ended, and the background tasks. However
+/// often it is asked, it probes each dependency at most once a second.
 #[utoipa::path(method(get, head), path = "/health", tag = "health", operation_id = "health",
     responses(
         (status = 200, description = "Everything works, or all that is needed", body = Health, content_type = "application/health+json"),
@@ -62,7 +62,7 @@ pub(crate) async fn health(state: web::Data<State>, probers: web::Data<Probers>)
         tasks: state.settings.tasks.states().iter().map(TaskCheck::from).collect(),
     };
     let health = Health {
-        // What it waits for may not have failed yet.
+        // While starting, what the process waits for may not have failed yet.
         status: checks.status().max(if state.phase.is_starting() { Status::Warn } else { Status::Pass }),
         version: env!("CARGO_PKG_VERSION"),
         service_id: "signpost",
@@ -84,7 +84,7 @@ pub(crate) async fn health(state: web::Data<State>, probers: web::Data<Probers>)
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Health {
-    /// `fail` means that writes are impossible or mostly fail, `warn` that something is amiss with which they go on.
+    /// `fail` means that writes are impossible or mostly fail, `warn` that something is wrong but writes go on.
     status: Status,
     /// The version of the binary.
     version: &'static str,
@@ -99,11 +99,11 @@ pub(crate) struct Health {
 /// Each dependency by name.
 #[derive(Debug, Serialize, ToSchema)]
 struct Checks {
-    /// The system of record, asked in a session of its own.
+    /// The system of record, probed in a session of its own.
     #[serde(rename = "store:responseTime")]
     #[schema(value_type = Vec<Probe>)]
     store: [Probe; 1],
-    /// Claims, edits and whatever else writes, in the last seconds.
+    /// Claims, edits and all other writes, in the last seconds.
     #[serde(rename = "changes:failed")]
     #[schema(value_type = Vec<Outcomes>)]
     changes: [Outcomes; 1],
@@ -111,17 +111,17 @@ struct Checks {
     #[serde(rename = "lookups:failed")]
     #[schema(value_type = Vec<Outcomes>)]
     lookups: [Outcomes; 1],
-    /// The memory that processes share.
+    /// Redis, which the processes share.
     #[serde(rename = "redis:responseTime", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Vec<Probe>, nullable = false)]
     shared: Option<[Probe; 1]>,
-    /// What watches something in the background.
+    /// The tasks that watch something in the background.
     #[serde(rename = "tasks:lastSuccess")]
     tasks: Vec<TaskCheck>,
 }
 
 impl Checks {
-    /// Redis, redirects and tasks are no part of writing.
+    /// Writes need no Redis, no redirects and no tasks, so these are `warn` at worst.
     fn status(&self) -> Status {
         let ([store], [changes], [lookups]) = (&self.store, &self.changes, &self.lookups);
         let shared = self.shared.iter().flatten().map(|probe| probe.status);
@@ -131,15 +131,15 @@ impl Checks {
     }
 }
 
-/// What calls came to in the last seconds.
+/// How calls ended in the last seconds.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Outcomes {
     /// Always `datastore`.
     component_type: &'static str,
-    /// `pass` unless more than half of them failed, and they were more than two.
+    /// `pass` unless there were more than two calls and more than half of them failed.
     status: Status,
-    /// How many of a hundred failed because of the store.
+    /// The percentage of calls that failed because of the store.
     observed_value: u64,
     /// Always `percent`.
     observed_unit: &'static str,
@@ -150,7 +150,7 @@ pub(crate) struct Outcomes {
 }
 
 impl Outcomes {
-    /// Where only too many come, writes are not impossible.
+    /// Too many calls do not make writes impossible, so that is only `warn`.
     fn of_changes(judgement: Judgement) -> Self {
         let status = match judgement.reason {
             None => Status::Pass,
@@ -175,7 +175,7 @@ impl Outcomes {
     }
 }
 
-/// How a task is.
+/// The health of a background task.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TaskCheck {
@@ -185,7 +185,7 @@ pub(crate) struct TaskCheck {
     component_type: &'static str,
     /// `warn` if it ended, did not do its work for ten seconds longer than it may, or had to leave something out.
     status: Status,
-    /// How often it was started again.
+    /// How often it was restarted.
     observed_value: u64,
     /// Always `restarts`.
     observed_unit: &'static str,
@@ -193,7 +193,7 @@ pub(crate) struct TaskCheck {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, nullable = false)]
     time: Option<Timestamp>,
-    /// Why it does not do its work, or what of it is amiss, in general words.
+    /// Why it does not do its work, or what is wrong with it, in general words.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     output: Option<&'static str>,

@@ -1,4 +1,4 @@
-//! For probes and for people on call.
+//! Health endpoints, for probes and for people on call.
 
 pub(crate) mod health;
 pub(crate) mod probe;

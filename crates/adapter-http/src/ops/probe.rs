@@ -12,19 +12,19 @@ use utoipa::ToSchema;
 
 use crate::{problem::Problem, request::state::State};
 
-/// How a dependency answered.
+/// How a dependency answered a probe.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Probe {
     /// Always `datastore`.
     component_type: &'static str,
-    /// How it is.
+    /// Its status.
     pub(crate) status: Status,
-    /// Milliseconds it took to answer, or to give up.
+    /// Milliseconds until it answered, or until the probe gave up.
     observed_value: u64,
     /// Always `ms`.
     observed_unit: &'static str,
-    /// When it was asked, RFC 3339.
+    /// When it was probed, RFC 3339.
     #[schema(format = DateTime)]
     time: String,
     /// What is wrong, in general words.
@@ -49,26 +49,26 @@ pub(crate) struct Probers {
     pub(crate) shared: Prober,
 }
 
-/// Asks a dependency how it is, for everybody who wants to know.
+/// Probes a dependency. All requests share the result.
 #[derive(Debug, Default)]
 pub(crate) struct Prober(Mutex<Probed>);
 
 /// What is known of a dependency.
 #[derive(Debug, Default)]
 struct Probed {
-    /// When it was asked last, with or without an answer.
+    /// When the last probe began, with or without an answer.
     begun: Option<Instant>,
     answer: Option<(Instant, Probe)>,
 }
 
 impl Prober {
-    /// How long an answer stays good.
+    /// How long an answer is reused.
     const FRESH: Duration = Duration::from_secs(1);
-    /// Bound of one question: longer than the store itself waits for a session or a lock, so that it can say what it
-    /// waited for.
+    /// Timeout of one probe: longer than the store itself waits for a session or a lock, so that the store can report
+    /// what it waited for.
     const TIMEOUT: Duration = Duration::from_secs(2);
 
-    /// The last answer if it is fresh, a new one otherwise; of many who ask at once, one goes and asks.
+    /// The last answer if it is fresh, otherwise a new one. Concurrent calls share one probe.
     pub(crate) async fn probe(&self, name: &str, dependency: &dyn Ping, state: &State) -> Probe {
         let mut last = self.0.lock().await;
         if let Some((asked, probe)) = &last.answer
@@ -76,7 +76,7 @@ impl Prober {
         {
             return probe.clone();
         }
-        // A caller that leaves while it is asked leaves no answer, and must not make the next one ask at once.
+        // A client that disconnects during a probe leaves no answer. Even then the next call must not probe at once.
         if let Some(begun) = last.begun {
             sleep_until((begun + Self::FRESH).into()).await;
         }

@@ -1,25 +1,25 @@
-//! The kinds of problems: one table owns them all.
+//! The kinds of problems, in one table.
 
 use actix_web::http::StatusCode;
 
-/// Everything that can be wrong with a request, or with us.
+/// A way in which a request can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProblemKind {
-    /// The request is not HTTP as RFC 9112 wants it.
+    /// The request is not HTTP/1.1 as RFC 9112 defines it.
     MalformedRequest,
     /// The body is not JSON.
     MalformedJson,
-    /// The cursor was not made here, or not for this list.
+    /// The cursor was not made by this service, or not for this list.
     InvalidCursor,
-    /// No key, or none that is valid.
+    /// The request carries no valid key.
     Unauthenticated,
     /// The key lacks the scope.
     Forbidden,
-    /// Nothing is there, or nothing this caller may see.
+    /// Nothing has this name, or the caller may not see it.
     NotFound,
-    /// Something is there, but not for this method.
+    /// The path exists, but not for this method.
     MethodNotAllowed,
-    /// None of the media types asked for can be given.
+    /// The answer is not available in any accepted media type.
     NotAcceptable,
     /// The request did not arrive in time.
     RequestTimeout,
@@ -29,47 +29,47 @@ pub enum ProblemKind {
     LinkDeleted,
     /// The link is deleted or expired.
     Gone,
-    /// The link changed meanwhile.
+    /// The link changed since the caller read it.
     Stale,
     /// The body is too large.
     PayloadTooLarge,
-    /// The body is of a type that is not understood.
+    /// The media type of the body is not supported.
     UnsupportedMediaType,
     /// Fields are wrong.
     ValidationFailed,
-    /// The idempotency key was used for another request.
+    /// The idempotency key was used for a different request.
     IdempotencyKeyReused,
-    /// More requests than the limits allow.
+    /// The client or the key has used up a quota.
     QuotaExceeded,
     /// The head of the request is too large.
     HeadersTooLarge,
-    /// The link was taken down.
+    /// The link is blocked.
     Blocked,
-    /// A defect of ours.
+    /// A defect of the service.
     Internal,
-    /// The store cannot be reached.
+    /// The store cannot be reached in time, or is too busy.
     Unavailable,
     /// The store did not confirm a change in time.
     OutcomeUnknown,
-    /// There is no room left.
+    /// The store has no room left.
     StorageFull,
 }
 
-/// What the table says about a problem.
+/// The entry of a kind of problem in the table.
 #[derive(Debug)]
 pub struct ProblemEntry {
-    /// Its stable name: the `code`, and the fragment of the `type`.
+    /// The stable name: the `code`, and the fragment of the `type`.
     pub code: &'static str,
-    /// Its HTTP status.
+    /// The HTTP status.
     pub status: u16,
-    /// Its title.
+    /// The title.
     pub title: &'static str,
-    /// What it means and what a caller can do.
+    /// What the problem means and what a caller can do.
     pub meaning: &'static str,
 }
 
 impl ProblemKind {
-    /// Every one of them, by status.
+    /// All kinds, ordered by status.
     pub const ALL: [Self; 24] = [
         Self::MalformedRequest,
         Self::MalformedJson,
@@ -97,7 +97,7 @@ impl ProblemKind {
         Self::StorageFull,
     ];
 
-    /// What the table says about it.
+    /// The entry of this kind.
     #[expect(clippy::too_many_lines, reason = "one table, read as one")]
     pub fn entry(self) -> ProblemEntry {
         let entry = |code, status, title, meaning| ProblemEntry { code, status, title, meaning };
@@ -115,7 +115,7 @@ impl ProblemKind {
                 "invalid-cursor",
                 400,
                 "Invalid cursor",
-                "A cursor works only unchanged, with the key and the filters of the page it came with. Begin again without it.",
+                "A cursor works only unchanged, with the key and the filters of the page it came with. Start again without a cursor.",
             ),
             Self::Unauthenticated => entry(
                 "unauthenticated",
@@ -127,13 +127,13 @@ impl ProblemKind {
                 "forbidden",
                 403,
                 "Not allowed",
-                "The key is valid but lacks the scope this needs, or its owner is blocked.",
+                "The key is valid but lacks the scope that the request needs, or its owner is blocked.",
             ),
             Self::NotFound => entry(
                 "not-found",
                 404,
                 "Not found",
-                "There is nothing of that name. Links of other owners answer the same.",
+                "Nothing has that name. Links of other owners give the same answer.",
             ),
             Self::MethodNotAllowed => entry(
                 "method-not-allowed",
@@ -141,14 +141,17 @@ impl ProblemKind {
                 "Method not allowed",
                 "The path exists, but not for this method; `Allow` names those it has.",
             ),
-            Self::NotAcceptable => {
-                entry("not-acceptable", 406, "Not acceptable", "None of the media types in `Accept` can be given.")
-            }
+            Self::NotAcceptable => entry(
+                "not-acceptable",
+                406,
+                "Not acceptable",
+                "The answer is not available in any media type of `Accept`.",
+            ),
             Self::RequestTimeout => entry(
                 "request-timeout",
                 408,
                 "Request timeout",
-                "The request did not arrive completely in time. Nothing was done; the connection is closed.",
+                "The request did not arrive completely in time. Nothing was done. The connection is closed.",
             ),
             Self::AliasTaken => entry(
                 "alias-taken",
@@ -164,13 +167,13 @@ impl ProblemKind {
                 "stale",
                 412,
                 "Link changed",
-                "`If-Match` does not name the current `ETag` of the link. Read it again, then decide. The tag is sent in quotes and without `W/`, which a proxy that compresses may have put before it.",
+                "`If-Match` does not name the current `ETag` of the link. Read it again, then decide. Send the tag in quotes and without `W/`, which a proxy that compresses may have added.",
             ),
             Self::PayloadTooLarge => entry(
                 "payload-too-large",
                 413,
                 "Body too large",
-                "A body may have 64 KiB, that of a batch 1 MiB. The connection is closed.",
+                "A body may have up to 64 KiB, the body of a batch up to 1 MiB. The connection is closed.",
             ),
             Self::UnsupportedMediaType => entry(
                 "unsupported-media-type",
@@ -194,41 +197,44 @@ impl ProblemKind {
                 "quota-exceeded",
                 429,
                 "Too many requests",
-                "Nothing was done. Try again after `Retry-After` seconds; `RateLimit` and `RateLimit-Policy` say what is left of which quota.",
+                "Nothing was done. Try again after `Retry-After` seconds. `RateLimit-Policy` names the quota, `RateLimit` says what is left of it.",
             ),
             Self::HeadersTooLarge => entry(
                 "headers-too-large",
                 431,
                 "Header fields too large",
-                "The head of a request may have 16 KiB and 100 fields. The connection is closed.",
+                "The head of a request may have up to 16 KiB and 100 fields. The connection is closed.",
             ),
             Self::Blocked => entry(
                 "blocked",
                 451,
                 "Taken down",
-                "The link was taken down by whoever runs this service, by itself, by where it leads or by whose it is.",
+                "The operator of this service took this link down, or all links to its host, or all links of its owner.",
             ),
-            Self::Internal => {
-                entry("internal", 500, "Internal error", "A defect of ours. The request id leads us to it.")
-            }
+            Self::Internal => entry(
+                "internal",
+                500,
+                "Internal error",
+                "A defect of the service. The operator finds the cause in the log by the request id.",
+            ),
             Self::Unavailable => entry(
                 "unavailable",
                 503,
                 "Temporarily unavailable",
-                "The store cannot be reached in time, or is too busy. Nothing was changed; try again after `Retry-After`.",
+                "The store cannot be reached in time, or is too busy. Nothing was changed. Try again after `Retry-After` seconds.",
             ),
             Self::OutcomeUnknown => entry(
                 "outcome-unknown",
                 503,
                 "Outcome unknown",
-                "The change was sent to the store but not confirmed in time: it may or may not happen. Claims without `force_new`, deletions, \
-                 reactivations and anything with an `Idempotency-Key` can be repeated safely.",
+                "The store did not confirm the change in time: it may or may not take effect. Claims without `force_new`, deletions, \
+                 reactivations and requests with an `Idempotency-Key` can be repeated safely.",
             ),
             Self::StorageFull => entry(
                 "storage-full",
                 507,
                 "Storage full",
-                "The store has no room left. Nothing was changed; redirects go on.",
+                "The store has no room left. Nothing was changed. Redirects still work.",
             ),
         }
     }
@@ -237,7 +243,9 @@ impl ProblemKind {
         StatusCode::from_u16(self.entry().status).expect("the table holds HTTP statuses")
     }
 
-    /// The problem that a bare status stands for, such as the framework's own answers.
+    /// The kind for an answer of the framework that has a status only.
+    ///
+    /// A status without a kind is [`Self::Internal`] from 500 on, else [`Self::MalformedRequest`].
     pub(crate) fn of_status(status: StatusCode) -> Self {
         Self::ALL.into_iter().find(|kind| kind.status() == status).unwrap_or(if status.is_server_error() {
             Self::Internal
@@ -247,7 +255,7 @@ impl ProblemKind {
     }
 }
 
-/// The table in Markdown, for `docs/ERRORS.md`.
+/// The table in Markdown, as `docs/ERRORS.md` contains it.
 pub fn errors_reference() -> String {
     let mut table = String::from("| code | status | title | meaning |\n|---|---|---|---|\n");
     for kind in ProblemKind::ALL {

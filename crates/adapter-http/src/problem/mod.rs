@@ -1,4 +1,4 @@
-//! Problems: every way a request can fail, as RFC 9457 tells it.
+//! Problems: every way a request can fail, in the form of RFC 9457.
 //!
 //! | file   | holds                                          |
 //! |--------|------------------------------------------------|
@@ -32,11 +32,11 @@ use utoipa::ToSchema;
 pub use self::kind::{ProblemEntry, ProblemKind, errors_reference};
 use crate::html::{escaped, html, with_code};
 
-/// Most problems that are named of one body: a caller learns nothing from the rest, and a megabyte of unknown fields
-/// would be answered by many.
+/// Most problems that are reported for one body. A caller learns nothing from the rest, and a megabyte of unknown
+/// fields would be answered with many megabytes.
 pub(crate) const MAX_PROBLEMS: usize = 100;
 
-/// Room for the body of nearly every problem.
+/// Capacity, in bytes, that is enough for the body of nearly every problem.
 const USUAL_BYTES: usize = 512;
 
 /// The media type of problems.
@@ -54,18 +54,18 @@ pub struct FieldProblem {
 }
 
 impl FieldProblem {
-    /// Names of unknown fields are the caller's words, and may be an API key in the wrong place.
+    /// The same with API keys masked. The names of unknown fields come from the caller, who may have put a key there.
     pub(crate) fn unkeyed(&self) -> Self {
         Self { pointer: unkeyed(&self.pointer).into(), code: self.code.clone(), detail: unkeyed(&self.detail).into() }
     }
 }
 
-/// Without the secrets of API keys.
+/// The text with the secrets of API keys masked.
 fn unkeyed(text: &str) -> Cow<'static, str> {
     Cow::Owned(mask_keys(text).into_owned())
 }
 
-/// One failed request: what failed and what more there is to say.
+/// One failed request: its kind of problem and the details.
 #[derive(Clone, Debug)]
 pub struct Problem {
     kind: ProblemKind,
@@ -76,7 +76,7 @@ pub struct Problem {
     cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
-/// After how many seconds an unavailable service is worth another try.
+/// The seconds after which a client should try an unavailable service again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
 impl Problem {
@@ -99,12 +99,12 @@ impl Problem {
         self.headers.iter().any(|(name, _)| name == header::CONNECTION)
     }
 
-    /// One or more wrong fields, of which the first hundred are named.
+    /// One or more wrong fields, of which the first hundred are reported.
     pub fn invalid(fields: Vec<FieldProblem>) -> Self {
         Self::invalid_within(fields, MAX_PROBLEMS)
     }
 
-    /// The same with room for so many names, and says whether there was too little.
+    /// The same with the first `room` fields. The detail says if there are more.
     pub(crate) fn invalid_within(mut fields: Vec<FieldProblem>, room: usize) -> Self {
         let first = fields.first().map(|FieldProblem { pointer, detail, .. }| match pointer.as_str() {
             "" => format!("The body {detail}."),
@@ -124,35 +124,35 @@ impl Problem {
         self.kind
     }
 
-    /// What happened this time, in words for the caller.
+    /// Sets what happened this time, in words for the caller.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// One more header field for the answer.
+    /// Adds a header field to the answer.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// The cause, for the log only.
+    /// Sets the cause, for the log only.
     #[must_use]
     pub fn caused_by(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.cause = Some(Arc::new(cause));
         self
     }
 
-    /// It is the store's doing, for this reason.
+    /// Marks the problem as caused by the store, for this reason.
     #[must_use]
     pub(crate) fn failed_by_store(mut self, reason: FailureReason) -> Self {
         self.store_failure = Some(reason);
         self
     }
 
-    /// Why the store failed, if that is the problem.
+    /// Why the store failed, if that caused the problem.
     pub(crate) fn store_failure(&self) -> Option<FailureReason> {
         self.store_failure
     }
@@ -183,7 +183,7 @@ impl Problem {
         }
     }
 
-    /// The same, written piece by piece: a client that tries codes is answered by many of them.
+    /// The same as JSON, written piece by piece for speed: a client that tries codes gets many of them.
     fn written(&self, request_id: &str, instance: Option<&str>) -> Vec<u8> {
         let entry = self.kind.entry();
         let mut body = Vec::with_capacity(USUAL_BYTES);
@@ -275,9 +275,9 @@ pub struct ProblemBody {
     /// The stable name of this kind of problem.
     #[schema(example = "alias-taken")]
     code: &'static str,
-    /// The name of the request, as in `X-Request-Id` and in the log.
+    /// The id of the request, as in `X-Request-Id` and in the log.
     request_id: String,
-    /// Every wrong field, where fields are wrong.
+    /// Every wrong field, if fields are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(nullable = false, required = false)]
     errors: Vec<FieldProblem>,
@@ -307,7 +307,7 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// The answer proper is written by the outermost middleware, which knows the request id.
+/// The pipeline writes the actual answer, because it knows the request id.
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         self.kind.status()
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn an_api_key_in_the_wrong_place_is_not_told_again() {
+    fn an_api_key_in_the_wrong_place_is_masked() {
         let key = "sgn_SSnBEMJK7Gb7abcdefghijkmnopqrstuvwxyz123456ABCDEF";
         let wrong =
             FieldProblem { pointer: format!("/{key}"), code: "unknown-field".into(), detail: format!("{key} is none") };
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_told_to_the_log_and_never_to_the_caller() {
+    fn a_cause_is_logged_and_never_sent_to_the_caller() {
         let cause =
             RepositoryError::new(RepositoryErrorKind::Unavailable, "finding a link").caused_by("10.0.0.7 refused");
         let problem = Problem::from(cause);

@@ -31,9 +31,9 @@ use crate::{
 /// Follows a link.
 ///
 /// `HEAD` answers the same without a body. The redirect may be reused for `max-age` seconds, ten at most: a
-/// deleted link stops redirecting for every client within that time. While the store does not answer, links that are
-/// remembered redirect on, with a `Cache-Status` that says so (RFC 9211). Links with the status 307 or 308 redirect every
-/// method. What was pasted behind a code, such as a full stop, is no part of it.
+/// deleted link stops redirecting for every client within that time. While the store does not answer, cached links go
+/// on redirecting, with a `Cache-Status` that says so (RFC 9211). Links with the status 307 or 308 redirect every
+/// method. Text pasted behind a code, such as a full stop, is ignored.
 #[utoipa::path(method(get, head), path = "/{code}", tag = "redirects", operation_id = "follow_link",
     params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64)),
     responses(
@@ -61,7 +61,8 @@ pub(crate) async fn follow(
     code: web::Path<String>,
 ) -> Outcome {
     let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    // What people paste is read. Other methods are for links as they are, and neither for paths of ours nor for previews.
+    // GET and HEAD accept a code with text pasted around it. Other methods need the exact code of a link. They work
+    // neither for reserved words nor for previews.
     let is_no_link = is_reserved(&code) || Code::from_stored(&code).is_err();
     if !only_reads && is_no_link && state.settings.inherited.get(&code).is_none() {
         return nothing_there(state, routes, request).await;
@@ -69,7 +70,7 @@ pub(crate) async fn follow(
     if only_reads && let Some(code) = code_to_preview(&code) {
         return preview(&context, request.headers(), &code).await;
     }
-    // Codes as they are rarely come this far (see `code_to_follow`).
+    // Exact codes rarely come this far (see `code_to_follow`).
     let code = Code::from_pasted(&code).map_err(|_| Problem::new(ProblemKind::NotFound))?;
     context.note(|notes| notes.code = Some(code.clone()));
     let charge = charge_when_known(&context, &code).await?;
@@ -79,13 +80,13 @@ pub(crate) async fn follow(
     if only_reads || (keeps_method && !asks_for_methods) {
         return Ok(answer);
     }
-    // With another status, clients follow with another method than they were asked to use (RFC 9110 §15.4).
+    // With another status, clients may follow with another method than the one of the request (RFC 9110 §15.4).
     let allow = if keeps_method { "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" } else { "GET, HEAD, OPTIONS" };
     let allow = HeaderValue::from_static(allow);
     if asks_for_methods { Ok(tell_methods(&request, allow)) } else { Err(not_allowed(allow)) }
 }
 
-/// The code whose preview is asked for, although its `+` is percent-encoded or something was pasted behind it.
+/// The code whose preview is asked for, even if its `+` is percent-encoded or something was pasted behind it.
 fn code_to_preview(text: &str) -> Option<Code> {
     let is_behind = |character: char| character != '+' && !character.is_ascii_alphanumeric();
     let address = Code::address_in(text).trim_end_matches(is_behind);
@@ -95,27 +96,27 @@ fn code_to_preview(text: &str) -> Option<Code> {
 /// The pattern of this route.
 pub(crate) const ROUTE: &str = "/{code}";
 
-/// The code that a request wants to follow. Redirects are looked for before all other routes, whose paths are reserved
-/// words or no codes at all: it spares nearly every request that ever comes the patterns of those routes.
+/// The code that a request wants to follow. It is tried before all other routes, whose paths are reserved words or no
+/// codes at all. So nearly every request is spared the patterns of those routes.
 pub(crate) fn code_to_follow(head: &RequestHead, inherited: &InheritedCodes) -> Option<Code> {
     let follows = matches!(head.method, Method::GET | Method::HEAD);
     let code = head.uri.path().strip_prefix('/').filter(|_| follows)?;
     Code::parse_alias(code).ok().or_else(|| inherited.get(code))
 }
 
-/// What is known of a redirect without waiting.
+/// How far a redirect gets without waiting.
 pub(crate) enum Begun {
-    /// All of it: the cache knew the code, or the client is over its quota.
+    /// To its end: the code was cached, or the client is over its quota.
     Ended(Outcome),
-    /// The store has to be asked, and may be.
+    /// The store has to be asked, and the charge for that is taken.
     MustAsk(UnknownCodeCharge),
-    /// The store has to be asked, and the quota of unknown codes is used up by others while the codes of links are still
-    /// being read: see [`UnknownCodeCharge::take_when_known`].
+    /// The store has to be asked, but the quota of unknown codes is used up by other visitors at the same address while
+    /// the codes of links are still being read: see [`UnknownCodeCharge::take_when_known`].
     MustWait,
 }
 
-/// Begins to follow a code. A client over its quota is rejected here, before anything is set up for waiting: codes are
-/// tried by the million.
+/// Begins to follow a code. A client over its quota is rejected here, before anything is set up for waiting, because
+/// clients try codes by the million.
 pub(crate) fn begin(context: &Context, code: &Code, query: &str) -> Begun {
     let Context { state, tally, .. } = context;
     let resolver = &state.services.resolver;
@@ -126,7 +127,7 @@ pub(crate) fn begin(context: &Context, code: &Code, query: &str) -> Begun {
         }
         unknown => unknown,
     };
-    // The narrower quota first: a client that has used that up costs no more than it takes to find out.
+    // The narrower quota first: rejecting a client that has used it up costs no more than this check.
     let charge = match &unknown {
         Some(_) => UnknownCodeCharge::take(&state.limits, tally),
         None => UnknownCodeCharge::take_unless_known(&state.limits, tally, resolver.existence(code)),
@@ -184,7 +185,7 @@ static X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
 const NO_SUCH_CODE: &str = "No link has this code; capital and small letters differ.";
 
-/// From memory, although that is too old: the store could not be asked (RFC 9211 §2.2).
+/// Stale: store unavailable, served from an expired cache entry (RFC 9211 §2.2).
 const STALE: &str = "signpost; hit; fwd=stale";
 
 fn answer(context: &Context, Follow { followed, source }: Follow) -> Outcome {
@@ -232,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_usual_time_is_the_longest_there_is() {
+    fn every_max_age_is_written_as_its_number() {
         for seconds in [0, 1, 9, ResolveService::MAX_AGE_SECONDS] {
             assert_eq!(reusable_for(seconds), format!("private, max-age={seconds}"));
         }

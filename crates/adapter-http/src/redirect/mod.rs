@@ -1,8 +1,8 @@
-//! Redirects: the only path most visitors ever touch.
+//! Redirects: the only requests that most visitors ever make.
 //!
 //! | file      | holds                                                     |
 //! |-----------|-----------------------------------------------------------|
-//! | `follow`  | following a code, at once if the cache knows it           |
+//! | `follow`  | following a code, at once if it is cached                 |
 //! | `preview` | where a link leads, without going there                   |
 //! | `charge`  | the charge for a code that no link may have               |
 

@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// Shows where a link leads: a page, or JSON where `Accept` prefers it. Never counted as a click.
+/// Shows where a link leads: a page, or JSON if `Accept` prefers it. Never counted as a click.
 #[utoipa::path(method(get, head), path = "/{code}+", tag = "redirects", operation_id = "preview_link",
     params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64)),
     responses(
@@ -77,17 +77,17 @@ pub(crate) struct Preview {
     url: String,
     /// The host it leads to, as people read it.
     host: String,
-    /// The same as it is asked for.
+    /// The same host as it stands in the URL (punycode).
     #[serde(skip)]
     #[schema(ignore)]
     encoded_host: String,
-    /// Whether a part of that name mixes scripts, as is done to make one look like another.
+    /// Whether a part of that name mixes scripts, as is done to make one name look like another.
     mixes_scripts: bool,
     /// The status it redirects with.
     redirect: u16,
     /// Whether the query of a request is added to the target.
     forward_query: bool,
-    /// Until when it works.
+    /// The time until which it works.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
 }
@@ -113,7 +113,7 @@ impl Preview {
 
     fn to_html(&self) -> String {
         let url = escaped(&self.url);
-        // The real name before the one that it may be mistaken for.
+        // The encoded name comes first: the readable one may look like another name.
         let spelled = if self.host.is_ascii() {
             String::new()
         } else {
@@ -141,7 +141,7 @@ impl Preview {
     }
 }
 
-/// A host in the script it is meant in, and whether a label of it mixes scripts (UTS 39 §5.1).
+/// A host in readable characters, and whether a label of it mixes scripts (UTS 39 §5.1).
 fn readable(host: &str) -> (String, bool) {
     let (name, _) = idna::domain_to_unicode(host);
     let mixes_scripts = name.split('.').any(|label| !label.is_single_script());
@@ -153,14 +153,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_mix_scripts_are_told_from_those_that_do_not() {
+    fn names_that_mix_scripts_are_recognised() {
         for (host, name, mixes) in [
             ("example.com", "example.com", false),
             ("xn--bcher-kva.example", "bücher.example", false),
             ("xn--e1afmkfd.xn--p1ai", "пример.рф", false),
             // Each label in a script of its own.
             ("xn--e1afmkfd.com", "пример.com", false),
-            // Japanese is written in several.
+            // Japanese is written in several scripts.
             ("xn--u9jt60grgrh3m.jp", "世界の本.jp", false),
             // A Cyrillic а among Latin letters.
             ("xn--pypal-4ve.com", "pаypal.com", true),

@@ -1,23 +1,25 @@
-//! `Accept`: whether somebody wants a page to read, or JSON (RFC 9110 §12.5.1).
+//! `Accept` and `Accept-Encoding`: whether a client wants an HTML page or JSON, and which content codings it takes
+//! (RFC 9110 §12.5.1, §12.5.3).
 
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
 use crate::problem::{Problem, ProblemKind};
 
-/// What something can be shown as.
+/// The formats of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Html,
     Json,
 }
 
-/// What is wanted of something made for people: the page where it does not matter.
+/// The format a client prefers for something made for people: the page if it prefers neither. Fails with
+/// [`ProblemKind::NotAcceptable`] if it accepts neither.
 pub(crate) fn preferred_format(headers: &HeaderMap) -> Result<Format, Problem> {
     let Some(ranges) = ranges(headers) else {
         return Ok(Format::Html);
     };
     let (html, json) = (quality(&ranges, "text", "html"), quality(&ranges, "application", "json"));
-    // Of two that are wanted as much, the one that is named.
+    // At equal quality, the format that is named explicitly wins.
     let names_json = named(&ranges, "application/json") && !named(&ranges, "text/html");
     if html <= 0.0 && json <= 0.0 {
         Err(Problem::new(ProblemKind::NotAcceptable))
@@ -28,7 +30,7 @@ pub(crate) fn preferred_format(headers: &HeaderMap) -> Result<Format, Problem> {
     }
 }
 
-/// Whether a page is wanted rather than a problem: browsers say so, programs do not.
+/// Whether a client prefers an HTML page to a problem as JSON. Browsers do, programs do not.
 pub(crate) fn prefers_page(headers: &HeaderMap) -> bool {
     ranges(headers).is_some_and(|ranges| {
         let problem = ["problem+json", "json"].map(|subtype| quality(&ranges, "application", subtype));
@@ -44,7 +46,7 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// As header fields name it.
+    /// Its name in header fields.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Brotli => "br",
@@ -53,7 +55,7 @@ impl Coding {
     }
 }
 
-/// Whether a coding may be sent (RFC 9110 §12.5.3). A field that is not there wants nothing in particular.
+/// Whether a coding may be sent (RFC 9110 §12.5.3). Without the field, none is sent.
 pub(crate) fn takes(headers: &HeaderMap, wanted_coding: Coding) -> bool {
     let mut star = false;
     let Some(codings) = lines(headers, &header::ACCEPT_ENCODING) else {
@@ -85,7 +87,7 @@ fn named(ranges: &str, essence: &str) -> bool {
     ranges.split(',').any(|range| range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(essence)))
 }
 
-/// How much `ranges` want a media type: the quality of the most specific range that covers it.
+/// The quality that `ranges` give a media type: that of the most specific range that covers it, or 0.
 fn quality(ranges: &str, kind: &str, subtype: &str) -> f32 {
     let mut best = (0, 0.0);
     for range in ranges.split(',') {
@@ -134,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_becomes_a_page_only_for_whoever_prefers_one() {
+    fn a_problem_becomes_a_page_only_if_the_client_prefers_html() {
         for browser in ["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html", "text/*"] {
             assert!(prefers_page(&accepting(browser)), "{browser}");
         }
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_sent_to_those_who_can_read_it() {
+    fn gzip_is_sent_only_if_the_client_accepts_it() {
         let takes_gzip = |codings| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(codings));

@@ -1,4 +1,4 @@
-//! Bodies: received within their bounds of size and time, and only of the type that is understood.
+//! Receives request bodies, within bounds of size and time, and only of supported media types.
 
 use std::{
     future::poll_fn,
@@ -37,10 +37,10 @@ use crate::{
     problem::{Problem, ProblemKind},
 };
 
-/// A body and what it says.
+/// A body, parsed and as received.
 pub(crate) struct JsonBody {
     pub(crate) json: Json,
-    /// As received, to tell a repeated request by.
+    /// As received. The fingerprint of an idempotent request is made of it.
     pub(crate) bytes: Bytes,
 }
 
@@ -74,20 +74,20 @@ pub(crate) async fn receive_json(
     Ok(JsonBody { json, bytes: body.into() })
 }
 
-/// What has come of a body.
+/// What has been received of a body.
 struct Received {
-    /// In pieces, which memory has room for again and again: of texts that grow and are given up it keeps the holes.
+    /// In pieces, which the allocator can reuse. Buffers that grow and are freed would leave holes in its memory.
     pieces: Vec<Vec<u8>>,
     length: usize,
     limit: usize,
     budget: Arc<MemoryBudget>,
     holder: Holder,
-    /// Once it is large enough to be counted.
+    /// Its part of the budget, once it is larger than [`FREE`].
     share: Option<Share>,
     given_up: Arc<GivenUp>,
 }
 
-/// Whether its room was given to others.
+/// Whether the room of a body was given to other clients.
 #[derive(Default)]
 struct GivenUp {
     flag: AtomicBool,
@@ -127,7 +127,7 @@ impl Received {
         Ok(())
     }
 
-    /// All of it in one; each piece is free as soon as it is copied.
+    /// The whole body in one buffer. Each piece is freed as soon as it is copied.
     fn into_body(self) -> (Vec<u8>, Option<Share>) {
         let mut pieces = self.pieces.into_iter();
         let mut body = pieces.next().unwrap_or_default();
@@ -136,7 +136,7 @@ impl Received {
         (body, self.share)
     }
 
-    /// Takes so much room in all.
+    /// Takes room for `bytes` in all. Up to [`FREE`] it takes none.
     fn count(&mut self, bytes: usize) -> Result<(), Problem> {
         if bytes <= FREE {
             return Ok(());
@@ -146,7 +146,7 @@ impl Received {
         share.resize(bytes).map_err(|Exhausted| overloaded())
     }
 
-    /// The next piece, unless the room was given to others.
+    /// The next chunk. Fails if the room was given to other clients.
     async fn next(&self, payload: &mut web::Payload) -> Result<Option<Bytes>, Problem> {
         let next = poll_fn(|cx| {
             self.given_up.waker.register(cx.waker());
@@ -174,7 +174,7 @@ async fn receive(headers: &HeaderMap, mut payload: web::Payload, mut received: R
     while let Some(chunk) = received.next(&mut payload).await? {
         received.push(&chunk)?;
     }
-    // From now on it is worked on, and cannot be given up.
+    // From now on the body is worked on, so its room cannot be given up.
     if let Some(share) = &received.share {
         share.pin();
     }
@@ -186,7 +186,7 @@ async fn receive(headers: &HeaderMap, mut payload: web::Payload, mut received: R
 #[error("the body broke off: {0}")]
 struct Broken(String);
 
-/// What stands behind a byte order mark, if there is one.
+/// The text without a byte order mark. Fails if the body is empty, or is in UTF-16 or UTF-32.
 fn text_of(body: &[u8]) -> Result<&[u8], Problem> {
     let malformed = |detail: &str| Err(Problem::new(ProblemKind::MalformedJson).detail(detail));
     match body {
@@ -196,7 +196,7 @@ fn text_of(body: &[u8]) -> Result<&[u8], Problem> {
     }
 }
 
-/// Names of UTF-8, and of what is a part of it.
+/// Names of UTF-8, and of ASCII, which is a subset of it.
 const UTF_8: [&str; 5] = ["utf-8", "utf8", "unicode-1-1-utf-8", "us-ascii", "ascii"];
 
 fn check_media_type(headers: &HeaderMap, patch: bool) -> Result<(), Problem> {

@@ -1,4 +1,4 @@
-//! Room for bodies: how large one may be, how much memory all of them take, and how much work they make at a time.
+//! Room for bodies: how large one may be, how much memory all of them take, and how much work they cause at a time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,7 +33,7 @@ pub(crate) enum BodySize {
 }
 
 impl BodySize {
-    /// Of the requests that are counted so.
+    /// The size for requests of this policy.
     pub(crate) fn of(policy: Option<Policy>) -> Self {
         if policy == Some(Policy::Batch) { Self::Batch } else { Self::Single }
     }
@@ -47,7 +47,7 @@ impl BodySize {
     }
 }
 
-/// Room for the bodies of all requests. Small ones have room of their own, which large ones cannot take.
+/// Room for the bodies of all requests. Single requests have room of their own, which batches cannot take.
 #[derive(Debug)]
 pub(crate) struct Bodies {
     single: Room,
@@ -58,16 +58,16 @@ pub(crate) struct Bodies {
 pub(crate) struct Room {
     /// Most bytes of one body.
     pub(crate) limit: usize,
-    /// Most values in it: far more than a good one has.
+    /// Most JSON values in one body: far more than a valid one has.
     pub(crate) values: usize,
-    /// What has come of bodies.
+    /// Bounds the bytes of bodies that are received.
     pub(crate) received: Arc<MemoryBudget>,
-    /// What becomes of them: values, links, rows, answers; in [`UNIT`]s.
+    /// Bounds what is made of bodies: values, links, rows, answers; in [`UNIT`]s.
     work: Arc<Semaphore>,
     most_work: usize,
 }
 
-/// The room that one body takes, until its request is answered.
+/// The room of one body, until its request is answered.
 #[derive(Debug)]
 pub(crate) struct BodyRoom {
     _received: Option<Share>,
@@ -75,7 +75,7 @@ pub(crate) struct BodyRoom {
 }
 
 impl Bodies {
-    /// Together with the connections themselves that is well below 256 MiB.
+    /// All of this together, connections included, is well below 256 MiB.
     pub(crate) fn new(log: &Logger) -> Self {
         const MIB: usize = 1024 * 1024;
         let room = |limit, values, received, work: usize| Room {
@@ -101,29 +101,29 @@ impl Bodies {
 
 /// Most claims in a batch.
 pub(crate) const MAX_CLAIMS: usize = 1_000;
-/// In so many bytes work is counted.
+/// Bytes in one unit of work.
 const UNIT: usize = 1024;
 /// Bodies up to this size are not counted: the number of connections bounds them well enough.
 pub(crate) const FREE: usize = 4 * 1024;
-/// A larger one comes in pieces of this size.
+/// The rest of a larger body is received in pieces of this size.
 pub(crate) const PIECE: usize = 16 * 1024;
-/// How long a body that has come waits for its turn.
+/// How long a received body waits until there is room to work on it.
 const TURN: Duration = Duration::from_secs(2);
 
-/// How many bytes are made of a body, about: its tree, and of each object a link, its row, its answer. More claims than a
-/// batch may have are refused before anything is made of them.
+/// About how many bytes are made of a body: its tree and, for each object, a link, its row and its answer. Objects
+/// count up to [`MAX_CLAIMS`]: a batch with more claims is refused before anything is made of them.
 fn work_of(bytes: usize, size: Size) -> usize {
     6 * bytes + 64 * size.values + 3 * 1024 * size.objects.min(MAX_CLAIMS)
 }
 
 impl Room {
-    /// Waits, not for long, until there is room for the work that a body makes which has been `received`.
+    /// Waits until there is room to work on a body that was `received`. Fails as overloaded after [`TURN`].
     pub(crate) async fn admit(&self, received: Option<Share>, bytes: usize, size: Size) -> Result<BodyRoom, Problem> {
         Ok(BodyRoom { _received: received, _work: self.turn(work_of(bytes, size)).await? })
     }
 
     async fn turn(&self, work: usize) -> Result<OwnedSemaphorePermit, Problem> {
-        let units = u32::try_from(work.min(self.most_work) / UNIT).expect("there is no room for that many");
+        let units = u32::try_from(work.min(self.most_work) / UNIT).expect("all units of a room fit");
         match timeout(TURN, Arc::clone(&self.work).acquire_many_owned(units)).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(overloaded()),

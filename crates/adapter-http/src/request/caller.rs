@@ -1,4 +1,4 @@
-//! Who is calling: the API key of a request and what it allows.
+//! The caller of a request: its API key, and what the key allows.
 
 use std::{marker::PhantomData, rc::Rc};
 
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::problem::{Problem, ProblemKind};
 
-/// A caller whose key is valid and has the scope `S`. As an argument of a handler it is what lets a request in.
+/// A caller whose key is valid and has the scope `S`. A handler with this argument runs only for such callers.
 pub(crate) struct Authorized<S> {
     pub(crate) caller: Caller,
     pub(crate) secret: KeySecret,
@@ -88,12 +88,12 @@ impl<S: RequiredScope> Authorized<S> {
         Ok(Self { caller, secret, context, scope: PhantomData })
     }
 
-    /// Whose links the caller sees.
+    /// The links that the caller may see.
     pub(crate) fn access(&self) -> Access {
         self.caller.access()
     }
 
-    /// The call a service is told of.
+    /// The call to pass to a service.
     pub(crate) fn call(&self) -> Call {
         Call { caller: self.caller.clone(), request_id: self.context.request_id.clone(), idempotency: None }
     }
@@ -104,8 +104,8 @@ impl<S: RequiredScope> Authorized<S> {
     }
 }
 
-/// A caller with the scope `S`, and the link whose code the path names. What cannot be a code names no link, which is
-/// only said to callers who may ask.
+/// A caller with the scope `S`, and the code in the path. A text that cannot be a code names no link. The scope is
+/// checked first, so only a caller that has it gets the 404.
 pub(crate) struct OnLink<S> {
     pub(crate) caller: Authorized<S>,
     pub(crate) code: Code,
@@ -128,7 +128,7 @@ impl<S: RequiredScope> FromRequest for OnLink<S> {
     }
 }
 
-/// Fails if the owner is blocked. A repeated request has its answer before that.
+/// Fails if the owner is blocked. Look for an idempotency record first: a repeated request still gets its answer.
 pub(crate) fn ensure_owner_active(state: &State, owner: &Owner) -> Result<(), Problem> {
     let admitted = state.blocked()?.map_or(Ok(()), |blocked| blocked.admit_owner(owner));
     admitted.map_err(|blocked| Problem::new(ProblemKind::Forbidden).detail("The owner is blocked.").caused_by(blocked))
@@ -139,7 +139,7 @@ pub(crate) fn carries_key(headers: &HeaderMap) -> bool {
     plain_tokens(headers).next().is_some() || bearer_tokens(headers).next().is_some()
 }
 
-/// Off the caller's path: at most once a minute for each key, and no harm if it fails.
+/// Saves in the background that a key was used, at most once a minute for each key. A failure is only logged.
 fn note_use(state: &web::Data<State>, secret: &KeySecret) {
     let (state, id) = (state.clone(), secret.id());
     actix_web::rt::spawn(async move {
@@ -149,8 +149,9 @@ fn note_use(state: &web::Data<State>, secret: &KeySecret) {
     });
 }
 
-/// The one key of a request: from `X-API-Key` if that is there, else from `Authorization: Bearer`. Other schemes of
-/// `Authorization` are for others, a proxy or a gateway in front.
+/// The one key of a request: from `X-API-Key` if present, otherwise from `Authorization: Bearer`. Other schemes of
+/// `Authorization` are for a proxy or a gateway in front, and ignored unless they hold a key. Fails if there are
+/// several different keys.
 fn presented_key(headers: &HeaderMap) -> Result<Option<KeySecret>, Problem> {
     let invalid = || Problem::new(ProblemKind::Unauthenticated);
     let mut presented: Option<KeySecret> = None;
@@ -166,14 +167,15 @@ fn presented_key(headers: &HeaderMap) -> Result<Option<KeySecret>, Problem> {
     Ok(presented)
 }
 
-/// Those of `X-API-Key`, `None` for what is no text. An empty field is none, as a gateway sends it that has no key.
+/// The values of `X-API-Key`; `None` for one that is not UTF-8. Leaves out empty ones, which a gateway without a key
+/// sends.
 fn plain_tokens(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
     let values = headers.get_all("x-api-key").map(|value| str::from_utf8(value.as_bytes()).ok());
     values.filter(|text| text.is_none_or(|text| !text.trim().is_empty()))
 }
 
 fn bearer_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    // What is no text holds no key, and is refused as one.
+    // A value that is not UTF-8 counts as an empty bearer token, which is refused.
     let texts =
         headers.get_all(header::AUTHORIZATION).map(|value| str::from_utf8(value.as_bytes()).unwrap_or("Bearer"));
     texts.filter_map(|value| {
@@ -181,16 +183,16 @@ fn bearer_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         if scheme.eq_ignore_ascii_case("bearer") {
             return Some(token);
         }
-        // A key in the wrong form is no reason to be a stranger.
+        // A key in the wrong form is refused. Otherwise its caller would count as anonymous.
         api_key::carries_key(value).then_some("")
     })
 }
 
-/// The call of a caller without a key.
+/// The call of a client without a key.
 pub(crate) fn anonymous_call(context: &Context, request: &HttpRequest, body: &[u8]) -> Result<Call, Problem> {
     let caller = Caller::anonymous();
     debug_assert_eq!(caller.actor, Actor::Anonymous);
-    // Strangers may hit on the same word: each has theirs.
+    // Anonymous clients may choose the same idempotency key. Each client's keys are separate.
     let own =
         |(key, fingerprint): (IdempotencyKey, Fingerprint)| (key.within(&context.tally.client.stranger()), fingerprint);
     Ok(Call { caller, request_id: context.request_id.clone(), idempotency: idempotency(request, body)?.map(own) })
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn one_key_may_come_in_either_field_and_its_own_field_decides() {
+    fn a_key_may_be_in_either_field_and_x_api_key_wins() {
         let (one, other) = (KeySecret::draw(&Fixed(1)), KeySecret::draw(&Fixed(2)));
         let bearer = format!("bEaReR {}", one.expose());
         let found = |lines: &[_]| presented_key(&headers(lines)).ok().flatten();

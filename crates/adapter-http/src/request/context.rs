@@ -1,4 +1,4 @@
-//! The context of one request: its names, its time budget, and what its log line will say.
+//! The context of one request: its ids, its time budget, and the notes for its log line.
 
 use std::{
     cell::{Cell, Ref, RefCell},
@@ -30,7 +30,7 @@ use crate::{
     problem::{Problem, ProblemKind},
 };
 
-/// Shared by everything that works on one request.
+/// The context of one request, shared by all code that works on it.
 pub(crate) struct Context {
     pub(crate) state: web::Data<State>,
     pub(crate) request_id: RequestId,
@@ -38,14 +38,14 @@ pub(crate) struct Context {
     /// The client, and what the request was charged.
     pub(crate) tally: Tally,
     notes: RefCell<Notes>,
-    /// What is left of the time the store may take, all calls together.
+    /// What is left of the time for all store calls of the request together.
     time_left: Cell<Duration>,
     store_time: Cell<Option<Duration>>,
     /// Whether the connection ends after the answer, because a body is not read.
     pub(crate) closes: Cell<bool>,
-    /// Whose scripts may read the answer.
+    /// Which scripts of other origins may read the answer.
     pub(crate) cross_origin: CrossOrigin,
-    /// The room that its body takes, until it is answered.
+    /// The room of its body, until the request is answered.
     body_room: RefCell<Option<BodyRoom>>,
 }
 
@@ -80,7 +80,7 @@ impl Context {
         }
     }
 
-    /// Whether its connection ends with its answer. Proxies send nothing more on one of which they know that it ends.
+    /// Whether the connection ends with this answer. A proxy that reads so in the answer sends no more requests on it.
     pub(crate) fn is_last(&self) -> bool {
         self.closes.get() || self.state.phase.is_draining()
     }
@@ -94,7 +94,7 @@ impl Context {
         self.notes.borrow()
     }
 
-    /// For whom something is held that belongs to this request.
+    /// The client for which the bytes of this request are held.
     pub(crate) fn holder(&self) -> Holder {
         match &self.notes().key_id {
             Some(id) => Holder::Key(id.clone()),
@@ -102,12 +102,12 @@ impl Context {
         }
     }
 
-    /// Keeps the room of its body until it is answered.
+    /// Keeps the room of the body until the request is answered.
     pub(crate) fn keep(&self, room: BodyRoom) {
         *self.body_room.borrow_mut() = Some(room);
     }
 
-    /// How long the store took so far, if it was asked.
+    /// How long the store took so far; `None` if it was not asked.
     pub(crate) fn store_time(&self) -> Option<Duration> {
         self.store_time.get()
     }
@@ -131,7 +131,7 @@ impl Context {
         outcome
     }
 
-    /// The same for a list, unless there are too many of them.
+    /// The same for a list. Fails at once if too many lists are in flight.
     pub(crate) async fn list_within_budget<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, Problem>
     where
         Problem: From<E>,
@@ -163,7 +163,7 @@ impl Context {
             (Err(elapsed), Effect::Write) => Err(late(ProblemKind::OutcomeUnknown, elapsed)),
         };
         match (waiting, &outcome) {
-            // What it had to read is no change yet.
+            // A read that is part of a change is not counted as a served change.
             (Some(waiting), Ok(_)) => waiting.ends_served(effect == Effect::Write),
             (Some(waiting), Err(problem)) => waiting.ends_refused(problem),
             (None, _) => {}
@@ -171,7 +171,7 @@ impl Context {
         outcome
     }
 
-    /// Whether the request is a change, of which a call with this effect is a part.
+    /// Whether a call with this effect is part of a change.
     fn changes_something(&self, effect: Effect) -> bool {
         effect == Effect::Write || matches!(self.tally.policy, Some(Policy::Claim | Policy::Batch))
     }
@@ -183,15 +183,15 @@ impl Context {
         }
     }
 
-    /// What redirects that need the store came to.
+    /// The outcomes of redirects that need the store.
     pub(crate) fn lookups(&self) -> &Window {
         &self.state.outcomes.lookups
     }
 
-    /// The context of a request that went through the outermost middleware.
+    /// The context of a request that went through the pipeline.
     pub(crate) fn of(request: &HttpRequest) -> Rc<Self> {
         let known = request.extensions().get::<Rc<Self>>().cloned();
-        known.expect("the outermost middleware makes a context for every request")
+        known.expect("the pipeline makes a context for every request")
     }
 }
 
@@ -207,8 +207,8 @@ impl FromRequest for InContext {
     }
 }
 
-/// Warns once that a peer names clients and is not trusted: behind a proxy that the settings do not name, all clients
-/// share one quota.
+/// Warns once if a peer sends a forwarding field and is not trusted. If it is a proxy that the settings do not name,
+/// all its clients share one quota.
 fn warn_of_untrusted_proxy(head: &RequestHead, state: &State) {
     if state.warned_of_proxy.load(Ordering::Relaxed) {
         return;

@@ -1,5 +1,5 @@
-//! Cross-origin requests of the API by scripts in browsers (the CORS protocol of the Fetch Standard): off unless the operator
-//! names the origins. Nothing depends on cookies, so credentials are never allowed.
+//! Cross-origin requests to the API by scripts in browsers (the CORS protocol of the Fetch Standard). Off unless the
+//! operator names the origins. Nothing depends on cookies, so credentials are never allowed.
 
 use actix_web::{
     HttpResponseBuilder,
@@ -13,38 +13,38 @@ use actix_web::{
 /// The origins whose scripts may call the API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origins {
-    /// None.
+    /// No origin.
     #[default]
     None,
-    /// Every one.
+    /// Every origin.
     Any,
-    /// These, as browsers write them: `https://app.example`, with a port unless it is the usual one.
+    /// These origins, as browsers write them: `https://app.example`, with a port unless it is the default one.
     Some(Vec<String>),
 }
 
-/// How a request of the API stands to the origins.
+/// Whether scripts of another origin may read the answer to an API request.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum CrossOrigin {
     /// No origin is allowed, so no answer depends on one.
     #[default]
     Off,
-    /// It comes from nowhere, or from an origin that is not allowed.
+    /// The request names no origin, or one that is not allowed.
     Refused,
-    /// Its script may read the answer.
+    /// The origin is allowed: its scripts may read the answer.
     Allowed(HeaderValue),
 }
 
-/// What a script may send besides what every page may.
+/// The header fields a script may send besides those that every page may send.
 const REQUEST_FIELDS: &str = "authorization, baggage, cache-control, content-type, idempotency-key, if-match, if-none-match, \
     pragma, traceparent, tracestate, x-api-key, x-request-id, x-requested-with";
-/// What it may read besides what every page may.
+/// The header fields a script may read besides those that every page may read.
 const ANSWER_FIELDS: &str = "etag, link, location, ratelimit, ratelimit-policy, retry-after, traceparent, www-authenticate, \
     x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-request-id";
-/// For how many seconds a browser need not ask again.
+/// For how many seconds a browser may cache the answer to a preflight.
 const MAX_AGE: &str = "600";
 
 impl Origins {
-    /// Those listed, of which `*` is every one.
+    /// The listed origins. A single `*` means every origin.
     pub fn of(listed: &[String]) -> Self {
         match listed {
             [] => Self::None,
@@ -69,7 +69,7 @@ impl Origins {
 }
 
 impl CrossOrigin {
-    /// Says in an answer whose script may read it.
+    /// Sets the fields that say which scripts may read the answer.
     pub(crate) fn set_headers(&self, headers: &mut HeaderMap) {
         if let Self::Allowed(origin) = self {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -80,13 +80,13 @@ impl CrossOrigin {
         }
     }
 
-    /// Whether it asks before a script of an origin that is allowed sends something.
+    /// Whether the request is a preflight of an origin that is allowed.
     pub(crate) fn is_preflight(&self, head: &RequestHead) -> bool {
         let asks = head.method == Method::OPTIONS && head.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         asks && matches!(self, Self::Allowed(_))
     }
 
-    /// Says in the answer to `OPTIONS` what its script may send, if it asks before it sends.
+    /// Adds to an answer to `OPTIONS` what the script may send, if the request is a preflight.
     pub(crate) fn answer_preflight(&self, head: &RequestHead, methods: &HeaderValue, answer: &mut HttpResponseBuilder) {
         if self.is_preflight(head) {
             answer

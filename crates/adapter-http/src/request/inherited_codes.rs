@@ -1,23 +1,23 @@
-//! Codes that were given before their word became a path of ours.
+//! Codes that were given to links before they became reserved words.
 //!
-//! A link keeps its address for ever, so on the bare path the link wins. What the word means by now is one slash away,
-//! as every page is (`slashes.rs`).
+//! A link keeps its address permanently, so the link wins on the bare path. The page with that name is reached with a
+//! slash at the end, as every page is (`slashes.rs`).
 
 use std::sync::{Arc, OnceLock};
 
 use domain::code::Code;
 
-/// The codes of links that are words of our paths by now. Its clones are one.
+/// The codes of links that are reserved words by now. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct InheritedCodes(Arc<OnceLock<Vec<Code>>>);
 
 impl InheritedCodes {
-    /// These are all; the first call counts.
+    /// Sets all of them. Only the first call has an effect.
     pub fn learn(&self, codes: Vec<Code>) {
         let _first_counts = self.0.set(codes);
     }
 
-    /// The code that `word` is, although it could not be given any more.
+    /// The code `word`, if a link has it although it is reserved.
     pub(crate) fn get(&self, word: &str) -> Option<Code> {
         self.0.get()?.iter().find(|code| code.as_str() == word).cloned()
     }
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_inherited_before_it_is_known() {
+    fn codes_are_learned_once() {
         let codes = InheritedCodes::default();
         assert_eq!(codes.get("docs"), None);
         codes.learn(vec![Code::from_stored("docs").expect("a code")]);

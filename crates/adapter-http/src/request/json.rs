@@ -1,4 +1,4 @@
-//! JSON bodies, read so that everything wrong with them can be named at once: unknown fields, fields given
+//! JSON bodies, read so that everything wrong with them can be reported at once: unknown fields, fields given
 //! twice, and every wrong value.
 
 use std::{cell::Cell, fmt};
@@ -18,7 +18,7 @@ pub(crate) enum Json {
     Object(Vec<(String, Json)>),
 }
 
-/// How much there is in a JSON value: a tree takes far more memory than its text.
+/// How many values are in a JSON text. Parsed, they take far more memory than the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Size {
     /// All values, objects and arrays included.
@@ -27,7 +27,7 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// Reads one JSON value and keeps nothing of it.
+    /// Counts the values of one JSON text, without keeping any.
     pub(crate) fn of(bytes: &[u8]) -> serde_json::Result<Self> {
         let size = Cell::default();
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -161,7 +161,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
-/// The fields of one object, taken one by one; what is wrong is collected.
+/// The fields of one object, taken one by one. Everything that is wrong is collected.
 #[derive(Debug)]
 pub(crate) struct Fields {
     /// JSON Pointer to the object, empty for the whole body.
@@ -183,7 +183,7 @@ impl Fields {
         Self { at: at.to_owned(), fields, problems }
     }
 
-    /// Takes the field out; `None` if it is missing. Given twice it is a problem.
+    /// Takes the field out; `None` if it is missing. A field that is given twice is a problem.
     pub(crate) fn take(&mut self, name: &str) -> Option<Json> {
         let index = self.fields.iter().position(|(field, _)| field == name)?;
         let (_, value) = self.fields.remove(index);
@@ -212,7 +212,7 @@ impl Fields {
         }
     }
 
-    /// Takes a field of a merge patch: missing leaves as it is, `null` clears.
+    /// Takes a field of a merge patch. A missing field leaves the value as it is, `null` clears it.
     pub(crate) fn patch<T>(&mut self, name: &str, read: impl FnOnce(Json) -> Result<T, Fault>) -> Option<Option<T>> {
         match self.take(name)? {
             Json::Null => Some(None),
@@ -235,13 +235,14 @@ impl Fields {
     }
 
     fn add(&mut self, pointer: String, code: &'static str, detail: &str) {
-        // One more than is named, by which it is known that there are more.
+        // One more than is reported: it shows that there are more.
         if self.problems.len() <= MAX_PROBLEMS {
             self.problems.push(field_problem(pointer, code, detail));
         }
     }
 
-    /// What is left is unknown. Everything that is wrong, in one list, or the first [`MAX_PROBLEMS`] of it.
+    /// Reports the fields that were not taken as unknown. Returns everything that is wrong; one more than
+    /// [`MAX_PROBLEMS`] if there is more than that.
     pub(crate) fn finish(mut self) -> Vec<FieldProblem> {
         for (name, _) in std::mem::take(&mut self.fields) {
             self.fault(&name, "unknown-field", "is not a field of this body");
@@ -273,7 +274,7 @@ pub(crate) fn field_problem(pointer: String, code: &'static str, detail: &str) -
     FieldProblem { pointer, code: code.into(), detail: detail.to_owned() }
 }
 
-/// A JSON Pointer one step further (RFC 6901 §3). Names are cut: a caller needs no megabyte back.
+/// The JSON Pointer `at`, extended by `name` (RFC 6901 §3). Names are cut to 100 characters to keep the answer short.
 fn pointer(at: &str, name: &str) -> String {
     let name: String = name.chars().take(100).collect();
     format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"))
@@ -293,7 +294,7 @@ pub(crate) fn boolean(json: Json) -> Result<bool, Fault> {
     }
 }
 
-/// A whole number; `3.0` is one, as JSON Schema has it.
+/// A whole number; `3.0` is one, as in JSON Schema.
 pub(crate) fn whole_number(json: Json) -> Result<i64, Fault> {
     let wrong = || Fault::new("wrong-type", "must be a whole number");
     match json {
@@ -331,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_named_at_once() {
+    fn everything_wrong_is_reported_at_once() {
         let mut fields = fields(r#"{"a":1,"b":"x","b":"y","c/~":0,"e":null}"#);
         assert_eq!(fields.required("a", string), None);
         assert_eq!(fields.required("b", string), Some("x".to_owned()));
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_problems_are_named() {
+    fn the_number_of_problems_is_bounded() {
         let text = (0..150).map(|n| format!("\"f{n}\":0")).collect::<Vec<_>>().join(",");
         assert_eq!(fields(&format!("{{{text}}}")).finish().len(), MAX_PROBLEMS + 1);
     }

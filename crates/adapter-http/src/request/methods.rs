@@ -1,4 +1,4 @@
-//! Which methods a path has, and what is answered where there is none.
+//! Which methods a path has, and the answers for unknown paths and methods.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -13,7 +13,7 @@ use actix_web::{
 use super::{context::Context, state::State};
 use crate::problem::{Problem, ProblemKind};
 
-/// Which methods which paths have.
+/// The methods of every path.
 #[derive(Debug)]
 pub(crate) struct RouteTable(Vec<(Vec<String>, Vec<Method>)>);
 
@@ -37,7 +37,7 @@ impl RouteTable {
         }
         let segments: Vec<_> = path.split('/').collect();
         let mut fitting: Vec<_> = self.0.iter().filter(|(template, _)| fits(template, &segments)).collect();
-        // A literal path is itself, not a code.
+        // A literal path wins over one with a parameter.
         fitting.sort_by_key(|(template, _)| template.iter().filter(|part| part.starts_with('{')).count());
         let (_, methods) = fitting.first()?;
         let methods = methods.iter().map(Method::as_str).chain(["OPTIONS"]);
@@ -54,17 +54,18 @@ fn fits(template: &[String], segments: &[&str]) -> bool {
     template.len() == segments.len() && template.iter().zip(segments).all(part_fits)
 }
 
-/// Nothing is at this path, or nothing for this method; or the request asks which methods there are.
+/// Answers a request for which there is no handler: an unknown path, an unknown method, or `OPTIONS`.
 pub(crate) async fn nothing_there(
     state: web::Data<State>,
     routes: web::Data<RouteTable>,
     request: HttpRequest,
 ) -> Result<HttpResponse<BoxBody>, Problem> {
-    // What proxies probe by default: one that is to get no traffic says so there too.
+    // Some proxies probe with this request by default, so it fails too while the process is to get no traffic.
     if request.method() == Method::OPTIONS && matches!(request.path(), "/" | "*") && !state.phase.is_ready() {
         return Err(state.phase.not_ready());
     }
-    // A browser hides what it asked for behind a preflight that fails, so a wrong path or method is told by the request itself.
+    // Every preflight succeeds, because browsers hide why one failed. The request itself reports a wrong path or
+    // method.
     if request.path().starts_with("/api/") && Context::of(&request).cross_origin.is_preflight(request.head()) {
         return Ok(tell_methods(&request, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")));
     }
@@ -73,7 +74,7 @@ pub(crate) async fn nothing_there(
     if request.method() == Method::OPTIONS { Ok(tell_methods(&request, allow)) } else { Err(not_allowed(allow)) }
 }
 
-/// Which methods there are, also as the answer to a preflight.
+/// The answer to `OPTIONS`: which methods there are. Also answers a preflight.
 pub(crate) fn tell_methods(request: &HttpRequest, allow: HeaderValue) -> HttpResponse {
     let mut answer = HttpResponse::NoContent();
     Context::of(request).cross_origin.answer_preflight(request.head(), &allow, &mut answer);

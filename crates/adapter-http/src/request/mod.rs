@@ -3,15 +3,15 @@
 //! | file              | holds                                                                 |
 //! |-------------------|-----------------------------------------------------------------------|
 //! | `state`           | services, settings, and the phase of the process                      |
-//! | `context`         | one request: its names, its time budget, its notes for the log line   |
+//! | `context`         | one request: its ids, its time budget, its notes for the log line     |
 //! | `trace`, `notes`  | its ids, what handlers note about it                                  |
 //! | `caller`          | the API key it presents, and what that allows                         |
 //! | `body`, `json`    | its body, and the fields in that; `body_room` bounds all bodies       |
 //! | `unread`          | what a handler leaves unread of a body                                |
-//! | `accept`, `cors`, `preconditions` | what else it asks for                                 |
+//! | `accept`, `cors`, `preconditions` | its other header fields                               |
 //! | `methods`         | which methods a path has                                              |
-//! | `slashes`, `inherited_codes` | paths that are read with indulgence                        |
-//! | `store_outcomes`  | what calls to the store came to lately                                |
+//! | `slashes`, `inherited_codes` | paths with one slash too many, reserved words that are codes |
+//! | `store_outcomes`  | how recent calls to the store ended                                   |
 
 pub(crate) mod accept;
 pub(crate) mod body;

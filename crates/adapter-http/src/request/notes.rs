@@ -15,7 +15,7 @@ pub(crate) struct Notes {
     pub(crate) key_id: Option<KeyId>,
 }
 
-/// How many of which.
+/// How many claims of a batch had which outcome.
 #[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub(crate) struct BatchSummary {
     pub(crate) created: usize,
@@ -25,7 +25,7 @@ pub(crate) struct BatchSummary {
 }
 
 impl BatchSummary {
-    /// Counts one claim by what it is called; `None` is one that failed.
+    /// Counts one claim by the name of its outcome; `None` is a claim that failed.
     pub(crate) fn count(&mut self, outcome: Option<&'static str>) {
         let counter = match outcome {
             Some("created") => &mut self.created,

@@ -22,7 +22,7 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Precondition {
     if given { Precondition::Generations(generations) } else { Precondition::None }
 }
 
-/// Whether `If-None-Match` names what is there already (weak comparison).
+/// Whether `If-None-Match` names this generation (weak comparison).
 pub(crate) fn not_modified(headers: &HeaderMap, generation: Generation) -> bool {
     let current = Some(generation);
     tags(headers, &header::IF_NONE_MATCH)
@@ -47,7 +47,7 @@ fn tags<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> impl Iterator<
     })
 }
 
-/// Only the very text of [`entity_tag`]: `"01"` is another tag than `"1"`.
+/// The generation of a tag that is exactly the text of [`entity_tag`]: `"01"` is another tag than `"1"`.
 fn strong_generation(tag: &str) -> Option<Generation> {
     let digits = tag.strip_prefix('"')?.strip_suffix('"')?;
     let generation = Generation::new(digits.parse().ok()?)?;
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_compares_weakly() {
+    fn if_none_match_compares_weakly() {
         let known = |value| not_modified(&headers(header::IF_NONE_MATCH, value), generation(3));
         assert!(known("\"3\""));
         assert!(known("W/\"3\""));

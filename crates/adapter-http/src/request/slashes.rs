@@ -1,9 +1,10 @@
-//! One slash too many, as people and programs put it before or behind a path.
+//! One slash too many at the beginning or the end of a path, as people and programs write it.
 
 use actix_http::Request;
 use actix_web::http::{Method, Uri, uri::PathAndQuery};
 
-/// Takes one slash too many from the beginning or the end of what is only read, if there is one.
+/// Removes one slash too many from the beginning or the end of the path of a `GET`, `HEAD` or `OPTIONS`. Leaves a path
+/// with more than one too many as it is.
 pub(crate) fn forgive_slash(request: &mut Request) {
     let path = request.path();
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
@@ -18,7 +19,7 @@ pub(crate) fn forgive_slash(request: &mut Request) {
     }
 }
 
-/// The same address with that path; none if there is no such address.
+/// The same URI with another path; `None` if that is no valid URI.
 fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
     let meant = match uri.query() {
         Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),

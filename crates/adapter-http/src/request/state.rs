@@ -1,4 +1,4 @@
-//! What every handler may use: the services, the settings, and where the process is in its life.
+//! What every handler may use: the services, the settings, and the phase of the process.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ use crate::{
     problem::{Problem, ProblemKind},
 };
 
-/// The verbs behind the routes.
+/// The services behind the routes.
 #[derive(Clone)]
 pub struct Services {
     /// Links.
@@ -39,11 +39,11 @@ pub struct Services {
     pub resolver: ResolveService,
     /// The store's liveness, for `/health`.
     pub store: Arc<dyn Ping>,
-    /// The liveness of what processes share, if they share anything.
+    /// The liveness of Redis, for `/health`; `None` without Redis.
     pub shared: Option<Arc<dyn Ping>>,
-    /// Counts what all processes let in together, if there are several.
+    /// Counts what all processes admit together; `None` if each process counts alone.
     pub shared_limiter: Option<Arc<dyn SharedLimiter>>,
-    /// Names for requests and traces.
+    /// Randomness for the ids of requests and traces.
     pub entropy: Arc<dyn Entropy>,
 }
 
@@ -62,56 +62,56 @@ pub struct Settings {
     pub landing_url: Option<String>,
     /// Which targets are allowed.
     pub targets: CurrentPolicy,
-    /// Whose scripts may call the API from a browser.
+    /// The origins whose scripts may call the API from a browser.
     pub cors_origins: Origins,
-    /// Whether crawlers may follow links, so that they are unfurled where people share them.
+    /// Whether crawlers may follow links, so that shared links get a preview (unfurl).
     pub crawlable: bool,
     /// Files of the operator's own, by the paths they are served at.
     pub well_known: BTreeMap<String, Vec<u8>>,
-    /// Where browsers are sent instead of being told that a link is unknown, gone or blocked.
+    /// The operator's own pages, to which browsers are redirected if a link is unknown, gone or blocked.
     pub pages: Arc<OwnPages>,
     /// Whether callers without a key may claim.
     pub anonymous_may_claim: bool,
-    /// Whose word about their clients is believed.
+    /// The proxies whose forwarding header fields are trusted.
     pub proxies: TrustedProxies,
-    /// How often one client, and one key, may ask; with `None`, as often as they like.
+    /// How often one client, and one key, may ask. With `None` nothing is limited.
     pub quotas: Option<Quotas>,
-    /// How many processes there are at least. Without a shared limiter each of them allows its share of a quota.
+    /// The least number of processes. Without a shared limiter each of them allows its share of a quota.
     pub processes: NonZeroU32,
-    /// How many calls of the API the store serves at a time, its connections. So many are never turned away.
+    /// How many calls of the API the store serves at a time: its connections. So many are never rejected.
     pub store_connections: usize,
-    /// Bound of all calls to the store that one API request makes.
+    /// Timeout of all calls to the store that one API request makes, together.
     pub request_timeout: Duration,
-    /// Bound of the store call of a redirect.
+    /// Timeout of the store call of a redirect.
     pub redirect_timeout: Duration,
-    /// Bound of receiving a body.
+    /// Timeout of receiving a body.
     pub body_timeout: Duration,
-    /// What watches something in the background.
+    /// The tasks that watch something in the background.
     pub tasks: Arc<dyn Tasks>,
-    /// Links whose codes are paths of ours by now.
+    /// Codes of links that are reserved words by now.
     pub inherited: InheritedCodes,
 }
 
 /// The tasks of the process that watch something.
 pub trait Tasks: std::fmt::Debug + Send + Sync {
-    /// How each of them is, just now.
+    /// The present state of each task.
     fn states(&self) -> Vec<TaskState>;
 }
 
-/// How a task is.
+/// The state of a task.
 #[derive(Clone, Debug)]
 pub struct TaskState {
-    /// What people call it.
+    /// Its name, for people.
     pub name: &'static str,
-    /// When it last did what it is there for.
+    /// When it last did its work.
     pub last_success: Option<Timestamp>,
-    /// How often it was started again.
+    /// How often it was restarted.
     pub restarts: u64,
-    /// Why it does not do that, or what of it is amiss, in general words; none if all is well.
+    /// Why it does not do its work, or what is wrong with it, in general words; `None` if all is well.
     pub amiss: Option<&'static str>,
 }
 
-/// Pages of the operator's own, in the place of ours.
+/// URLs of the operator's own pages, which replace ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnPages {
     /// For codes that no link has.
@@ -135,13 +135,13 @@ impl OwnPages {
     }
 }
 
-/// What is taken down is not known yet, so nothing may be made or led anywhere.
+/// The blocks have not been read yet, so no link may be created or followed.
 #[derive(Debug, thiserror::Error)]
 #[error("what is blocked is not known yet")]
 struct BlocksUnread;
 
 impl State {
-    /// What is taken down; `None` if nothing is.
+    /// The blocks in force; `None` if there are none. Fails as unavailable until they have been read.
     pub(crate) fn blocked(&self) -> Result<Option<Arc<InForce>>, Problem> {
         let blocked = self.services.blocks.blocked();
         if blocked.is_unread() {
@@ -151,28 +151,28 @@ impl State {
     }
 }
 
-/// Which targets are allowed just now. Its clones are one.
+/// Which targets are allowed at present. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct CurrentPolicy(Arc<RwLock<Arc<TargetPolicy>>>);
 
 impl CurrentPolicy {
-    /// This one, until it is replaced.
+    /// Puts `policy` in force until it is replaced.
     pub fn new(policy: TargetPolicy) -> Self {
         Self(Arc::new(RwLock::new(Arc::new(policy))))
     }
 
-    /// From now on this one counts.
+    /// Puts `policy` in force from now on.
     pub fn replace(&self, policy: TargetPolicy) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
     }
 
-    /// The one that counts now.
+    /// The policy in force.
     pub(crate) fn get(&self) -> Arc<TargetPolicy> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Where the process is in its life; readiness follows from it.
+/// The phase of the process: starting, ready or draining. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Phase(Arc<Life>);
 
@@ -187,7 +187,7 @@ impl Phase {
     const READY: u8 = 1;
     const DRAINING: u8 = 2;
 
-    /// The store is usable: send traffic. Has no effect once draining has begun.
+    /// The store is usable, so the process may get traffic. Has no effect once draining has begun.
     pub fn become_ready(&self) {
         // Only from starting: a process that drains is never ready again.
         let _unless_draining =
@@ -195,23 +195,23 @@ impl Phase {
         self.0.changed.notify_waiters();
     }
 
-    /// The process ends soon: send no more traffic.
+    /// The process ends soon and must get no more traffic.
     pub fn begin_draining(&self) {
         self.0.phase.store(Self::DRAINING, Ordering::Release);
         self.0.changed.notify_waiters();
     }
 
-    /// Whether to send traffic here.
+    /// Whether the process may get traffic.
     pub fn is_ready(&self) -> bool {
         self.0.phase.load(Ordering::Acquire) == Self::READY
     }
 
-    /// Whether it was not ready yet.
+    /// Whether the process has not been ready yet.
     pub(crate) fn is_starting(&self) -> bool {
         self.0.phase.load(Ordering::Acquire) == Self::STARTING
     }
 
-    /// Waits until it is not starting any more.
+    /// Waits until the process is not starting any more.
     pub(crate) async fn started(&self) {
         loop {
             let changed = self.0.changed.notified();
@@ -253,10 +253,10 @@ pub(crate) struct State {
     pub(crate) log: Logger,
     /// Proves that a rejection came from our own stream guard.
     pub(crate) rejection_nonce: Arc<str>,
-    /// Whether it was said that a proxy is not trusted.
+    /// Whether the warning about a proxy that is not trusted was logged.
     pub(crate) warned_of_proxy: AtomicBool,
-    /// Bounds what waits for clients to take it.
+    /// Bounds the bytes of answers that clients have not taken yet.
     pub(crate) untaken: Arc<MemoryBudget>,
-    /// Bounds what is received.
+    /// Bounds the bodies that are received.
     pub(crate) bodies: Bodies,
 }

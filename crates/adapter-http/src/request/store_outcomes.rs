@@ -1,4 +1,4 @@
-//! Outcomes of calls to the store in the last seconds. A probe tells whether the store can work; this tells whether it
+//! Outcomes of calls to the store in the last seconds. A probe shows whether the store can work; these show whether it
 //! did.
 
 use std::{
@@ -12,10 +12,10 @@ use tokio::time::Instant;
 
 use crate::problem::Problem;
 
-/// What changes and lookups came to.
+/// The outcomes of changes and of lookups.
 #[derive(Debug)]
 pub(crate) struct StoreOutcomes {
-    /// Claims, edits and whatever else writes.
+    /// Claims, edits and all other writes.
     pub(crate) changes: Window,
     /// Redirects for which the store was asked.
     pub(crate) lookups: Window,
@@ -32,7 +32,7 @@ impl StoreOutcomes {
 #[derive(Debug)]
 pub(crate) struct Window {
     born: Instant,
-    /// Oldest first, none without a call.
+    /// Oldest first. A second without a call has no entry.
     seconds: Mutex<VecDeque<Second>>,
 }
 
@@ -47,18 +47,18 @@ struct Second {
 /// How many calls failed, and why most of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Judgement {
-    /// Of a hundred.
+    /// The percentage of calls that failed.
     pub(crate) failed_percent: u64,
-    /// Given if more than half of them failed, and they were not too few.
+    /// Why most of them failed. `None` unless there were at least three calls and more than half of them failed.
     pub(crate) reason: Option<FailureReason>,
 }
 
 impl Window {
-    /// How many seconds are remembered: few enough that a bad moment shows, and passes, within ten.
+    /// How many seconds are kept: few enough that failures show, and pass, within ten seconds.
     const SECONDS: u64 = 6;
-    /// Fewer calls say nothing.
+    /// With fewer calls there is no judgement.
     const MIN: u32 = 3;
-    /// A caller who left after so long was let down.
+    /// A call that its client abandons after so long counts as failed.
     const LET_DOWN: Duration = Duration::from_millis(500);
 
     fn since(born: Instant) -> Self {
@@ -75,7 +75,7 @@ impl Window {
         self.count(|second| *second.failed.entry(reason).or_default() += 1);
     }
 
-    /// One call begins; it counts once it ends, or is given up.
+    /// One call begins. It counts once it ends or is abandoned.
     pub(crate) fn begin(&self) -> Waiting<'_> {
         Waiting { window: self, begun: Instant::now(), settled: false }
     }
@@ -103,7 +103,7 @@ impl Window {
         }
         let failed: u32 = by_reason.values().sum();
         let all = served + failed;
-        // What says what is amiss says more than what only says that something is, however few noticed.
+        // A specific reason wins over a vague one, however few calls failed for it.
         let worst = by_reason.into_iter().max_by_key(|(reason, count)| (!reason.is_vague(), *count));
         Judgement {
             failed_percent: u64::from(failed) * 100 / u64::from(all.max(1)),
@@ -131,7 +131,7 @@ pub(crate) struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// It was answered, by the store or without it.
+    /// The call succeeded, with the store or without it. It is counted as served only if it `counts`.
     pub(crate) fn ends_served(mut self, counts: bool) {
         self.settled = true;
         if counts {
@@ -139,7 +139,7 @@ impl Waiting<'_> {
         }
     }
 
-    /// It was not, which counts if that is the store's doing.
+    /// The call failed. That counts only if the store caused it.
     pub(crate) fn ends_refused(mut self, problem: &Problem) {
         self.settled = true;
         if let Some(reason) = problem.store_failure() {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn more_than_half_must_fail_and_not_too_few() {
+    async fn a_reason_needs_three_calls_of_which_more_than_half_failed() {
         let window = window();
         assert_eq!(window.judge(), Judgement { failed_percent: 0, reason: None });
         window.failed(FailureReason::Locked);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_reason_that_says_something_counts_more_than_many_that_do_not() {
+    async fn a_specific_reason_wins_over_a_frequent_vague_one() {
         let window = window();
         window.failed(FailureReason::SessionsRefused);
         for _ in 0..10 {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whatever_the_rate_was_before_ten_seconds_are_enough_to_notice_and_to_forget() {
+    async fn failures_show_and_pass_within_ten_seconds() {
         let window = window();
         for _ in 0..30 {
             (0..100).for_each(|_| window.served());
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_who_waited_in_vain_counts_and_one_who_left_at_once_does_not() {
+    async fn a_call_counts_as_failed_if_it_is_abandoned_late_and_not_if_at_once() {
         let window = window();
         for _ in 0..3 {
             drop(window.begin());

@@ -1,4 +1,4 @@
-//! The names of a request: its id, and where it stands in a distributed trace (W3C Trace Context).
+//! The ids of a request: its request id, and its place in a distributed trace (W3C Trace Context).
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use domain::{api_key::carries_key, history::RequestId};
 pub(crate) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// A request id, a span id and a trace id.
+/// Random bytes for a request id, a span id and a trace id.
 pub(crate) const RANDOM_BYTES: usize = 16 + 8 + 16;
 
 /// The id that the client gave, or a random one.
@@ -16,7 +16,7 @@ pub(crate) fn request_id(headers: &HeaderMap, random: &[u8; RANDOM_BYTES]) -> Re
     given_request_id(headers).unwrap_or_else(|| drawn_request_id(random))
 }
 
-/// An API key in the wrong place is no id: ids are stored, logged and sent back.
+/// The valid id that the client gave. An API key in the wrong field is none: ids are stored, logged and sent back.
 fn given_request_id(headers: &HeaderMap) -> Option<RequestId> {
     let given = headers.get(&X_REQUEST_ID)?.to_str().ok()?;
     given.parse().ok().filter(|_| !carries_key(given))
@@ -28,7 +28,7 @@ fn drawn_request_id(random: &[u8; RANDOM_BYTES]) -> RequestId {
     uuid::Builder::from_random_bytes(bytes).into_uuid().into()
 }
 
-/// Where in a distributed trace a request stands (W3C Trace Context), as the `traceparent` of the answer says it.
+/// A request's place in a distributed trace (W3C Trace Context), as the text of the answer's `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trace([u8; Self::LENGTH]);
 
@@ -39,7 +39,7 @@ impl Trace {
     const SPAN_ID: Range<usize> = 36..52;
     const FLAGS: Range<usize> = 53..55;
 
-    /// The caller's trace if the caller names one, a new one otherwise; the span is always new.
+    /// Continues the caller's trace if it is valid, otherwise starts a new one. The span is always new.
     pub(crate) fn of(headers: &HeaderMap, random: &[u8; RANDOM_BYTES]) -> Self {
         Self::continued(headers, &random[16..])
     }
@@ -63,7 +63,7 @@ impl Trace {
         Self(text)
     }
 
-    /// For the answer.
+    /// The `traceparent` field of the answer.
     pub(crate) fn traceparent(&self) -> &str {
         str::from_utf8(&self.0).expect("it is ASCII")
     }
@@ -88,7 +88,7 @@ fn write_hex(bytes: &[u8], digits: &mut [u8]) {
     }
 }
 
-/// Trace id and flags of a `traceparent` field of version 00, or of what a later version keeps of it.
+/// Trace id and flags of a `traceparent` field of version 00, or of a later version that begins like it.
 fn parse_traceparent(text: &str) -> Option<(&str, &str)> {
     let hex =
         |part: &str, length| part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trace_says_where_it_comes_from() {
+    fn a_trace_continues_its_parent_or_starts_anew() {
         let random: Vec<u8> = (0x10..0x10 + 24).collect();
         let mut headers = HeaderMap::new();
         let own = Trace::continued(&headers, &random);

@@ -1,9 +1,9 @@
 //! What a handler leaves unread of a body.
 //!
-//! A client that is answered in the middle of its body may never see the answer: it goes on to send, and a connection that
-//! is closed with unread bytes in it is reset. So a body that is no longer than its route allows is read to its end
-//! before the answer, whatever that is. A longer one is answered at once, and the stream guard gives the client time to
-//! read that before the connection ends.
+//! A client that is answered in the middle of its body may never see the answer: it goes on sending, and a connection
+//! that is closed with unread bytes in it is reset. So a body that is no longer than its route allows is read to its
+//! end before any answer. A longer one is answered at once. The stream guard then gives the client time to read the
+//! answer before the connection ends.
 
 use std::{
     cell::RefCell,
@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use crate::wire::Flow;
 
-/// A body that is handed to a handler, and of which the rest can be read without it.
+/// A body that is handed to a handler. What the handler leaves unread can be read afterwards.
 pub(crate) struct Unread {
     body: Rc<RefCell<Body>>,
     announced: Option<usize>,
@@ -40,7 +40,7 @@ struct Body {
 }
 
 impl Unread {
-    /// Of a request, which keeps the body to hand it on; `None` if it has none.
+    /// Wraps the body of a request, which keeps it for its handler; `None` if it has none.
     pub(crate) fn of(request: &mut Request) -> Option<Self> {
         let payload = request.take_payload();
         if matches!(payload, Payload::None) {
@@ -53,13 +53,13 @@ impl Unread {
         Some(Self { body, announced })
     }
 
-    /// Whether the client waits to be told to send it. One that is answered instead may never do, or do so all the same: what
-    /// comes next on the connection cannot be told.
+    /// Whether the client waits for `100 Continue` before it sends the body. If it gets an answer instead, it may or
+    /// may not send the body, so the next bytes on the connection cannot be interpreted.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.body.borrow().flow.as_ref().is_some_and(|flow| flow.is_waited_for())
     }
 
-    /// Reads the rest, up to `most` bytes of the whole in so much time; whether the connection can stay.
+    /// Reads the rest within `time`, up to `most` bytes of the whole body. Returns whether the connection can stay.
     pub(crate) async fn drain(self, most: usize, time: Duration) -> bool {
         if self.body.borrow().ended {
             return true;
@@ -86,7 +86,7 @@ pub(crate) fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The body as a handler has it.
+/// The body as a handler reads it.
 struct Handed(Rc<RefCell<Body>>);
 
 impl Stream for Handed {

@@ -1,8 +1,8 @@
-//! Bodies of answers on their way out: in slices, so that a connection which takes nothing holds little of them, and
-//! bounded in sum.
+//! Bodies of answers, sent in slices, so that a connection whose client takes nothing holds little of them. The bytes
+//! of all of them together are bounded.
 //!
-//! The dispatcher copies what it is given into a buffer of the connection, and keeps that buffer. So it is given no more
-//! at once than fits its first one. What is behind it is counted ([`MemoryBudget`]), unless all answers share it.
+//! The dispatcher copies what it gets into a buffer of the connection, and keeps that buffer. So it gets no more at
+//! once than fits its first buffer. The rest of a body is counted ([`MemoryBudget`]), unless all answers share it.
 
 use std::{
     collections::VecDeque,
@@ -47,7 +47,7 @@ impl MessageBody for Shared {
     }
 }
 
-/// The body as it may be sent: as it is if it is small or shared, in slices that are counted if not.
+/// Bounds a body: a small or shared one stays as it is, any other is sent in slices that are counted.
 pub(crate) fn bounded(body: BoxBody, budget: &Arc<MemoryBudget>, holder: impl FnOnce() -> Holder) -> BoxBody {
     if !matches!(body.size(), BodySize::Sized(size) if size > SLICE as u64) {
         return body;
@@ -58,7 +58,7 @@ pub(crate) fn bounded(body: BoxBody, budget: &Arc<MemoryBudget>, holder: impl Fn
     }
 }
 
-/// A body of one answer, which is lost when others need its room more.
+/// A body of one answer. It is given up if other clients need its room.
 struct Counted {
     size: u64,
     left: usize,
@@ -66,7 +66,7 @@ struct Counted {
     share: Share,
 }
 
-/// Each has its own memory, so that what was sent is free.
+/// The slices that are left; `None` once they are given up. Each has its own memory, which is freed once it is sent.
 struct Slices(Mutex<Option<VecDeque<Bytes>>>);
 
 impl Counted {
@@ -75,7 +75,7 @@ impl Counted {
         let slices = Arc::new(Slices(Mutex::new(Some(copied))));
         let weak: Weak<Slices> = Arc::downgrade(&slices);
         let share = budget.open(holder, weak);
-        // An answer waits for no other: there is always room for the newest one.
+        // An answer never waits for another: there is always room for the newest one.
         if share.resize(bytes.len()).is_err() {
             slices.revoke();
         }
@@ -118,7 +118,8 @@ impl MessageBody for Counted {
     }
 }
 
-/// Its reader took too long while others needed the memory. The connection ends, before the length that was announced.
+/// The client took its answer too slowly while other clients needed the memory. The connection ends before the
+/// announced length.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer was not taken while memory was short")]
 pub(crate) struct Untaken;

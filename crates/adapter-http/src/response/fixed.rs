@@ -1,5 +1,5 @@
-//! Answers that are the same for all: held once for the whole process, compressed once, and sent from there. And lists,
-//! which are compressed as they are made.
+//! Answers that are the same for all clients: held once for the whole process, and compressed once. Also lists, which
+//! are compressed as they are made.
 
 use std::{
     io::{self, Read, Write},
@@ -24,37 +24,37 @@ use crate::request::{
     trace::hex,
 };
 
-/// What has fewer bytes gains nothing.
+/// An answer of at most so many bytes gains nothing by compression.
 const TOO_SMALL: usize = 1024;
 
 /// Most bytes of a list that are compressed as it is made.
 const LARGEST_LIST: usize = 128 * 1024;
 
-/// Something that never changes while the process lives.
+/// A document that never changes while the process runs.
 #[derive(Debug)]
 pub(crate) struct Fixed {
     content_type: HeaderValue,
     plain: OnceLock<Bytes>,
     gzip: Option<Bytes>,
-    /// Once a client has asked for it: it is the smallest, and takes the longest to make.
+    /// Made when the first client asks for it: it is the smallest form, and takes the longest to make.
     brotli: OnceLock<Bytes>,
-    /// Without quotes. What is compressed is another representation, and has another tag.
+    /// The entity tag without quotes. A compressed form is another representation, and has another tag.
     tag: String,
 }
 
 impl Fixed {
-    /// Compresses it, which takes a moment, unless it is too small to gain by that.
+    /// Compresses the document, which takes a moment, unless it is too small to gain by that.
     pub(crate) fn new(content_type: HeaderValue, plain: Bytes) -> Self {
         let gzip = (plain.len() > TOO_SMALL).then(|| compressed(&plain)).filter(|gzip| gzip.len() < plain.len());
         Self { content_type, tag: tag_of(&plain), gzip, brotli: OnceLock::new(), plain: OnceLock::from(plain) }
     }
 
-    /// What is compressed already. It is decompressed when the first client asks that cannot do so.
+    /// A document that is compressed already. It is decompressed for the first client that does not accept gzip.
     pub(crate) fn compressed(content_type: HeaderValue, gzip: Bytes) -> Self {
         Self { content_type, plain: OnceLock::new(), tag: tag_of(&gzip), gzip: Some(gzip), brotli: OnceLock::new() }
     }
 
-    /// The answer to a request for it: compressed for those who can read that, and nothing for those who have it.
+    /// The answer to a request for it: compressed if the client accepts that, 304 if the client has it already.
     pub(crate) fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let takes = |coding| takes(request.headers(), coding);
         let coded = match (self.brotli.get(), &self.gzip) {
@@ -82,14 +82,14 @@ impl Fixed {
         answer.body(Shared::new(coded.map_or_else(|| self.plain(), |(_, bytes)| bytes)).boxed())
     }
 
-    /// Makes the smallest form, if the client can read it; the first one waits for that.
+    /// Makes the Brotli form if it is missing and the client accepts it. The first such client waits for it.
     pub(crate) async fn shrink_for(self: &Arc<Self>, headers: &HeaderMap) {
         if self.brotli.get().is_none() && takes(headers, Coding::Brotli) {
             let fixed = Arc::clone(self);
             let making = web::block(move || {
                 fixed.brotli.get_or_init(|| shrunk(&fixed.plain()));
             });
-            // Without it there is still the other one.
+            // If that fails, there is still the gzip form.
             let _unmade = making.await;
         }
     }
@@ -101,7 +101,7 @@ impl Fixed {
 }
 
 fn shrunk(plain: &[u8]) -> Bytes {
-    // More takes seconds, and gains a tenth.
+    // A higher quality takes seconds, and gains a tenth.
     let parameters = BrotliEncoderParams { quality: 5, ..BrotliEncoderParams::default() };
     let mut shrunk = Vec::new();
     let written = BrotliCompress(&mut &plain[..], &mut shrunk, &parameters);
@@ -109,10 +109,10 @@ fn shrunk(plain: &[u8]) -> Bytes {
     exact(shrunk)
 }
 
-/// A list in JSON, for this client: compressed, if it can read that and it is large enough to gain.
+/// The answer with a list in JSON. It is compressed if the client accepts gzip and the list is large enough to gain.
 pub(crate) fn list(headers: &HeaderMap, answer: &mut HttpResponseBuilder, json: Vec<u8>) -> HttpResponse {
     answer.content_type(ContentType::json()).insert_header((header::VARY, "accept-encoding"));
-    // Larger ones would hold up the worker: there are few.
+    // Compressing larger lists would hold up the worker. There are few of them.
     if json.len() <= TOO_SMALL || json.len() > LARGEST_LIST || !takes(headers, Coding::Gzip) {
         return answer.body(json);
     }
@@ -127,7 +127,7 @@ fn compressed(plain: &[u8]) -> Bytes {
     exact(written.expect("memory takes all that is written"))
 }
 
-/// Only what was compressed when this was built comes here.
+/// Decompresses data that was compressed when this binary was built, and no other.
 fn decompressed(gzip: &[u8]) -> Bytes {
     let mut plain = Vec::new();
     let read: io::Result<usize> = GzDecoder::new(gzip).read_to_end(&mut plain);
@@ -135,7 +135,7 @@ fn decompressed(gzip: &[u8]) -> Bytes {
     exact(plain)
 }
 
-/// In no more memory than it needs.
+/// The bytes without spare capacity.
 fn exact(bytes: Vec<u8>) -> Bytes {
     Bytes::from(bytes.into_boxed_slice())
 }

@@ -1,4 +1,4 @@
-//! The one table of routes, and the contract that is made from it.
+//! The one table of routes, and the OpenAPI document that is made from it.
 
 pub(crate) mod openapi;
 
@@ -20,7 +20,7 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
             scope("/api/v1")
                 .service(links::claim::claim)
                 .service(links::batch::claim_batch)
-                // No link can be called that, so other methods have nothing to do here.
+                // No link can have the code `batch`, so the other methods of a link have nothing to do here.
                 .route("/links/batch", web::to(nothing_there))
                 .service(links::list::list)
                 .service(links::read::read)

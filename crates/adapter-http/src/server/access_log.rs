@@ -21,11 +21,10 @@ use crate::{
 /// The tag of the log records of requests.
 pub const REQUEST_TAG: &str = "request";
 
-/// Longest path, and longest user agent, in characters: a line must stay a line.
+/// Longest path and longest user agent in a log line, in characters.
 const LONGEST_TEXT: usize = 512;
 
-/// The line of one request. It is written when it is dropped, so that a caller who goes away in the middle
-/// leaves one too.
+/// The line of one request. It is written when it is dropped, so a request whose client disconnects is logged too.
 pub(crate) struct AccessLine {
     log: Logger,
     context: Rc<Context>,
@@ -34,7 +33,7 @@ pub(crate) struct AccessLine {
     asked: Uri,
     route: Option<Cow<'static, str>>,
     user_agent: Option<HeaderValue>,
-    /// The stand-in for a request that never got through has no method or path of its own.
+    /// Whether this is the stand-in for a request that the stream guard rejected. It has no method or path of its own.
     rejected: bool,
     answered: Option<Answered>,
     problem: Option<(ProblemKind, Option<String>)>,
@@ -42,12 +41,12 @@ pub(crate) struct AccessLine {
 
 struct Answered {
     status: u16,
-    /// Unknown while it is streamed.
+    /// `None` for a streamed body.
     body_size: Option<u64>,
 }
 
 impl AccessLine {
-    /// For a request to the address `asked`, as it came.
+    /// For a request to the URI `asked`, as received.
     pub(crate) fn begin(log: &Logger, head: &RequestHead, asked: Uri, context: Rc<Context>, begun: Instant) -> Self {
         Self {
             log: log.clone(),
@@ -84,7 +83,8 @@ impl AccessLine {
         self.answered = Some(Answered { status: response.status().as_u16(), body_size });
     }
 
-    /// `error` means that a human should act: a defect, corrupt data. A store that is away is told by health.
+    /// `error` means that the operator must act: a defect, corrupt data. An unavailable store is a `warning`, because
+    /// `/health` reports it.
     fn level(&self) -> Level {
         match self.problem {
             Some((ProblemKind::Internal, _)) => Level::Error,

@@ -3,8 +3,8 @@
 //! | file         | holds                                         |
 //! |--------------|-----------------------------------------------|
 //! | `mod`        | how they are put together                     |
-//! | `pipeline`   | the way of every request                      |
-//! | `access_log` | its log line                                  |
+//! | `pipeline`   | the steps of every request                    |
+//! | `access_log` | the log line of each request                  |
 
 pub(crate) mod access_log;
 mod pipeline;
@@ -62,11 +62,11 @@ pub struct ServerOptions {
     pub max_connections: usize,
     /// How long a connection may stay idle between requests.
     pub keep_alive: Duration,
-    /// Bound of receiving the head of a request.
+    /// Timeout of receiving the head of a request.
     pub head_timeout: Duration,
     /// How long a client may take for each 16 KiB of an answer.
     pub answer_timeout: Duration,
-    /// Bound of finishing open requests when the server stops.
+    /// Timeout of finishing open requests when the server stops.
     pub shutdown_timeout: Duration,
 }
 
@@ -75,7 +75,7 @@ const HEAD_LIMIT: usize = 16 * 1024;
 /// Most header fields of a request.
 const HEADER_LIMIT: usize = 100;
 
-/// Starts to serve on `listener`. The server runs while its future is polled; signals are the caller's.
+/// Starts to serve on `listener`. The server runs while its future is polled. Handling signals is left to the caller.
 pub fn serve(
     listener: TcpListener,
     options: &ServerOptions,
@@ -88,7 +88,7 @@ pub fn serve(
         head_bytes: HEAD_LIMIT,
         headers: HEADER_LIMIT,
         head_timeout: options.head_timeout,
-        // Later than the handler that reads the body, which can say what was late; for bodies nobody reads.
+        // For bodies that no handler reads. Later than the timeout of handlers, whose answer says what was late.
         body_timeout: settings.body_timeout + Duration::from_secs(1),
         answer_timeout: options.answer_timeout,
     };
@@ -106,7 +106,7 @@ pub fn serve(
             let nonce = Arc::clone(&shared.state.rejection_nonce);
             let guard = fn_service(move |stream: TcpStream| {
                 let peer = stream.peer_addr().ok();
-                // Small answers must not wait for a full packet; without this they are only slower.
+                // Small answers must not wait for a full packet. If this fails, they are only slower.
                 let _slower = stream.set_nodelay(true);
                 let guarded = GuardedStream::new(stream, limits, Arc::clone(&nonce));
                 async move { Ok::<_, actix_http::error::DispatchError>((guarded, peer)) }
@@ -115,7 +115,7 @@ pub fn serve(
                 .keep_alive(keep_alive)
                 // The stream guard has a timer for every head, not only the first.
                 .client_request_timeout(Duration::ZERO)
-                // The guard ends it earlier.
+                // The stream guard closes the connection earlier.
                 .client_disconnect_timeout(LINGER + Duration::from_secs(1))
                 .h1_write_buffer_size(REFILLED_BELOW)
                 .on_connect_ext(|stream: &GuardedStream<TcpStream>, data| drop(data.insert(stream.flow())))
@@ -172,7 +172,7 @@ impl Shared {
     }
 }
 
-/// The application, as each worker makes it.
+/// The application. Each worker makes its own.
 fn app(
     shared: &Shared,
 ) -> App<

@@ -1,9 +1,9 @@
-//! The way of every request: begin, admit, dispatch, finish.
+//! The steps of every request: begin, admit, dispatch, finish.
 //!
-//! 1. **Begin** gives the request its names ([`Context`]) and opens its log line.
+//! 1. **Begin** gives the request its ids ([`Context`]) and opens its log line.
 //! 2. **Admit** charges it to the limits of its client, or rejects it.
-//! 3. **Dispatch** tries it as a redirect first, which ends at once if the cache knows the code: nearly all requests that
-//!    ever come end there, without a router. Any other goes to the application.
+//! 3. **Dispatch** serves redirects first, without a router, and at once if the code is cached. Nearly all requests end
+//!    there. Any other request goes to the application.
 //! 4. **Finish** turns a failure into a problem, sets the header fields that every answer has, and writes the log line.
 
 use std::{
@@ -101,7 +101,7 @@ where
         }
         let (app, state) = (Rc::clone(&self.app), self.state.clone());
         let later = async move {
-            // In time or not: what follows says what is still missing.
+            // After a timeout the request goes on: its answer says what is still missing.
             let _in_time = timeout(state.settings.redirect_timeout / 2, state.phase.started()).await;
             process(&app, &state, request, arrived).await
         };
@@ -109,8 +109,8 @@ where
     }
 }
 
-/// Whether a request waits for the process to become ready: a proxy sends requests as soon as the process listens. What
-/// needs nothing but the process is answered at once.
+/// Whether a request waits for the process to become ready. A proxy sends requests as soon as the process listens.
+/// Requests that need nothing but the process are answered at once.
 fn waits_for_start(path: &str) -> bool {
     let is_one_segment = path.len() > 1 && !path[1..].contains('/');
     path.starts_with("/api/") || (is_one_segment && !matches!(path, "/livez" | "/readyz" | "/health"))
@@ -120,7 +120,7 @@ fn process<S>(app: &Rc<S>, state: &web::Data<State>, mut request: Request, arriv
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error> + 'static,
 {
-    // A body has to be read, although it means nothing to a redirect.
+    // A redirect ignores the body, but it has to be read, so the request goes to the application.
     let has_body = !matches!(request.payload(), Payload::None);
     let code = if has_body { None } else { code_to_follow(request.head(), &state.settings.inherited) };
     if let Some(code) = code {
@@ -130,7 +130,7 @@ where
     Either::Right(process_routed(Rc::clone(app), exchange, request).map(Ok).boxed_local())
 }
 
-/// Follows a code; at once, if the cache knows it.
+/// Follows a code, at once if it is cached.
 fn process_redirect(state: &web::Data<State>, request: Request, code: Code, arrived: Instant) -> Answering {
     let mut exchange = Exchange::begin(state, request.head(), Some(Policy::Redirect), request.uri().clone(), arrived);
     exchange.context.note(|notes| notes.code = Some(code.clone()));
@@ -179,9 +179,9 @@ const NO_BODY_TIMEOUT: Duration = Duration::from_millis(100);
 struct Exchange {
     context: Rc<Context>,
     line: AccessLine,
-    /// The path as it was asked for; `None` for a request that never got through the wire.
+    /// The URI as received; `None` for a request that the stream guard rejected.
     instance: Option<Uri>,
-    /// What the wire found, if this request stands in for one that never got through.
+    /// Why the stream guard rejected the request for which this one stands in.
     rejection: Option<Problem>,
     /// Whether a failure is shown as a page.
     shows_page: bool,
@@ -261,8 +261,7 @@ async fn admit(context: &Context) -> Result<(), Problem> {
     Err(overloaded())
 }
 
-/// Runs the application. Its answer counts against the memory of its client from here on, whatever is waited for before
-/// it is sent.
+/// Runs the application. Its answer counts against the memory of its client from here on, even before it is sent.
 async fn dispatch<S>(app: &S, request: Request, exchange: &mut Exchange) -> Outcome
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
@@ -279,7 +278,7 @@ where
     let is_failure = status.is_client_error() || status.is_server_error();
     let is_health = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == HEALTH_JSON);
     if is_failure && !is_health {
-        // The framework kept the problem of a handler with its own answer; other failures are the framework's.
+        // The framework keeps the problem of a handler in the response. A failure without one is the framework's own.
         let problem = response.error().and_then(|error| error.as_error::<Problem>()).cloned();
         return Err(problem.unwrap_or_else(|| Problem::new(ProblemKind::of_status(status))));
     }
@@ -297,7 +296,7 @@ impl From<Panicked> for Problem {
     }
 }
 
-/// A panic is a problem.
+/// Turns a panic into a problem.
 fn caught<T>(call: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(Panicked.into()))
 }
@@ -307,8 +306,8 @@ async fn caught_later<T>(call: impl Future<Output = Result<T, Problem>>) -> Resu
     AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| Err(Panicked.into()))
 }
 
-/// Reads what the handler has not read of the body, so that the client sees the answer and the connection can stay. If
-/// it cannot stay, the answer says so.
+/// Reads what the handler has not read of the body, so that the client sees the answer and the connection can stay
+/// open. If it cannot, the answer says so.
 async fn settle_body(unread: Option<Unread>, problem: Option<&Problem>, body_timeout: Duration, context: &Context) {
     let Some(unread) = unread else {
         return;
@@ -326,7 +325,7 @@ async fn settle_body(unread: Option<Unread>, problem: Option<&Problem>, body_tim
     }
 }
 
-/// What the wire found, if this request stands in for one that never got through.
+/// Why the stream guard rejected the request for which this one stands in; `None` for any other request.
 fn rejection(headers: &HeaderMap, nonce: &str) -> Option<Problem> {
     let value = headers.get(REJECTED_HEADER)?;
     let kind = match Rejection::from_header(nonce, value.as_bytes())? {
@@ -337,7 +336,7 @@ fn rejection(headers: &HeaderMap, nonce: &str) -> Option<Problem> {
     Some(Problem::new(kind))
 }
 
-/// The answer that is a problem: a page for people, the operator's own page if there is one, JSON for programs.
+/// The answer to a failure: JSON for programs, a page for people. The operator's own page is used if there is one.
 fn problem_answer(problem: &Problem, context: &Context, instance: Option<&str>, shows_page: bool) -> HttpResponse {
     let mut answer = match (shows_page, context.state.settings.pages.of(problem.kind())) {
         (true, Some(page)) => HttpResponse::Found()
@@ -353,13 +352,13 @@ fn problem_answer(problem: &Problem, context: &Context, instance: Option<&str>, 
     answer
 }
 
-/// The answer, as it may be sent to a client that reads it slowly.
+/// The answer, with its body bounded for a client that reads slowly.
 fn bounded(answer: HttpResponse<BoxBody>, context: &Context) -> HttpResponse<BoxBody> {
     answer.map_body(|_, body| response::body::bounded(body, &context.state.untaken, || context.holder()))
 }
 
-/// Sets the header fields that every answer has: the names of its request, what is left of its client's quota, and that
-/// it is nothing but what it says it is.
+/// Sets the header fields that every answer has: the ids of its request, what is left of its client's quota, the CORS
+/// fields, `nosniff`, and `no-store` for the API.
 fn set_response_headers(status: StatusCode, headers: &mut HeaderMap, context: &Context) {
     let value = |text: &str| HeaderValue::from_str(text).expect("ids are plain ASCII");
     headers.insert(X_REQUEST_ID.clone(), value(context.request_id.as_str()));
@@ -374,7 +373,7 @@ fn set_response_headers(status: StatusCode, headers: &mut HeaderMap, context: &C
     }
     context.cross_origin.set_headers(headers);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // An answer to one caller is for no cache, whichever field the key came in.
+    // An answer to one caller must not be cached, whichever header field the key was sent in.
     if is_api && context.tally.policy.is_some() && !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }

@@ -1,4 +1,4 @@
-//! The contract for people: the OpenAPI document, an offline reader, and the page that problems point to.
+//! The documentation: the OpenAPI document, an offline reader for people, and the page that problems point to.
 
 use std::{
     borrow::Cow,
@@ -29,7 +29,7 @@ pub(crate) struct Documents {
 }
 
 impl Documents {
-    /// Of the document as text and as JSON.
+    /// From the document as text and as JSON.
     pub(crate) fn new(text: String, contract: &Value) -> Self {
         let bytes = Bytes::from(text.into_bytes().into_boxed_slice());
         let openapi = Fixed::new(HeaderValue::from_static("application/json"), bytes);
@@ -45,8 +45,8 @@ pub(crate) async fn document(documents: web::Data<Documents>, request: HttpReque
     documents.openapi.answer(&request)
 }
 
-/// The reader's page: its scripts and styles come from here, none from elsewhere. Without scripts it is a list of what
-/// there is.
+/// The reader's page. All its scripts and styles come from this process, none from elsewhere. Without scripts it lists
+/// the operations.
 fn reader_page(contract: &Value) -> Fixed {
     let mut list = String::new();
     for (path, item) in contract["paths"].as_object().into_iter().flatten() {
@@ -86,7 +86,7 @@ fn reader_page(contract: &Value) -> Fixed {
     Fixed::new(HeaderValue::from_static("text/html; charset=utf-8"), Bytes::from(page))
 }
 
-/// What starts the reader, and its looks over its own: our part of it.
+/// Our own files of the reader: the script that starts it, and the styles that override its own.
 static OURS: LazyLock<[(&str, Fixed); 2]> = LazyLock::new(|| {
     let fixed = |media_type, text: &'static str| {
         Fixed::new(HeaderValue::from_static(media_type), Bytes::from_static(text.as_bytes()))
@@ -97,7 +97,7 @@ static OURS: LazyLock<[(&str, Fixed); 2]> = LazyLock::new(|| {
     ]
 });
 
-/// The document for people, offline.
+/// A reader of the OpenAPI document for people, which works offline.
 #[utoipa::path(method(get, head), path = "/docs", tag = "pages", operation_id = "docs",
     responses((status = 200, description = "The reader", body = String, content_type = "text/html")))]
 #[route("/docs", method = "GET", method = "HEAD")]
@@ -126,10 +126,10 @@ pub(crate) async fn asset(request: HttpRequest, file: web::Path<String>) -> Resu
     Ok(asset.answer(&request))
 }
 
-/// A file of the reader, held once for all who ask. There are no more of them than the reader has.
+/// A file of the reader, held once for all requests. Only files of the reader are held, so their number is bounded.
 fn of_the_reader(name: &str) -> Option<Arc<Fixed>> {
     static FILES: LazyLock<Mutex<HashMap<String, Arc<Fixed>>>> = LazyLock::new(Mutex::default);
-    // It brings pages of its own too, which are not ours.
+    // The reader also brings pages of its own, which are not served.
     if !Path::new(name).extension().is_some_and(|ending| ending == "css" || ending == "js") {
         return None;
     }

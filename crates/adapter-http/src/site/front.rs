@@ -17,10 +17,10 @@ use crate::{
     response::body::Shared,
 };
 
-/// What this is and where its documentation is, or the operator's own page.
+/// A page that says what this service is and where its documentation is, or a redirect to the operator's own page.
 #[utoipa::path(method(get, head), path = "/", tag = "pages", operation_id = "front_page",
     responses(
-        (status = 200, description = "What this is", body = String, content_type = "text/html"),
+        (status = 200, description = "What this service is", body = String, content_type = "text/html"),
         (status = 302, description = "The operator's own page", headers(("Location" = String)))))]
 #[route("/", method = "GET", method = "HEAD")]
 pub(crate) async fn front(state: web::Data<State>) -> impl Responder {
@@ -34,8 +34,10 @@ pub(crate) async fn front(state: web::Data<State>) -> impl Responder {
     }
 }
 
-/// Crawlers may follow links, unless the operator says otherwise: a link that is shared is unfurled by one. No index should
-/// have them, which each redirect says itself (`X-Robots-Tag`).
+/// Rules for crawlers.
+///
+/// Crawlers may follow links unless the operator forbids it: where a link is shared, a crawler fetches its preview.
+/// Search indexes should not contain links, which each redirect says itself (`X-Robots-Tag`).
 #[utoipa::path(method(get, head), path = "/robots.txt", tag = "pages", operation_id = "robots",
     responses((status = 200, description = "Rules for crawlers", body = String, content_type = "text/plain")))]
 #[route("/robots.txt", method = "GET", method = "HEAD")]
@@ -62,7 +64,7 @@ pub(crate) async fn favicon() -> impl Responder {
     HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, "public, max-age=86400")).finish()
 }
 
-/// A file of the operator's own under `/.well-known` (RFC 8615): `security.txt`, what apps of theirs want to see.
+/// A file of the operator's own under `/.well-known` (RFC 8615): `security.txt`, or what the operator's apps need.
 #[utoipa::path(method(get, head), path = "/.well-known/{file}", tag = "pages", operation_id = "well_known",
     params(("file" = String, Path, description = "Name of the file", example = "security.txt")),
     responses((status = 200, description = "The file", content((String = "text/plain"), (serde_json::Value = "application/json")))))]
@@ -76,10 +78,10 @@ pub(crate) async fn well_known(files: web::Data<WellKnown>, file: web::Path<Stri
 pub(crate) struct WellKnown(Arc<BTreeMap<String, (ContentType, Bytes)>>);
 
 impl WellKnown {
-    /// These, by their names.
+    /// These files, by their names.
     pub(crate) fn new(files: BTreeMap<String, Vec<u8>>) -> Self {
         let typed = |(name, bytes): (String, Vec<u8>)| {
-            // `apple-app-site-association` is JSON by contract, without an ending that says so.
+            // `apple-app-site-association` is JSON by contract, but its name has no ending.
             let is_json = Path::new(&name).extension().is_some_and(|ending| ending == "json")
                 || serde_json::from_slice::<IgnoredAny>(&bytes).is_ok();
             (name, (if is_json { ContentType::json() } else { ContentType::plaintext() }, bytes.into()))

@@ -7,6 +7,6 @@ use super::chunked::ChunkedBody;
 pub(super) enum Body {
     /// Ends after so many bytes.
     Sized { left: u64 },
-    /// Says itself where it ends.
+    /// Ends where its chunks say.
     Chunked(ChunkedBody),
 }

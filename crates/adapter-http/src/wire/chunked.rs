@@ -1,10 +1,10 @@
-//! Chunked bodies: where they end (RFC 9112 section 7.1), and nothing about what they say.
+//! Chunked bodies: where they end (RFC 9112 section 7.1). Their content is not read here.
 
 /// Most bytes of a chunk-size line. Senders use chunk extensions so rarely that a longer one is only a way to make
 /// us read more than the body holds.
 const SIZE_LINE_BYTES: usize = 64;
 
-/// Most chunks that pass at once. Each is a thing of its own behind the guard, however little there is in it.
+/// Most chunks that pass at once. Behind the guard each chunk is queued by itself, however small it is.
 const CHUNKS_AT_ONCE: usize = 64;
 
 /// As many hexadecimal digits as fit a `u64`.
@@ -12,7 +12,7 @@ const SIZE_DIGITS: u8 = 16;
 
 /// A chunked body on its way through.
 ///
-/// Stricter than the decoder behind it, so that whatever passes ends at the same byte for both.
+/// Stricter than the decoder behind it, so that a body that passes ends at the same byte for both.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ChunkedBody {
     state: State,
@@ -36,7 +36,7 @@ enum State {
     Complete,
 }
 
-/// A body that breaks its own framing, so that nobody can say where the next request begins.
+/// A body that breaks its own framing, so that it is unknown where the next request begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CorruptBody;
 
@@ -46,8 +46,8 @@ impl ChunkedBody {
         Self { state: State::FIRST, overhead: 0, trailer_bytes }
     }
 
-    /// Follows the body through `bytes`, but through [`CHUNKS_AT_ONCE`] at most; how many of them, from the first, belong
-    /// to it, and how many chunks end there.
+    /// Follows the body through `bytes`, but through [`CHUNKS_AT_ONCE`] chunks at most. Returns how many of the bytes,
+    /// from the first, belong to it, and how many chunks end in them.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<(usize, usize), CorruptBody> {
         let (mut at, mut chunks) = (0, 0);
         while at < bytes.len() && !self.is_complete() && chunks < CHUNKS_AT_ONCE {
@@ -111,7 +111,7 @@ impl State {
     }
 }
 
-/// Takes from `left` what `available` bytes cover of it; how many bytes that is.
+/// Takes up to `available` bytes off `left`. Returns how many it took.
 pub(super) fn take(left: &mut u64, available: usize) -> usize {
     let count = usize::try_from(*left).map_or(available, |left| left.min(available));
     *left -= count as u64;

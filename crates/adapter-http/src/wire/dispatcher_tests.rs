@@ -1,4 +1,4 @@
-//! The guarded stream under the real dispatcher, whose habits it is there to contain.
+//! The guarded stream under the real dispatcher, whose behaviour it has to contain.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ const LIMITS: WireLimits = WireLimits {
 
 /// All that the server answers on a connection over which `sent` arrives at once and nothing after it.
 ///
-/// The peer keeps its half of the connection open: it is for the server to close.
+/// The peer keeps its half of the connection open: the server has to close it.
 async fn answers_to(sent: &[u8]) -> String {
     let (mut peer, server) = duplex(1024 * 1024);
     let stream = GuardedStream::new(server, LIMITS, Arc::from("nonce"));

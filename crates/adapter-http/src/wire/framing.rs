@@ -23,11 +23,11 @@ pub(super) struct Framing {
     /// What is left of the body whose head has passed.
     body: Option<Body>,
     has_passed_a_head: bool,
-    /// What passes in the place of the head that has just been judged: how long that is, and what passes.
+    /// The replacement of the head that has just been judged: the length of that head, and what passes instead.
     replaced: Option<(usize, Vec<u8>)>,
-    /// Whether the client of the head that has just been judged waits to be told to send its body.
+    /// Whether the client of the head that has just been judged waits for `100 Continue`.
     expects_continue: bool,
-    /// Of the bytes of bodies that passed since it was asked for.
+    /// The weight of the bytes of bodies that passed since it was last taken.
     weight: usize,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Framing {
 pub(super) enum Verdict {
     /// Nothing yet.
     NeedMore,
-    /// So many bytes may pass: a head, and what has come of its body.
+    /// So many bytes may pass: a head, and what has arrived of its body.
     Request(usize),
     /// So many bytes may pass, all of the current body.
     Body(usize),
@@ -44,7 +44,7 @@ pub(super) enum Verdict {
     Reject(Rejection),
 }
 
-/// What each chunk of a body weighs beside its bytes: about as much as it takes in the library's queue.
+/// The weight of each chunk of a body in addition to its bytes: about as much as it takes in the library's queue.
 const CHUNK_WEIGHT: usize = 64;
 
 /// What the peer is in the middle of.
@@ -86,17 +86,17 @@ impl Framing {
         }
     }
 
-    /// Asked after bytes of a body may pass: what they weigh behind the guard.
+    /// Called after bytes of a body may pass: what they weigh behind the guard.
     pub(super) fn take_weight(&mut self) -> usize {
         mem::take(&mut self.weight)
     }
 
-    /// Asked after a request may pass: whether another head has to take the place of its own, which is so long.
+    /// Called after a request may pass: the length of its head and the head that replaces it, if one does.
     pub(super) fn take_replaced(&mut self) -> Option<(usize, Vec<u8>)> {
         self.replaced.take()
     }
 
-    /// Asked after a request may pass: whether its client waits to be told to send the body.
+    /// Called after a request may pass: whether its client waits for `100 Continue`.
     pub(super) fn take_expects_continue(&mut self) -> bool {
         mem::take(&mut self.expects_continue)
     }
@@ -106,7 +106,7 @@ impl Framing {
         self.body.is_none()
     }
 
-    /// What the peer is in the middle of, with so many of its bytes not passed yet.
+    /// What the peer is in the middle of, if `waiting_bytes` of its bytes have not passed yet.
     pub(super) fn stage(&self, waiting_bytes: usize) -> Stage {
         if !self.is_at_head() {
             Stage::Body
@@ -127,11 +127,11 @@ impl Framing {
         let head::Acceptable { body, instead, expects_continue } = head::judge(head, &self.limits)?;
         self.body = body;
         let passed = self.pass_body(rest).map_err(|CorruptBody| {
-            // The head is still ours, so this body can be refused in words.
+            // The head has not passed yet, so the request can be refused with an answer.
             self.body = None;
             Rejection::Malformed
         })?;
-        // One that has begun to send does not wait.
+        // A client that has begun to send its body does not wait.
         self.expects_continue = expects_continue && rest.is_empty();
         self.replaced = instead.map(|instead| (end, instead));
         self.scan = HeadScan::default();
@@ -189,7 +189,7 @@ impl HeadScan {
         if buffer.len() < head_bytes { Ok(None) } else { Err(Rejection::HeadersTooLarge) }
     }
 
-    /// Where the next CRLF is. A CR or LF by itself ends a line for some readers and not for others.
+    /// Where the next CRLF is. A single CR or LF is malformed: it ends a line for some readers and not for others.
     fn find_line_end(&mut self, window: &[u8]) -> Result<Option<usize>, Rejection> {
         let Some(offset) = memchr2(b'\r', b'\n', &window[self.scanned..]) else {
             self.scanned = window.len();

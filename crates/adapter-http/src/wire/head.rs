@@ -17,7 +17,7 @@ const MAX_HEADERS: usize = 100;
 /// Most header fields that the parser behind can read.
 const MAX_READABLE: usize = 96;
 
-/// The fields that are read behind the guard. Of a head with more than [`MAX_READABLE`] others are left out.
+/// The fields that are read behind the guard. If a head has more than [`MAX_READABLE`] fields, others are left out.
 const READ: [&str; 20] = [
     "accept",
     "accept-encoding",
@@ -46,16 +46,16 @@ const READ: [&str; 20] = [
 pub(super) struct Acceptable {
     /// The body it announces.
     pub(super) body: Option<Body>,
-    /// What passes in its place, if the parser behind would not read it as it is meant.
+    /// What passes in its place, if the parser behind would misread it.
     pub(super) instead: Option<Vec<u8>>,
-    /// Whether the client waits to be told to send that body (RFC 9110 section 10.1.1).
+    /// Whether the client waits for `100 Continue` before it sends that body (RFC 9110 section 10.1.1).
     pub(super) expects_continue: bool,
 }
 
 /// Judges a head whose lines all end in CRLF.
 ///
-/// Several clients send what was typed as it is. Bytes that may not stand in a target, and mean nothing to the framing, pass
-/// percent-encoded, as browsers send them (WHATWG URL).
+/// Several clients send an address exactly as it was typed. Bytes that are not allowed in a target, and mean nothing to
+/// the framing, pass percent-encoded, as browsers send them (WHATWG URL).
 pub(super) fn judge(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Rejection> {
     let Some(encoded) = with_encoded_target(head, limits.head_bytes)? else {
         return judge_as_it_is(head, limits);
@@ -69,7 +69,7 @@ pub(super) fn judge(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Reje
 fn with_encoded_target(head: &[u8], most: usize) -> Result<Option<Vec<u8>>, Rejection> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let must_be_encoded = |byte: &u8| *byte >= 0x80 || b"<>\"`".contains(byte);
-    // Ends of lines before the request are no part of it (RFC 9112 section 2.2).
+    // Empty lines before the request are no part of it (RFC 9112 section 2.2).
     let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or_default();
     let line = head[start..].iter().position(|byte| *byte == b'\r').map_or(&head[..0], |end| &head[start..start + end]);
     let count = line.iter().filter(|byte| must_be_encoded(byte)).count();
@@ -80,7 +80,7 @@ fn with_encoded_target(head: &[u8], most: usize) -> Result<Option<Vec<u8>>, Reje
     let Some(target) = line.get(first + 1..last).filter(|_| count > 0) else {
         return Ok(None);
     };
-    // Of a line with more blanks, or with such bytes elsewhere, two readers could see different targets.
+    // If the line has more blanks, or such bytes elsewhere, two readers could see different targets.
     if target.contains(&b' ') || target.iter().filter(|byte| must_be_encoded(byte)).count() < count {
         return Ok(None);
     }
@@ -111,7 +111,7 @@ fn judge_as_it_is(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Reject
     let (Some(method), Some(target), Some(minor_version)) = (request.method, request.path, request.version) else {
         return Err(Rejection::Malformed);
     };
-    // After CONNECT the parser behind takes everything up to the end of the connection for a body.
+    // After CONNECT the parser behind treats everything up to the end of the connection as a body.
     let method = Method::from_bytes(method.as_bytes()).ok().filter(|method| *method != Method::CONNECT);
     let method = method.ok_or(Rejection::Malformed)?;
     if !is_target(target) {
@@ -128,10 +128,11 @@ fn judge_as_it_is(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Reject
     if !is_readable {
         return Err(Rejection::Malformed);
     }
-    // Of such a POST the parser behind wants a length (RFC 1945 section 7.2.2); since RFC 9112 section 6.3 it is zero.
+    // The parser behind requires a length in a POST of HTTP/1.0 (RFC 1945 section 7.2.2). By RFC 9112 section 6.3 a
+    // missing length is zero.
     let lacks_length = minor_version == 0 && method == Method::POST && fields.length.is_none();
     let surplus = (request.headers.len() + usize::from(lacks_length)).saturating_sub(MAX_READABLE);
-    // The parser behind would tell it to go on before anything has judged the request.
+    // The parser behind would send `100 Continue` before anything has judged the request.
     let expects_continue = fields.expects == Some(Expectation::Continue) && minor_version > 0;
     let instead = if surplus > 0 || lacks_length || fields.offers_upgrade || fields.expects.is_some() {
         Some(rewritten(head, request.headers, surplus, lacks_length)?)
@@ -141,11 +142,11 @@ fn judge_as_it_is(head: &[u8], limits: &WireLimits) -> Result<Acceptable, Reject
     Ok(Acceptable { body: fields.body(limits)?, instead, expects_continue })
 }
 
-/// The head without so many of the fields that are not read, without the offer of another protocol and without
+/// The head without `surplus` of the fields that are not read, without offers of another protocol, without
 /// expectations, and with a length if it lacks one.
 ///
-/// A server may ignore such an offer (RFC 9110 section 7.8). The parser behind would end the connection after it without
-/// saying so, and on `websocket` take everything up to its end for a body.
+/// A server may ignore an offer of another protocol (RFC 9110 section 7.8). The parser behind would end the connection
+/// after it without saying so. On `websocket` it would treat everything up to the end of the connection as a body.
 fn rewritten(
     head: &[u8],
     fields: &[httparse::Header<'_>],
@@ -195,7 +196,7 @@ fn has_option(list: &[u8], option: &str) -> bool {
 
 /// Where the line of a field stands, its end included.
 fn line_of(head: &[u8], field: &httparse::Header<'_>) -> Range<usize> {
-    // Its name is a part of the head.
+    // The name of the field is a slice of the head.
     let start = field.name.as_ptr().addr() - head.as_ptr().addr();
     let length = memchr::memchr(b'\n', &head[start..]).expect("every line ends");
     start..start + length + 1
@@ -207,18 +208,18 @@ struct Fields {
     has_host: bool,
     is_chunked: bool,
     length: Option<u64>,
-    /// Another protocol is offered, which none here takes.
+    /// Another protocol is offered. The offer is never accepted.
     offers_upgrade: bool,
-    /// What is expected of us, in whatever form: the parser behind would act on more of them than it says.
+    /// What the client expects, in whatever form: the parser behind would act on more forms than it documents.
     expects: Option<Expectation>,
 }
 
 /// What a client expects before it goes on (RFC 9110 section 10.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expectation {
-    /// To be told to send its body.
+    /// `100 Continue`, before it sends its body.
     Continue,
-    /// Something that there is no more.
+    /// Anything else. No other expectation is defined any more.
     Other,
 }
 
@@ -244,7 +245,7 @@ impl Fields {
             self.offers_upgrade |= has_option(value, "upgrade");
             true
         } else {
-            // Ours alone: whoever finds it behind the guard knows that the request is a replacement.
+            // Only the guard may set this field: behind the guard it marks a request as a replacement.
             !name.eq_ignore_ascii_case(REJECTED_HEADER)
         };
         if acceptable { Ok(()) } else { Err(Rejection::Malformed) }

@@ -13,6 +13,6 @@ pub(crate) struct WireLimits {
     pub(crate) head_timeout: Duration,
     /// From the end of a head to the end of its body, read or not.
     pub(crate) body_timeout: Duration,
-    /// How long a peer may take for each 16 KiB of what it asked for.
+    /// How long a peer may take for each 16 KiB of an answer.
     pub(crate) answer_timeout: Duration,
 }

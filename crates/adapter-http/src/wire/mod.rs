@@ -1,17 +1,18 @@
-//! The wire: every byte of a connection is judged before the HTTP library may see it.
+//! The stream guard: it judges every byte of a connection before the HTTP library may see it.
 //!
-//! The library behind accepts heads that other servers read differently, and what it refuses it answers by itself,
-//! with an empty body and no request id. So [`GuardedStream`] stands in front of it. A head it refuses never gets
-//! through: a well-formed request for [`REJECTED_PATH`] goes in its place, and the ordinary pipeline answers that
-//! one, in order, with everything an answer of ours carries. The reason travels in [`REJECTED_HEADER`].
+//! The library accepts heads that other servers read differently. What the library refuses, it answers by itself, with
+//! an empty body and no request id. So [`GuardedStream`] stands in front of it. A head that the guard refuses never
+//! reaches the library. A well-formed request for [`REJECTED_PATH`](rejection::REJECTED_PATH) takes its place, and the
+//! ordinary pipeline answers that one, in order, with everything our answers carry. [`REJECTED_HEADER`] holds the
+//! reason.
 //!
 //! | file      | knows                                                       |
 //! |-----------|-------------------------------------------------------------|
-//! | `stream`  | the socket, the clock, whose turn it is to speak             |
-//! | `flow`    | how far a body may come before it is read                   |
+//! | `stream`  | the socket, the timers, the order of requests and answers   |
+//! | `flow`    | how far a body may pass before it is read                   |
 //! | `limits`  | how much, and how slowly, a peer may send                   |
 //! | `rejection` | the requests that stand in for refused ones               |
-//! | `framing` | where requests begin and end; no socket, no clock            |
+//! | `framing` | where requests begin and end; no socket, no clock           |
 //! | `head`    | which heads are acceptable                                  |
 //! | `body`    | what is left of a body                                      |
 //! | `chunked` | where a chunked body ends                                   |

@@ -1,10 +1,11 @@
-//! Rejections: heads that never get through, and the requests that stand in for them.
+//! Rejections: heads that the stream guard refuses, and the requests that stand in for them.
 
 /// Carries the nonce of the process and the token of the [`Rejection`] in a request that replaces a refused one.
 /// A head in which a peer sends it is malformed.
 pub(crate) const REJECTED_HEADER: &str = "x-signpost-rejected";
 
-/// Where replaced requests go. Strangers may ask for it too: only [`Rejection::from_header`] tells them apart.
+/// The path of the requests that stand in for refused ones. Clients may ask for it too; only [`Rejection::from_header`]
+/// distinguishes them.
 pub(crate) const REJECTED_PATH: &str = "/.rejected";
 
 /// Why a head was refused.
@@ -12,7 +13,7 @@ pub(crate) const REJECTED_PATH: &str = "/.rejected";
 pub(crate) enum Rejection {
     /// Not HTTP/1.x, or HTTP/1.x that two readers could understand differently.
     Malformed,
-    /// More bytes or more fields than [`WireLimits`] allow.
+    /// More bytes or more fields than [`WireLimits`](super::WireLimits) allow.
     HeadersTooLarge,
     /// Begun, but not finished in time.
     HeadTimeout,
@@ -23,7 +24,7 @@ impl Rejection {
 
     /// The rejection that a request for [`REJECTED_PATH`] stands for, if this process made that request.
     ///
-    /// The nonce never leaves the process, so nobody outside can write a value that passes.
+    /// The nonce never leaves the process, so no client can write a value that passes.
     pub(crate) fn from_header(nonce: &str, value: &[u8]) -> Option<Self> {
         let token = value.strip_prefix(nonce.as_bytes())?.strip_prefix(b" ")?;
         Self::ALL.into_iter().find(|rejection| rejection.token().as_bytes() == token)

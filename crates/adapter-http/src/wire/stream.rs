@@ -1,4 +1,4 @@
-//! The guarded stream: whoever reads from it sees well-formed requests only, and one at a time.
+//! The guarded stream: its reader sees well-formed requests only, and one at a time.
 
 use std::{
     io::{self, IoSlice},
@@ -24,28 +24,28 @@ use super::{
     framing::{Framing, Stage, Verdict},
 };
 
-/// Most bytes of a body that go on to the dispatcher after its answer has begun. It keeps what it reads until the connection ends,
-/// and without this bound it would read a chunked body for ever.
+/// Most bytes of a body that pass to the dispatcher after its answer has begun. The dispatcher keeps what it reads
+/// until the connection ends. Without this bound it would read a chunked body endlessly.
 const UNWANTED_BYTES: usize = 8 * 1024;
 
-/// Most bytes that are thrown away behind a malformed request.
+/// Most bytes that are discarded after a malformed request.
 const REJECTED_BYTES: usize = 64 * 1024;
 
-/// Most bytes of a refused body that are thrown away while the connection lingers. Many clients read no answer before they have
-/// sent all they have; some then wait until the connection is closed, and lose the answer.
+/// Most bytes of a refused body that are discarded while the connection lingers. Many clients read no answer before
+/// they have sent all they have. Some then wait until the connection is closed, and lose the answer.
 const LINGERING_BYTES: usize = 8 * 1024 * 1024;
 
-/// How long a closing connection waits for the peer to stop sending, and to read the answer. To close a socket with
-/// unread bytes in it resets the connection, and the peer may lose the answer that tells it what was wrong.
+/// How long a closing connection waits for the peer to stop sending, and to read the answer. Closing a socket with
+/// unread bytes in it resets the connection, and the peer may lose the answer that says what was wrong.
 pub(crate) const LINGER: Duration = Duration::from_secs(3);
 
 /// Most bytes of a body that are read at once.
 const PIECE: usize = 4 * 1024;
 
-/// So much of an answer has to be taken in its time, or the rest of it.
+/// How many bytes of an answer the peer has to take within the answer timeout, unless less is left.
 const TAKEN_IN_TIME: usize = 16 * 1024;
 
-/// What tells a client to send the body that it waits with.
+/// Tells a client to send the body that it holds back.
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A connection between a peer and the HTTP dispatcher, with a guard on the way in.
@@ -61,7 +61,7 @@ pub(crate) struct GuardedStream<S> {
     limits: WireLimits,
     nonce: Arc<str>,
     framing: Framing,
-    /// Bytes that have come, or replace such, and have not passed.
+    /// Bytes that have arrived, or replace such bytes, and have not passed yet.
     held: BytesMut,
     /// How many of the held bytes may pass.
     ready: usize,
@@ -71,16 +71,16 @@ pub(crate) struct GuardedStream<S> {
     answer_due: bool,
     unwanted_left: usize,
     lingering_left: usize,
-    /// Runs from the first wait of a head or of a body to its end.
+    /// The timer of the present head or body: it runs from the first wait for it to its end.
     deadline: Option<Pin<Box<Sleep>>>,
     taking: Taking,
     /// Runs once our half of the connection is closed.
     linger: Option<Pin<Box<Sleep>>>,
 }
 
-/// How fast the peer takes what it asked for.
+/// How fast the peer takes its answers.
 struct Taking {
-    /// Since when it takes nothing, and when that has been too long.
+    /// Since when it takes nothing, and the timer of how long it may.
     since: Option<(Instant, Pin<Box<Sleep>>)>,
     /// How long it may take nothing, all pauses together, until it has taken [`TAKEN_IN_TIME`].
     left: Duration,
@@ -92,7 +92,7 @@ enum Input {
     Open,
     /// The peer has sent its last byte.
     Ended,
-    /// Whatever the peer may still send, nobody will read it.
+    /// The peer may still send, but none of it passes.
     Refused,
 }
 
@@ -117,18 +117,18 @@ impl<S> GuardedStream<S> {
         }
     }
 
-    /// How far its bodies have come.
+    /// The flow control of its bodies.
     pub(crate) fn flow(&self) -> Rc<Flow> {
         Rc::clone(&self.flow)
     }
 
-    /// Whether what comes next has to wait for the answer to the request before it: until that has begun, and while it
-    /// is not taken. Else the answers to all that a peer may ask for would wait in our memory.
+    /// Whether the next request has to wait for the answer to the one before it: until that answer has begun, and while
+    /// the peer does not take it. Otherwise the answers to all requests of a peer would wait in memory.
     fn must_wait(&self) -> bool {
         (self.answer_due || self.taking.since.is_some()) && self.framing.is_at_head()
     }
 
-    /// Acts on a verdict; how many bytes may pass.
+    /// Acts on a verdict. Returns how many bytes may pass.
     fn settle(&mut self, verdict: Result<Verdict, CorruptBody>) -> usize {
         match verdict {
             Ok(Verdict::NeedMore) => 0,
@@ -192,13 +192,13 @@ impl<S> GuardedStream<S> {
         }
     }
 
-    /// Runs the clock of what the peer is in the middle of; ready when that has just ended the input.
+    /// Runs the timer of the head or body that the peer is sending. Ready when the timer has just ended the input.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let stage = self.framing.stage(self.held.len());
         let limit = match stage {
             Stage::Unopened | Stage::Head => self.limits.head_timeout,
             Stage::Body => self.limits.body_timeout,
-            // The dispatcher's own keep-alive clock runs here, and it knows when an answer has ended.
+            // The dispatcher's own keep-alive timer runs here, and the dispatcher knows when an answer has ended.
             Stage::Idle => return Poll::Pending,
         };
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
@@ -211,8 +211,8 @@ impl<S> GuardedStream<S> {
         Poll::Ready(())
     }
 
-    /// What came of writing. A peer that asks and asks and takes nothing would hold its connection, and our memory, for
-    /// ever: it is given up.
+    /// Notes the outcome of a write. A peer that keeps asking and takes nothing would hold its connection and our
+    /// memory without end, so writing to it fails after the answer timeout.
     fn note_taken(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         let taking = &mut self.taking;
         let Poll::Ready(taken) = outcome else {
@@ -226,7 +226,7 @@ impl<S> GuardedStream<S> {
         if let Some((since, _)) = taking.since.take() {
             taking.left = taking.left.saturating_sub(since.elapsed());
             if self.input != Input::Open || !self.held.is_empty() || self.flow.is_waited_for() {
-                // What waited for this may pass now.
+                // Input that waited for this may pass now.
                 cx.waker().wake_by_ref();
             }
         }
@@ -238,15 +238,15 @@ impl<S> GuardedStream<S> {
 
     /// Lets the next request through once an answer begins.
     ///
-    /// A long answer comes in several writes, and a later one may be taken for the beginning of the next answer. That
-    /// needs a peer that sends requests without waiting; it then loses what this guard adds to the dispatcher: the
-    /// order of reading and writing, and for a body beyond [`UNWANTED_BYTES`] the connection.
+    /// A long answer comes in several writes, and a later one may be mistaken for the beginning of the next answer.
+    /// That happens only to a peer that sends requests without waiting. It then loses what this guard adds to the
+    /// dispatcher: the order of reading and writing and, for a body beyond [`UNWANTED_BYTES`], the connection.
     fn note_answer(&mut self, cx: &Context<'_>) {
         let was_due = mem::take(&mut self.answer_due);
-        // A client that waits with its body is told to send it, or that its connection ends; never that it may go on after it was
-        // refused. What is written now may as well be the end of the answer before.
+        // A client that holds back its body is told to send it, or that its connection ends. It is never told to go on
+        // after it was refused. What is written now may also be the end of the previous answer.
         if was_due && !self.flow.is_waited_for() {
-            // What is left of the body is for no reader now, and must not wait for one.
+            // What is left of the body has no reader now, and must not wait for one.
             self.flow.wants_more();
         }
         if was_due && (self.input != Input::Open || !self.held.is_empty()) {
@@ -287,8 +287,8 @@ impl<S: AsyncRead + Unpin> GuardedStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Throws away what the peer still sends, within bounds; ready when it is time to close. Beyond those bounds it is
-    /// not read any more, but the peer keeps its time to read.
+    /// Discards what the peer still sends, up to a bound. Ready when it is time to close. Beyond the bound nothing more
+    /// is read, but the peer keeps its time to read the answer.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
         if linger.as_mut().poll(cx).is_ready() {
@@ -318,7 +318,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<S> {
             return this.poll_input(cx, buf);
         }
         if this.flow.must_tell_to_go_on(cx) {
-            // The end of the answer before may still wait to be taken, and nothing else is being written.
+            // The peer may not have taken the end of the previous answer yet. Nothing else is being written.
             if this.taking.since.is_some() {
                 return Poll::Pending; // until `note_taken`
             }
@@ -329,7 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<S> {
             this.flow.is_over();
         }
         ready!(this.flow.poll_room(cx));
-        // The dispatcher's buffer may have room for much more, which it would keep.
+        // The dispatcher's buffer may have room for much more, and the dispatcher would keep all of it.
         let mut piece = [0; PIECE];
         let room = buf.remaining().min(PIECE);
         let mut read = ReadBuf::new(&mut piece[..room]);
@@ -340,7 +340,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> GuardedStream<S> {
-    /// The next bytes that may pass; none are the end of the stream.
+    /// Reads the next bytes that may pass. No bytes mean the end of the stream.
     fn poll_input(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         loop {
@@ -422,7 +422,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
 
 impl<S: ActixStream> ActixStream for GuardedStream<S> {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        // For half a head this comes too early, which readiness allows: the read after it is pending.
+        // With half a head this is too early. Readiness allows that: the read after it is pending.
         let has_input = self.input != Input::Open || !self.held.is_empty();
         if self.ready > 0 || (has_input && !self.must_wait()) {
             return Poll::Ready(Ok(Ready::READABLE));

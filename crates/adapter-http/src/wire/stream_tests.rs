@@ -99,7 +99,7 @@ const EXPECTING: &[u8] =
 const AS_READ: &[u8] = b"POST / HTTP/1.1\r\nHost: client.example\r\nContent-Length: 4\r\n\r\n";
 
 #[tokio::test]
-async fn client_is_told_to_go_on_when_its_body_is_asked_for() {
+async fn client_gets_100_continue_when_its_body_is_asked_for() {
     let (mut peer, mut stream) = connection(patient());
     let flow = stream.flow();
     send(&mut peer, EXPECTING).await;
@@ -118,7 +118,7 @@ async fn client_is_told_to_go_on_when_its_body_is_asked_for() {
 }
 
 #[tokio::test]
-async fn client_behind_a_long_answer_is_told_to_go_on_all_the_same() {
+async fn client_that_waits_behind_a_long_answer_gets_100_continue() {
     let (mut peer, mut stream) = connection(patient());
     let flow = stream.flow();
     send(&mut peer, &[GET, EXPECTING].concat()).await;
@@ -154,7 +154,7 @@ async fn expectations_never_reach_the_parser_behind() {
 }
 
 #[tokio::test]
-async fn client_that_has_its_answer_or_sends_is_not_told_to_go_on() {
+async fn client_that_has_its_answer_or_sends_gets_no_100_continue() {
     for sends in [true, false] {
         let (mut peer, mut stream) = connection(patient());
         let flow = stream.flow();
@@ -259,7 +259,7 @@ async fn chunk_that_breaks_its_framing_ends_the_stream_for_the_handler_to_answer
 
 /// The dispatcher would take all it can get, long before a handler asks for it.
 #[tokio::test]
-async fn body_comes_no_further_than_it_is_read() {
+async fn body_passes_no_further_than_it_is_read() {
     let (mut peer, mut stream) = connection(patient());
     let head = b"POST /abc HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n";
     send(&mut peer, head).await;
@@ -280,7 +280,7 @@ async fn body_comes_no_further_than_it_is_read() {
             break;
         }
     }
-    // Once it is answered, the rest is for no reader: little of it comes, and then the end.
+    // Once it is answered, the rest has no reader: little of it passes, and then the stream ends.
     stream.write_all(ANSWER).await.expect("writable");
     let mut rest = 0;
     loop {
@@ -293,7 +293,7 @@ async fn body_comes_no_further_than_it_is_read() {
     assert!(rest <= 8 * 1024, "{rest} bytes passed");
 }
 
-/// Each chunk is a thing of its own behind the guard, however little there is in it.
+/// Behind the guard each chunk is queued by itself, however small it is.
 #[tokio::test]
 async fn chunks_pass_no_further_than_they_are_read_however_small_they_are() {
     let (mut peer, mut stream) = connection(patient());
@@ -346,7 +346,7 @@ async fn half_a_head_is_refused_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn silent_connection_ends_without_a_word() {
+async fn silent_connection_ends_without_an_answer() {
     let (_peer, mut stream) = connection(WireLimits { head_timeout: SHORT, ..patient() });
 
     assert_eq!(read(&mut stream).await.expect("readable"), b"");
@@ -379,7 +379,7 @@ async fn closing_takes_what_a_refused_peer_still_sends() {
 }
 
 #[tokio::test]
-async fn closing_an_idle_connection_waits_for_nobody() {
+async fn closing_an_idle_connection_does_not_wait() {
     let (mut peer, mut stream) = connection(patient());
     send(&mut peer, GET).await;
     assert_eq!(read_now(&mut stream).as_deref(), Some(GET));
@@ -411,7 +411,7 @@ fn narrow_connection(limits: WireLimits) -> (DuplexStream, GuardedStream<DuplexS
 #[tokio::test]
 async fn a_peer_that_does_not_take_its_answer_is_given_up() {
     let (_peer, mut stream) = narrow_connection(WireLimits { answer_timeout: SHORT, ..patient() });
-    let given_up = stream.write_all(&[b'x'; 10_000]).await.expect_err("nobody reads it");
+    let given_up = stream.write_all(&[b'x'; 10_000]).await.expect_err("the peer reads nothing");
     assert_eq!(given_up.kind(), io::ErrorKind::TimedOut);
 }
 
@@ -447,7 +447,7 @@ async fn a_slow_peer_that_takes_enough_gets_all_of_it() {
     let answer = vec![b'x'; 300_000];
     let (written, ()) = tokio::join!(stream.write_all(&answer), taking);
     written.expect("it is fast enough");
-    // And a pause between two answers is none in the middle of one.
+    // A pause between two answers does not count as a pause within one.
     tokio::time::sleep(Duration::from_hours(1)).await;
     stream.write_all(ANSWER).await.expect("there is room");
 }
@@ -473,7 +473,7 @@ async fn next_request_waits_while_the_answer_before_it_is_not_taken() {
     assert_eq!(reader.read(&mut bytes).await.expect("readable"), GET.len());
 }
 
-/// However small the pieces are in which an answer is written.
+/// The answer timeout holds however small the pieces are in which an answer is written.
 #[tokio::test(start_paused = true)]
 async fn a_peer_gains_no_time_by_answers_in_small_pieces() {
     let (mut peer, mut stream) = narrow_connection(WireLimits { answer_timeout: Duration::from_secs(10), ..patient() });

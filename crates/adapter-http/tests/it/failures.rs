@@ -1,4 +1,4 @@
-//! What callers are told when the store fails, hangs, panics or runs out of codes.
+//! The answers to callers when the store fails, hangs, panics or runs out of codes.
 
 use std::{
     sync::Arc,
@@ -59,7 +59,7 @@ fn each_failure_of_the_store_has_its_own_answer_and_none_shows_its_cause() {
 }
 
 #[test]
-fn a_store_that_hangs_costs_its_bound_and_is_told_for_what_it_may_have_done() {
+fn a_store_that_hangs_costs_its_timeout_and_leaves_writes_outcome_unknown() {
     let server = RunningServer::start(random_codes());
     server.store.suffer(Trouble::Hangs);
     for (method, path, body, code) in [
@@ -75,9 +75,9 @@ fn a_store_that_hangs_costs_its_bound_and_is_told_for_what_it_may_have_done() {
     }
 }
 
-/// More than are let in at a store that serves nobody, and for longer than a rush may last.
+/// More calls than are admitted while the store serves none, and for longer than a burst may last.
 #[test]
-fn callers_are_turned_away_while_too_many_wait_and_let_in_when_they_are_served() {
+fn calls_are_rejected_while_too_many_wait_and_admitted_when_they_are_served() {
     const TOO_MANY: usize = 200;
     const FEW: usize = 60;
     let server = RunningServer::start(random_codes());

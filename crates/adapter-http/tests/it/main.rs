@@ -1,6 +1,6 @@
-//! The HTTP face over stores that misbehave in every way a store can.
+//! The HTTP adapter over stores that fail in every way a store can.
 
+mod documentation;
 mod failures;
-mod papers;
 mod server;
 mod troubled_store;

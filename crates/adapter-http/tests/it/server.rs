@@ -1,4 +1,4 @@
-//! The HTTP face on a free port, and the least of a client to ask it.
+//! The HTTP adapter on a free port, and a minimal client for it.
 
 use std::{
     io::{Read, Write},
@@ -71,7 +71,7 @@ impl RunningServer {
         Self { store, phase, address, key, log }
     }
 
-    /// Asks with the admin key.
+    /// Sends a request with the admin key.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let body = body.map(Value::to_string).unwrap_or_default();
         let head = format!(
@@ -90,7 +90,7 @@ impl RunningServer {
 
     /// Every line logged for that request.
     pub(crate) fn log_of(&self, request_id: &str) -> String {
-        let lines = self.log.0.lock().expect("nobody panics while holding it");
+        let lines = self.log.0.lock().expect("no thread panics while holding it");
         let text = String::from_utf8_lossy(&lines).into_owned();
         text.lines().filter(|line| line.contains(request_id)).collect::<Vec<_>>().join("\n")
     }
@@ -155,13 +155,13 @@ impl Answer {
     }
 }
 
-/// The log, kept.
+/// The log, kept in memory.
 #[derive(Clone, Debug, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("nobody panics while holding it").extend_from_slice(bytes);
+        self.0.lock().expect("no thread panics while holding it").extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -177,7 +177,7 @@ impl Lines {
     }
 }
 
-/// Nothing is watched.
+/// No background tasks.
 #[derive(Debug)]
 struct NoTasks;
 

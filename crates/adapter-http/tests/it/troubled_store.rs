@@ -1,4 +1,4 @@
-//! A store in memory that does what a test tells it to.
+//! An in-memory store that fails as a test tells it to.
 
 use std::{
     future::pending,
@@ -25,7 +25,7 @@ use domain::{
 };
 use test_support::MemoryStore;
 
-/// What is wrong with the store. Keys always work: a caller must get as far as the trouble.
+/// What is wrong with the store. Keys always work, so that a request gets as far as the failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     None,
@@ -47,7 +47,7 @@ impl TroubledStore {
     }
 
     pub(crate) fn suffer(&self, trouble: Trouble) {
-        *self.trouble.lock().expect("nobody panics while holding it") = trouble;
+        *self.trouble.lock().expect("no thread panics while holding it") = trouble;
     }
 
     pub(crate) fn pings(&self) -> u64 {
@@ -55,7 +55,7 @@ impl TroubledStore {
     }
 
     async fn trouble(&self) -> Result<(), RepositoryError> {
-        let trouble = *self.trouble.lock().expect("nobody panics while holding it");
+        let trouble = *self.trouble.lock().expect("no thread panics while holding it");
         match trouble {
             Trouble::None => Ok(()),
             Trouble::Fails(kind) => {

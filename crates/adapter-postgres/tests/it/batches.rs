@@ -1,4 +1,4 @@
-//! Batches that run beside each other, on two processes' connections.
+//! Concurrent batches on the connections of two stores, as of two processes.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use test_support::{
 
 use crate::{fresh, options, store};
 
-/// In another order each time.
+/// Half of the drafts, in a random order.
 fn shuffled(drafts: &[LinkDraft], entropy: &SeededEntropy) -> Vec<LinkDraft> {
     let mut keyed: Vec<_> = drafts
         .iter()
@@ -24,13 +24,13 @@ fn shuffled(drafts: &[LinkDraft], entropy: &SeededEntropy) -> Vec<LinkDraft> {
         })
         .collect();
     keyed.sort_by_key(|(key, _)| *key);
-    // Half of them, so that batches overlap in ever other ways.
+    // Half of them, so that batches overlap in many ways.
     keyed.into_iter().map(|(_, draft)| draft).take(drafts.len() / 2).collect()
 }
 
-/// A link is met by what it does in one batch and by its code in another: of no order do they wait in a circle.
+/// One batch finds a link by its behaviour, another by its code. No order of batches may make them wait for each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_order_of_batches_of_any_mix_is_a_deadlock() {
+async fn concurrent_batches_of_any_mix_never_deadlock() {
     let (one, database) = fresh().await;
     let other = Arc::new(store(&options(&database.socket_url())));
     let subject = Subject::over(one.clone(), 7);
@@ -49,7 +49,7 @@ async fn no_order_of_batches_of_any_mix_is_a_deadlock() {
     let all_deleted = "UPDATE links SET state = 'deleted', deleted_at = now(), generation = generation + 1
                        WHERE state = 'active'";
     for round in 0..40 {
-        database.sql(all_deleted).expect("the database is ours");
+        database.sql(all_deleted).expect("the test owns the database");
         let batches: Vec<_> = (0..6)
             .map(|number| {
                 let drafts = shuffled(&drafts, &entropy);
@@ -66,5 +66,5 @@ async fn no_order_of_batches_of_any_mix_is_a_deadlock() {
         }
     }
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-    assert_eq!(database.sql(deadlocks).expect("it is counted").trim(), "0");
+    assert_eq!(database.sql(deadlocks).expect("the server counts deadlocks").trim(), "0");
 }

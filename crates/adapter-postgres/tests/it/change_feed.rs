@@ -1,4 +1,4 @@
-//! The tail of the history: whatever is committed is told, in whatever order transactions end.
+//! The change feed reports every committed change, in whatever order transactions end.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn deletion(code: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_process_creates_and_changes_is_told_after_a_gap() {
+async fn after_a_gap_the_changes_of_another_process_are_reported() {
     let (one, database) = fresh().await;
     let before = Subject::over(one.clone(), 7);
     before.given(&a_link().alias("before")).await;
@@ -47,16 +47,16 @@ async fn what_another_process_creates_and_changes_is_told_after_a_gap() {
     assert_eq!(recorder.told().iter().filter(|told| **told == Told::Gap).count(), 1);
 }
 
-/// Its number is lower than that of others that were read long before.
+/// Its number is lower than those of entries that were read long before.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_began_before_others_and_ends_after_them_is_told() {
+async fn a_transaction_that_commits_after_later_ones_is_reported() {
     let (store, database) = fresh().await;
     let subject = Subject::over(store.clone(), 7);
     subject.given(&a_link().alias("slow")).await;
     let recorder = Recorder::of(store).await;
 
     let slow = session(&database).await;
-    slow.batch_execute(&format!("BEGIN; {}", deletion("slow"))).await.expect("it waits for nothing");
+    slow.batch_execute(&format!("BEGIN; {}", deletion("slow"))).await.expect("no lock is in its way");
     for round in 0..3 {
         let alias = format!("fast-{round}");
         subject.given(&a_link().alias(&alias)).await;
@@ -71,7 +71,7 @@ async fn a_transaction_that_began_before_others_and_ends_after_them_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reading_that_fails_hides_nothing_and_is_no_gap() {
+async fn a_failed_read_loses_no_change_and_is_no_gap() {
     let (store, database) = fresh().await;
     let subject = Subject::over(store.clone(), 7);
     let recorder = Recorder::of(store).await;
@@ -80,7 +80,7 @@ async fn a_reading_that_fails_hides_nothing_and_is_no_gap() {
         recorder.until(&Told::Synced).await;
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                    WHERE query LIKE '%pg_snapshot_xip%' AND pid <> pg_backend_pid() AND datname = current_database()";
-        assert_eq!(database.sql(end).expect("a superuser may"), "t", "one session reads the history");
+        assert_eq!(database.sql(end).expect("the test is a superuser"), "t", "one session reads the history");
         let alias = format!("meanwhile-{round}");
         subject.given(&a_link().alias(&alias)).await;
         recorder.until(&changed(&alias, 1)).await;
@@ -88,41 +88,41 @@ async fn a_reading_that_fails_hides_nothing_and_is_no_gap() {
     }
 }
 
-/// A restored dump brings the numbers of another server along.
+/// A restored dump carries transaction numbers of another server.
 #[tokio::test(flavor = "multi_thread")]
-async fn entries_of_another_server_are_not_told_again_and_again() {
+async fn entries_with_numbers_of_another_server_are_not_reported_again() {
     let (store, database) = fresh().await;
     let subject = Subject::over(store.clone(), 7);
     subject.given(&a_link().alias("restored")).await;
     database
         .sql("ALTER TABLE link_events DISABLE TRIGGER ALL; UPDATE link_events SET xact = '1000000000'")
-        .expect("a superuser may");
+        .expect("the test is a superuser");
     let recorder = Recorder::of(store).await;
     subject.given(&a_link().alias("new")).await;
     recorder.until(&changed("new", 1)).await;
     assert!(!recorder.told().contains(&changed("restored", 1)), "{:?}", recorder.told());
 }
 
-/// A pooler that shares sessions delivers no notification: without notifications the history is read all the same.
+/// A pooler that shares sessions delivers no notifications. The history must be read without them.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_notifications_the_history_is_read_every_second() {
     let (store, database) = fresh().await;
     let subject = Subject::over(store.clone(), 7);
     let link = subject.given(&a_link().alias("silent")).await;
-    database.sql("DROP TRIGGER links_notify ON links").expect("a superuser may");
+    database.sql("DROP TRIGGER links_notify ON links").expect("the test is a superuser");
     let recorder = Recorder::of(store).await;
     subject.delete(&link).await;
     recorder.until(&changed("silent", 2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_than_can_be_told_is_a_gap() {
+async fn more_entries_than_one_read_holds_are_a_gap() {
     let (store, database) = fresh().await;
     Subject::over(store.clone(), 7).given(&a_link().alias("many")).await;
     let recorder = Recorder::of(store).await;
     recorder.forget();
     let many = "INSERT INTO link_events (link_id, code, generation, kind, actor, request_id, at)
                 SELECT id, code, n, 'edited', 'system', 'test', now() FROM links, generate_series(2, 100002) n";
-    database.sql(many).expect("the history takes it");
+    database.sql(many).expect("the history accepts the entries");
     recorder.until(&Told::Gap).await;
 }

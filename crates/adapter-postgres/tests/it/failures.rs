@@ -1,4 +1,4 @@
-//! When the server is frozen, gone, full or set up otherwise.
+//! Behaviour when the server is frozen, down, read-only or misconfigured.
 
 use std::{
     sync::Arc,
@@ -34,7 +34,7 @@ fn code() -> domain::code::Code {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_server_costs_one_deadline_and_its_connections_never_serve_again() {
+async fn a_frozen_server_costs_one_timeout_and_its_connections_are_not_reused() {
     let server = PostgresServer::start(ServerOptions::default());
     let database = server.create_database();
     let store = store(&impatient(&database.url()));
@@ -44,7 +44,7 @@ async fn a_frozen_server_costs_one_deadline_and_its_connections_never_serve_agai
     server.freeze();
     for _ in 0..3 {
         let begun = Instant::now();
-        let error = store.resolve(&code()).await.expect_err("nobody answers");
+        let error = store.resolve(&code()).await.expect_err("the server does not answer");
         assert_eq!(error.kind(), RepositoryErrorKind::Unavailable);
         assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
     }
@@ -53,13 +53,13 @@ async fn a_frozen_server_costs_one_deadline_and_its_connections_never_serve_agai
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_gone_is_unavailable_and_is_found_again_when_it_is_back() {
+async fn a_killed_server_is_unavailable_and_is_used_again_after_a_restart() {
     let server = PostgresServer::start(ServerOptions::default());
     let database = server.create_database();
     let store = store(&impatient(&database.url()));
     store.migrate().await.expect("an empty database takes every migration");
     server.kill();
-    let error = store.find(&code()).await.expect_err("nobody is there");
+    let error = store.find(&code()).await.expect_err("the server is down");
     assert_eq!(error.kind(), RepositoryErrorKind::Unavailable);
     server.restart();
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -69,7 +69,7 @@ async fn a_server_that_is_gone_is_unavailable_and_is_found_again_when_it_is_back
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_late_write_is_told_as_unknown_never_as_failed() {
+async fn a_write_that_timed_out_is_indeterminate() {
     use domain::ports::IdempotencyRepository;
     use domain::time::Timestamp;
     let server = PostgresServer::start(ServerOptions::default());
@@ -79,12 +79,12 @@ async fn a_late_write_is_told_as_unknown_never_as_failed() {
     store.find(&code()).await.expect("a connection is in the pool");
     server.freeze();
     let moment = Timestamp::from_unix_micros(0).expect("in range");
-    let error = store.forget(moment).await.expect_err("nobody answers");
+    let error = store.forget(moment).await.expect_err("the server does not answer");
     server.thaw();
     assert_eq!(error.kind(), RepositoryErrorKind::Indeterminate);
 }
 
-/// Open TCP connections to that port, as the kernel lists them; nobody but this test knows of the server.
+/// Open TCP connections to that port, as the kernel lists them. Only this test knows the server.
 fn connections_to(port: u16) -> usize {
     let table = std::fs::read_to_string("/proc/self/net/tcp").expect("Linux lists its connections");
     let (remote, established) = (format!(":{port:04X}"), "01");
@@ -93,7 +93,7 @@ fn connections_to(port: u16) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_server_collects_no_connections() {
+async fn connections_to_a_frozen_server_are_closed() {
     let server = PostgresServer::start(ServerOptions::default());
     let database = server.create_database();
     let patient = store(&options(&database.url()));
@@ -110,9 +110,9 @@ async fn a_frozen_server_collects_no_connections() {
         assert!(Instant::now() < busy, "no session in such short time, again and again");
     }
     server.freeze();
-    // The first one breaks off in a statement, those after it in an attempt to connect.
+    // The first call times out in a statement, the later ones while connecting.
     for _ in 0..20 {
-        store.resolve(&code()).await.expect_err("nobody answers");
+        store.resolve(&code()).await.expect_err("the server does not answer");
     }
     let deadline = Instant::now() + Duration::from_secs(5);
     while connections_to(server.port()) > 0 {
@@ -123,7 +123,7 @@ async fn a_frozen_server_collects_no_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_does_not_answer_costs_its_own_bound_only() {
+async fn a_silent_host_costs_only_its_own_connect_timeout() {
     let (_, database) = fresh().await;
     let live = ([127, 0, 0, 1], shared_server().port()).into();
     let silent = FaultProxy::before(live);
@@ -136,13 +136,13 @@ async fn a_host_that_does_not_answer_costs_its_own_bound_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_to_connect_names_each_host_and_what_is_wrong_there() {
+async fn a_failure_to_connect_names_each_host_and_its_error() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("some port is free").local_addr().expect("bound");
     let silent = FaultProxy::before(([127, 0, 0, 1], shared_server().port()).into());
     silent.hold(Direction::Replies);
     let url = format!("postgres://signpost@{nobody},{}/postgres", silent.address());
     let store = store(&PostgresOptions { connect_timeout: Duration::from_millis(100), ..impatient(&url) });
-    let error = store.resolve(&code()).await.expect_err("nobody answers");
+    let error = store.resolve(&code()).await.expect_err("the server does not answer");
     let mut told = String::new();
     let mut cause: Option<&dyn std::error::Error> = Some(&error);
     while let Some(error) = cause {
@@ -154,7 +154,7 @@ async fn a_failure_to_connect_names_each_host_and_what_is_wrong_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reply_that_comes_too_late_meets_no_other_question() {
+async fn a_late_reply_never_reaches_another_lookup() {
     let (migrated, database) = fresh().await;
     let subject = Subject::over(migrated, 7);
     let one = subject.given(&a_link().to("https://example.com/one")).await;
@@ -178,9 +178,9 @@ async fn a_reply_that_comes_too_late_meets_no_other_question() {
     assert_eq!(proxy.connections_made(), made + 1, "the old connection serves nobody, and one new one serves all");
 }
 
-/// The statement of a change reaches the server when everybody has given it up.
+/// The statement of the change reaches the server after the caller has given up.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_timed_out_does_not_come_true_later() {
+async fn a_change_that_timed_out_does_not_take_effect_later() {
     let (migrated, database) = fresh().await;
     let link = Subject::over(migrated, 7).given(&a_link()).await;
     let lifecycle::Step::Changed(change) = lifecycle::delete(&link, link.created_at) else { panic!("it is active") };
@@ -192,7 +192,7 @@ async fn a_change_that_timed_out_does_not_come_true_later() {
     let store = store(&PostgresOptions { pool_size: 1, ..impatient(&url) });
     store.find(&code()).await.expect("there is a connection to use");
     proxy.hold_requests_with(b"a-late-change");
-    let error = store.apply(&change, &provenance, None).await.expect_err("nobody answers");
+    let error = store.apply(&change, &provenance, None).await.expect_err("the server does not answer");
     assert_eq!(error.kind(), RepositoryErrorKind::Unavailable, "its COMMIT was never sent");
     assert!(proxy.has_caught_something());
 
@@ -204,11 +204,13 @@ async fn a_change_that_timed_out_does_not_come_true_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_takes_no_writes_is_not_well() {
+async fn ping_fails_if_the_server_accepts_no_writes() {
     let (store, database) = fresh().await;
-    store.ping().await.expect("it takes writes");
-    let name = database.sql("SELECT current_database()").expect("it has a name");
-    database.sql(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).expect("we own it");
+    store.ping().await.expect("the server accepts writes");
+    let name = database.sql("SELECT current_database()").expect("the database has a name");
+    database
+        .sql(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on"))
+        .expect("the test owns the database");
     let later = crate::store(&options(&database.socket_url()));
     let error = later.ping().await.expect_err("it is read-only, as a standby is");
     assert_eq!(error.kind(), RepositoryErrorKind::Unavailable);
@@ -238,13 +240,13 @@ async fn a_corrupt_row_is_told_from_a_missing_one() {
                INSERT INTO links VALUES (gen_random_uuid(), 'abcdef', 'default', 'gopher://x', 302, false, NULL, NULL, \
                '{}', 'active', true, decode(repeat('00', 32), 'hex'), gen_random_uuid(), 1, now(), now(), NULL, NULL)";
     database.sql(sql).expect("constraints are off");
-    let error = store.find(&code()).await.expect_err("the target is none");
+    let error = store.find(&code()).await.expect_err("the target is invalid");
     assert_eq!(error.kind(), RepositoryErrorKind::Corrupt);
 }
 
-/// Many codes are asked for in one statement.
+/// Many codes are looked up in one statement.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_cannot_be_read_hides_no_other() {
+async fn an_unreadable_row_fails_only_its_own_lookup() {
     let (migrated, database) = fresh().await;
     let subject = Subject::over(migrated, 7);
     let strange = subject.given(&a_link().to("https://example.com/strange")).await;
@@ -254,7 +256,7 @@ async fn a_row_that_cannot_be_read_hides_no_other() {
         .sql(&format!(
             "ALTER TABLE links DISABLE TRIGGER USER; UPDATE links SET expires_at = 'infinity' WHERE code = '{code}'"
         ))
-        .expect("the database is ours");
+        .expect("the test owns the database");
     let store = Arc::new(store(&PostgresOptions { redirect_pool_size: 1, ..options(&database.url()) }));
     let asking: Vec<_> = (0..40)
         .map(|number| {
@@ -269,14 +271,14 @@ async fn a_row_that_cannot_be_read_hides_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_url_that_is_none_is_refused_without_showing_it() {
+async fn an_invalid_url_is_rejected_without_showing_it() {
     for url in [
         "postgres://user:hunter2@host:notaport/db",
         "postgres://user:x@y?hunter2@host/db",
         "postgres://user:hunter2@host/db?hunter2=1",
     ] {
         let options = options(url);
-        let refused = PostgresStore::new(&options, tokio::runtime::Handle::current()).expect_err("it is none");
+        let refused = PostgresStore::new(&options, tokio::runtime::Handle::current()).expect_err("the URL is invalid");
         assert!(matches!(refused, InvalidOptions::Url) && check_url(url).is_err());
         let mut chain = format!("{refused} {refused:?} {options:?}");
         let mut cause = std::error::Error::source(&refused);
@@ -289,13 +291,13 @@ async fn a_url_that_is_none_is_refused_without_showing_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn why_there_is_no_session_is_told_in_a_word_that_names_nothing() {
+async fn each_failure_to_connect_has_its_own_reason() {
     use FailureReason as Reason;
     let server = PostgresServer::start(ServerOptions::default());
     let database = server.create_database();
     server
         .sql("postgres", "CREATE ROLE sleeper NOLOGIN; CREATE ROLE single LOGIN CONNECTION LIMIT 0")
-        .expect("it is ours");
+        .expect("the test owns the server");
     let at = |user: &str, port: u16, name: &str| format!("postgres://{user}@127.0.0.1:{port}/{name}");
     let (port, name) = (server.port(), database.name());
     let nothing_listens = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
@@ -309,11 +311,11 @@ async fn why_there_is_no_session_is_told_in_a_word_that_names_nothing() {
     ] {
         let tls = adapter_postgres::TlsPolicy::Never;
         let store = store(&PostgresOptions { tls, connect_timeout: Duration::from_secs(5), ..options(&url) });
-        let error = store.ping().await.expect_err("it cannot be used");
+        let error = store.ping().await.expect_err("the server cannot be used");
         assert_eq!(error.reason(), reason, "{url}: {error:?}");
     }
     let store = store(&impatient(&database.url()));
     server.freeze();
-    assert_eq!(store.ping().await.expect_err("nobody answers").reason(), Reason::ConnectTimedOut);
+    assert_eq!(store.ping().await.expect_err("the server does not answer").reason(), Reason::ConnectTimedOut);
     server.thaw();
 }

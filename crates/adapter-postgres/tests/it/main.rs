@@ -1,4 +1,4 @@
-//! The PostgreSQL store: its contract, its schema, and how it behaves when the server does not.
+//! The PostgreSQL store: its contract, its schema, and its behaviour when the server fails.
 
 mod batches;
 mod change_feed;
@@ -21,7 +21,7 @@ async fn fresh() -> (Arc<PostgresStore>, TestDatabase) {
     (Arc::new(store(&options(&database.socket_url()))), database)
 }
 
-/// Bounds wide enough for a busy machine.
+/// Timeouts long enough for a busy machine.
 fn options(url: &str) -> PostgresOptions {
     PostgresOptions {
         url: url.to_owned(),
@@ -36,7 +36,7 @@ fn options(url: &str) -> PostgresOptions {
     }
 }
 
-/// A store served by the runtime this is called on.
+/// A store whose connections run on the current runtime.
 fn store(options: &PostgresOptions) -> PostgresStore {
     PostgresStore::new(options, Handle::current()).expect("the options are valid")
 }
@@ -45,7 +45,7 @@ fn empty_database() -> TestDatabase {
     shared_server().create_database()
 }
 
-/// On a runtime of its own: the template is made inside another one, which must not be blocked.
+/// Migrates on a runtime of its own: the template is made inside another runtime, which must not be blocked.
 fn migrate(url: &str) {
     let url = url.to_owned();
     let migrating = std::thread::spawn(move || {

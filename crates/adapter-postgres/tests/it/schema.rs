@@ -1,10 +1,10 @@
-//! The database itself refuses what the rules forbid, whoever asks.
+//! The database itself refuses what the rules forbid, whichever client asks.
 
 use test_support::TestDatabase;
 
 use crate::{empty_database, fresh, options, store};
 
-/// A link that nothing is wrong with.
+/// A valid link.
 const GOOD: [(&str, &str); 18] = [
     ("id", "gen_random_uuid()"),
     ("code", "'abcdef'"),
@@ -26,7 +26,7 @@ const GOOD: [(&str, &str); 18] = [
     ("reactivated_at", "NULL"),
 ];
 
-/// Inserts the good link with some columns changed.
+/// Inserts the valid link with some columns changed.
 fn insert(database: &TestDatabase, changes: &[(&str, &str)]) -> Result<String, String> {
     let value = |(name, good): &(&str, &'static str)| {
         let changed = changes.iter().find(|(changed, _)| changed == name);
@@ -64,7 +64,7 @@ async fn every_broken_link_is_refused_by_a_named_constraint() {
         let refused = insert(&database, changes).expect_err(constraint);
         assert!(refused.contains(constraint), "{changes:?}: {refused}");
     }
-    insert(&database, &[]).expect("the good link");
+    insert(&database, &[]).expect("the valid link is accepted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +76,7 @@ async fn a_code_and_a_behaviour_are_given_once_deleted_or_not() {
     assert!(same_code.contains("links_code_key"), "{same_code}");
     let same_key = insert(&database, &[("code", "'another'")]).expect_err("taken");
     assert!(same_key.contains("links_dedup_key"), "{same_key}");
-    insert(&database, &[("code", "'another'"), ("deduplicated", "false")]).expect("out of deduplication");
+    insert(&database, &[("code", "'another'"), ("deduplicated", "false")]).expect("deduplication is off");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +135,7 @@ async fn blocks_are_whole_lifted_once_and_never_removed() {
         database.sql(forbidden).expect_err(forbidden);
     }
     database.sql("UPDATE blocks SET lifted_at = now(), lifted_by = 'system'").expect("it is lifted");
-    database.sql("UPDATE blocks SET lifted_at = NULL, lifted_by = NULL").expect_err("it is over");
+    database.sql("UPDATE blocks SET lifted_at = NULL, lifted_by = NULL").expect_err("it stays lifted");
     database.sql(&block("'code'|'abc'|'again'|NULL|NULL")).expect("it can be blocked again");
 }
 

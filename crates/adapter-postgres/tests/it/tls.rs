@@ -1,4 +1,4 @@
-//! TLS: required off this host, always with a verified certificate.
+//! TLS: required for servers on other hosts, always with a verified certificate.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use test_support::{PostgresServer, ServerOptions, TlsFiles};
 
 use crate::{options, store};
 
-/// A certificate for `127.0.0.1`, and the file of the authority that signed it: itself.
+/// A self-signed certificate for `127.0.0.1`, and its file as the certificate authority.
 fn certificate(folder: &tempfile::TempDir) -> (TlsFiles, PathBuf) {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
     let file = folder.path().join("ca.pem");
@@ -21,7 +21,7 @@ fn with(url: &str, tls: TlsPolicy, ca: Option<&PathBuf>) -> PostgresOptions {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_is_trusted_by_its_certificate_alone() {
+async fn a_server_is_trusted_only_with_a_verified_certificate() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (files, ca) = certificate(&folder);
     let server = PostgresServer::start(ServerOptions { tls: Some(files), ..ServerOptions::default() });
@@ -29,8 +29,8 @@ async fn a_server_is_trusted_by_its_certificate_alone() {
 
     let trusted = store(&with(&url, TlsPolicy::Always, Some(&ca)));
     trusted.migrate().await.expect("the certificate is signed by the named authority");
-    trusted.ping().await.expect("so it is for every session");
-    trusted.identity().await.expect("one is kept");
+    trusted.ping().await.expect("a new connection trusts it too");
+    trusted.identity().await.expect("a pooled connection works");
     let encrypted =
         "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'signpost'";
     assert_eq!(server.sql("postgres", encrypted).as_deref().map(str::trim), Ok("t"));
@@ -38,7 +38,7 @@ async fn a_server_is_trusted_by_its_certificate_alone() {
     let other_folder = tempfile::tempdir().expect("a temporary folder");
     let (_, other_ca) = certificate(&other_folder);
     let wary = store(&with(&url, TlsPolicy::Always, Some(&other_ca)));
-    let error = wary.ping().await.expect_err("another authority");
+    let error = wary.ping().await.expect_err("another authority signed the certificate");
     assert_eq!(error.kind(), RepositoryErrorKind::Unavailable);
 }
 
@@ -63,6 +63,6 @@ async fn an_authority_file_without_certificates_is_refused() {
     let missing = folder.path().join("missing.pem");
     for file in [file, missing] {
         let options = with("postgres://db.example.com/x", TlsPolicy::OffHost, Some(&file));
-        PostgresStore::new(&options, tokio::runtime::Handle::current()).expect_err("nobody to trust");
+        PostgresStore::new(&options, tokio::runtime::Handle::current()).expect_err("no authority to trust");
     }
 }

@@ -1,4 +1,4 @@
-//! One row that cannot be read hides no other.
+//! An unreadable row hides no other row.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use test_support::{
 
 use crate::fresh;
 
-/// A store with `links` links and without guards, and what it tells of rows it left out.
+/// A store with `links` links and without guards, and a record of the rows that it left out.
 async fn stocked(links: usize) -> (Subject, Arc<KeptRows>, TestDatabase) {
     let (store, database) = fresh().await;
     let told = Arc::<KeptRows>::default();
@@ -29,7 +29,7 @@ async fn stocked(links: usize) -> (Subject, Arc<KeptRows>, TestDatabase) {
                      ALTER TABLE blocks DISABLE TRIGGER USER, DROP CONSTRAINT blocks_kind_check;
                      ALTER TABLE api_keys DROP CONSTRAINT api_keys_scopes_check;
                      ALTER TABLE link_events DROP CONSTRAINT link_events_kind_check";
-    database.sql(unguarded).expect("the database is ours");
+    database.sql(unguarded).expect("the test owns the database");
     (subject, told, database)
 }
 
@@ -37,7 +37,7 @@ async fn walk(subject: &Subject, sort: Sort, limit: u32) -> Vec<String> {
     let (mut after, mut walked): (Option<Position>, _) = (None, Vec::new());
     loop {
         let query = ListQuery { access: Access::All, filter: LinkFilter::default(), sort, after, limit };
-        let page = subject.links.list(&query).await.expect("no row stops a list");
+        let page = subject.links.list(&query).await.expect("bad rows are skipped");
         after = page.last().map(Position::from);
         walked.extend(page.iter().map(|link| link.behaviour.target.to_string()));
         if page.len() < limit as usize {
@@ -49,8 +49,8 @@ async fn walk(subject: &Subject, sort: Sort, limit: u32) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_walk_of_links_goes_on_behind_rows_that_cannot_be_read() {
     let (subject, told, database) = stocked(12).await;
-    // The first page and the last one, whole, and one in the middle; wrong in different columns, also in those that
-    // no client library can represent.
+    // Breaks the whole first page, the whole last page and one row in the middle, each in different columns. Some of
+    // the values cannot be represented by any client library.
     database
         .sql(
             "UPDATE links SET title = '' WHERE target ~ '/[01]$';
@@ -58,7 +58,7 @@ async fn a_walk_of_links_goes_on_behind_rows_that_cannot_be_read() {
              UPDATE links SET updated_at = 'infinity' WHERE target ~ '/10$';
              UPDATE links SET created_at = 'infinity' WHERE target ~ '/11$'",
         )
-        .expect("the database is ours");
+        .expect("the test owns the database");
     let expected: Vec<_> = [2, 3, 4, 6, 7, 8, 9].iter().map(|n| format!("https://example.com/{n}")).collect();
     for limit in [1, 2, 3, 100] {
         assert_eq!(walk(&subject, Sort::OldestFirst, limit).await, expected);
@@ -67,11 +67,12 @@ async fn a_walk_of_links_goes_on_behind_rows_that_cannot_be_read() {
         assert_eq!(newest, expected);
     }
     let told = told.told();
-    let columns: Vec<_> = told.iter().map(|(table, why)| (*table, why.split(':').next().expect("one"))).collect();
+    let columns: Vec<_> =
+        told.iter().map(|(table, why)| (*table, why.split(':').next().expect("a first part"))).collect();
     assert_eq!(columns, [("links", "created_at"), ("links", "tags"), ("links", "title"), ("links", "updated_at")]);
-    // Alone it fails, and no other does.
+    // Reading a broken link fails, and reading another one does not.
     for (title, readable) in [("/5", false), ("/6", true)] {
-        let code = database.sql(&format!("SELECT code FROM links WHERE target ~ '{title}$'")).expect("it is there");
+        let code = database.sql(&format!("SELECT code FROM links WHERE target ~ '{title}$'")).expect("the link exists");
         let found = subject.links.find(&code.trim().parse().expect("a code")).await.map_err(|error| error.kind());
         assert_eq!(found.is_ok(), readable);
         assert!(readable || found == Err(RepositoryErrorKind::Corrupt));
@@ -87,7 +88,7 @@ async fn a_takedown_that_cannot_be_read_switches_no_other_off() {
         )
     };
     let rows = [
-        // Words that are reserved by now, as any other may be one day.
+        // Codes that are reserved words by now, as any other may be one day.
         insert("code", "status", "system", "2026-01-01T00:00:00Z"),
         insert("code", "login", "system", "infinity"),
         insert("host", "evil.example", "system", "2026-01-01T00:00:00Z"),
@@ -95,16 +96,16 @@ async fn a_takedown_that_cannot_be_read_switches_no_other_off() {
         insert("owner", "No Owner", "system", "2026-01-01T00:00:00Z"),
         insert("owner", "acme", "whom?", "2026-01-01T00:00:00Z"),
     ];
-    database.sql(&rows.concat()).expect("the database is ours");
-    let revision = subject.blocks.in_force(None).await.expect("no row stops it").expect("there is always one");
+    database.sql(&rows.concat()).expect("the test owns the database");
+    let revision = subject.blocks.in_force(None).await.expect("bad rows are skipped").expect("a revision");
     let mut in_force: Vec<_> = revision.subjects.iter().map(Blocked::value).collect();
     in_force.sort_unstable();
     assert_eq!(in_force, ["acme", "evil.example", "login", "status"]);
-    let mut listed = subject.blocks.list(true, None, 100).await.expect("no row stops it");
+    let mut listed = subject.blocks.list(true, None, 100).await.expect("bad rows are skipped");
     listed.sort_by(|one, other| one.subject.value().cmp(other.subject.value()));
     assert_eq!(listed.iter().map(|block| block.subject.value()).collect::<Vec<_>>(), ["evil.example", "status"]);
     let told = told.told();
-    let columns: Vec<_> = told.iter().map(|(_, why)| why.split(':').next().expect("one")).collect();
+    let columns: Vec<_> = told.iter().map(|(_, why)| why.split(':').next().expect("a first part")).collect();
     assert_eq!(columns, ["created_at", "created_by", "kind", "value"]);
 }
 
@@ -119,14 +120,14 @@ async fn a_key_or_a_history_entry_that_cannot_be_read_hides_no_other() {
     let keys = subject.keys.list(None, 100).await.expect("all can be read");
     let link = subject.given(&a_link()).await;
     let bad = format!("UPDATE api_keys SET scopes = ARRAY[NULL]::text[] WHERE id = '{}'", keys[0].id);
-    database.sql(&bad).expect("the database is ours");
+    database.sql(&bad).expect("the test owns the database");
     let event = "INSERT INTO link_events (link_id, code, generation, kind, actor, request_id, at)
                  SELECT id, code, 2, 'sold', 'system', 'r', now() FROM links";
-    database.sql(event).expect("the database is ours");
+    database.sql(event).expect("the test owns the database");
     for limit in [1, 2, 100] {
-        let listed = subject.keys.list(None, limit).await.expect("no row stops it");
+        let listed = subject.keys.list(None, limit).await.expect("bad rows are skipped");
         assert_eq!(listed, keys[1..].iter().take(limit as usize).cloned().collect::<Vec<_>>());
-        let history = subject.links.history(&link.code, None, limit).await.expect("no row stops it");
+        let history = subject.links.history(&link.code, None, limit).await.expect("bad rows are skipped");
         assert_eq!(history.iter().map(|event| event.generation.get()).collect::<Vec<_>>(), [1]);
     }
     let tables: Vec<_> = told.told().into_iter().map(|(table, _)| table).collect();
@@ -139,12 +140,12 @@ async fn a_block_that_cannot_be_read_can_be_lifted() {
     let bad = "INSERT INTO blocks (id, kind, value, reason, created_at, created_by)
                VALUES (gen_random_uuid(), 'host', 'bad.example', 'test', 'infinity', 'system') RETURNING id";
     let id: uuid::Uuid =
-        database.sql(bad).expect("the database is ours").lines().next().expect("one row").parse().expect("an id");
+        database.sql(bad).expect("the test owns the database").lines().next().expect("one row").parse().expect("an id");
     let lifted = Lifted { at: subject.now(), by: Actor::System };
     for _ in 0..2 {
-        assert!(subject.blocks.lift(&id, &lifted).await.expect("its row need not be read"));
+        assert!(subject.blocks.lift(&id, &lifted).await.expect("lifting does not read the row"));
     }
-    let left = database.sql("SELECT count(*) FROM blocks WHERE lifted_at IS NULL").expect("the database is ours");
+    let left = database.sql("SELECT count(*) FROM blocks WHERE lifted_at IS NULL").expect("the test owns the database");
     assert_eq!(left, "0");
 }
 
@@ -152,6 +153,6 @@ async fn a_block_that_cannot_be_read_can_be_lifted() {
 async fn the_code_of_a_link_that_cannot_be_read_is_known() {
     let (store, database) = fresh().await;
     Subject::over(store.clone(), 7).given(&a_link().alias("inherited")).await;
-    database.sql("UPDATE links SET updated_at = 'infinity'").expect("the database is ours");
-    assert_eq!(store.codes_among(&["docs", "inherited"]).await.expect("no row stops it"), ["inherited"]);
+    database.sql("UPDATE links SET updated_at = 'infinity'").expect("the test owns the database");
+    assert_eq!(store.codes_among(&["docs", "inherited"]).await.expect("bad rows are skipped"), ["inherited"]);
 }

@@ -1,21 +1,24 @@
-//! Databases of earlier releases.
+//! Upgrades of databases of earlier releases.
 
 use domain::lifecycle::Claim;
 use test_support::contract::{Subject, a_link};
 
 use crate::fresh;
 
-/// As earlier releases computed it: over `https://example.com/#A`, however that was spelled.
+/// The key that earlier releases computed for `https://example.com/#A`, with or without percent-escapes in the
+/// fragment.
 const KEY_OF_DECODED_FRAGMENT: &str = "5ed9d030f1f4c79be5e59e0971cdbe33c6a81ca1bd6aacd63b8a0eb646ae333b";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn links_whose_keys_were_computed_otherwise_are_found_after_the_upgrade() {
     let (store, database) = fresh().await;
-    while !store.revert().await.expect("down.sql works").expect("it is among them").ends_with("fragment_keys") {}
+    while !store.revert().await.expect("down.sql works").expect("the migration was applied").ends_with("fragment_keys")
+    {
+    }
     let subject = Subject::over(store.clone(), 7);
     let (escaped, plain) = (a_link().to("https://example.com/#%41"), a_link().to("https://example.com/#A"));
     let shared = subject.given(&escaped).await;
-    // More than two steps; what has to be computed is in the first and in the last.
+    // Enough links for more than two steps. Links to recompute are in the first step and in the last.
     let columns = "redirect, forward_query, expires_at, title, tags, state, false";
     let rest = "gen_random_uuid(), 1, created_at, updated_at, NULL, NULL FROM links";
     let old = format!(
@@ -26,10 +29,10 @@ async fn links_whose_keys_were_computed_otherwise_are_found_after_the_upgrade() 
          UPDATE links SET dedup_key = '\\x{KEY_OF_DECODED_FRAGMENT}' WHERE code = '{code}'",
         code = shared.code
     );
-    database.sql(&old).expect("the database is ours");
+    database.sql(&old).expect("the test owns the database");
     assert_eq!(subject.claim(&plain).await, Claim::Existing(shared.clone()), "as it was before");
 
-    store.migrate().await.expect("it is upgraded");
+    store.migrate().await.expect("the upgrade succeeds");
     assert_eq!(subject.claim(&escaped).await, Claim::Existing(shared.clone()));
     assert!(matches!(subject.claim(&plain).await, Claim::Created(_)), "scripts see another fragment");
     let chosen = subject.claim(&a_link().to("https://example.com/#%42").alias("chosen")).await;

@@ -1,4 +1,4 @@
-//! The laws that only a shared memory can break, on a real Redis that is also frozen, killed and lied to.
+//! Guarantees that only a shared cache can break, on a real Redis that is also frozen, killed or filled with junk.
 
 use std::{
     io::{Read, Write},
@@ -24,7 +24,7 @@ async fn two_processes(redis: &RedisServer) -> (Process, Process) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_process_asked_the_store_the_other_one_knows() {
+async fn an_answer_that_one_process_got_from_the_store_is_read_by_another() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
     let link = one.link("known").await;
@@ -36,7 +36,7 @@ async fn what_one_process_asked_the_store_the_other_one_knows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_is_seen_by_all_when_it_is_acknowledged() {
+async fn all_processes_see_a_change_when_it_is_acknowledged() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
     for round in 0..50 {
@@ -50,13 +50,13 @@ async fn a_change_is_seen_by_all_when_it_is_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_somebody_else_changed_is_outdated_in_redis_before_it_is_told_on() {
+async fn a_reported_change_is_outdated_in_redis_before_it_is_passed_on() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
     for round in 0..50 {
         let link = one.link(&format!("changed-{round}")).await;
         assert!(eventually(async || other.shares(&link.code).await).await);
-        // As a process does that knows no Redis.
+        // As a process without Redis does.
         let gone = one.subject.delete(&link).await;
         other.feed.tell_of(&gone);
         assert!(eventually(async || other.told.of(&gone)).await, "its watcher is not told");
@@ -66,7 +66,7 @@ async fn what_somebody_else_changed_is_outdated_in_redis_before_it_is_told_on() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fill_that_comes_late_does_not_bring_a_deleted_link_back() {
+async fn a_late_fill_does_not_bring_a_deleted_link_back() {
     let redis = RedisServer::start();
     let store = Arc::new(MemoryStore::default());
     let one = Process::on(Arc::clone(&store), &redis.url());
@@ -76,7 +76,7 @@ async fn a_fill_that_comes_late_does_not_bring_a_deleted_link_back() {
     assert!(eventually(async || slow.shares(&code("probe")).await).await, "it does not trust Redis");
 
     let link = one.link("filled").await;
-    // The question and the answer that is written down behind it, but nothing on the next connection.
+    // Holds the read and the write that follows it, but nothing on the next connection.
     proxy.hold_requests_with(b":filled");
     slow.resolve(&link.code).await;
     assert!(proxy.has_caught_something(), "it writes nothing down");
@@ -92,7 +92,7 @@ async fn a_fill_that_comes_late_does_not_bring_a_deleted_link_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_redis_costs_five_waits_and_is_used_again_when_it_thaws() {
+async fn a_frozen_redis_costs_five_timeouts_and_is_used_again_when_it_thaws() {
     let redis = RedisServer::start();
     let store = Arc::new(MemoryStore::default());
     let process = Process::on(store, &redis.url());
@@ -118,7 +118,7 @@ async fn a_frozen_redis_costs_five_waits_and_is_used_again_when_it_thaws() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_changed_while_redis_hung_is_not_believed_when_it_goes_on() {
+async fn entries_from_before_redis_hung_are_not_trusted_after_it() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
     let link = one.link("hung").await;
@@ -142,7 +142,7 @@ async fn what_was_changed_while_redis_hung_is_not_believed_when_it_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_was_killed_is_used_again_when_it_is_back() {
+async fn a_killed_redis_is_used_again_after_a_restart() {
     let redis = RedisServer::start();
     let process = Process::on(Arc::default(), &redis.url());
     process.trusts_redis().await;
@@ -163,7 +163,7 @@ async fn an_emptied_redis_is_filled_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_hear_of_changes_does_not_trust_redis() {
+async fn a_process_without_its_change_feed_does_not_trust_redis() {
     let redis = RedisServer::start();
     let process = Process::on(Arc::default(), &redis.url());
     process.trusts_redis().await;
@@ -184,7 +184,7 @@ async fn who_does_not_hear_of_changes_does_not_trust_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_stores_on_one_redis_keep_to_themselves() {
+async fn two_stores_on_one_redis_share_no_entries() {
     let redis = RedisServer::start();
     let (one, other) = (Process::on(Arc::default(), &redis.url()), Process::on(Arc::default(), &redis.url()));
     one.trusts_redis().await;
@@ -195,7 +195,7 @@ async fn two_stores_on_one_redis_keep_to_themselves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_somebody_else_put_there_is_no_link() {
+async fn a_value_of_another_client_is_no_link() {
     let redis = RedisServer::start();
     let process = Process::on(Arc::default(), &redis.url());
     process.trusts_redis().await;
@@ -212,7 +212,7 @@ async fn what_somebody_else_put_there_is_no_link() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_loads_or_talks_nonsense_is_done_without() {
+async fn a_redis_that_loads_or_replies_with_junk_is_not_used() {
     for reply in ["-LOADING Redis is loading the dataset in memory\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -237,7 +237,7 @@ async fn a_redis_that_loads_or_talks_nonsense_is_done_without() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_or_broken_line_to_redis_fails_nobody() {
+async fn a_slow_or_broken_connection_to_redis_fails_no_request() {
     let redis = RedisServer::start();
     let proxy = FaultProxy::before(([127, 0, 0, 1], redis.port()).into());
     let process = Process::on(Arc::default(), &format!("redis://{}", proxy.address()));
@@ -267,9 +267,9 @@ async fn a_slow_or_broken_line_to_redis_fails_nobody() {
     }
 }
 
-/// As a clock leaves it that was set back, and as somebody leaves it who made the key last for ever.
+/// As after a clock was set back, and as after a client removed the expiry of the key.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_era_from_the_future_or_from_long_ago_is_none() {
+async fn an_epoch_from_the_future_or_from_long_ago_is_ignored() {
     for held_until in ["9000000000000", "1000"] {
         let redis = RedisServer::start();
         let store = Arc::new(MemoryStore::default());
@@ -301,7 +301,8 @@ impl Watched {
         ] {
             assert_eq!(sentinel.command(told), "OK");
         }
-        // A replica that has not followed yet is no successor: neither by itself, nor as far as the sentinel has heard.
+        // A replica that is not in sync cannot be promoted. So this waits until the replica and the sentinel report it
+        // in sync.
         let follows = async || replica.command(&["ROLE"]).lines().nth(3) == Some("connected");
         assert!(eventually(follows).await, "the replica does not follow");
         let known = async || {
@@ -313,7 +314,7 @@ impl Watched {
         Self { primary, replica, sentinel }
     }
 
-    /// The first sentinel of two is gone.
+    /// Names two sentinels, of which the first is down.
     fn url(&self) -> String {
         format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/links/0", self.sentinel.port())
     }

@@ -1,5 +1,5 @@
-//! The shared memory on a real Redis: the contract of every store, over a store that is shared; and the laws that only
-//! a shared memory can break.
+//! The shared cache on a real Redis: the contract of every store, over a store with this cache, and the guarantees that
+//! only a shared cache can break.
 
 mod contract;
 mod laws;

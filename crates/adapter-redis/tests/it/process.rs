@@ -1,4 +1,4 @@
-//! A process as far as the shared memory is concerned: a store, a feed of its changes, and Redis.
+//! A process as far as the shared cache is concerned: a store, a feed of its changes, and Redis.
 
 use std::{
     sync::{
@@ -30,14 +30,14 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// Far beyond every promise: what takes longer fails, instead of hanging.
+/// How long a test waits for a condition, far beyond every promise: it then fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn code(text: &str) -> Code {
     text.parse().expect("valid")
 }
 
-/// For each process a chance of its own: epochs that two of them begin must have different names.
+/// A seed of its own for each process: epochs that two of them begin must have different names.
 static SEED: AtomicU64 = AtomicU64::new(0);
 
 /// One of the processes on a store.
@@ -47,9 +47,9 @@ pub(crate) struct Process {
     pub(crate) links: Arc<SharedLinks>,
     pub(crate) resolver: Arc<SharedResolver>,
     pub(crate) shared_limiter: SharedMemory,
-    /// What it hears.
+    /// The feed of its changes.
     pub(crate) feed: Arc<Feed>,
-    /// What its watcher was told.
+    /// What its subscriber received.
     pub(crate) told: Arc<EpochReply>,
     asked: Arc<Counted>,
     _tasks: Tasks,
@@ -94,12 +94,12 @@ impl Process {
         Arc::new(Decorated { keys: store.clone(), store, links, resolver })
     }
 
-    /// What its store is called.
+    /// The identity of its store.
     pub(crate) fn identity(&self) -> String {
         identity(&self.store)
     }
 
-    /// A link in the store.
+    /// Creates a link in the store.
     pub(crate) async fn link(&self, alias: &str) -> Link {
         self.subject.given(&a_link().alias(alias)).await
     }
@@ -113,25 +113,25 @@ impl Process {
         self.resolver.resolve(code).await.expect("the store answers")
     }
 
-    /// Where a link is known from; `None` if there is none.
+    /// The source of the answer for a link; `None` if there is no link.
     pub(crate) async fn source(&self, code: &Code) -> Option<Source> {
         let resolved = self.resolve(code).await;
         resolved.resolution.map(|_| resolved.source)
     }
 
-    /// Whether a link is in Redis, as this process believes.
+    /// Whether this process answers a link from Redis.
     pub(crate) async fn shares(&self, code: &Code) -> bool {
         matches!(self.source(code).await, Some(Source::SharedMemory { .. }))
     }
 
-    /// Waits until it trusts what is in Redis.
+    /// Waits until this process trusts the entries in Redis.
     pub(crate) async fn trusts_redis(&self) {
         let probe = self.subject.claim(&a_link().alias("probe")).await;
         assert!(probe.link().is_some(), "{probe:?}");
         assert!(eventually(async || self.shares(&code("probe")).await).await, "it does not trust Redis");
     }
 
-    /// Waits until it does without Redis.
+    /// Waits until this process no longer uses Redis.
     pub(crate) async fn does_without_redis(&self) {
         assert!(eventually(async || !self.shares(&code("probe")).await).await, "it goes on trusting Redis");
     }
@@ -141,7 +141,7 @@ impl Process {
     }
 }
 
-/// Whether it became true in time.
+/// Whether `condition` became true within [`PATIENCE`].
 #[must_use]
 pub(crate) async fn eventually(mut condition: impl AsyncFnMut() -> bool) -> bool {
     let deadline = Instant::now() + PATIENCE;
@@ -154,19 +154,19 @@ pub(crate) async fn eventually(mut condition: impl AsyncFnMut() -> bool) -> bool
     true
 }
 
-/// What goes on in a process for as long as it lives. A task that ends before has panicked, and what a test shows of a
-/// process without it is worth nothing.
+/// The tasks of a process, which run as long as it lives. A task that ends earlier has panicked, and a test of a
+/// process without it shows nothing.
 struct Tasks(JoinSet<()>);
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        // The end of the runtime ends them too.
+        // The end of the runtime cancels them too.
         let ended = self.0.try_join_next().filter(|ended| !ended.as_ref().is_err_and(JoinError::is_cancelled));
         assert!(ended.is_none() || thread::panicking(), "a task ended: {ended:?}");
     }
 }
 
-/// The store, counting.
+/// The store, with a count of its lookups.
 struct Counted {
     store: Arc<MemoryStore>,
     times: AtomicUsize,
@@ -184,7 +184,7 @@ pub(crate) fn identity(store: &Arc<MemoryStore>) -> String {
     format!("{:p}", Arc::as_ptr(store))
 }
 
-/// Stores are told apart by where they are in memory.
+/// Identifies stores by their address in memory.
 struct Identity(String);
 
 #[async_trait]
@@ -194,7 +194,7 @@ impl Identify for Identity {
     }
 }
 
-/// A feed that hears what the test says, and everything else that happens.
+/// A feed that reports what the test sends, and in between that it is in sync.
 pub(crate) struct Feed {
     changes: broadcast::Sender<(Code, Generation)>,
     begin_watching: watch::Sender<bool>,
@@ -207,12 +207,12 @@ impl Default for Feed {
 }
 
 impl Feed {
-    /// Tells of a change.
+    /// Reports a change.
     pub(crate) fn tell_of(&self, link: &Link) {
-        self.changes.send((link.code.clone(), link.generation)).expect("it listens");
+        self.changes.send((link.code.clone(), link.generation)).expect("the feed is subscribed");
     }
 
-    /// Hears nothing any more, or everything again.
+    /// Stops receiving changes, or starts again.
     pub(crate) fn be_deaf(&self, deaf: bool) {
         self.begin_watching.send_replace(!deaf);
     }
@@ -236,7 +236,7 @@ impl ChangeFeed for Feed {
     }
 }
 
-/// What a watcher was told.
+/// The changes that a subscriber received.
 #[derive(Default)]
 pub(crate) struct EpochReply(Mutex<Vec<(Code, Generation)>>);
 

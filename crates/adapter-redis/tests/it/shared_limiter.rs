@@ -1,4 +1,4 @@
-//! Limits that several processes hold together.
+//! The shared limiter: quotas that several processes charge together.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::process::{Process, eventually};
 
-/// So much of a quota of 20, of which there is one more each second.
+/// `amount` units of a quota of 20, of which one comes back each second.
 fn of(account: &str, amount: i64) -> LimiterRequest {
     let burst = NonZeroU32::new(20).expect("not zero");
     LimiterRequest { account: account.to_owned(), interval: Duration::from_secs(1), burst, amount }
@@ -29,7 +29,7 @@ async fn two_processes(redis: &RedisServer) -> (Process, Process) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quota_is_drawn_from_by_all_together() {
+async fn all_processes_charge_the_same_quota() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
     let requests = (0..50).map(async |number| {
@@ -46,7 +46,7 @@ async fn a_quota_is_drawn_from_by_all_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_drawn_comes_back_in_time() {
+async fn charged_units_come_back_over_time() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
     let fast = |amount| LimiterRequest { interval: Duration::from_millis(100), ..of("fast", amount) };
@@ -59,7 +59,7 @@ async fn what_was_drawn_comes_back_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_quotas_are_drawn_from_together_or_not_at_all() {
+async fn several_quotas_are_charged_together_or_not_at_all() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
     assert_eq!(reply(&one, &[of("key", 15)]).await.refused, None);
@@ -71,7 +71,7 @@ async fn several_quotas_are_drawn_from_together_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_put_back_can_be_drawn_again_and_no_more() {
+async fn units_that_are_put_back_can_be_charged_again_and_no_more() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
     assert_eq!(reply(&one, &[of("batch", 20)]).await.refused, None);
@@ -82,9 +82,9 @@ async fn what_is_put_back_can_be_drawn_again_and_no_more() {
     assert_eq!(reply(&one, &[of("batch", 20)]).await.refused, None);
 }
 
-/// Others were let in before anybody could say no: the rest has to wait the longer.
+/// Requests were admitted before they could be refused: the next ones wait longer.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_settled_counts_whatever_is_left() {
+async fn recorded_amounts_are_charged_whatever_is_left() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
     let settled = one.shared_limiter.record(&[of("visitor", 30)]).await.expect("Redis answers");
@@ -96,7 +96,7 @@ async fn what_is_settled_counts_whatever_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_else_lies_there_is_a_whole_quota() {
+async fn an_invalid_value_under_the_key_is_a_whole_quota() {
     let redis = RedisServer::start();
     let (one, _) = two_processes(&redis).await;
     reply(&one, &[of("somebody", 20)]).await;
@@ -113,9 +113,9 @@ async fn whatever_else_lies_there_is_a_whole_quota() {
     assert!(one.shared_limiter.is_available());
 }
 
-/// As after the clock of Redis was set back by a year.
+/// As after the clock of Redis was set back by years.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_kept_out_for_longer_than_ten_times_the_quota() {
+async fn a_quota_is_whole_after_ten_times_its_refill_at_most() {
     let redis = RedisServer::start();
     let (one, _) = two_processes(&redis).await;
     reply(&one, &[of("somebody", 20)]).await;
@@ -126,7 +126,7 @@ async fn nobody_is_kept_out_for_longer_than_ten_times_the_quota() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn quotas_are_forgotten_when_they_are_whole() {
+async fn whole_quotas_expire_in_redis() {
     let redis = RedisServer::start();
     let (one, _) = two_processes(&redis).await;
     reply(&one, &[of("somebody", 2)]).await;
@@ -136,7 +136,7 @@ async fn quotas_are_forgotten_when_they_are_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_are_counted_and_those_that_say_nothing_more_count_no_more() {
+async fn only_live_processes_are_counted() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
     let of_both = async |processes| {
@@ -148,14 +148,14 @@ async fn processes_are_counted_and_those_that_say_nothing_more_count_no_more() {
     redis.command(&["ZADD", &key, "1", "one that ended long ago"]);
     redis.command(&["ZADD", &key, "99999999999999", "one from before a clock was set back"]);
     assert!(eventually(async || redis.command(&["ZCARD", &key]).trim() == "2").await);
-    // Whatever else is there does not matter.
+    // Anything else under the key is replaced.
     redis.command(&["SET", &key, "junk"]);
     assert!(eventually(async || redis.command(&["TYPE", &key]).trim() == "zset").await);
     assert!(of_both(2).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_redis_there_is_no_answer_but_the_count_is_remembered() {
+async fn without_redis_there_is_no_reply_but_the_process_count_stays() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
     for process in [&one, &other] {

@@ -1,4 +1,4 @@
-//! The tail of the history: whatever is committed is told, by this process and by others.
+//! The change feed reports every committed change, of this process and of others.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ fn changed(code: &str, generation: i64) -> Told {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_this_process_and_others_create_and_change_is_told_after_a_gap() {
+async fn after_a_gap_the_changes_of_all_processes_are_reported() {
     let (file, _folder) = migrated_file();
     let open = || Arc::new(file.open(Duration::from_secs(20)).expect("a migrated database opens"));
     let (one, other) = (open(), open());
@@ -34,7 +34,7 @@ async fn what_this_process_and_others_create_and_change_is_told_after_a_gap() {
     assert_eq!(recorder.told().iter().filter(|told| **told == Told::Gap).count(), 1);
 }
 
-/// A backup that was restored under a running process, say.
+/// For example, a backup was restored under a running process.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_that_became_shorter_is_a_gap() {
     let (file, folder) = migrated_file();

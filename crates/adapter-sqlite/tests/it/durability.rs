@@ -1,4 +1,4 @@
-//! What is acknowledged is there, and what is wrong with the file is said.
+//! Acknowledged writes are durable, and a damaged file is reported.
 
 use std::{fs, time::Duration};
 
@@ -21,7 +21,7 @@ async fn a_file_that_is_no_database_is_refused() {
 }
 
 #[tokio::test]
-async fn a_closed_file_holds_everything_by_itself() {
+async fn a_closed_file_holds_all_data_without_a_log() {
     let (file, folder) = migrated_file();
     let store = file.open(PATIENCE).expect("a migrated database opens");
     let subject = Subject::over(std::sync::Arc::new(store), 7);
@@ -43,9 +43,9 @@ async fn damage_to_the_file_is_found() {
     let (file, folder) = migrated_file();
     assert_eq!(file.damage().expect("it opens"), Vec::<String>::new());
     let mut bytes = fs::read(path(&folder)).expect("it is there");
-    // The header of the second page, which is the root of a table or of an index.
+    // Overwrites the header of the second page, which is the root of a table or of an index.
     bytes[4_096..4_104].fill(0xff);
-    fs::write(path(&folder), bytes).expect("it is ours");
+    fs::write(path(&folder), bytes).expect("the test owns the file");
     assert!(file.damage().map_or(true, |findings| !findings.is_empty()));
 }
 
@@ -66,7 +66,7 @@ async fn only_the_owner_can_read_a_new_file() {
 }
 
 #[tokio::test]
-async fn a_store_without_its_schema_fails_and_says_it_is_ours() {
+async fn a_store_without_its_schema_fails_as_internal() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let store = SqliteFile::new(path(&folder)).open(PATIENCE).expect("an empty file opens");
     assert_eq!(store.ping().await.map_err(|error| error.kind()), Err(RepositoryErrorKind::Internal));
@@ -75,13 +75,13 @@ async fn a_store_without_its_schema_fails_and_says_it_is_ours() {
 }
 
 #[tokio::test]
-async fn a_writer_held_up_by_another_process_is_unavailable_within_its_bound() {
+async fn a_writer_blocked_by_another_process_fails_as_unavailable_in_time() {
     use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
     let (migrated, folder) = migrated_file();
     let store = migrated.open(PATIENCE).expect("a migrated database opens");
     let file = path(&folder);
     let mut other = SqliteConnection::establish(file.to_str().expect("UTF-8")).expect("the file opens");
-    other.batch_execute("BEGIN IMMEDIATE").expect("nobody else writes");
+    other.batch_execute("BEGIN IMMEDIATE").expect("no other connection writes");
     let error = store.ping().await.expect_err("the other process holds the lock");
     assert_eq!((error.kind(), error.reason()), (RepositoryErrorKind::Unavailable, FailureReason::Locked));
     other.batch_execute("ROLLBACK").expect("the lock is released");
@@ -97,13 +97,13 @@ async fn a_corrupt_row_is_told_from_a_missing_one() {
     let sql = "PRAGMA ignore_check_constraints = ON; INSERT INTO links VALUES (randomblob(16), 'abcdef', 'default', \
                'gopher://x', 302, 0, NULL, NULL, '[]', 'active', 1, zeroblob(32), 1, 1, 1, NULL, NULL)";
     other.batch_execute(sql).expect("constraints are off");
-    let error = store.find(&"abcdef".parse().expect("valid")).await.expect_err("the target is none");
+    let error = store.find(&"abcdef".parse().expect("valid")).await.expect_err("the target is invalid");
     assert_eq!(error.kind(), RepositoryErrorKind::Corrupt);
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn opening_the_file_again_drops_none_of_our_locks_on_it() {
+async fn opening_the_file_again_drops_no_locks() {
     let (store, folder) = fresh().await;
     store.ping().await.expect("every connection is set up");
     assert!(locks_on(&path(&folder)) > 0, "in WAL mode a connection holds a lock as long as it is open");
@@ -117,6 +117,6 @@ fn locks_on(file: &std::path::Path) -> usize {
     use std::os::unix::fs::MetadataExt;
     let inode = format!(":{} ", fs::metadata(file).expect("it exists").ino());
     let pid = format!(" {} ", std::process::id());
-    let locks = fs::read_to_string("/proc/locks").expect("Linux tells its locks");
+    let locks = fs::read_to_string("/proc/locks").expect("Linux lists its locks");
     locks.lines().filter(|line| line.contains(&pid) && line.contains(&inode)).count()
 }

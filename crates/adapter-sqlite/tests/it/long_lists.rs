@@ -1,4 +1,4 @@
-//! Lists over more links than one statement looks at.
+//! Lists over more links than one statement examines.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,11 +12,11 @@ use test_support::contract::{Subject, a_link};
 
 use crate::{migrated_file, path};
 
-/// Statements look at 2,000 links each: these are at and beside their ends.
+/// One statement examines 2,000 links. These numbers are at the ends of statements and next to them.
 const TAGGED: [u32; 7] = [1, 1_999, 2_000, 2_001, 4_000, 4_001, 6_500];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_sought_is_found_wherever_it_is_in_a_long_list() {
+async fn matching_links_are_found_anywhere_in_a_long_list() {
     let (file, folder) = migrated_file();
     let subject = Subject::over(Arc::new(file.open(Duration::from_secs(20)).expect("it opens")), 7);
     let model = subject.given(&a_link().separate()).await;
@@ -30,7 +30,7 @@ async fn what_is_sought_is_found_wherever_it_is_in_a_long_list() {
          FROM links, numbers WHERE code = '{}'",
         model.code
     );
-    raw.batch_execute(&many).expect("it is ours");
+    raw.batch_execute(&many).expect("the test owns the file");
 
     for sort in [Sort::NewestFirst, Sort::OldestFirst] {
         let mut expected = TAGGED.map(|number| format!("many-{number}"));
@@ -55,7 +55,7 @@ async fn what_is_sought_is_found_wherever_it_is_in_a_long_list() {
                 found.extend(page.iter().map(|link| link.code.to_string()));
             }
             assert_eq!(found, expected, "{sort:?} {limit}");
-            // A page is full if there is enough, and the last one is empty.
+            // A page is full if enough links are left, and the last one is empty.
             assert_eq!(pages, TAGGED.len().div_ceil(limit as usize) + 1, "{sort:?} {limit}");
         }
     }

@@ -1,4 +1,4 @@
-//! The SQLite store: its contract, its schema, and what it survives.
+//! The SQLite store: its contract, its schema, and its durability.
 
 mod change_feed;
 mod contract;

@@ -1,11 +1,11 @@
-//! The database itself refuses what the rules forbid, whoever asks.
+//! The database itself refuses what the rules forbid, whichever client asks.
 
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use tempfile::TempDir;
 
 use crate::{migrated_file, path};
 
-/// A link that nothing is wrong with.
+/// A valid link.
 const GOOD: [(&str, &str); 17] = [
     ("id", "randomblob(16)"),
     ("code", "'abcdef'"),
@@ -33,7 +33,7 @@ fn database() -> (SqliteConnection, TempDir) {
     (connection, folder)
 }
 
-/// Inserts the good link with some columns changed.
+/// Inserts the valid link with some columns changed.
 fn insert(connection: &mut SqliteConnection, changes: &[(&str, &str)]) -> Result<(), String> {
     let value = |(name, good): &(&str, &'static str)| {
         let changed = changes.iter().find(|(changed, _)| changed == name);
@@ -72,7 +72,7 @@ fn every_broken_link_is_refused_by_a_named_constraint() {
         let refused = insert(&mut connection, changes).expect_err(constraint);
         assert!(refused.contains(constraint), "{changes:?}: {refused}");
     }
-    insert(&mut connection, &[]).expect("the good link");
+    insert(&mut connection, &[]).expect("the valid link is accepted");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_code_and_a_behaviour_are_given_once_deleted_or_not() {
     assert!(same_code.contains("links.code"), "{same_code}");
     let same_key = insert(&mut connection, &[("code", "'another'")]).expect_err("the behaviour is taken");
     assert!(same_key.contains("links.dedup_key"), "{same_key}");
-    insert(&mut connection, &[("code", "'another'"), ("deduplicated", "0")]).expect("out of deduplication");
+    insert(&mut connection, &[("code", "'another'"), ("deduplicated", "0")]).expect("deduplication is off");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn what_never_changes_cannot_be_changed() {
         "DELETE FROM link_events",
         "INSERT INTO link_events SELECT NULL, id, code, 2, 'edited', 'system', 'r', 1 FROM links",
         "INSERT INTO link_events SELECT NULL, id, code, 1, 'edited', 'system', 'r', 1 FROM links",
-        // These would delete what they meet without firing a delete trigger.
+        // These would delete the rows that they conflict with, without firing a delete trigger.
         "REPLACE INTO links SELECT * FROM links",
         "INSERT OR REPLACE INTO links SELECT randomblob(16), code, owner_id, target, redirect, forward_query, expires_at,
             title, tags, state, deduplicated, dedup_key, 1, 1, 1, NULL, NULL FROM links",
@@ -116,7 +116,7 @@ fn what_never_changes_cannot_be_changed() {
 }
 
 #[test]
-fn a_link_is_replaced_neither_by_what_it_does_nor_by_an_update() {
+fn a_link_is_replaced_neither_by_its_behaviour_nor_by_an_update() {
     let (mut connection, _folder) = database();
     insert(&mut connection, &[]).expect("a link");
     insert(&mut connection, &[("code", "'another'"), ("dedup_key", "randomblob(32)")]).expect("another link");
@@ -129,7 +129,7 @@ fn a_link_is_replaced_neither_by_what_it_does_nor_by_an_update() {
         connection.batch_execute(forbidden).expect_err(forbidden);
     }
     let free = "UPDATE links SET dedup_key = randomblob(32) WHERE code = 'another'";
-    connection.batch_execute(free).expect("it meets none");
+    connection.batch_execute(free).expect("no other link has this key");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn blocks_are_whole_lifted_once_and_never_removed() {
         connection.batch_execute(forbidden).expect_err(forbidden);
     }
     connection.batch_execute("UPDATE blocks SET lifted_at = 1, lifted_by = 'system'").expect("it is lifted");
-    connection.batch_execute("UPDATE blocks SET lifted_at = NULL, lifted_by = NULL").expect_err("it is over");
+    connection.batch_execute("UPDATE blocks SET lifted_at = NULL, lifted_by = NULL").expect_err("it stays lifted");
     connection.batch_execute(&block("'code'|'abc'|'again'|NULL|NULL")).expect("it can be blocked again");
 }
 

@@ -1,4 +1,4 @@
-//! One row that cannot be read hides no other.
+//! An unreadable row hides no other row.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{fresh, path};
 
-/// A store with `links` links, and what it tells of rows it left out.
+/// A store with `links` links, and a record of the rows that it left out.
 async fn stocked(links: usize) -> (Subject, Arc<KeptRows>, SqliteConnection, TempDir) {
     let (store, folder) = fresh().await;
     let told = Arc::<KeptRows>::default();
@@ -29,7 +29,7 @@ async fn stocked(links: usize) -> (Subject, Arc<KeptRows>, SqliteConnection, Tem
         subject.given(&a_link().to(&format!("https://example.com/{number}"))).await;
     }
     let mut raw = SqliteConnection::establish(path(&folder).to_str().expect("UTF-8")).expect("the file opens");
-    raw.batch_execute("PRAGMA ignore_check_constraints = ON").expect("it is ours");
+    raw.batch_execute("PRAGMA ignore_check_constraints = ON").expect("the test owns the file");
     (subject, told, raw, folder)
 }
 
@@ -37,7 +37,7 @@ async fn walk(subject: &Subject, filter: &LinkFilter, sort: Sort, limit: u32) ->
     let (mut after, mut walked): (Option<Position>, _) = (None, Vec::new());
     loop {
         let query = ListQuery { access: Access::All, filter: filter.clone(), sort, after, limit };
-        let page = subject.links.list(&query).await.expect("no row stops a list");
+        let page = subject.links.list(&query).await.expect("bad rows are skipped");
         after = page.last().map(Position::from);
         walked.extend(page.iter().map(|link| link.behaviour.target.to_string()));
         if page.len() < limit as usize {
@@ -49,7 +49,7 @@ async fn walk(subject: &Subject, filter: &LinkFilter, sort: Sort, limit: u32) ->
 #[tokio::test(flavor = "multi_thread")]
 async fn a_walk_of_links_goes_on_behind_rows_that_cannot_be_read() {
     let (subject, told, mut raw, _folder) = stocked(12).await;
-    // The first page and the last one, whole, and one in the middle; wrong in different columns.
+    // Breaks the whole first page, the whole last page and one row in the middle, in different columns.
     raw.batch_execute(
         "UPDATE links SET title = '' WHERE target GLOB '*/[01]';
          UPDATE links SET tags = '[7]' WHERE target GLOB '*/5';
@@ -68,7 +68,8 @@ async fn a_walk_of_links_goes_on_behind_rows_that_cannot_be_read() {
         }
     }
     let told = told.told();
-    let columns: Vec<_> = told.iter().map(|(table, why)| (*table, why.split(':').next().expect("one"))).collect();
+    let columns: Vec<_> =
+        told.iter().map(|(table, why)| (*table, why.split(':').next().expect("a first part"))).collect();
     assert_eq!(columns, [("links", "tags"), ("links", "title"), ("links", "updated_at")]);
 }
 
@@ -91,7 +92,7 @@ async fn a_takedown_that_cannot_be_read_switches_no_other_off() {
         format!("INSERT INTO blocks VALUES (randomblob(16), '{kind}', '{value}', 'why', 1, '{by}', NULL, NULL);")
     };
     let rows = [
-        // Words that are reserved by now, as any other may be one day.
+        // Codes that are reserved words by now, as any other may be one day.
         insert("code", "status", "system"),
         insert("code", "login", "system"),
         insert("host", "evil.example", "system"),
@@ -100,18 +101,18 @@ async fn a_takedown_that_cannot_be_read_switches_no_other_off() {
         insert("owner", "acme", "whom?"),
     ];
     raw.batch_execute(&rows.concat()).expect("constraints are off");
-    let revision = subject.blocks.in_force(None).await.expect("no row stops it").expect("there is always one");
+    let revision = subject.blocks.in_force(None).await.expect("bad rows are skipped").expect("a revision");
     let mut in_force: Vec<_> = revision.subjects.iter().map(Blocked::value).collect();
     in_force.sort_unstable();
     assert_eq!(in_force, ["acme", "evil.example", "login", "status"]);
-    let mut listed: Vec<_> = subject.blocks.list(true, None, 100).await.expect("no row stops it");
+    let mut listed: Vec<_> = subject.blocks.list(true, None, 100).await.expect("bad rows are skipped");
     listed.sort_by(|one, other| one.subject.value().cmp(other.subject.value()));
     assert_eq!(
         listed.iter().map(|block| block.subject.value()).collect::<Vec<_>>(),
         ["evil.example", "login", "status"]
     );
     let columns: Vec<_> =
-        told.told().into_iter().map(|(_, why)| why.split(':').next().expect("one").to_owned()).collect();
+        told.told().into_iter().map(|(_, why)| why.split(':').next().expect("a first part").to_owned()).collect();
     assert_eq!(columns, ["created_by", "kind", "value"]);
 }
 
@@ -131,9 +132,9 @@ async fn a_key_or_a_history_entry_that_cannot_be_read_hides_no_other() {
                  SELECT id, code, 2, 'sold', 'system', 'r', 1 FROM links";
     raw.batch_execute(event).expect("constraints are off");
     for limit in [1, 2, 100] {
-        let listed = subject.keys.list(None, limit).await.expect("no row stops it");
+        let listed = subject.keys.list(None, limit).await.expect("bad rows are skipped");
         assert_eq!(listed, keys[1..].iter().take(limit as usize).cloned().collect::<Vec<_>>());
-        let history = subject.links.history(&link.code, None, limit).await.expect("no row stops it");
+        let history = subject.links.history(&link.code, None, limit).await.expect("bad rows are skipped");
         assert_eq!(history.iter().map(|event| event.generation.get()).collect::<Vec<_>>(), [1]);
     }
     let tables: Vec<_> = told.told().into_iter().map(|(table, _)| table).collect();
@@ -147,11 +148,11 @@ async fn a_block_that_cannot_be_read_is_counted_and_can_be_lifted() {
     let bad =
         format!("INSERT INTO blocks VALUES (x'{}', 'planet', 'mars', 'why', 1, 'system', NULL, NULL);", id.simple());
     raw.batch_execute(&bad).expect("constraints are off");
-    let left_out = async || subject.blocks.in_force(None).await.expect("no row stops it").map(|now| now.left_out);
+    let left_out = async || subject.blocks.in_force(None).await.expect("bad rows are skipped").map(|now| now.left_out);
     assert_eq!(left_out().await, Some(1));
     let lifted = Lifted { at: subject.now(), by: Actor::System };
     for _ in 0..2 {
-        assert!(subject.blocks.lift(&id, &lifted).await.expect("its row need not be read"));
+        assert!(subject.blocks.lift(&id, &lifted).await.expect("lifting does not read the row"));
     }
     assert_eq!(left_out().await, Some(0));
 }
@@ -163,6 +164,6 @@ async fn the_code_of_a_link_that_cannot_be_read_is_known() {
     subject.given(&a_link().alias("inherited")).await;
     let mut raw = SqliteConnection::establish(path(&folder).to_str().expect("UTF-8")).expect("the file opens");
     let spoil = "PRAGMA ignore_check_constraints = ON; UPDATE links SET title = ''";
-    raw.batch_execute(spoil).expect("it is ours");
-    assert_eq!(store.codes_among(&["docs", "inherited"]).await.expect("no row stops it"), ["inherited"]);
+    raw.batch_execute(spoil).expect("the test owns the file");
+    assert_eq!(store.codes_among(&["docs", "inherited"]).await.expect("bad rows are skipped"), ["inherited"]);
 }

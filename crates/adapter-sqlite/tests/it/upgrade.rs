@@ -1,4 +1,4 @@
-//! Databases of earlier releases.
+//! Upgrades of databases of earlier releases.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,19 +10,20 @@ use test_support::contract::{Subject, a_link};
 
 use crate::{migrated_file, path};
 
-/// As earlier releases computed it: over `https://example.com/#A`, however that was spelled.
+/// The key that earlier releases computed for `https://example.com/#A`, with or without percent-escapes in the
+/// fragment.
 const KEY_OF_DECODED_FRAGMENT: &str = "5ed9d030f1f4c79be5e59e0971cdbe33c6a81ca1bd6aacd63b8a0eb646ae333b";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn links_whose_keys_were_computed_otherwise_are_found_after_the_upgrade() {
     let (file, folder) = migrated_file();
-    while !file.revert().expect("down.sql works").expect("it is among them").ends_with("fragment_keys") {}
-    let open = || Subject::over(Arc::new(file.open(Duration::from_secs(20)).expect("the links are there")), 7);
+    while !file.revert().expect("down.sql works").expect("the migration was applied").ends_with("fragment_keys") {}
+    let open = || Subject::over(Arc::new(file.open(Duration::from_secs(20)).expect("the store opens")), 7);
     let subject = open();
     let (escaped, plain) = (a_link().to("https://example.com/#%41"), a_link().to("https://example.com/#A"));
     let shared = subject.given(&escaped).await;
     let mut raw = SqliteConnection::establish(path(&folder).to_str().expect("UTF-8")).expect("the file opens");
-    // More than two steps; what has to be computed is in the first and in the last.
+    // Enough links for more than two steps. Links to recompute are in the first step and in the last.
     let old = format!(
         "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 2500)
          INSERT INTO links SELECT randomblob(16), 'many-' || n, owner_id, 'https://example.com/' || n || '#x', redirect,
@@ -35,15 +36,15 @@ async fn links_whose_keys_were_computed_otherwise_are_found_after_the_upgrade() 
          UPDATE links SET dedup_key = x'{KEY_OF_DECODED_FRAGMENT}' WHERE code = '{code}'",
         code = shared.code
     );
-    raw.batch_execute(&old).expect("it is ours");
+    raw.batch_execute(&old).expect("the test owns the file");
     assert_eq!(subject.claim(&plain).await, Claim::Existing(shared.clone()), "as it was before");
     drop(subject);
 
-    file.migrate().expect("it is upgraded");
+    file.migrate().expect("the upgrade succeeds");
     let subject = open();
     assert_eq!(subject.claim(&escaped).await, Claim::Existing(shared.clone()));
     assert!(matches!(subject.claim(&plain).await, Claim::Created(_)), "scripts see another fragment");
     let old = "(SELECT count(*) FROM links WHERE dedup_key = zeroblob(32))";
-    let left: i64 = select(sql::<BigInt>(old)).get_result(&mut raw).expect("it is ours");
+    let left: i64 = select(sql::<BigInt>(old)).get_result(&mut raw).expect("the test owns the file");
     assert_eq!(left, 0, "the last step was taken too");
 }

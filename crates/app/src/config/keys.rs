@@ -1,4 +1,4 @@
-//! The one table of settings, and what follows from their names.
+//! The table of all settings, and the variables that follow from their names.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use std::fmt;
 pub(super) struct Key {
     /// Its name in the file, levels joined by dots.
     pub(super) path: &'static str,
-    /// As text; empty for none.
+    /// The default, as text; empty for none.
     pub(super) default: &'static str,
     /// What a value has to be; completes "expected …".
     pub(super) expects: &'static str,
@@ -20,80 +20,80 @@ const PERIOD: &str = "a duration such as `0s`, `250ms` or `10s`";
 const RATE: &str = "a number such as `10` or `0.5`, from one a day to 1000000000";
 const SWITCH: &str = "`true` or `false`";
 
-/// Deployments depend on these names: they are added to, not changed.
+/// Deployments depend on these names: new ones are added, and none is changed.
 #[rustfmt::skip]
 pub(super) static KEYS: &[Key] = &[
     key("data_dir", "./data", "a directory", "Holds the SQLite file and the admin key"),
-    key("public_url", "", "an http or https URL without user, path, query and fragment", "Base of every short URL; if none, made from `http.bind`"),
+    key("public_url", "", "an http or https URL without user, path, query and fragment", "Base of every short URL; if none, derived from `http.bind`"),
     key("landing_url", "", "an http or https URL without user and password", "Where `/` redirects"),
 
-    key("http.bind", "127.0.0.1:8080", "an IP address or `localhost`, and a port, such as `0.0.0.0:8080`", "Main listener"),
-    key("http.workers", "cores", "`cores` or 1 to 256", "Threads that answer requests"),
-    key("http.max_connections", "10000", "1 to 1000000", "Open connections of the process"),
+    key("http.bind", "127.0.0.1:8080", "an IP address or `localhost`, and a port, such as `0.0.0.0:8080`", "Address and port of the listener"),
+    key("http.workers", "cores", "`cores` or 1 to 256", "Worker threads that serve requests"),
+    key("http.max_connections", "10000", "1 to 1000000", "Most open connections of the process"),
     key("http.head_timeout", "10s", TIMEOUT, "How long a request head may take to arrive"),
     key("http.body_timeout", "10s", TIMEOUT, "How long a request body may take to arrive"),
-    key("http.answer_timeout", "10s", TIMEOUT, "How long a client may take for each 16 KiB of an answer; then its connection is closed"),
-    key("http.request_timeout", "2300ms", "a duration from 100ms to 60s", "How long an API request may take once its body is there"),
+    key("http.answer_timeout", "10s", TIMEOUT, "How long a client may take to read each 16 KiB of an answer; then its connection is closed"),
+    key("http.request_timeout", "2300ms", "a duration from 100ms to 60s", "How long an API request may take once its body has arrived"),
     key("http.redirect_timeout", "1s", TIMEOUT, "How long a redirect may take"),
     key("http.cors_origins", "", "a list of origins such as `https://app.example`, or `*` alone; separated by commas in variables and flags", "Origins whose scripts may call the API from a browser"),
     key("http.keep_alive", "15s", TIMEOUT, "How long an idle connection stays open"),
-    key("http.drain", "5s", PERIOD, "When stopping: how long to listen on while readiness answers 503"),
-    key("http.shutdown_timeout", "10s", TIMEOUT, "After the drain: how long open requests have before they are cut; 25s at most with the drain"),
+    key("http.drain", "5s", PERIOD, "On shutdown: how long the server keeps serving while readiness answers 503"),
+    key("http.shutdown_timeout", "10s", TIMEOUT, "After the drain: how long open requests have until they are aborted; at most 25s together with the drain"),
 
-    Key { secret: true, ..key("store.url", "sqlite:{data_dir}/signpost.db", "`sqlite:PATH`, `postgres://…` or `postgresql://…` with libpq's options and special characters percent-encoded", "Where links are kept; several PostgreSQL hosts are allowed") },
-    key("store.pool_size", "16", "1 to 1000", "Connections to PostgreSQL for the API, without lists"),
-    key("store.redirect_pool_size", "8", "1 to 1000", "Connections to PostgreSQL for redirects"),
-    key("store.list_pool_size", "4", "1 to 1000", "Connections to PostgreSQL for lists"),
+    Key { secret: true, ..key("store.url", "sqlite:{data_dir}/signpost.db", "`sqlite:PATH`, `postgres://…` or `postgresql://…` with libpq's options and special characters percent-encoded", "The store of all links; several PostgreSQL hosts are allowed") },
+    key("store.pool_size", "16", "1 to 1000", "PostgreSQL connections for the API, except lists"),
+    key("store.redirect_pool_size", "8", "1 to 1000", "PostgreSQL connections for redirects"),
+    key("store.list_pool_size", "4", "1 to 1000", "PostgreSQL connections for lists"),
     key("store.tls", "auto", "`auto`, `require` or `disable`", "TLS to PostgreSQL; `auto` requires it unless every host is loopback or a Unix socket"),
     key("store.tls_ca_file", "", "a file of certificates in PEM", "PEM file of trust anchors for PostgreSQL"),
-    key("store.connect_timeout", "1800ms", TIMEOUT, "How long getting a session from one PostgreSQL host may take, TLS and authentication included: eight round trips, and the next host is tried beside it after 300 ms; shorter than `store.pool_timeout`"),
-    key("store.pool_timeout", "2s", TIMEOUT, "How long to wait for a connection to PostgreSQL, connecting included"),
-    key("store.statement_timeout", "2s", TIMEOUT, "How long the statements of one call to the store may take; shorter than `http.request_timeout`"),
+    key("store.connect_timeout", "1800ms", TIMEOUT, "How long opening a session on one PostgreSQL host may take, including TLS and authentication: eight round trips. The next host is tried in parallel after 300 ms. Has to be shorter than `store.pool_timeout`"),
+    key("store.pool_timeout", "2s", TIMEOUT, "How long a call may wait for a PostgreSQL connection, including the time to connect"),
+    key("store.statement_timeout", "2s", TIMEOUT, "How long all statements of one call to the store may take; shorter than `http.request_timeout`"),
     key("store.migrate", "true", SWITCH, "Whether to apply migrations at start"),
 
-    key("cache.capacity", "1000000", "100 to 100000000", "Links that are remembered, for redirects without the store"),
-    key("cache.ttl", "10s", TIMEOUT, "How long a link is remembered without asking again, or hearing that nothing changed; how long a change by another process may go unseen"),
-    key("cache.stale_for", "10m", PERIOD, "How much longer an active link is redirected to while the store does not answer"),
+    key("cache.capacity", "1000000", "100 to 100000000", "Most links in the L1 cache, which serves redirects without the store"),
+    key("cache.ttl", "10s", TIMEOUT, "How long a cache entry is fresh after a lookup, or after the change feed confirmed that nothing changed. Bounds how long a change by another process can go unseen"),
+    key("cache.stale_for", "10m", PERIOD, "How much longer an expired cache entry of an active link redirects while the store is unavailable"),
     key("cache.known_codes", "50000000", "0 to 1000000000",
-        "Codes of links that are known to exist, some 1.4 bytes each, so that they need no quota of unknown ones; with more links than that all codes do"),
-    key("cache.negative_ttl", "5s", PERIOD, "How long an unknown code is remembered as unknown"),
+        "Most codes in the filter of existing codes, about 1.4 bytes each. Codes in the filter are not charged to `limits.unknown`; with more links than this, there is no filter and all codes are charged"),
+    key("cache.negative_ttl", "5s", PERIOD, "How long the cache keeps a code as unknown"),
 
-    Key { secret: true, ..key("redis.url", "", "`redis://…`, `rediss://…` (TLS), `unix://…`, `redis+sentinel://…` or `rediss+sentinel://…`", "A Redis in which the processes on one PostgreSQL share what they know of links; unused with SQLite") },
-    Key { secret: true, ..key("redis.sentinel_password", "", "a text", "The password of the sentinels, if they have one; that of the servers stands in `redis.url`") },
-    key("redis.timeout", "50ms", TIMEOUT, "How long Redis may take to answer before it is done without; a quarter of `http.redirect_timeout` at most"),
+    Key { secret: true, ..key("redis.url", "", "`redis://…`, `rediss://…` (TLS), `unix://…`, `redis+sentinel://…` or `rediss+sentinel://…`", "Redis in which the processes on one PostgreSQL share links and limits; unused with SQLite") },
+    Key { secret: true, ..key("redis.sentinel_password", "", "a text", "Password of the sentinels, if they have one; that of the servers is part of `redis.url`") },
+    key("redis.timeout", "50ms", TIMEOUT, "How long Redis may take to answer before a request goes on without it; at most a quarter of `http.redirect_timeout`"),
     key("redis.ttl", "1h", "a duration from 10s to 7d", "How long a link stays in Redis"),
 
-    key("codes.length", "8", "6 to 32", "Characters of generated codes"),
-    key("targets.allow_private", "false", SWITCH, "Whether links may lead to private addresses and internal names"),
-    key("targets.own_hosts", "", "a list of host names without ports; separated by commas in variables and flags", "Further names of this service, where no link may lead"),
-    key("targets.deny_file", "", "a readable file", "Hosts where no link may lead, one a line or in a form of public lists; read again when it has changed and stayed so for 2 s, and at SIGHUP; one that is emptied counts only after 30 s, lest it be in the middle of being written"),
-    key("targets.allow_file", "", "a readable file", "Hosts that `targets.deny_file` names by mistake, in the same forms"),
-    key("targets.max_length", "8192", "256 to 32768", "Most bytes of a target, once it is encoded"),
-    key("blocks.file", "{data_dir}/blocks.txt", "a file", "Takedowns and revocations for when the store takes none: lines such as `code CODE`, `host HOST`, `owner OWNER` or `key ID`, in force within five seconds in this process, as long as they stand there"),
-    key("pages.crawlable", "true", SWITCH, "Whether `robots.txt` lets crawlers follow links, as those do that show a picture where a link is shared; redirects say `noindex` in any case"),
-    key("pages.well_known_dir", "", "a readable directory", "Files to serve under `/.well-known/`, such as `security.txt` or `assetlinks.json`; its `robots.txt` is served in the place of ours; read at start"),
-    key("pages.unknown_url", "", "an http or https URL without user and password", "Where browsers are sent that ask for a code no link has; programs get the problem"),
-    key("pages.gone_url", "", "an http or https URL without user and password", "The same for links that are deleted or expired"),
-    key("pages.blocked_url", "", "an http or https URL without user and password", "The same for links that were taken down"),
+    key("codes.length", "8", "6 to 32", "Length of generated codes, in characters"),
+    key("targets.allow_private", "false", SWITCH, "Whether targets may be private addresses and internal names"),
+    key("targets.own_hosts", "", "a list of host names without ports; separated by commas in variables and flags", "Further host names of this service, which are refused as targets"),
+    key("targets.deny_file", "", "a readable file", "Hosts that are refused as targets, one per line or in a format of public lists. Read again at SIGHUP, and after a change once the file has stayed the same for 2 s. A list that becomes empty takes effect only after 30 s, because its writer may not be done"),
+    key("targets.allow_file", "", "a readable file", "Exceptions to `targets.deny_file`, in the same formats"),
+    key("targets.max_length", "8192", "256 to 32768", "Most bytes of a target, after percent-encoding"),
+    key("blocks.file", "{data_dir}/blocks.txt", "a file", "Takedowns and revocations for when the store accepts no writes: lines such as `code CODE`, `host HOST`, `owner OWNER` or `key ID`. A line is in force in this process within five seconds, and for as long as the file has it"),
+    key("pages.crawlable", "true", SWITCH, "Whether `robots.txt` lets crawlers follow links, which services need that show a preview of a shared link. Redirects say `noindex` in any case"),
+    key("pages.well_known_dir", "", "a readable directory", "Files to serve under `/.well-known/`, such as `security.txt` or `assetlinks.json`. A `robots.txt` there replaces the built-in one. Read at start"),
+    key("pages.unknown_url", "", "an http or https URL without user and password", "Where browsers are redirected if no link has the code; other clients get the problem document"),
+    key("pages.gone_url", "", "an http or https URL without user and password", "Where browsers are redirected if the link is deleted or expired; other clients get the problem document"),
+    key("pages.blocked_url", "", "an http or https URL without user and password", "Where browsers are redirected if the link was taken down; other clients get the problem document"),
     key("auth.anonymous", "off", "`off` or `shorten`", "What callers without an API key may do"),
-    key("proxies.trusted", "", "a list of networks such as `10.0.0.0/8`, without bits behind the prefix, or addresses; separated by commas in variables and flags", "Proxies whose `X-Forwarded-For` or `Forwarded` is believed"),
-    key("proxies.field", "either", "`x-forwarded-for`, `forwarded`, or `either` if proxies remove the one they do not write", "Where proxies say who their client is"),
-    key("limits.enabled", "true", SWITCH, "Whether requests are limited, for each API key and each client address"),
-    key("limits.processes", "1", "1 to 10000", "How many processes there are at least: without Redis each allows its share of every limit; with it they are counted"),
-    key("limits.redirect.per_second", "5000", RATE, "How many there may be in the long run: following and previewing links, and pages"),
-    key("limits.redirect.burst", "50000", "1 to 1000000000", "How many of these there may be at once after a pause"),
-    key("limits.read.per_second", "200", RATE, "How many there may be in the long run: reading links, lists and histories"),
-    key("limits.read.burst", "2000", "1 to 1000000000", "How many of these there may be at once after a pause"),
-    key("limits.claim.per_second", "100", RATE, "How many there may be in the long run: claiming, editing, deleting and reactivating links"),
-    key("limits.claim.burst", "1000", "1 to 1000000000", "How many of these there may be at once after a pause"),
-    key("limits.batch.per_second", "1000", RATE, "How many there may be in the long run: claims in batches, each of which counts"),
-    key("limits.batch.burst", "10000", "1000 to 1000000000", "How many of these there may be at once after a pause"),
-    key("limits.keys.per_second", "10", RATE, "How many there may be in the long run: what administrators do"),
-    key("limits.keys.burst", "100", "1 to 1000000000", "How many of these there may be at once after a pause"),
-    key("limits.unknown.per_second", "0.3334", RATE, "How many there may be in the long run: codes that no link has"),
-    key("limits.unknown.burst", "20", "1 to 1000000000", "How many of these there may be at once after a pause"),
-    key("log.level", "info", "`error`, `warning`, `info` or `debug`", "The least important lines to write"),
-    key("log.format", "auto", "`auto`, `json` or `text`", "Form of the lines; `auto` is text on a terminal, else JSON"),
+    key("proxies.trusted", "", "a list of networks such as `10.0.0.0/8`, without bits behind the prefix, or addresses; separated by commas in variables and flags", "Proxies whose `X-Forwarded-For` or `Forwarded` is trusted"),
+    key("proxies.field", "either", "`x-forwarded-for`, `forwarded`, or `either` if proxies remove the one they do not write", "Header field in which the proxies name their client"),
+    key("limits.enabled", "true", SWITCH, "Whether requests are limited, per API key and per client address"),
+    key("limits.processes", "1", "1 to 10000", "Least number of processes. Without Redis each process allows its share of every limit; with Redis the processes are counted"),
+    key("limits.redirect.per_second", "5000", RATE, "Sustained rate: redirects, previews and pages"),
+    key("limits.redirect.burst", "50000", "1 to 1000000000", "Burst: most of these requests at once after a pause"),
+    key("limits.read.per_second", "200", RATE, "Sustained rate: reading links, lists and histories"),
+    key("limits.read.burst", "2000", "1 to 1000000000", "Burst: most of these requests at once after a pause"),
+    key("limits.claim.per_second", "100", RATE, "Sustained rate: claiming, editing, deleting and reactivating links"),
+    key("limits.claim.burst", "1000", "1 to 1000000000", "Burst: most of these requests at once after a pause"),
+    key("limits.batch.per_second", "1000", RATE, "Sustained rate: claims in batches, each of which counts"),
+    key("limits.batch.burst", "10000", "1000 to 1000000000", "Burst: most of these requests at once after a pause"),
+    key("limits.keys.per_second", "10", RATE, "Sustained rate: managing API keys and blocks"),
+    key("limits.keys.burst", "100", "1 to 1000000000", "Burst: most of these requests at once after a pause"),
+    key("limits.unknown.per_second", "0.3334", RATE, "Sustained rate: requests for codes that no link has"),
+    key("limits.unknown.burst", "20", "1 to 1000000000", "Burst: most of these requests at once after a pause"),
+    key("log.level", "info", "`error`, `warning`, `info` or `debug`", "Least severe level to write"),
+    key("log.format", "auto", "`auto`, `json` or `text`", "Format of the lines; `auto` is text on a terminal, otherwise JSON"),
 ];
 
 const fn key(path: &'static str, default: &'static str, expects: &'static str, meaning: &'static str) -> Key {
@@ -108,8 +108,8 @@ impl Key {
         KEYS.iter().find(|key| key.path == path)
     }
 
-    /// Whether a value of that type can be meant: numbers and switches are not written as texts for nothing. What is
-    /// taken as it is, a path or a name, would else be called `5` or `true`.
+    /// Whether the setting accepts a TOML value of this type. Numbers and switches may be bare or text. Paths and names
+    /// must be text: a bare `5` or `true` there is a mistake.
     pub(super) fn takes(&self, value: &toml::Value) -> bool {
         match value {
             toml::Value::Integer(_) | toml::Value::Float(_) => {
@@ -147,16 +147,16 @@ impl Key {
 }
 
 /// All settings as a Markdown table.
-#[cfg_attr(not(test), expect(dead_code, reason = "keeps docs/CONFIG.md true, in a test"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "only a test uses it, to compare docs/CONFIG.md"))]
 pub(crate) fn reference_table() -> String {
     let head = "| key | variable | default | meaning |\n|---|---|---|---|\n";
     let rows: String = KEYS.iter().map(Key::row).collect();
     format!("{head}{rows}")
 }
 
-/// The problem that nothing is called `name`.
+/// The problem that no setting is called `name`.
 ///
-/// The name is only repeated if it could be one: a secret in the wrong place stays secret.
+/// The name is repeated only if it could be the name of a setting, so that a secret in the wrong place stays secret.
 pub(super) fn unknown(name: &str, place: &dyn fmt::Display, known: impl Iterator<Item = String>) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if name.len() > 64 || !name.bytes().all(plain) {

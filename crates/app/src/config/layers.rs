@@ -1,4 +1,4 @@
-//! The layers: what each source says about each key, the later ones over the earlier ones.
+//! The layers: the value of each key from each source. Later sources override earlier ones.
 
 use std::{collections::BTreeMap, fmt, fs, io, path::PathBuf};
 
@@ -27,7 +27,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// For each key the value that won. Without `Debug`: secrets are in it.
+/// The value in effect for each key. No `Debug`, because it holds secrets.
 pub(super) struct Settings(BTreeMap<&'static str, Entry>);
 
 /// A value not yet parsed.
@@ -44,14 +44,14 @@ impl fmt::Display for Entry {
     }
 }
 
-/// Only TOML can tell a list from a text.
+/// A value as written. Only TOML can distinguish a list from a text.
 pub(super) enum Value {
     Text(String),
     List(Vec<String>),
 }
 
 impl Settings {
-    /// Never fails: what cannot be used is a problem, and the layer below stays.
+    /// Reads all sources. Never fails: an unusable value becomes a problem, and the value of the layer below stays.
     pub(super) fn gather(sources: Sources, problems: &mut Problems) -> Self {
         let ours = |(name, _): &(String, String)| name.starts_with(PREFIX);
         let mut env: BTreeMap<String, String> = sources.env.into_iter().filter(ours).collect();
@@ -87,7 +87,7 @@ impl Settings {
         self.0.insert(key.path, Entry { key, value, source });
     }
 
-    /// `None` is a value of a type that no setting has.
+    /// Sets the value of a key, or adds a problem. `None` stands for a value of a type that the setting does not have.
     fn add(&mut self, path: &str, value: Option<Value>, source: Source, problems: &mut Problems) {
         match (Key::find(path), value) {
             (Some(key), Some(value)) => self.set(key, value, source),
@@ -135,7 +135,7 @@ impl Settings {
     }
 }
 
-/// The error's own form quotes the line, which may hold a secret.
+/// The error without its excerpt of the line, which may hold a secret.
 fn without_excerpt(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = 1 + before.matches('\n').count();
@@ -163,13 +163,13 @@ impl Settings {
                 (None, None) => {}
             }
         }
-        // What is left is nobody's, but for the test suite's own.
+        // No setting uses the variables that are left. Those of the test suite are allowed.
         for name in env.keys().filter(|name| !name.starts_with("SIGNPOST_TEST_")) {
             problems.add(keys::unknown(name, &"environment", known_variables()));
         }
     }
 
-    /// The file's name is not repeated: someone may have put the secret there.
+    /// A problem does not repeat the name of the file: the operator may have put the secret there.
     fn add_secret_file(&mut self, key: &'static Key, variable: String, file: &str, problems: &mut Problems) {
         let path = key.path;
         match fs::read_to_string(file) {
@@ -187,7 +187,7 @@ fn known_variables() -> impl Iterator<Item = String> {
     settings.flatten().chain(["SIGNPOST_CONFIG".to_owned()])
 }
 
-/// Without the one newline that editors and `echo` leave.
+/// The text without the one newline that editors and `echo` append.
 fn without_newline(text: &str) -> &str {
     let line = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n'));
     line.unwrap_or(text)

@@ -37,7 +37,7 @@ use self::{
     reader::Reader,
 };
 
-/// Everything an operator decides, checked. Fields are described by `keys::KEYS`.
+/// All settings, checked. `keys::KEYS` describes the fields.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
@@ -59,7 +59,7 @@ pub(crate) struct Config {
     effective: Vec<Effective>,
 }
 
-/// One setting as it took effect, fit to be shown: secrets are redacted.
+/// One setting as it took effect, with secrets redacted.
 #[derive(Clone, Debug)]
 pub(crate) struct Effective {
     pub(crate) key: &'static str,
@@ -68,10 +68,10 @@ pub(crate) struct Effective {
 }
 
 impl Config {
-    /// Draining and cutting off together: below the 30 s that orchestrators wait before they kill.
+    /// Most time for the drain and open requests together: below the 30 s that orchestrators wait before they kill.
     const LONGEST_STOP: Duration = Duration::from_secs(25);
 
-    /// Reads all sources; fails with every problem there is, not only the first.
+    /// Reads all sources. Fails with every problem, not only the first.
     pub(crate) fn load(sources: Sources) -> Result<Self, Problems> {
         let cores = sources.cores;
         let mut problems = Problems::default();
@@ -86,7 +86,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Every setting, in the order of the documentation, with its value and where that came from.
+    /// Every setting with its value and source, in the order of the documentation.
     pub(crate) fn effective(&self) -> &[Effective] {
         &self.effective
     }
@@ -120,7 +120,7 @@ impl Config {
         }
     }
 
-    /// What no setting can tell alone.
+    /// Checks the rules between settings.
     fn check(&self, reader: &mut Reader<'_>) {
         if self.store.statement_timeout >= self.http.request_timeout {
             reader.refuse_both(
@@ -140,7 +140,7 @@ impl Config {
                 "the first to be a quarter of the second at most, or too little time is left for the store",
             );
         }
-        // Beside others it would open to all what is meant for them.
+        // Beside other origins, `*` would open the API to all origins.
         let opens_to_all = self.http.cors_origins.iter().any(|origin| origin == "*");
         if opens_to_all && self.http.cors_origins.len() > 1 {
             reader.refuse("http.cors_origins");

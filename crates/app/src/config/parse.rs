@@ -1,4 +1,4 @@
-//! From text to a value: one function for each kind of setting, `None` when it is not one.
+//! Parsers from text to value, one for each kind of setting. Each returns `None` if the text is not such a value.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use super::values::{Secret, StoreLocation};
 
-/// Anything that knows its own text: switches, socket addresses.
+/// Any type that implements `FromStr`, such as switches and socket addresses.
 pub(super) fn from_text<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
 }
@@ -37,7 +37,7 @@ pub(super) fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
-/// A file, in the folder of the data or elsewhere.
+/// A path of a file. `{data_dir}/` at its beginning stands for the data directory.
 pub(super) fn file_in(text: &str, data_dir: &Path) -> Option<PathBuf> {
     match text.strip_prefix("{data_dir}/") {
         Some("") => None,
@@ -55,7 +55,7 @@ pub(super) fn duration_in(range: RangeInclusive<Duration>) -> impl Fn(&str) -> O
     move |text| duration(text).filter(|duration| range.contains(duration))
 }
 
-/// A year at most: a clock can add it to any time without overflow.
+/// A duration of one year at most, so that adding it to any time does not overflow.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     const YEAR: Duration = Duration::from_hours(8760);
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
@@ -71,13 +71,14 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(total)).filter(|duration| *duration <= YEAR)
 }
 
-/// The rules for targets are the rules for web addresses; nothing is private to the operator.
+/// A web address, by the rules for targets. It may be private, because the operator chose it.
 pub(super) fn web_url(text: &str) -> Option<String> {
     let policy = TargetPolicy::new(true, &[]);
     Target::parse(text, &policy).ok().map(String::from)
 }
 
-/// `*`, or an origin as browsers write it: a scheme and a host, in lower case, and a port unless it is the usual one.
+/// `*`, or an origin as browsers write it: a scheme and a host, in lower case, and a port unless it is the scheme's
+/// default.
 pub(super) fn origin(text: &str) -> Option<String> {
     if text == "*" {
         return Some(text.to_owned());
@@ -105,7 +106,7 @@ fn local_url(mut bind: SocketAddr) -> String {
     format!("http://{bind}")
 }
 
-/// Where to listen.
+/// An address to listen on. `localhost` is 127.0.0.1.
 pub(super) fn socket_address(text: &str) -> Option<SocketAddr> {
     match text.strip_prefix("localhost:") {
         Some(port) => from_text(port).map(|port: u16| (Ipv4Addr::LOCALHOST, port).into()),
@@ -116,7 +117,7 @@ pub(super) fn socket_address(text: &str) -> Option<SocketAddr> {
 /// A name or an address without a port, IPv6 in brackets.
 pub(super) fn host(text: &str) -> Option<String> {
     let ipv6 = text.starts_with('[') && text.ends_with(']');
-    // A pattern or half a name would be taken for a host that nothing ever leads to.
+    // A pattern or half a name would parse as a host that no target has.
     let is_label = |label: &str| {
         let plain =
             |character: char| character.is_ascii_alphanumeric() || "-_".contains(character) || !character.is_ascii();
@@ -127,11 +128,11 @@ pub(super) fn host(text: &str) -> Option<String> {
     (bare && parses).then(|| text.to_owned())
 }
 
-/// A network that is not everybody, or an address as one of its own. With bits behind the prefix it is a slip of the
-/// pen: of another network, or of one address.
+/// A network, or an address as a network of its own. A network of all addresses is refused. So are bits behind the
+/// prefix, a typo for another network or for one address.
 pub(super) fn network(text: &str) -> Option<IpNet> {
     let network = from_text(text).or_else(|| from_text::<IpAddr>(text).map(IpNet::from))?;
-    // All of IPv4 has a second spelling.
+    // `::ffff:0:0/96` is all of IPv4 too.
     let everybody = ["0.0.0.0/0", "::/0", "::ffff:0:0/96"].iter().any(|all| from_text(all) == Some(network));
     (network == network.trunc() && !everybody).then_some(network)
 }
@@ -141,7 +142,7 @@ pub(super) fn authorities(text: &str) -> Option<PathBuf> {
     path(text).filter(|file| adapter_postgres::check_authorities(file).is_ok())
 }
 
-/// What follows `postgres:` is read by the driver, which knows several hosts and all options.
+/// `sqlite:` and a path, or a URL that the PostgreSQL driver parses with its several hosts and options.
 pub(super) fn store_location(text: &str, data_dir: &Path) -> Option<StoreLocation> {
     if let Some(file) = text.strip_prefix("sqlite:") {
         return sqlite_path(file, data_dir).map(StoreLocation::Sqlite);
@@ -155,8 +156,8 @@ pub(super) fn redis_url(text: &str) -> Option<Secret> {
     adapter_redis::check_url(text).is_ok().then(|| Secret::new(text))
 }
 
-/// A plain path: what other programs put behind `sqlite:` besides one (`:memory:`, `//host`, `?mode=ro`) would be a
-/// file of that name here, and be found one day.
+/// A plain path. The other forms that programs put behind `sqlite:` (`:memory:`, `//host`, `?mode=ro`) are refused:
+/// here they would silently create a file of that name.
 fn sqlite_path(file: &str, data_dir: &Path) -> Option<PathBuf> {
     let names_a_host = file.starts_with("//") && !file.starts_with("///");
     if file.starts_with(':') || file.contains('?') || names_a_host {

@@ -1,4 +1,4 @@
-//! Everything that is wrong with a configuration, for the person who wrote it.
+//! Everything that is wrong with a configuration.
 
 use std::{error::Error, fmt};
 

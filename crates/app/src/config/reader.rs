@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Problems, Settings};
 
-/// Whatever does not parse becomes a problem, and its default stands in, so that the rest is looked
-/// at too.
+/// Reads typed values. One that does not parse becomes a problem and is replaced by its default, so that all others are
+/// checked too.
 pub(super) struct Reader<'a> {
     settings: &'a Settings,
     problems: &'a mut Problems,
@@ -23,10 +23,10 @@ impl<'a> Reader<'a> {
             return value;
         }
         self.refuse(path);
-        parse(entry.key.default).expect("a test reads every default")
+        parse(entry.key.default).expect("a test parses every default")
     }
 
-    /// Empty is none.
+    /// An empty text is `None`.
     pub(super) fn optional<T>(&mut self, path: &'static str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         self.value(path, |text| match text {
             "" => Some(None),
@@ -43,8 +43,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Two sound values that do not go together. Silent if one is refused already: what stands in for
-    /// it is not what the operator wrote.
+    /// Adds the problem that two valid values do not go together. Adds none if one was refused already: its default is
+    /// not what the operator wrote.
     pub(super) fn refuse_both(&mut self, paths: [&'static str; 2], expected: &str) {
         if paths.iter().any(|path| self.refused.contains(path)) {
             return;

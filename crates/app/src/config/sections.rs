@@ -1,4 +1,4 @@
-//! The typed sections of the configuration. What each field means stands in `keys::KEYS`.
+//! The typed sections of the configuration. `keys::KEYS` holds the meaning of each field.
 
 use std::{
     net::SocketAddr,
@@ -26,7 +26,7 @@ pub(crate) struct HttpConfig {
     pub(crate) answer_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) redirect_timeout: Duration,
-    /// `*` alone, or origins.
+    /// `*` alone, or a list of origins.
     pub(crate) cors_origins: Vec<String>,
     pub(crate) keep_alive: Duration,
     pub(crate) drain: Duration,
@@ -149,7 +149,7 @@ impl CodesConfig {
 #[derive(Clone, Debug)]
 pub(crate) struct TargetsConfig {
     pub(crate) allow_private: bool,
-    /// As written, and without the host of `public_url`.
+    /// As written, without the host of `public_url`.
     pub(crate) own_hosts: Vec<String>,
     pub(crate) deny_file: Option<PathBuf>,
     pub(crate) allow_file: Option<PathBuf>,
@@ -201,7 +201,7 @@ pub(super) fn forwarding_field(text: &str) -> Option<ForwardingField> {
     choice(&[("either", Either), ("x-forwarded-for", XForwardedFor), ("forwarded", Forwarded)])(text)
 }
 
-/// How often one client, and one key, may ask.
+/// Rate limits of one client address and of one API key.
 #[derive(Clone, Debug)]
 pub(crate) struct LimitsConfig {
     pub(crate) enabled: bool,
@@ -219,7 +219,7 @@ impl LimitsConfig {
             redirect: quota("limits.redirect.per_second", "limits.redirect.burst", 1),
             read: quota("limits.read.per_second", "limits.read.burst", 1),
             claim: quota("limits.claim.per_second", "limits.claim.burst", 1),
-            // A whole batch must fit.
+            // A whole batch of 1,000 claims has to fit.
             batch: quota("limits.batch.per_second", "limits.batch.burst", 1_000),
             keys: quota("limits.keys.per_second", "limits.keys.burst", 1),
             unknown: quota("limits.unknown.per_second", "limits.unknown.burst", 1),

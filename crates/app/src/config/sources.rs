@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 
-/// Where settings come from. The caller looks at the process, this module does not.
+/// Where settings come from. The caller reads the environment of the process; this module does not.
 ///
-/// Without `Debug`: the environment holds secrets.
+/// No `Debug`, because the environment holds secrets.
 pub(crate) struct Sources {
-    /// The file named by a flag. `SIGNPOST_CONFIG` names it otherwise.
+    /// The file named by the flag. If there is none, `SIGNPOST_CONFIG` names it.
     pub(crate) file: Option<PathBuf>,
-    /// The file to read, if it is there, when none is named.
+    /// The file to read, if it exists, when none is named.
     pub(crate) default_file: PathBuf,
-    /// The whole environment; only `SIGNPOST_*` is looked at.
+    /// The whole environment. Only `SIGNPOST_*` is read.
     pub(crate) env: Vec<(String, String)>,
     /// Keys and values from flags.
     pub(crate) overrides: Vec<(String, String)>,
-    /// What the default of `http.workers` stands for.
+    /// Number of CPU cores, which the default of `http.workers` stands for.
     pub(crate) cores: usize,
 }

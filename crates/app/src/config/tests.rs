@@ -1,4 +1,4 @@
-//! What an operator may rely on, told through `Config::load`.
+//! What an operator may rely on, tested through `Config::load`.
 
 use std::{collections::BTreeSet, fs, io::Write};
 
@@ -11,7 +11,7 @@ use super::{
 
 const PASSWORD: &str = "hunter2";
 
-/// Nothing but the defaults, until something is said.
+/// Sources that set nothing, so that all defaults apply.
 fn sources() -> Sources {
     Sources {
         file: None,
@@ -181,7 +181,7 @@ fn keys_and_variables_are_unique() {
 }
 
 #[test]
-fn a_secret_that_is_not_there_is_shown_as_none() {
+fn a_secret_that_is_not_set_is_shown_as_empty() {
     let shown = |config: &Config| {
         config.effective().iter().find(|effective| effective.key == "redis.url").unwrap().value.clone()
     };
@@ -190,7 +190,7 @@ fn a_secret_that_is_not_there_is_shown_as_none() {
 }
 
 #[test]
-fn what_is_not_configured_refuses_nothing() {
+fn the_rule_for_redis_timeout_applies_only_with_redis() {
     let short = ("http.redirect_timeout", "100ms");
     assert!(load_flags(&[short]).is_ok());
     assert_problem(load_flags(&[short, ("redis.url", "redis://h")]), "redis.timeout");
@@ -246,7 +246,7 @@ fn a_named_file_has_to_be_there() {
 }
 
 #[test]
-fn all_problems_are_told_at_once_with_key_place_and_expectation() {
+fn all_problems_are_listed_with_key_source_and_expectation() {
     let file = file_with("[http]\nworkers = 0\n[htpp]\nbind = 'x'\n[store]\npool_size = 1.5\n[log]\nlevel = ['info']");
     let path = file.path().display();
     let given = Sources {
@@ -269,9 +269,9 @@ fn all_problems_are_told_at_once_with_key_place_and_expectation() {
     assert_eq!(found, expected);
 }
 
-/// They would let everybody pass for anybody else.
+/// Such networks would let any client claim any address.
 #[test]
-fn proxies_that_are_everybody_or_another_network_than_written_are_refused() {
+fn trusted_networks_of_all_addresses_or_with_bits_behind_the_prefix_are_refused() {
     for network in
         ["0.0.0.0/0", "::/0", "::ffff:0:0/96", "10.0.0.1/8", "2001:db8::1/32", "10.0.0.0/33", "proxy.internal"]
     {
@@ -280,7 +280,7 @@ fn proxies_that_are_everybody_or_another_network_than_written_are_refused() {
 }
 
 #[test]
-fn nothing_in_a_file_is_ignored() {
+fn unknown_or_malformed_entries_of_a_file_are_problems() {
     assert_problem(load_file("colour = 1"), "colour (file");
     assert_problem(load_file("[nonsense]"), "nonsense (file");
     assert_problem(load_file("http = 1"), "http (file");
@@ -292,14 +292,14 @@ fn nothing_in_a_file_is_ignored() {
 }
 
 #[test]
-fn only_the_file_and_test_variables_are_exempt() {
+fn unknown_variables_with_the_prefix_are_problems_except_those_of_tests() {
     assert!(load_env(&[("SIGNPOST_TEST_STORE", "x"), ("PATH", "x"), ("SIGNPOSTS", "x")]).is_ok());
     assert_problem(load_env(&[("SIGNPOST_KEY", "x")]), "SIGNPOST_KEY (environment): unknown");
     assert_problem(load_env(&[("SIGNPOST_HTTP__BIND_FILE", "x")]), "SIGNPOST_HTTP__BIND_FILE (environment): unknown");
 }
 
 #[test]
-fn a_secret_may_come_from_a_file_less_one_newline() {
+fn a_secret_from_a_file_loses_one_trailing_newline() {
     for (text, expected) in [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n")] {
         let file = file_with(text);
         let config = load_env(&[("SIGNPOST_REDIS__SENTINEL_PASSWORD_FILE", file.path().to_str().unwrap())]).unwrap();
@@ -377,7 +377,7 @@ fn timeouts_fit_into_each_other() {
     );
     assert_problem(load_flags(&[("http.drain", "16s")]), "http.drain (flag) and http.shutdown_timeout (default)");
     assert!(load_flags(&[("http.drain", "15s")]).is_ok());
-    // The default that stands in for a refused value is not held against the other one.
+    // The default that replaces a refused value causes no second problem.
     assert_problem(
         load_flags(&[("http.request_timeout", "soon"), ("store.statement_timeout", "3s")]),
         "http.request_timeout (flag): expected a duration",
@@ -489,7 +489,7 @@ fn workers_follow_the_cores_within_bounds() {
 }
 
 #[test]
-fn what_took_effect_is_listed_whole_and_resolved() {
+fn all_effective_settings_are_listed_and_resolved() {
     let config = load_flags(&[("targets.own_hosts", "a.example")]).unwrap();
     let shown = |key: &str| config.effective().iter().find(|setting| setting.key == key).unwrap().value.as_str();
     assert_eq!(config.effective().len(), KEYS.len());
@@ -501,7 +501,7 @@ fn what_took_effect_is_listed_whole_and_resolved() {
 }
 
 #[test]
-fn a_value_of_a_type_that_cannot_be_meant_is_refused() {
+fn a_value_of_a_wrong_type_is_refused() {
     for key in KEYS {
         let (section, name) = key.path.rsplit_once('.').map_or(("", key.path), |(section, name)| (section, name));
         let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
@@ -522,7 +522,7 @@ fn a_value_of_a_type_that_cannot_be_meant_is_refused() {
 }
 
 #[test]
-fn nothing_listens_on_port_zero_for_others() {
+fn urls_with_port_zero_are_refused() {
     for (key, bad) in
         [("public_url", "http://sho.rt:0"), ("redis.url", "redis://h:0"), ("store.url", "postgres://h:0/x")]
     {

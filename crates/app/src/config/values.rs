@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-/// Which store, decided at run time.
+/// Which store, chosen at run time.
 #[derive(Clone, Debug)]
 pub(crate) enum StoreLocation {
     Sqlite(PathBuf),
@@ -10,7 +10,7 @@ pub(crate) enum StoreLocation {
     Postgres(Secret),
 }
 
-/// Fit to be shown.
+/// Without the connection string, so that it can be shown.
 impl fmt::Display for StoreLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -29,7 +29,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// For the one place that needs it.
+    /// The text itself, for the code that needs it.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

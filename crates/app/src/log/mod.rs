@@ -1,8 +1,8 @@
-//! The log: JSON lines on standard output, or readable ones on a terminal.
+//! The log: JSON lines on standard output, or text lines on a terminal.
 //!
-//! A line is put into words where it is logged, with the time of that moment; one thread writes. A thread that logs
-//! never waits for the reader of the log, in any format: lines that find no room are counted and told of later. What
-//! strangers wrote into a line can neither steer a terminal nor be used as an API key.
+//! A line is formatted by the thread that logs it, with the time of that moment; one thread writes. A thread that logs
+//! never waits for the reader of the log, in any format: when the buffer is full, lines are dropped and counted, and
+//! the count is logged later. Client input in a line cannot steer a terminal, and API keys in it are masked.
 
 mod request_line;
 
@@ -29,17 +29,17 @@ use crate::{
     effects::SystemClock,
 };
 
-/// Most bytes of lines that wait for the writer. More are dropped, and counted.
+/// Most bytes of lines that wait for the writer. Further lines are dropped and counted.
 const MAX_WAITING: usize = 8 * 1024 * 1024;
 /// How long lines are gathered before they are written together. Waking the writer for each line would cost more than
-/// making it.
+/// formatting it.
 const GATHERING: Duration = Duration::from_millis(10);
-/// Most memory that is kept for lines when there are few.
+/// Buffer capacity that is kept when there are few lines.
 const MAX_KEPT: usize = 256 * 1024;
-/// How long the last lines may take to be written.
+/// How long the process waits at its end for the last lines to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Keeps the writer alive; dropped, it waits until the last line is written.
+/// Keeps the writer alive. On drop it waits for the last lines, for up to `LAST_WORDS`.
 pub(crate) struct LogGuard(Option<(Arc<Lines>, Receiver<()>)>);
 
 impl Drop for LogGuard {
@@ -51,7 +51,7 @@ impl Drop for LogGuard {
     }
 }
 
-/// The root logger, and what must outlive it.
+/// The root logger, and the guard that must outlive it. Fails if the writer thread cannot be started.
 pub(crate) fn open(config: &LogConfig) -> io::Result<(Logger, LogGuard)> {
     let level = match config.level {
         LogLevel::Error => Level::Error,
@@ -76,14 +76,14 @@ pub(crate) fn open(config: &LogConfig) -> io::Result<(Logger, LogGuard)> {
     Ok((logger, LogGuard(Some((lines, written)))))
 }
 
-/// What a line looks like.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Json,
     Text,
 }
 
-/// Lines on their way to the writer.
+/// Formatted lines that wait for the writer.
 #[derive(Default)]
 struct Lines {
     waiting: Mutex<Waiting>,
@@ -98,7 +98,7 @@ struct Waiting {
 }
 
 impl Lines {
-    /// Never waits for whoever reads the log.
+    /// Adds a line, without waiting for the reader of the log. Drops and counts it if there is no room.
     fn add(&self, line: &[u8]) {
         let mut waiting = self.lock();
         if waiting.bytes.len() + line.len() > MAX_WAITING {
@@ -113,7 +113,7 @@ impl Lines {
         }
     }
 
-    /// Has the writer write what there is, and end.
+    /// Lets the writer write all waiting lines, and end.
     fn end(&self) {
         self.lock().ended = true;
         self.some.notify_one();
@@ -123,7 +123,7 @@ impl Lines {
         let mut chunk = Vec::new();
         loop {
             let ended = self.gather(&mut chunk, format);
-            // A reader that is gone is no reason to stop serving.
+            // Serving goes on when the reader of the log is gone.
             let _unread = out.write_all(&chunk).and_then(|()| out.flush());
             chunk.shrink_to(MAX_KEPT);
             if ended {
@@ -132,11 +132,11 @@ impl Lines {
         }
     }
 
-    /// Waits for lines, and takes all there are; whether they are the last.
+    /// Waits for lines and moves all of them into `chunk`. Returns whether they are the last.
     fn gather(&self, chunk: &mut Vec<u8>, format: Format) -> bool {
         let nothing = |waiting: &mut Waiting| waiting.bytes.is_empty() && !waiting.ended;
         drop(self.some.wait_while(self.lock(), nothing).expect(UNPOISONED));
-        // Nobody tells of further lines, only of the end.
+        // `add` notifies for the first line only, so the timeout gathers further lines. `end` always notifies.
         let unended = |waiting: &mut Waiting| !waiting.ended;
         let gathered = self.some.wait_timeout_while(self.lock(), GATHERING, unended).expect(UNPOISONED);
         let mut waiting = gathered.0;
@@ -155,15 +155,16 @@ impl Lines {
     }
 }
 
-const UNPOISONED: &str = "nothing panics while it is held";
+const UNPOISONED: &str = "no code panics while the lock is held";
 
-/// Puts records into words on the thread that logs them.
+/// Formats records on the thread that logs them.
 struct LineDrain {
     lines: Arc<Lines>,
     format: Format,
 }
 
-/// A moment in words (RFC 3339). Most lines follow another one of the same second, of which only the microseconds change.
+/// A timestamp as text (RFC 3339). Most lines fall into the same second as the line before, and only the microseconds
+/// change.
 struct Moment {
     second: i64,
     text: [u8; Self::LENGTH],
@@ -174,7 +175,7 @@ impl Moment {
     const MICROS: Range<usize> = 20..26;
 
     fn of(at: Timestamp) -> Self {
-        let text = at.to_string().into_bytes().try_into().expect("every moment has six decimals");
+        let text = at.to_string().into_bytes().try_into().expect("every timestamp has six decimals");
         Self { second: at.unix_micros().div_euclid(1_000_000), text }
     }
 
@@ -184,10 +185,10 @@ impl Moment {
             *self = Self::of(now);
         }
         for digit in self.text[Self::MICROS].iter_mut().rev() {
-            *digit = b"0123456789"[usize::try_from(micros % 10).expect("it is a digit")];
+            *digit = b"0123456789"[usize::try_from(micros % 10).expect("a remainder of 10 is a digit")];
             micros /= 10;
         }
-        str::from_utf8(&self.text).expect("it is ASCII")
+        str::from_utf8(&self.text).expect("a timestamp is ASCII")
     }
 }
 
@@ -197,7 +198,7 @@ thread_local! {
     static TEXT: (slog_term::FullFormat<slog_term::PlainDecorator<SharedBuffer>>, SharedBuffer) = text_format();
 }
 
-/// A buffer the formatter writes to and the drain takes from.
+/// The buffer that the formatter writes to and the drain takes from.
 #[derive(Clone, Default)]
 struct SharedBuffer(std::rc::Rc<RefCell<Vec<u8>>>);
 
@@ -234,7 +235,7 @@ fn json_format() -> (slog_json::Json<SharedBuffer>, SharedBuffer) {
     (format, buffer)
 }
 
-/// The same line, in fewer steps.
+/// Formats the line of a request, in fewer steps than `slog-json`.
 fn request_line(line: &mut Vec<u8>, record: &Record<'_>, values: &OwnedKVList) -> io::Result<()> {
     let message = record.msg().as_str().map_or_else(|| record.msg().to_string().into(), Cow::Borrowed);
     LAST_MOMENT.with_borrow_mut(|moment| {
@@ -278,7 +279,7 @@ impl Drain for LineDrain {
 }
 
 impl LineDrain {
-    /// The line that was put into the buffer, if that went well.
+    /// Passes the formatted line on, unless formatting failed, and clears the buffer.
     fn add(&self, buffer: &SharedBuffer, outcome: io::Result<()>) -> io::Result<()> {
         let mut line = buffer.0.borrow_mut();
         if outcome.is_ok() {
@@ -289,10 +290,10 @@ impl LineDrain {
     }
 }
 
-/// The line without secrets of API keys, and without characters that a terminal would obey instead of showing them.
+/// The line with API keys masked, and with characters escaped that a terminal would obey instead of showing them.
 fn harmless(line: &[u8], format: Format) -> Cow<'_, [u8]> {
     let bytes = line.strip_suffix(b"\n").unwrap_or(line);
-    // Without an early end, so that many are looked at in one step: nearly all lines are plain to their end.
+    // No early exit, so that the compiler can check many bytes in one step. Nearly all lines are plain to their end.
     let is_plain = bytes.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
     let text = str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
     let masked = mask_keys(&text);
@@ -316,8 +317,8 @@ fn harmless(line: &[u8], format: Format) -> Cow<'_, [u8]> {
     Cow::Owned(shown.into_bytes())
 }
 
-/// Whether a terminal may obey the character: control characters, those that turn the direction of what follows
-/// (UAX 9) or end a line, and those that cannot be seen.
+/// Whether a terminal may obey the character: control characters, characters that change the direction of the text
+/// behind them (UAX 9) or end a line, and invisible characters.
 pub(crate) fn steers(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
@@ -350,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_obeys_no_character_of_a_line() {
+    fn no_character_of_a_line_steers_a_terminal() {
         let obeyed = (0..=0x10_ffff).filter_map(char::from_u32).filter(|character| steers(*character));
         for character in obeyed.filter(|character| *character != '\n') {
             for format in [Format::Json, Format::Text] {
@@ -369,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_moment_advances_within_its_second_and_beyond_it() {
-        let at = |micros| Timestamp::from_unix_micros(micros).expect("it is near");
+        let at = |micros| Timestamp::from_unix_micros(micros).expect("the time is in range");
         let mut moment = Moment::of(at(1_700_000_000_000_001));
         for micros in [1, 0, 999_999, 1_000_000, 1_000_042, 86_400_000_000, -1, -1_000_000, -1_700_000_000_000_001] {
             let now = at(1_700_000_000_000_000 + micros);
@@ -377,7 +378,7 @@ mod tests {
         }
     }
 
-    /// Writes each record both ways.
+    /// Formats each record with `slog-json` and with `request_line`.
     #[derive(Clone, Default)]
     struct BothWays(Arc<Mutex<Vec<[String; 2]>>>);
 
@@ -388,7 +389,7 @@ mod tests {
         fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> io::Result<()> {
             let without_moment = |line: &[u8]| {
                 let mut line = String::from_utf8(line.to_vec()).expect("text");
-                let at = line.find("\"timestamp\":\"").expect("it has one") + 13;
+                let at = line.find("\"timestamp\":\"").expect("a line has a timestamp") + 13;
                 line.replace_range(at..at + Moment::LENGTH, "");
                 line
             };
@@ -402,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_has_the_line_that_any_other_record_would_have() {
+    fn a_request_line_equals_what_slog_json_writes() {
         let lines = BothWays::default();
         let log = Logger::root(lines.clone().fuse(), o!("region" => "a\"b", "number" => 7_u64));
         for text in ["", "plain", "a\"b\\c", "\n\t\u{1b}\u{7f}\u{85}", "Grüße \u{202e}"] {
@@ -418,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_write_stays_as_it_is() {
+    fn text_in_any_language_is_not_changed() {
         for text in ["", "plain", "Grüße, 世界 – пример 🔑", "{\"a\":\"b\\\"c\"}"] {
             assert_eq!(shown(text, Format::Json), format!("{text}\n"));
         }

@@ -1,11 +1,11 @@
-//! The lines of requests as JSON, byte for byte as `slog-json` writes all others, in a third of the steps: each redirect
-//! costs one, and there are more of them than of everything else.
+//! Request lines as JSON, byte for byte what `slog-json` would write, in a third of the steps. Each redirect writes
+//! one, and redirects outnumber everything else.
 
 use std::{fmt, fmt::Write as _};
 
 use slog::{KV, Key, OwnedKVList, Record, Serializer};
 
-/// Appends the line: `first` are the keys and texts that each line has.
+/// Appends the line. `first` holds the keys and texts that begin every line.
 pub(super) fn write_to(
     line: &mut Vec<u8>,
     first: &[(Key, &str)],
@@ -27,7 +27,7 @@ pub(super) fn write_to(
     Ok(())
 }
 
-/// Keys and values as JSON, a comma before each. Keys are ours, and need no escapes.
+/// Writes keys and values as JSON, each pair with a comma before it. Keys come from this code and need no escapes.
 struct Words<'a>(&'a mut Vec<u8>);
 
 impl Words<'_> {
@@ -45,7 +45,7 @@ impl Words<'_> {
 
 impl Serializer for Words<'_> {
     fn emit_str(&mut self, key: Key, text: &str) -> slog::Result {
-        // Without an early end, so that many are looked at in one step.
+        // No early exit, so that the compiler can check many bytes in one step.
         let other =
             |byte: u8| u8::from(!matches!(byte, b' '..=b'~')) | u8::from(byte == b'"') | u8::from(byte == b'\\');
         let is_plain = text.bytes().fold(0, |any, byte| any | other(byte)) == 0;

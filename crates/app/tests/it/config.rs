@@ -1,4 +1,4 @@
-//! Configuration: where settings come from, what is wrong with them, and the commands that only look at them.
+//! Configuration: the sources of settings, what is wrong with them, and the commands that only read them.
 
 use std::{fs, time::Duration};
 
@@ -7,13 +7,13 @@ use serde_json::json;
 
 use crate::support::{Setup, Signpost, Told, code_of, eventually, run, signpost};
 
-/// A configuration that is wrong ends the start within this time.
+/// Within this time a wrong configuration ends the start.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 const PASSWORD: &str = "hunter2-and-more";
 
 #[test]
-fn everything_wrong_is_listed_at_once_and_no_secret_shown() {
+fn all_problems_are_listed_and_no_secret_is_shown() {
     let folder = tempfile::tempdir().expect("a place for a file");
     let file = folder.path().join("wrong.toml");
     let text = format!("[http]\nworkers = 0\nbund = 'x'\n[store]\nurl = 'mysql://user:{PASSWORD}@db/links'\n");
@@ -131,7 +131,7 @@ fn secrets_are_not_shown_wherever_they_come_from() {
         assert!(!told.out.contains(PASSWORD) && !told.err.contains(PASSWORD), "{told:?}");
     }
     for mut command in given() {
-        // Nobody listens there, which has to be said without the password.
+        // No server listens there. The error has to say so without the password.
         let told = run(command.current_dir(folder.path()).args(["keys", "list"]));
         assert_eq!(told.code, Some(1), "{told:?}");
         assert!(!told.out.contains(PASSWORD) && !told.err.contains(PASSWORD), "{told:?}");
@@ -139,7 +139,7 @@ fn secrets_are_not_shown_wherever_they_come_from() {
 }
 
 #[test]
-fn a_server_whose_database_is_away_does_not_tell_its_password() {
+fn a_server_without_its_database_does_not_log_its_password() {
     let url = format!("postgres://user:{PASSWORD}@127.0.0.1:1/links");
     let server = Signpost::on_sqlite().variable("SIGNPOST_STORE__URL", &url).launch();
     server.event("store.unavailable");
@@ -199,9 +199,9 @@ fn the_health_command_asks_a_running_server() {
     assert!(silent.code == Some(1) && silent.err.contains("no answer from http://127.0.0.1:"), "{silent:?}");
 }
 
-alone_on_both_stores! { migrations_are_applied_shown_and_taken_back }
+alone_on_both_stores! { migrations_are_applied_listed_and_reverted }
 
-fn migrations_are_applied_shown_and_taken_back(setup: &Setup) {
+fn migrations_are_applied_listed_and_reverted(setup: &Setup) {
     let migrate = |action: &[&str]| -> Vec<String> {
         let told = setup.run(&[&["migrate"][..], action].concat());
         assert_eq!(told.code, Some(0), "{told:?}");
@@ -233,7 +233,7 @@ fn migrations_are_applied_shown_and_taken_back(setup: &Setup) {
     setup.start().caller().code("https://example.com/after-all-that");
 }
 
-/// As RUNBOOK has it: the owner of the schema migrates, the service may only use the tables.
+/// As RUNBOOK describes it: the owner of the schema migrates, and the service may only use the tables.
 #[test]
 fn keys_are_managed_by_a_role_that_may_not_change_the_schema() {
     let setup = Signpost::on_postgres();
@@ -258,9 +258,9 @@ fn keys_are_managed_by_a_role_that_may_not_change_the_schema() {
     }
 }
 
-/// A takedown is read whatever became of the rules since, and what cannot be read stops nothing else.
+/// A block is read even if today's rules would refuse it. A row that cannot be read does not stop the others.
 #[test]
-fn rows_that_cannot_be_read_are_told_and_stop_nothing() {
+fn unreadable_rows_are_reported_and_the_others_are_in_force() {
     let server = Signpost::on_postgres().start();
     let code = server.caller().code("https://example.com/taken-down");
     let block = |id: char, kind: &str, value: &str| {
@@ -293,14 +293,15 @@ fn rows_that_cannot_be_read_are_told_and_stop_nothing() {
     assert_eq!(server.events("row.unreadable").len(), 1, "not each second");
     let health = server.get("/health").with_status(200).json();
     let tasks = health["checks"]["tasks:lastSuccess"].as_array().expect("a list").clone();
-    let blocks = tasks.into_iter().find(|task| task["componentId"] == "blocks").expect("it is watched");
+    let blocks = tasks.into_iter().find(|task| task["componentId"] == "blocks").expect("the task is listed");
     assert_eq!((&health["status"], &blocks["status"]), (&json!("warn"), &json!("warn")), "{health}");
     assert_eq!(blocks["output"], "some blocks cannot be read and are not in force");
 }
 
-/// A word that became a path of ours takes no link's address away, and is itself one slash further.
+/// A code that became a path of a later release stays the address of its link. The path is served with a slash behind
+/// it.
 #[test]
-fn a_link_whose_code_is_a_path_by_now_is_followed() {
+fn a_link_whose_code_became_a_path_still_redirects() {
     let server = Signpost::on_postgres().start();
     server.caller().code("https://example.com/older");
     let inherited = "INSERT INTO links (id, code, owner_id, target, redirect, forward_query, tags, state, deduplicated, \
@@ -318,22 +319,22 @@ fn a_link_whose_code_is_a_path_by_now_is_followed() {
 }
 
 #[test]
-fn damage_is_told() {
+fn check_store_reports_a_damaged_file() {
     let setup = Signpost::on_sqlite();
     assert_eq!(setup.run(&["migrate"]).code, Some(0));
     let file = setup.data_dir().join("signpost.db");
-    let mut bytes = fs::read(&file).expect("it is there");
+    let mut bytes = fs::read(&file).expect("the file exists");
     // The header of the second page, which is the root of a table or of an index.
     bytes[4_096..4_104].fill(0xff);
-    fs::write(&file, bytes).expect("it is ours");
+    fs::write(&file, bytes).expect("the folder is ours");
     let told = setup.run(&["check-store"]);
     assert!(told.code == Some(1) && told.err.contains(&file.display().to_string()), "{told:?}");
     assert!(!told.out.contains("nothing is wrong"), "{told:?}");
 }
 
-/// SQLite says in which table a constraint is violated, and not in which row.
+/// SQLite reports the table whose constraint is violated, but not the row.
 #[test]
-fn a_row_that_violates_a_constraint_is_named() {
+fn check_store_names_a_row_that_violates_a_constraint() {
     let setup = Signpost::on_sqlite();
     let server = setup.start();
     let link =
@@ -341,12 +342,12 @@ fn a_row_that_violates_a_constraint_is_named() {
     server.signal(Signal::TERM);
     assert!(server.wait().success());
     let file = setup.data_dir().join("signpost.db");
-    let mut bytes = fs::read(&file).expect("it is there");
+    let mut bytes = fs::read(&file).expect("the file exists");
     let row = b"example.com/a\x01\x2e[\"here\"]";
     let at =
         bytes.windows(row.len()).position(|window| window == row).expect("a row has its columns one after another");
     bytes[at..at + row.len()].copy_from_slice(b"example.com/a\x01\x2f[\"here\"]");
-    fs::write(&file, bytes).expect("it is ours");
+    fs::write(&file, bytes).expect("the folder is ours");
     let told = setup.run(&["check-store"]);
     assert_eq!(told.code, Some(1), "{told:?}");
     assert!(told.out.contains("CHECK constraint failed in links"), "{told:?}");
@@ -357,7 +358,7 @@ fn a_row_that_violates_a_constraint_is_named() {
 }
 
 #[test]
-fn what_only_looks_makes_no_database() {
+fn read_only_commands_create_no_database() {
     let setup = Signpost::on_sqlite();
     for command in [
         &["migrate", "status"][..],
@@ -372,7 +373,7 @@ fn what_only_looks_makes_no_database() {
 }
 
 #[test]
-fn a_database_that_cannot_be_used_is_named() {
+fn an_unusable_database_file_is_named_in_the_error() {
     let setup = Signpost::on_sqlite();
     fs::create_dir_all(setup.data_dir()).expect("the folder is ours");
     let file = setup.data_dir().join("signpost.db");
@@ -383,7 +384,7 @@ fn a_database_that_cannot_be_used_is_named() {
     }
 }
 
-/// The folders of the migrations, the same on both stores.
+/// The folders of the migrations, which are the same on both stores.
 fn names_of_migrations() -> Vec<String> {
     let names = |store: &str| -> Vec<String> {
         let folder = format!("{}/../../migrations/{store}", env!("CARGO_MANIFEST_DIR"));
@@ -397,7 +398,7 @@ fn names_of_migrations() -> Vec<String> {
     sqlite
 }
 
-/// Looks at some settings.
+/// Runs `check-config` with these settings.
 fn check(settings: &[&str]) -> Told {
     let mut command = signpost();
     for setting in settings {

@@ -1,4 +1,4 @@
-//! Crashes: of this process, of the database, and of what lies between them.
+//! Crashes: of this process, of the database, and of the network between them.
 
 use std::{
     sync::{
@@ -17,16 +17,16 @@ use crate::support::{
     in_soak, meanwhile, rounds, unique,
 };
 
-/// Within which a redirect is answered whatever the database does.
+/// Within this time a redirect is answered, whatever the database does.
 const REDIRECT: Duration = Duration::from_millis(1_200);
-/// Within which any other request is.
+/// Within this time any other request is answered.
 const API: Duration = Duration::from_millis(2_500);
-/// Within which the service recovers after the database.
+/// Within this time after the database is back, the service works again.
 const RECOVERY: Duration = Duration::from_secs(5);
 
-alone_on_both_stores! { what_was_acknowledged_survives_every_kill }
+alone_on_both_stores! { acknowledged_writes_survive_every_kill }
 
-fn what_was_acknowledged_survives_every_kill(setup: &Setup) {
+fn acknowledged_writes_survive_every_kill(setup: &Setup) {
     let mut server = setup.start();
     let caller = server.caller();
     for round in 0..rounds(12, 200) {
@@ -35,7 +35,7 @@ fn what_was_acknowledged_survives_every_kill(setup: &Setup) {
         let known: Vec<Known> = thread::scope(|scope| {
             let write = || write_until_killed(&writer, &acknowledged);
             let writers: Vec<_> = (0..4).map(|_| scope.spawn(write)).collect();
-            // Early and late in the work of the writers.
+            // Early or late in the work of the writers, by round.
             let enough = 5 + round % 12 * 13;
             let busy = eventually(PATIENCE, || acknowledged.load(Ordering::Relaxed) >= enough);
             server.kill9();
@@ -51,7 +51,7 @@ fn what_was_acknowledged_survives_every_kill(setup: &Setup) {
             known.is_there(&caller);
         }
     }
-    // Also of what was never acknowledged, all is there or nothing.
+    // Links that were never acknowledged are there with their whole history, or not at all.
     let caller = caller.at(&server);
     let links = caller.walk("/api/v1/links?limit=100");
     assert!(!links.is_empty(), "nothing is there");
@@ -66,7 +66,7 @@ struct Known {
     code: String,
     state: Value,
     generation: i64,
-    /// A change was sent and never answered.
+    /// A change was sent and was not answered.
     unsure: bool,
 }
 
@@ -86,7 +86,7 @@ impl Known {
     }
 }
 
-/// One event for each generation, and the last one tells how the link is.
+/// Asserts that the link has one event for each generation, and that the last one agrees with its state.
 fn has_whole_history(caller: &Caller, link: &Value) {
     let history = caller.whole_history(&code_of(link));
     let generations: Vec<_> = history.iter().filter_map(|event| event["generation"].as_i64()).collect();
@@ -96,7 +96,7 @@ fn has_whole_history(caller: &Caller, link: &Value) {
     assert_eq!(deleted, link["state"] == "deleted", "{link}");
 }
 
-/// Claims links and changes each of them some times, until there is no answer any more.
+/// Claims links and changes each of them several times, until the server stops answering.
 fn write_until_killed(caller: &Caller, acknowledged: &AtomicUsize) -> Vec<Known> {
     let mut known = Vec::new();
     let Ok(mut connection) = Connection::open(caller.address()) else {
@@ -130,7 +130,7 @@ fn write_until_killed(caller: &Caller, acknowledged: &AtomicUsize) -> Vec<Known>
     known
 }
 
-/// A PostgreSQL server for one test, which may do to it what it likes.
+/// A PostgreSQL server for one test, which may stop, freeze or kill it.
 fn own_postgres() -> (Arc<PostgresServer>, TestDatabase) {
     let postgres = PostgresServer::start(ServerOptions { durable: true, ..ServerOptions::default() });
     let database = postgres.create_database();
@@ -138,7 +138,7 @@ fn own_postgres() -> (Arc<PostgresServer>, TestDatabase) {
 }
 
 #[test]
-fn a_frozen_database_stops_nothing_but_what_needs_it() {
+fn a_frozen_database_fails_only_requests_that_need_it() {
     let (postgres, database) = own_postgres();
     let server = Signpost::on_database(&database).start();
     let caller = server.caller();
@@ -149,7 +149,7 @@ fn a_frozen_database_stops_nothing_but_what_needs_it() {
 
     postgres.freeze();
     for _ in 0..3 {
-        // Who knows the link redirects on; who does not cannot.
+        // The process that has the link in its cache redirects. The one that has not cannot.
         timely(&server, &redirect, Duration::from_millis(500)).with_status(302);
         timely(&server, &Request::get(&format!("/{code}+")), Duration::from_millis(500)).with_status(200);
         is_unavailable(&stranger, &redirect, REDIRECT);
@@ -174,9 +174,9 @@ fn a_frozen_database_stops_nothing_but_what_needs_it() {
     caller.read(&code).with_status(200);
 }
 
-/// Known links in an open loop, from before the freeze to after it; beside them what needs the database.
+/// Cached links in an open loop, from before the freeze to after it, together with requests that need the database.
 #[test]
-fn a_frozen_database_does_not_slow_down_known_redirects() {
+fn a_frozen_database_does_not_slow_down_cached_redirects() {
     let (postgres, database) = own_postgres();
     let server = Signpost::on_database(&database).start();
     let caller = server.caller();
@@ -203,13 +203,13 @@ fn a_frozen_database_does_not_slow_down_known_redirects() {
 fn more_redirects_than_connections_are_all_answered_in_time() {
     let (postgres, database) = own_postgres();
     let server = Signpost::on_database(&database).set("store.redirect_pool_size", "4").start();
-    // Nobody knows these codes, so that each has to be asked for.
+    // No link has these codes and they are not cached, so each needs a lookup.
     let ask = || {
         let requests: Vec<_> =
             (0..100).map(|_| (server.address(), Request::get(&format!("/{}", unique("cold"))))).collect();
         ask_together(&requests).into_iter().map(|answer| answer.expect("an answer").status)
     };
-    // So that every connection to the database is open before it freezes.
+    // This opens every connection to the database before it freezes.
     assert!(ask().all(|status| status == 404));
     postgres.freeze();
     let begun = Instant::now();
@@ -219,7 +219,7 @@ fn more_redirects_than_connections_are_all_answered_in_time() {
     assert!(eventually(RECOVERY, || ask().all(|status| status == 404)));
 }
 
-/// A server whose way to its database goes through a proxy.
+/// A server that reaches its database through a proxy.
 fn behind_proxy(postgres: &PostgresServer, database: &TestDatabase) -> (FaultProxy, Signpost) {
     let proxy = FaultProxy::before(([127, 0, 0, 1], postgres.port()).into());
     let url = format!("postgres://signpost@{}/{}", proxy.address(), database.name());
@@ -228,7 +228,7 @@ fn behind_proxy(postgres: &PostgresServer, database: &TestDatabase) -> (FaultPro
 }
 
 #[test]
-fn a_reply_that_is_held_keeps_nobody_else_waiting() {
+fn one_delayed_reply_does_not_delay_other_lookups() {
     let (postgres, database) = own_postgres();
     let (proxy, server) = behind_proxy(&postgres, &database);
     server.get("/zzzzzzzz").with_status(404);
@@ -253,9 +253,9 @@ fn a_reply_that_is_held_keeps_nobody_else_waiting() {
     server.get("/held-back").with_status(404);
 }
 
-/// What is tried again is counted where it arrives.
+/// Retries are counted as connections that arrive at the proxy.
 #[test]
-fn while_everything_fails_hardly_anything_is_tried_again() {
+fn retries_stay_within_their_budget_while_everything_fails() {
     const REDIRECTS: usize = 400;
     const CLAIMS: usize = 100;
     let (postgres, database) = own_postgres();
@@ -284,21 +284,21 @@ fn while_everything_fails_hardly_anything_is_tried_again() {
             assert!([201, 503].contains(&status), "{status}");
         }
     });
-    // Listening begins anew twice a second, on two connections.
+    // The change feed reconnects twice a second, on two connections.
     let listening = usize::try_from(begun.elapsed().as_secs()).expect("it is short") * 4 + 4;
     let saved_up = 10;
     assert!(redirects <= REDIRECTS * 11 / 10 + saved_up + listening, "{redirects} for {REDIRECTS} redirects");
-    // The key may have to be found again as well.
+    // The lookup of the API key may be retried as well.
     assert!(claims <= 2 * CLAIMS + listening, "{claims} for {CLAIMS} claims");
 }
 
-/// The deletion reaches the database when its caller has given up, and the link was reactivated since.
+/// The deletion reaches the database after its caller has timed out, and after the link was reactivated.
 #[test]
-fn a_deletion_that_timed_out_does_not_undo_what_came_after() {
+fn a_late_deletion_does_not_undo_a_later_reactivation() {
     let (postgres, database) = own_postgres();
     let proxy = FaultProxy::before(([127, 0, 0, 1], postgres.port()).into());
     let url = format!("postgres://signpost@{}/{}", proxy.address(), database.name());
-    // The bound of the store ends first, also where the machine is busy.
+    // The statement timeout ends first, even on a busy machine.
     let server = Signpost::on_database(&database).set("store.url", &url).set("http.request_timeout", "5s").start();
     let caller = server.caller();
     let code = caller.code("https://example.com/ghost");
@@ -309,7 +309,7 @@ fn a_deletion_that_timed_out_does_not_undo_what_came_after() {
     deletion.problem(503, "unavailable");
     assert!(deletion.header("retry-after").is_some() && proxy.has_caught_something());
 
-    // The link is still active, so this writes nothing that could fence the late deletion off.
+    // The link is still active, so this writes nothing that could make the late deletion fail.
     caller.reactivate(&code).with_status(200);
     proxy.let_go();
     assert!(proxy.has_settled(), "the database goes on with it");
@@ -320,7 +320,7 @@ fn a_deletion_that_timed_out_does_not_undo_what_came_after() {
 }
 
 #[test]
-fn a_write_to_a_frozen_database_is_settled_by_reading_again() {
+fn a_write_that_timed_out_is_settled_by_a_later_read() {
     let (postgres, database) = own_postgres();
     let server = Signpost::on_database(&database).start();
     let caller = server.caller();
@@ -337,7 +337,7 @@ fn a_write_to_a_frozen_database_is_settled_by_reading_again() {
 }
 
 #[test]
-fn a_killed_database_is_found_again_when_it_is_back() {
+fn a_server_reconnects_to_a_database_that_was_killed() {
     let (postgres, database) = own_postgres();
     let server = Signpost::on_database(&database).start();
     let caller = server.caller();
@@ -403,7 +403,7 @@ fn two_servers_that_start_at_once_on_an_empty_database_both_serve() {
     caller.at(without[0]).read(&code).with_status(200);
 }
 
-/// The least time of several attempts: what the service takes, without what the machine adds.
+/// The shortest time of several attempts: the time of the service, without delays of the machine.
 fn fastest_of<T>(attempts: usize, ask: impl Fn() -> T) -> Duration {
     let once = |_| {
         let begun = Instant::now();
@@ -420,7 +420,7 @@ fn is_unavailable(server: &Signpost, request: &Request, limit: Duration) {
     is_honest(&answer);
 }
 
-/// The same of a write, of which it may not be known whether it happened.
+/// Like `is_unavailable`, for a write whose outcome may be unknown.
 #[track_caller]
 fn is_not_served(server: &Signpost, request: &Request, limit: Duration) {
     let answer = timely(server, request, limit);
@@ -429,7 +429,7 @@ fn is_not_served(server: &Signpost, request: &Request, limit: Duration) {
     is_honest(&answer);
 }
 
-/// It says when to come back, and nothing of what is inside.
+/// Asserts that the answer says when to retry, and shows nothing of the internals.
 #[track_caller]
 fn is_honest(answer: &Answer) {
     let problem = answer.json();
@@ -441,7 +441,7 @@ fn is_honest(answer: &Answer) {
     }
 }
 
-/// An answer that comes in time.
+/// The answer, which has to come within `limit`.
 #[track_caller]
 fn timely(server: &Signpost, request: &Request, limit: Duration) -> Answer {
     let begun = Instant::now();

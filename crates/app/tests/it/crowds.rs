@@ -1,5 +1,4 @@
-//! Crowds: many sockets that say little, many clients, long lists. A few here, and as many as are promised in `just
-//! soak`.
+//! Crowds: many slow sockets, many clients, long lists. A few here, and as many as are promised in `just soak`.
 
 use std::{
     fs,
@@ -16,7 +15,7 @@ use crate::support::{
     Caller, Connection, PATIENCE, Request, Signpost, ask_steadily, eventually, meanwhile, rounds, unique,
 };
 
-/// What slow clients send: first this, whose answer they wait for; then that; then a byte each second.
+/// What slow clients send: first `first`, whose answer they wait for; then `then`; then a byte each second.
 struct Slow {
     name: &'static str,
     first: Option<Vec<u8>>,
@@ -36,18 +35,19 @@ fn slow_clients(caller: &Caller) -> [Slow; 3] {
     ]
 }
 
-/// The three forms of slowloris: each ends in time, and nobody else has to wait for longer.
+/// The three forms of slowloris: each is disconnected in time, and other clients do not wait longer.
 #[test]
-fn slow_clients_are_sent_away_and_nobody_else_waits() {
+fn slow_clients_are_disconnected_and_others_do_not_wait() {
     let count = rounds(200, 5_000);
-    // Ten seconds are what it is by default.
+    // The default is ten seconds.
     let (timeout, lasts) = (rounds(1, 10), Duration::from_secs(rounds(1, 8) as u64));
     let (bound, timeout) = (Duration::from_secs(timeout as u64 + 5), format!("{timeout}s"));
     let server = Signpost::on_sqlite().set("http.head_timeout", &timeout).set("http.body_timeout", &timeout).start();
     let caller = server.caller();
     let per_second = u32::try_from(rounds(100, 500)).expect("a few hundred");
     let known = [Request::get(&format!("/{}", caller.code("https://example.com/")))];
-    // The test's own sockets cost time too, on the same cores: as many that trickle elsewhere are what is compared with.
+    // The sockets of the test cost time too, on the same cores: the baseline has as many that trickle to a listener
+    // outside Signpost.
     let (mut elsewhere, theirs) = sockets_to_nobody(count);
     let usual = meanwhile(|| trickle(&mut elsewhere), || ask_steadily(&server, per_second, &known, lasts));
     drop((elsewhere, theirs));
@@ -62,13 +62,13 @@ fn slow_clients_are_sent_away_and_nobody_else_waits() {
             }
             connection.write(&then).expect("it is sent");
             let stream = connection.into_stream();
-            stream.set_nonblocking(true).expect("sockets can");
+            stream.set_nonblocking(true).expect("the socket is open");
             sockets.push(stream);
         }
         let opened = begun.elapsed();
         assert!(opened < Duration::from_secs(10), "{name}: opening takes {opened:?}");
         let waiting = meanwhile(|| trickle(&mut sockets), || ask_steadily(&server, per_second, &known, lasts));
-        // A redirect that waits for a worker is not told from one that waits for the test.
+        // A redirect that waits for a worker cannot be distinguished from one that waits for the test.
         waiting.assert_as_usual(&usual, Duration::from_millis(20), name);
         while !sockets.is_empty() && begun.elapsed() < opened + bound {
             trickle(&mut sockets);
@@ -78,23 +78,23 @@ fn slow_clients_are_sent_away_and_nobody_else_waits() {
     }
 }
 
-/// Connections to somebody who never reads: our ends, and theirs.
+/// Connections to a listener that never reads: the client ends and the server ends.
 fn sockets_to_nobody(count: usize) -> (Vec<TcpStream>, Vec<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let address = listener.local_addr().expect("it is bound");
     let connect = || {
         let ours = TcpStream::connect(address).expect("it listens");
-        ours.set_nonblocking(true).expect("sockets can");
+        ours.set_nonblocking(true).expect("the socket is open");
         (ours, listener.accept().expect("it was connected").0)
     };
     (0..count).map(|_| connect()).unzip()
 }
 
-/// One more byte on each, spread evenly over a second; those that were closed are dropped.
+/// Writes one more byte to each socket, spread evenly over a second, and drops closed sockets.
 fn trickle(sockets: &mut Vec<TcpStream>) {
     const SLICES: usize = 1_000;
     let slice = sockets.len().div_ceil(SLICES).max(1);
-    let slices = u32::try_from(sockets.len().div_ceil(slice).max(1)).expect("not that many");
+    let slices = u32::try_from(sockets.len().div_ceil(slice).max(1)).expect("the count fits");
     let pause = Duration::from_secs(1) / slices;
     let mut number = 0;
     sockets.retain_mut(|socket| {
@@ -114,7 +114,7 @@ fn trickle(sockets: &mut Vec<TcpStream>) {
     });
 }
 
-/// Each of them is counted for as long as its quota is not whole again, in bounded memory.
+/// The limiter keeps the state of each client until its quota has refilled, in bounded memory.
 #[test]
 fn many_clients_take_bounded_memory() {
     const TOGETHER: usize = 100;
@@ -123,7 +123,7 @@ fn many_clients_take_bounded_memory() {
     let server = setup.set("limits.redirect.per_second", "0.001").set("limits.redirect.burst", "20").start();
     let code = server.caller().code("https://example.com/");
     let asking = |client: usize| {
-        let address = Ipv4Addr::from_bits(u32::try_from(client).expect("not that many") + 0x0100_0000);
+        let address = Ipv4Addr::from_bits(u32::try_from(client).expect("the count fits") + 0x0100_0000);
         let request = Request::get(&format!("/{code}")).header("X-Forwarded-For", &address.to_string());
         String::from_utf8(request.to_bytes()).expect("a head is text")
     };
@@ -138,7 +138,7 @@ fn many_clients_take_bounded_memory() {
     }
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < (count as u64) * 120 + (16 << 20), "{count} clients take {grown} bytes");
-    // And none of it shuts anybody out.
+    // Other clients are still served.
     server.get(&format!("/{code}")).with_status(302);
 }
 
@@ -164,7 +164,7 @@ fn a_list_of_millions_of_hosts_is_read_and_takes_eight_bytes_each() {
     assert!(grown < (count as u64) * 16 + (32 << 20), "{count} hosts take {grown} bytes");
 }
 
-/// Answers that are large, or may be, and what they begin with.
+/// Answers that are large, or may be, with the names of their kinds.
 fn answers_of_all_kinds(server: &Signpost) -> Vec<(&'static str, Request)> {
     let caller = server.caller();
     let long = |number: usize| format!("https://example.com/{number}/{}", "x".repeat(1_900));
@@ -190,12 +190,12 @@ fn answers_of_all_kinds(server: &Signpost) -> Vec<(&'static str, Request)> {
     ]
 }
 
-/// Most memory that clients may hold that take their answers slowly, of whatever kind and however many.
+/// Most memory that slow readers may hold, for any kind of answer and any number of clients.
 const HELD_BY_SLOW_READERS: u64 = 64 << 20;
 
-/// They take a kilobyte a second, of windows as small as they can make them.
+/// Each client reads a kilobyte a second, with the smallest window that it can set.
 #[test]
-fn clients_that_take_their_answers_slowly_hold_little_and_others_do_not_wait() {
+fn slow_readers_hold_little_memory_and_others_do_not_wait() {
     let (count, lasts) = (rounds(400, 2_000), Duration::from_secs(rounds(1, 8) as u64));
     let server = Signpost::on_sqlite().patient().set("http.max_connections", "5000").start();
     let caller = server.caller();
@@ -207,7 +207,7 @@ fn clients_that_take_their_answers_slowly_hold_little_and_others_do_not_wait() {
         let usual = ask_steadily(&server, per_second, &known, lasts);
         let mut sockets = Vec::with_capacity(count);
         while sockets.len() < count {
-            // Few at a time, or they would be turned away.
+            // A few at a time, or they would be rejected.
             let asking: Vec<_> = (0..8).map(|_| ask_and_take_nothing(&server, &request)).collect();
             sockets.extend(asking.into_iter().map(|stream| begin_to_take(stream, name)));
         }
@@ -221,9 +221,9 @@ fn clients_that_take_their_answers_slowly_hold_little_and_others_do_not_wait() {
     }
 }
 
-/// The end of a body that means nothing does not come, and the answer waits for it.
+/// The body of a page request has no meaning. Its end does not come, and the answer waits for it.
 #[test]
-fn answers_that_wait_for_a_body_hold_little() {
+fn answers_that_wait_for_a_body_hold_little_memory() {
     let count = rounds(400, 2_000);
     let setup = Signpost::on_sqlite().patient().set("http.max_connections", "5000");
     let server = setup.set("http.body_timeout", "60s").start();
@@ -235,10 +235,10 @@ fn answers_that_wait_for_a_body_hold_little() {
     let mut most = before;
     while sockets.len() < count {
         let mut socket = server.connect();
-        socket.write(&asked).expect("it is taken");
+        socket.write(&asked).expect("the server reads");
         sockets.push(socket);
         if sockets.len() % 16 == 0 {
-            // Behind the others: by its answer most of theirs are made.
+            // This answer comes after those before it: by then most of theirs are made.
             server.get("/health").with_status(200);
             most = most.max(server.resident_bytes());
         }
@@ -247,7 +247,7 @@ fn answers_that_wait_for_a_body_hold_little() {
     assert!(grown < HELD_BY_SLOW_READERS, "{count} answers hold {grown} bytes");
 }
 
-/// Asks on a connection whose window is small.
+/// Sends the request on a connection whose window is small.
 fn ask_and_take_nothing(server: &Signpost, request: &Request) -> TcpStream {
     let runtime = runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
     let connecting = async {
@@ -257,21 +257,21 @@ fn ask_and_take_nothing(server: &Signpost, request: &Request) -> TcpStream {
     };
     let mut stream: TcpStream = runtime.block_on(connecting).expect("it listens");
     stream.set_nonblocking(false).expect("it is open");
-    stream.set_read_timeout(Some(PATIENCE)).expect("sockets can");
-    stream.write_all(&request.to_bytes()).expect("it is taken");
+    stream.set_read_timeout(Some(PATIENCE)).expect("the socket is open");
+    stream.write_all(&request.to_bytes()).expect("the server reads");
     stream
 }
 
-/// Takes the beginning of the answer, so that all of it has been made.
+/// Reads the beginning of the answer, so that all of it has been made.
 fn begin_to_take(mut stream: TcpStream, name: &str) -> TcpStream {
     let mut begun = [0; 12];
     stream.read_exact(&mut begun).expect("it is answered");
     assert!(!begun.ends_with(b"503"), "{name}: it is not served");
-    stream.set_nonblocking(true).expect("sockets can");
+    stream.set_nonblocking(true).expect("the socket is open");
     stream
 }
 
-/// A kilobyte from each, spread over a second; those that were closed are dropped.
+/// Reads a kilobyte from each socket, spread over a second, and drops closed sockets.
 fn take_slowly(sockets: &mut Vec<TcpStream>) {
     const SLICES: usize = 200;
     let (slice, mut number) = (sockets.len().div_ceil(SLICES).max(1), 0);
@@ -290,7 +290,7 @@ fn take_slowly(sockets: &mut Vec<TcpStream>) {
     }
 }
 
-/// Bodies of the largest size there is that take the most memory once they are read.
+/// The bodies that take the most memory when parsed, at the largest size.
 fn nasty_bodies(length: usize) -> Vec<(&'static str, String)> {
     let repeated = |begin: &str, piece: &str, end: &str| {
         let count = (length - begin.len() - end.len()) / piece.len();
@@ -310,9 +310,9 @@ fn nasty_bodies(length: usize) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What comes behind a refusal is thrown away, and not kept for a reader that is gone.
+/// The rest of the body of a refused request is thrown away, and not kept for a reader that is gone.
 #[test]
-fn bodies_that_are_refused_hold_little() {
+fn refused_bodies_hold_little_memory() {
     let count = rounds(300, 3_000);
     let server = Signpost::on_sqlite().start();
     server.get("/livez").with_status(200);
@@ -322,14 +322,14 @@ fn bodies_that_are_refused_hold_little() {
     let sockets: Vec<_> = (0..count)
         .map(|_| {
             let mut stream = TcpStream::connect(server.address()).expect("it listens");
-            stream.set_read_timeout(Some(PATIENCE)).expect("sockets can");
+            stream.set_read_timeout(Some(PATIENCE)).expect("the socket is open");
             stream.write_all(head.as_bytes()).expect("it reads");
-            // It may end the connection on the way.
+            // The server may close the connection before the end.
             let _cut = stream.write_all(&body);
             stream
         })
         .collect();
-    // Each is answered, so all that is read of it before is there.
+    // Once each is answered, all that is read before the answer is in memory.
     let mut most = server.resident_bytes();
     for mut stream in &sockets {
         let mut begun = [0; 12];
@@ -341,9 +341,9 @@ fn bodies_that_are_refused_hold_little() {
     assert!(each < 48, "each of {count} refused bodies takes {each} KiB");
 }
 
-/// However many come at once, and of whatever shape.
+/// For any number of bodies at a time, and any shape.
 #[test]
-fn bodies_are_bounded_in_sum() {
+fn bodies_of_all_requests_together_are_bounded() {
     const MAX: u64 = 256 << 20;
     let count = rounds(300, 1_000);
     let server = Signpost::on_sqlite().patient().set("http.body_timeout", "60s").start();
@@ -354,14 +354,14 @@ fn bodies_are_bounded_in_sum() {
             caller.request("POST", "/api/v1/links/batch").header("Content-Type", "application/json").body(body);
         let bytes = request.to_bytes();
         let (begun, end) = bytes.split_at(bytes.len() - 1);
-        // Nearly all of each, until no more is taken of it; then the rest, while it is watched.
+        // Sends nearly all of each body, until the server takes no more; then the rest, while memory is measured.
         let mut connections: Vec<_> = (0..count).map(|_| server.connect().into_stream()).collect();
         let mut sent = vec![0; count];
         let mut most = 0;
         let idle = |connections: &mut Vec<TcpStream>, sent: &mut Vec<usize>| {
             let mut moved = false;
             for (stream, sent) in connections.iter_mut().zip(sent) {
-                stream.set_nonblocking(true).expect("sockets can");
+                stream.set_nonblocking(true).expect("the socket is open");
                 while let Ok(count @ 1..) = stream.write(&begun[*sent..]) {
                     (*sent, moved) = (*sent + count, true);
                 }
@@ -374,7 +374,7 @@ fn bodies_are_bounded_in_sum() {
             most = most.max(server.resident_bytes());
             thread::sleep(Duration::from_millis(5));
         }
-        // A body that is small has room of its own, and so has a large one of a caller who has sent no other.
+        // A small body has room of its own, and so has a large body of a caller that has sent no other.
         other.link(&json!({"url": format!("https://example.com/{}", unique("small")), "title": "t".repeat(200)}));
         let claims: Vec<Value> = (0..200)
             .map(|_| json!({"url": format!("https://example.com/{}/{}", unique("large"), "x".repeat(1_500))}))
@@ -382,8 +382,9 @@ fn bodies_are_bounded_in_sum() {
         other.batch(&claims).with_status(200);
         let (mut served, mut refused) = (0, 0);
         for (stream, sent) in connections.iter_mut().zip(&sent) {
-            stream.set_nonblocking(false).expect("sockets can");
-            // Of a refused one too: it is read to its end, so that its sender sees why.
+            stream.set_nonblocking(false).expect("the socket is open");
+            // Sends the rest to refused requests too: their bodies are read to the end, so that the client sees the
+            // refusal.
             stream.write_all(&begun[*sent..]).and_then(|()| stream.write_all(end)).expect("the server reads");
         }
         for stream in connections {

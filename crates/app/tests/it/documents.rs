@@ -1,4 +1,4 @@
-//! What the documents tell to paste into a shell is pasted, and what they show is compared with what comes.
+//! Runs the commands of the documents in a shell, and compares their output with the output shown there.
 
 use std::{
     env,
@@ -14,25 +14,25 @@ use tempfile::TempDir;
 
 use crate::support::{Request, Setup, Signpost, Told, run};
 
-/// Stands between the outputs of commands.
+/// Separates the outputs of commands.
 const MARK: &str = "\u{1e}";
 
 #[test]
-fn the_tour_of_the_readme_shows_what_comes() {
+fn the_examples_of_the_readme_show_the_real_output() {
     tour("README.md", 5);
 }
 
 #[test]
-fn the_examples_of_the_api_show_what_comes() {
+fn the_examples_of_the_api_show_the_real_output() {
     tour("docs/API.md", 12);
 }
 
-/// Pastes the examples of a document into one shell, in order, beside the data of a fresh server.
+/// Runs the examples of a document in one shell, in order, in the folder of a new server.
 fn tour(document: &str, least: usize) {
     let setup = Signpost::on_sqlite().patient();
     let server = setup.start();
     let text = read(document);
-    // The first block of the README is the build; the others that show no output set variables.
+    // The first block of the README is the build. Of the others without output, those count that set variables.
     let examples: Vec<_> = blocks(&text)
         .filter(|block| block.language == "console" || (block.language == "sh" && sets_variables(block.text)))
         .flat_map(|block| examples(block.text))
@@ -41,7 +41,7 @@ fn tour(document: &str, least: usize) {
 
     let mut script = "set -u\n".to_owned();
     for example in &examples {
-        write!(script, "{}\nprintf '{MARK}'\n", example.command).expect("a string takes all");
+        write!(script, "{}\nprintf '{MARK}'\n", example.command).expect("writing to a string cannot fail");
     }
     let told = paste(&script, &setup, server.address());
     let outputs: Vec<_> = told.out.split(MARK).collect();
@@ -60,9 +60,9 @@ fn sets_variables(block: &str) -> bool {
 fn production_on_postgres_begins_as_the_readme_says() {
     let setup = Signpost::on_postgres();
     let url = setup.data_dir().with_file_name("store_url");
-    fs::write(&url, setup.database().url()).expect("the folder takes it");
+    fs::write(&url, setup.database().url()).expect("the folder takes files");
     let text = read("README.md");
-    let (_, production) = text.split_once("## Production on PostgreSQL").expect("it is there");
+    let (_, production) = text.split_once("## Production on PostgreSQL").expect("the README has this heading");
     let block = blocks(production).next().expect("it begins with commands");
     let commands = block.text.replace("/run/secrets/store_url", &url.display().to_string());
     let (before, serve) = commands.trim_end().rsplit_once('\n').expect("it has several");
@@ -76,7 +76,7 @@ fn production_on_postgres_begins_as_the_readme_says() {
     assert_eq!(list.status, 200, "{list:?}");
 }
 
-/// How Signpost runs, and the program that shows its log there.
+/// The ways in which Signpost runs, with the program that shows its log.
 const HOMES: [(&str, &str); 3] = [("docker compose", "docker"), ("systemd", "journalctl"), ("by hand", "cat")];
 
 #[test]
@@ -89,15 +89,16 @@ fn every_log_recipe_works_on_a_stream_with_other_lines_and_shows_the_last_minute
     assert!(recipes.len() > 20, "{recipes:?}");
     for (home, program) in HOMES {
         let folder = TempDir::new().expect("the system has room");
-        fs::create_dir(folder.path().join("data")).expect("it is empty");
-        fs::write(folder.path().join("data/admin.key"), "sgn_").expect("the folder takes it");
+        fs::create_dir(folder.path().join("data")).expect("the folder is empty");
+        fs::write(folder.path().join("data/admin.key"), "sgn_").expect("the folder takes files");
         let stubs = stub(folder.path(), program);
         let mut script = beginning(&runbook, home).replace("/var/lib/signpost", "data");
         script.push_str("KEY=k CODE=first_link ID=4WhRp6WJ8Cb1\nlines | jq -r .message\n");
         for recipe in &recipes {
-            // With others of a pipeline than the last one, unless that one ends it early.
+            // Every command of a pipeline has to succeed, unless the last one ends it early.
             let pipes = if recipe.contains("| head") { "set +o pipefail" } else { "set -o pipefail" };
-            write!(script, "printf '{MARK}'\n{pipes}\n{recipe} || echo FAILED\n").expect("a string takes all");
+            write!(script, "printf '{MARK}'\n{pipes}\n{recipe} || echo FAILED\n")
+                .expect("writing to a string cannot fail");
         }
         let told = run(bash(&script).current_dir(folder.path()).env("PATH", stubs));
         let mut outputs = told.out.split(MARK);
@@ -110,7 +111,7 @@ fn every_log_recipe_works_on_a_stream_with_other_lines_and_shows_the_last_minute
     }
 }
 
-/// A folder of programs that stand for those of `home`, before the system's own. They show a log between other lines.
+/// A folder of programs that replace those of `home`, as a search path. They show a log with other lines in it.
 fn stub(folder: &Path, program: &str) -> String {
     let log = "signpost-1  | starting\n\n{\"no\": \"end\n[1, 2]\n\"text\"\n{\"timestamp\":7}\n\
                {\"timestamp\":\"2020-01-01T00:00:00.000000Z\",\"level\":\"error\",\"message\":\"long ago\"}\n\
@@ -118,8 +119,8 @@ fn stub(folder: &Path, program: &str) -> String {
                Nov 29 02:00:00 host signpost[7]: {\"timestamp\":\"NOW.123456Z\",\"level\":\"error\",\
                \"message\":\"with a prefix\",\"event.name\":\"store.unavailable\",\"error.message\":\"no\"}\n";
     let bin = folder.join("bin");
-    fs::create_dir(&bin).expect("it is empty");
-    fs::write(folder.join("log"), log).expect("it takes it");
+    fs::create_dir(&bin).expect("the folder is empty");
+    fs::write(folder.join("log"), log).expect("the folder takes files");
     let show = "sed \"s/NOW/$(date -u +%Y-%m-%dT%H:%M:%S)/\" log";
     let path = env::var("PATH").expect("there is one");
     if program == "cat" {
@@ -128,12 +129,12 @@ fn stub(folder: &Path, program: &str) -> String {
         return path;
     }
     let script = format!("#!/bin/bash\ncase \"$*\" in *logs*1*0m*|*--since*-1*0min*) {show} ;; esac\n");
-    fs::write(bin.join(program), script).expect("it takes it");
-    fs::set_permissions(bin.join(program), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::write(bin.join(program), script).expect("the folder takes files");
+    fs::set_permissions(bin.join(program), fs::Permissions::from_mode(0o755)).expect("the file is ours");
     format!("{}:{path}", bin.display())
 }
 
-/// What the runbook wants pasted first.
+/// The commands that the runbook says to run first.
 fn beginning(runbook: &str, home: &str) -> String {
     let all: Vec<_> = blocks(runbook).map(|block| block.text).collect();
     let at_home = all.iter().find(|block| block.starts_with(&format!("# {home}"))).expect("the runbook knows it");
@@ -155,7 +156,7 @@ fn every_statement_and_request_of_the_runbook_works() {
     let recipes: Vec<_> = commands(&runbook).into_iter().filter(|command| wanted(command)).collect();
     assert!(recipes.len() > 30, "{recipes:?}");
 
-    // At first what the text has made before: a link, its owner, and a session that may be ended.
+    // First what the text assumes: a link, its owner, and a session that may be ended.
     let mut script = format!(
         "{}DB='{}' CODE=first_link PROCESS=$URL OWNER=default NAME=other PID=0 REQUEST=r ID=4WhRp6WJ8Cb1 \
          BLOCK=00000000-0000-7000-8000-000000000000\n\
@@ -167,12 +168,13 @@ fn every_statement_and_request_of_the_runbook_works() {
         setup.database().url(),
     );
     for recipe in &recipes {
-        // A block of this test would hide its link.
+        // A block by this test would hide its link.
         let lift =
             "for id in $(signpost block list | awk 'NR > 1 {print $1}'); do signpost block lift $id; done >/dev/null";
-        // With others of a pipeline than the last one, unless that one ends it early.
+        // Every command of a pipeline has to succeed, unless the last one ends it early.
         let pipes = if recipe.contains("| head") { "set +o pipefail" } else { "set -o pipefail" };
-        write!(script, "printf '{MARK}'\n{pipes}\n{recipe}\necho \"status $?\"\n{lift}\n").expect("a string takes all");
+        write!(script, "printf '{MARK}'\n{pipes}\n{recipe}\necho \"status $?\"\n{lift}\n")
+            .expect("writing to a string cannot fail");
     }
     let told = paste(&script, &setup, server.address());
     let outputs: Vec<_> = told.out.split(MARK).collect();
@@ -181,7 +183,7 @@ fn every_statement_and_request_of_the_runbook_works() {
     let refused: Vec<_> = recipes
         .iter()
         .zip(&outputs[1..])
-        // There is no such block to be lifted, and nothing of a block but its id.
+        // No block has that id, so lifting it fails.
         .filter(|(recipe, output)| {
             !output.trim_end().ends_with("status 0") && !recipe.starts_with("signpost block lift")
         })
@@ -191,18 +193,18 @@ fn every_statement_and_request_of_the_runbook_works() {
 
 // --- Shells and documents ---
 
-fn read(document: &str) -> String {
+pub(crate) fn read(document: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(document);
-    fs::read_to_string(path).expect("it is there")
+    fs::read_to_string(path).expect("the repository has this document")
 }
 
-struct Block<'t> {
-    language: &'t str,
-    text: &'t str,
+pub(crate) struct Block<'t> {
+    pub(crate) language: &'t str,
+    pub(crate) text: &'t str,
 }
 
 /// The fenced blocks of a page.
-fn blocks(page: &str) -> impl Iterator<Item = Block<'_>> {
+pub(crate) fn blocks(page: &str) -> impl Iterator<Item = Block<'_>> {
     page.split("```").skip(1).step_by(2).filter_map(|block| {
         let (language, text) = block.split_once('\n')?;
         Some(Block { language, text })
@@ -214,7 +216,7 @@ struct Example {
     output: String,
 }
 
-/// The commands of a block, behind `$ ` or by lines, each with the output that is shown.
+/// The commands of a block, after `$ ` or one a line, each with the output that is shown.
 fn examples(block: &str) -> Vec<Example> {
     let mut found: Vec<Example> = Vec::new();
     let shows = block.starts_with("$ ");
@@ -224,7 +226,7 @@ fn examples(block: &str) -> Vec<Example> {
                 last.command.push('\n');
                 last.command.push_str(line);
             }
-            (None, Some(last)) if shows => writeln!(last.output, "{line}").expect("a string takes all"),
+            (None, Some(last)) if shows => writeln!(last.output, "{line}").expect("writing to a string cannot fail"),
             (command, _) => {
                 found.push(Example { command: command.unwrap_or(line).to_owned(), output: String::new() });
             }
@@ -233,11 +235,11 @@ fn examples(block: &str) -> Vec<Example> {
     found
 }
 
-/// What a page tells to run: the code spans of its lines, and the lines of its blocks.
+/// The commands of a page: the code spans of its lines, and the lines of its blocks.
 fn commands(page: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut in_block = false;
-    // A span may go on in the next line.
+    // A code span may go on in the next line.
     let mut span = String::new();
     for line in page.lines() {
         let text = line.trim_start();
@@ -264,7 +266,7 @@ fn bash(script: &str) -> Command {
     command
 }
 
-/// Runs a script in the folder of a server, where its address is another one than the documents tell.
+/// Runs a script in the folder of a server, with its address in the place of the address in the documents.
 fn paste(script: &str, setup: &Setup, address: SocketAddr) -> Told {
     let script = script.replace("localhost:8080", &address.to_string());
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_signpost"));
@@ -278,8 +280,8 @@ fn paste(script: &str, setup: &Setup, address: SocketAddr) -> Told {
         .env("SETTINGS", format!("{} --bind {address}", setup.flags())))
 }
 
-/// Whether two outputs are the same but for what chance and clocks decide: codes, identifiers, times, cursors. Such a word
-/// has a digit and at least eight characters.
+/// Whether two outputs are the same except for words that depend on chance and clocks: codes, identifiers, times,
+/// cursors. Such a word has a digit and at least eight characters.
 fn alike(expected: &str, found: &str) -> bool {
     let words = |text: &str| -> Vec<String> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "_-:.".contains(c);

@@ -1,4 +1,4 @@
-//! Failover: the database moves to its standby, and nothing that was acknowledged stays behind.
+//! Failover: the standby takes over, and no acknowledged write is lost.
 
 use std::{
     sync::Arc,
@@ -11,22 +11,22 @@ use test_support::{PostgresServer, ServerOptions};
 
 use crate::support::{Caller, Connection, Flag, PATIENCE, Signpost, code_of, eventually, rounds, unique};
 
-/// Within which writes go on after the standby was promoted.
+/// Within this time after the promotion of the standby, writes succeed again.
 const RECOVERY: Duration = Duration::from_secs(10);
 
 const DATABASE: &str = "failover";
 
-/// How a primary is lost.
+/// How the primary is lost.
 #[derive(Clone, Copy, Debug)]
 enum Loss {
     Killed,
-    /// In order: its sessions are told so (57P01).
+    /// A clean shutdown: its sessions are told so (57P01).
     Stopped,
-    /// It says nothing more, and its connections stay open.
+    /// It sends nothing more, and its connections stay open.
     Frozen,
 }
 
-/// A standby of which every acknowledged write waits, in the place of a server that is gone.
+/// Starts a standby that every acknowledged write waits for, in the place of a server that is gone.
 fn follow(primary: &PostgresServer, port: Option<u16>) -> Arc<PostgresServer> {
     let standby = primary.start_standby(ServerOptions { durable: true, port, ..ServerOptions::default() });
     primary.wait_for_standby(&standby);
@@ -36,7 +36,7 @@ fn follow(primary: &PostgresServer, port: Option<u16>) -> Arc<PostgresServer> {
 #[test]
 fn no_acknowledged_link_is_lost_when_the_standby_takes_over() {
     let mut primary = PostgresServer::start(ServerOptions { durable: true, ..ServerOptions::default() });
-    primary.sql("postgres", &format!("CREATE DATABASE {DATABASE}")).expect("it is ours");
+    primary.sql("postgres", &format!("CREATE DATABASE {DATABASE}")).expect("the test owns the server");
     let mut standby = follow(&primary, None);
     let url = format!(
         "postgres://signpost@127.0.0.1:{},127.0.0.1:{}/{DATABASE}?target_session_attrs=read-write",
@@ -57,7 +57,7 @@ fn no_acknowledged_link_is_lost_when_the_standby_takes_over() {
             server.get(&format!("/{known}")).with_status(302);
             standby.promote();
             let promoted = Instant::now();
-            // No longer waits for a standby of its own.
+            // The promoted server does not wait for a standby of its own.
             let works = || caller.claim(&json!({"url": format!("https://example.com/{}", unique("resumed"))})).status;
             assert!(eventually(PATIENCE, || works() == 201), "writes do not go on");
             assert!(promoted.elapsed() < RECOVERY, "{loss:?}: {:?}", promoted.elapsed());
@@ -78,8 +78,9 @@ fn no_acknowledged_link_is_lost_when_the_standby_takes_over() {
     }
 }
 
-/// For the last tenth of a second of a primary that gives no notice, its standby hears nothing: what is acknowledged
-/// then was acknowledged without it, and is lost. One that is stopped in order sends all it has.
+/// Stops the primary. If it is killed or frozen, its standby receives nothing for the last tenth of a second: a write
+/// acknowledged in that time was acknowledged without the standby, and is lost. A clean shutdown sends everything
+/// first.
 fn lose(primary: &PostgresServer, loss: Loss) {
     if matches!(loss, Loss::Killed | Loss::Frozen) {
         primary.hold_replication();

@@ -1,4 +1,4 @@
-//! How soon every process knows what one of them acknowledged.
+//! How soon every process knows a change that one process acknowledged.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,9 @@ use serde_json::json;
 
 use crate::support::{Signpost, eventually, rounds};
 
-/// What a person does who looks whether an alias is free, claims it, and sends the link on.
+/// What a person does who checks whether an alias is free, claims it, and shares the link.
 #[test]
-fn a_code_that_was_asked_for_in_vain_is_known_everywhere_within_a_second_of_its_claim() {
+fn a_code_cached_as_unknown_redirects_everywhere_within_a_second_of_its_claim() {
     let one = Signpost::on_postgres().patient().start();
     let other = one.another().start();
     let caller = one.caller();

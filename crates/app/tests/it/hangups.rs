@@ -1,4 +1,4 @@
-//! Callers that leave: whatever they had begun, every process goes on to answer what the store says.
+//! Clients that close their connection early: every process still answers what the store holds.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,7 +17,7 @@ alone_on_both_stores! {
     after_a_hang_up_every_process_redirects_as_the_store_says,
 }
 
-/// How long a memory may hold what is over, and a moment for a busy machine.
+/// How long a cache may hold an outdated entry, with room for a busy machine.
 const BOUND: Duration = Duration::from_secs(10);
 
 fn processes(setup: &Setup) -> Vec<Signpost> {
@@ -26,23 +26,23 @@ fn processes(setup: &Setup) -> Vec<Signpost> {
     [Some(first), second].into_iter().flatten().collect()
 }
 
-/// The same number for the same number, without a pattern that the eye can see.
+/// A pseudorandom number that depends only on `number`.
 fn scrambled(number: usize) -> usize {
     let mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33
 }
 
-/// Sends all of it, and resets the connection so much later.
+/// Sends the whole request, and resets the connection after `later`.
 fn hang_up(caller: &Caller, request: &Request, later: Duration) {
     let stream = TcpStream::connect(caller.address()).expect("it listens");
     let mut connection = Connection::over(stream).expect("it is open");
     connection.write(&request.to_bytes()).expect("the server reads");
     thread::sleep(later);
     let stream = connection.into_stream();
-    set_socket_linger(&stream, Some(Duration::ZERO)).expect("the kernel lets us");
+    set_socket_linger(&stream, Some(Duration::ZERO)).expect("the socket can be reset");
 }
 
-/// Whether a visitor gets anything but what the store says.
+/// The difference between the store and the answer to a visitor, if there is one.
 fn differs(link: &Value, visitor: &Answer) -> Option<String> {
     let right = match link["state"].as_str() {
         Some("deleted") => visitor.status == 410,
@@ -82,7 +82,7 @@ fn after_a_hang_up_every_process_redirects_as_the_store_says(setup: &Setup) {
     assert!(changes_without_a_caller(&processes[0], &caller, &codes, &kinds) > 0, "no caller left a change behind");
 }
 
-/// How many requests whose caller left before the answer have changed their link all the same.
+/// How many requests whose client left before the answer have changed their link.
 fn changes_without_a_caller(server: &Signpost, caller: &Caller, codes: &[String], kinds: &[usize]) -> usize {
     let lines = server.log();
     let left = lines.iter().filter(|line| line["error.type"] == "client-disconnected");
@@ -101,7 +101,7 @@ fn changes_without_a_caller(server: &Signpost, caller: &Caller, codes: &[String]
 
 fn assert_every_process_is_right(caller: &Caller, processes: &[Signpost], codes: &[String]) {
     let wrong = || -> Vec<String> {
-        // Visitors first, and then a list: what is read by its code the memory would be told of.
+        // Visitors before the list: reading a link by its code would update the cache.
         let follow = |(process, code): (&Signpost, &String)| (code.clone(), process.get(&format!("/{code}")));
         let all = processes.iter().flat_map(|process| codes.iter().map(move |code| (process, code)));
         let visitors: Vec<_> = all.map(follow).collect();
@@ -113,9 +113,9 @@ fn assert_every_process_is_right(caller: &Caller, processes: &[Signpost], codes:
     assert!(right, "{:#?}", wrong());
 }
 
-/// Its caller was told that the outcome is unknown; it was done a moment later.
+/// The caller was told that the outcome is unknown, and the deletion was done a moment later.
 #[test]
-fn a_request_that_ran_out_of_time_leaves_nothing_that_is_over() {
+fn a_request_that_timed_out_leaves_no_outdated_cache_entry() {
     let direct = Signpost::on_postgres().patient().start();
     let (proxy, url) = proxied(&direct);
     let slow = direct.another().set("store.url", &url).set("store.statement_timeout", "150ms");
@@ -125,7 +125,8 @@ fn a_request_that_ran_out_of_time_leaves_nothing_that_is_over() {
     for round in 0..rounds(20, 200) {
         let code = caller.code(&format!("https://example.com/{round}"));
         assert_eq!(slow.get(&format!("/{code}")).status, 302);
-        // Each statement of a deletion comes back a little later, until its time is up at one of them.
+        // The reply to each statement of a deletion comes a little later each round, until one of the statements times
+        // out.
         proxy.delay(Duration::from_millis(u64::try_from(20 + 5 * (round % 20)).expect("small")));
         let answer = caller.at(&slow).delete(&code);
         proxy.delay(Duration::ZERO);
@@ -137,7 +138,7 @@ fn a_request_that_ran_out_of_time_leaves_nothing_that_is_over() {
     assert_every_process_is_right(&caller, &[direct, slow], &codes);
 }
 
-/// A line to its database that a test can disturb, and the URL that leads over it.
+/// A proxy to the database that the test can disturb, and the URL through it.
 fn proxied(server: &Signpost) -> (FaultProxy, String) {
     let database = server.database();
     let url = database.url();

@@ -1,4 +1,4 @@
-//! Health that tells the truth: whatever makes most claims or redirects fail is seen within ten seconds, and named.
+//! Health: a fault that makes most claims or redirects fail is shown within ten seconds, with its reason.
 
 use std::{
     fs,
@@ -13,10 +13,10 @@ use test_support::{FaultProxy, PostgresServer, ServerOptions, TlsFiles, shared_s
 
 use crate::support::{Caller, PATIENCE, Signpost, eventually, unique};
 
-/// How soon it has to be seen, and how soon it has to be over.
+/// How soon a fault has to show in `/health`, and how soon its end.
 const SEEN: Duration = Duration::from_secs(10);
 
-/// Claims on and on while `look` runs.
+/// Keeps claiming links while `look` runs.
 fn while_claiming<T>(caller: &Caller, look: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -35,7 +35,7 @@ fn while_claiming<T>(caller: &Caller, look: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Waits until `/health` fails, and says why in these words.
+/// Waits until `/health` fails with these words.
 #[track_caller]
 fn fails_because(server: &Signpost, words: &str) {
     let begun = Instant::now();
@@ -62,7 +62,7 @@ fn recovers(server: &Signpost) {
 }
 
 #[test]
-fn sessions_that_are_refused_are_seen_although_the_old_ones_work() {
+fn refused_sessions_fail_health_although_open_ones_work() {
     let few = ("max_connections".to_owned(), "12".to_owned());
     let reserved = ("superuser_reserved_connections".to_owned(), "0".to_owned());
     let postgres = PostgresServer::start(ServerOptions { extra: vec![few, reserved], ..ServerOptions::default() });
@@ -73,7 +73,7 @@ fn sessions_that_are_refused_are_seen_although_the_old_ones_work() {
     recovers(&server);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        // Others take every session there is, again and again.
+        // Another client takes every free session, again and again.
         for _ in 0..24 {
             scope.spawn(|| {
                 while !over.load(Ordering::SeqCst) {
@@ -88,14 +88,14 @@ fn sessions_that_are_refused_are_seen_although_the_old_ones_work() {
 }
 
 #[test]
-fn a_database_that_takes_no_writes_is_seen() {
+fn a_read_only_database_fails_health() {
     let server = Signpost::on_postgres().start();
     let (database, caller) = (server.database().clone(), server.caller());
     let set = |to: &str| {
         let (name, elsewhere) = (database.name(), shared_server());
-        let sql = |sql: &str| elsewhere.sql("postgres", sql).expect("it is ours");
+        let sql = |sql: &str| elsewhere.sql("postgres", sql).expect("the test owns the server");
         sql(&format!("ALTER DATABASE {name} SET default_transaction_read_only = {to}"));
-        // Sessions keep what they began with.
+        // Open sessions keep the setting they began with.
         sql(&format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}'"));
     };
     caller.code("https://example.com/before");
@@ -106,20 +106,20 @@ fn a_database_that_takes_no_writes_is_seen() {
 }
 
 #[test]
-fn a_table_that_others_lock_is_seen_although_reading_works() {
+fn a_locked_table_fails_health_although_reading_works() {
     let server = Signpost::on_postgres().start();
     let (database, caller) = (server.database().clone(), server.caller());
     caller.code("https://example.com/before");
     thread::scope(|scope| {
         let locking = scope.spawn(|| database.sql("BEGIN; LOCK links IN EXCLUSIVE MODE; SELECT pg_sleep(9); COMMIT"));
         while_claiming(&caller, || fails_because(&server, "it is locked by others"));
-        locking.join().expect("no panic").expect("it is unlocked in the end");
+        locking.join().expect("no panic").expect("the lock ends");
     });
     recovers(&server);
 }
 
 #[test]
-fn a_schema_that_is_gone_is_seen() {
+fn a_missing_schema_fails_health() {
     let server = Signpost::on_postgres().start();
     let (database, caller) = (server.database().clone(), server.caller());
     database.sql("ALTER TABLE links RENAME TO elsewhere").expect("we own it");
@@ -129,7 +129,7 @@ fn a_schema_that_is_gone_is_seen() {
 }
 
 #[test]
-fn redirects_that_need_the_store_and_fail_are_a_warning() {
+fn failing_lookups_of_redirects_are_a_warning() {
     let server = Signpost::on_postgres().start();
     let database = server.database().clone();
     let over = AtomicBool::new(false);
@@ -139,7 +139,7 @@ fn redirects_that_need_the_store_and_fail_are_a_warning() {
         health["status"] == "warn" && lookups["status"] == "warn" && lookups["output"].is_string()
     };
     thread::scope(|scope| {
-        // A probe is let through, for it asks for no row.
+        // The store's ping succeeds, because it reads no row.
         let hiding = "ALTER TABLE links ADD COLUMN IF NOT EXISTS broken boolean; \
                       ALTER TABLE links RENAME COLUMN target TO hidden";
         database.sql(hiding).expect("we own it");
@@ -159,7 +159,7 @@ fn redirects_that_need_the_store_and_fail_are_a_warning() {
 }
 
 #[test]
-fn a_list_that_cannot_be_read_is_seen_and_the_rest_goes_on() {
+fn an_unreadable_list_of_hosts_is_a_warning_and_serving_goes_on() {
     let setup = Signpost::on_sqlite();
     let list = setup.data_dir().with_extension(unique("list"));
     fs::write(&list, "evil.example\n").expect("the folder is ours");
@@ -183,9 +183,9 @@ fn a_list_that_cannot_be_read_is_seen_and_the_rest_goes_on() {
     server.event("task.recovered");
 }
 
-/// Sessions take eight round trips there, and each of them a tenth of a second.
+/// Opening a session takes eight round trips there, each of a tenth of a second.
 #[test]
-fn a_database_that_is_far_away_is_used_behind_tls_and_passwords() {
+fn a_distant_database_works_with_tls_and_passwords() {
     const AWAY: Duration = Duration::from_millis(100);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
@@ -193,15 +193,15 @@ fn a_database_that_is_far_away_is_used_behind_tls_and_passwords() {
     fs::write(&ca, made.cert.pem()).expect("the folder is ours");
     fs::write(&rules, "local all all trust\nhostssl all all all scram-sha-256\n").expect("the folder is ours");
     for path in [folder.path(), &rules] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("the file is ours");
     }
     let tls = TlsFiles { cert_pem: made.cert.pem(), key_pem: made.signing_key.serialize_pem() };
     let extra = vec![("hba_file".to_owned(), rules.to_str().expect("a plain path").to_owned())];
     let postgres = PostgresServer::start(ServerOptions { tls: Some(tls), extra, ..ServerOptions::default() });
     let database = postgres.create_database();
     let role = "CREATE ROLE app LOGIN SUPERUSER PASSWORD 'far-away'";
-    database.sql(role).expect("it is ours");
-    // Its many statements are no part of this, and would take half a minute.
+    database.sql(role).expect("the test owns the server");
+    // Migrations have many statements and would take half a minute on this connection.
     assert_eq!(
         Signpost::on_database(&database).set("store.url", &database.socket_url()).run(&["migrate"]).code,
         Some(0)
@@ -216,7 +216,8 @@ fn a_database_that_is_far_away_is_used_behind_tls_and_passwords() {
         let code = caller.code(&format!("https://example.com/far/{number}"));
         caller.read(&code).with_status(200);
     }
-    // Not remembered here: on a connection that is made for it, if that takes longer than the first one waits.
+    // These codes are not cached. A connection that takes longer to open than the first lookup waits serves a later
+    // one.
     let cold = || server.get(&format!("/{}", unique("cold"))).status == 404;
     assert!(eventually(SEEN, cold), "lookups never get a connection");
     assert!((0..5).all(|_| cold()), "and then they have one");

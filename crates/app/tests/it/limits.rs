@@ -1,4 +1,4 @@
-//! Limits: how often one client, and one key, may ask, and what they are told.
+//! Limits: how many requests one client and one key may send, and what the answers say about it.
 
 use std::{
     net::TcpStream,
@@ -12,7 +12,7 @@ use test_support::{PostgresServer, ServerOptions};
 
 use crate::support::{Answer, Connection, PATIENCE, Request, Setup, Signpost, eventually, in_soak, rounds, unique};
 
-/// Behind a proxy that says who is asking: the test.
+/// The test is the proxy that names the clients.
 fn limited(policy: &str, per_second: &str, burst: &str) -> Setup {
     Signpost::on_sqlite()
         .patient()
@@ -31,26 +31,26 @@ fn number(answer: &Answer, header: &str) -> u64 {
     value.parse().unwrap_or_else(|_| panic!("{header}: {value}"))
 }
 
-/// The parameter of a Structured Field (RFC 9651) of one item.
+/// A parameter of a Structured Field (RFC 9651) with one item.
 fn parameter(answer: &Answer, header: &str, name: &str) -> u64 {
     let value = answer.header(header).unwrap_or_else(|| panic!("no {header}: {answer:?}"));
     let of_name = |part: &str| part.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
     value.split(';').find_map(of_name).unwrap_or_else(|| panic!("{header}: {value}"))
 }
 
-/// Asks 100 times a second, and counts who was let in.
+/// Sends 100 requests a second, and counts the admitted ones.
 #[test]
-fn as_many_are_let_in_as_the_quota_says() {
+fn as_many_requests_are_admitted_as_the_quota_allows() {
     const EVERY: Duration = Duration::from_millis(10);
     let server = limited("read", "10", "20").start();
     let caller = server.caller();
     let seconds = u64::try_from(rounds(3, 60)).expect("a minute at most");
-    // A worker each, if the connections are spread; the limit is one.
+    // The connections may be on different workers; the limit is the same.
     let mut connections = [(); 4].map(|()| Connection::open(server.address()).expect("it listens"));
     let request = from("203.0.113.7", Request::get("/api/v1/links").key(&caller.key));
     let begun = Instant::now();
     let mut accepted = 0;
-    for number in 0..u32::try_from(seconds * 100).expect("not that many") {
+    for number in 0..u32::try_from(seconds * 100).expect("the count fits") {
         thread::sleep((begun + EVERY * number).saturating_duration_since(Instant::now()));
         let connection = &mut connections[number as usize % 4];
         let answer = connection.send(&request).expect("it is answered");
@@ -65,7 +65,7 @@ fn as_many_are_let_in_as_the_quota_says() {
 }
 
 #[test]
-fn callers_are_told_what_is_left_and_when_there_is_more() {
+fn answers_say_how_much_quota_is_left_and_when_it_refills() {
     let server = limited("claim", "2", "3").start();
     let caller = server.caller();
     let claim = || from("203.0.113.7", caller.claiming(&json!({"url": "https://example.com/"})));
@@ -86,14 +86,14 @@ fn callers_are_told_what_is_left_and_when_there_is_more() {
     assert_eq!(parameter(&refused, "ratelimit", "r"), 0);
     assert_eq!(number(&refused, "retry-after"), 1);
     assert_eq!((parameter(&refused, "ratelimit", "t"), number(&refused, "x-ratelimit-reset")), (1, 1));
-    // Failures count too, and say so.
+    // Failed requests are charged too, and say so.
     let other = server.ask(&from("203.0.113.8", Request::post("/api/v1/links")));
     other.problem(401, "unauthenticated");
     assert_eq!(parameter(&other, "ratelimit", "r"), 2);
 }
 
 #[test]
-fn whoever_waits_as_long_as_they_are_told_is_let_in() {
+fn a_client_that_waits_for_retry_after_is_admitted() {
     let server = limited("read", "1.5", "1").start();
     let caller = server.caller();
     let request = |round| from(&format!("203.0.113.{round}"), Request::get("/api/v1/links").key(&caller.key));
@@ -107,7 +107,7 @@ fn whoever_waits_as_long_as_they_are_told_is_let_in() {
 }
 
 #[test]
-fn redirects_are_limited_but_say_nothing_of_it() {
+fn redirects_are_limited_and_have_no_limit_fields() {
     let server = limited("redirect", "1", "3").start();
     let caller = server.caller();
     let code = caller.code("https://example.com/");
@@ -120,7 +120,7 @@ fn redirects_are_limited_but_say_nothing_of_it() {
     let refused = follow();
     refused.problem(429, "quota-exceeded");
     assert_eq!(refused.header("ratelimit-policy"), Some("\"redirect\";q=3;w=3"));
-    // Read, but not modified: the 304 says nothing either.
+    // A 304 is a read that was not modified. It has no limit fields either.
     let read = Request::get(&format!("/api/v1/links/{code}")).key(&caller.key);
     let unchanged = server.ask(&from("203.0.113.9", read.header("If-None-Match", "\"1\"")));
     unchanged.with_status(304);
@@ -138,7 +138,7 @@ fn health_is_never_limited() {
 }
 
 #[test]
-fn a_key_is_limited_wherever_it_comes_from_and_an_address_whatever_keys_it_has() {
+fn a_key_is_limited_over_all_addresses_and_an_address_over_all_keys() {
     let server = limited("read", "0.001", "5").start();
     let (one, other) = (server.caller(), server.caller());
     let read = |client: &str, key: &str| server.ask(&from(client, Request::get("/api/v1/links").key(key))).status;
@@ -147,21 +147,21 @@ fn a_key_is_limited_wherever_it_comes_from_and_an_address_whatever_keys_it_has()
     }
     assert_eq!(read("198.51.100.77", &one.key), 429);
     assert_eq!(read("198.51.100.77", &other.key), 200);
-    // What is refused for the key has been counted for the address before it was known whose it is.
+    // A request that is refused for its key was charged to its address before, because the key was not known yet.
     for (key, status) in [(&one.key, 429), (&other.key, 200), (&one.key, 429), (&other.key, 200), (&other.key, 200)] {
         assert_eq!(read("203.0.113.7", key), status);
     }
     assert_eq!(read("203.0.113.7", &server.caller().key), 429);
-    // Keys that are none have no quota of their own.
+    // Invalid keys have no quota of their own.
     for _ in 0..5 {
         assert_eq!(read("203.0.113.9", &format!("sgn_{}", unique("none"))), 401);
     }
     assert_eq!(read("203.0.113.9", &format!("sgn_{}", unique("none"))), 429);
 }
 
-/// The router decodes what need not be encoded, and so must whoever counts.
+/// The router decodes escapes that are not needed, so the limiter has to decode them too.
 #[test]
-fn spelling_a_path_otherwise_is_no_way_around() {
+fn escapes_in_a_path_do_not_evade_the_limit() {
     let server = limited("claim", "0.001", "3").start();
     let caller = server.caller();
     let claim = |path: &str| {
@@ -178,9 +178,9 @@ fn spelling_a_path_otherwise_is_no_way_around() {
     }
 }
 
-/// Whoever hangs up is told nothing, but what they asked for is remembered, and could be asked for from elsewhere.
+/// A client that hangs up gets no answer, but the result is cached, and it could ask for it from another address.
 #[test]
-fn hanging_up_takes_no_try_back() {
+fn a_client_that_hangs_up_is_charged() {
     let postgres = PostgresServer::start(ServerOptions::default());
     let database = postgres.create_database();
     let limited = Signpost::on_database(&database).patient().set("limits.enabled", "true");
@@ -213,22 +213,23 @@ fn every_claim_of_a_batch_counts() {
     answer.with_status(200);
     assert_eq!(parameter(&answer, "ratelimit", "r"), 300);
     batch(301).problem(429, "quota-exceeded");
-    // What is refused counts nothing.
+    // A refused batch is not charged.
     let answer = batch(300);
     answer.with_status(200);
     assert_eq!(parameter(&answer, "ratelimit", "r"), 0);
 }
 
-/// Of 100 processes that share nothing, each allows ten at once; a larger batch gets through all the same, later.
+/// Of 100 processes that share nothing, each allows a burst of ten. A larger batch is admitted later.
 #[test]
-fn a_batch_that_is_larger_than_a_share_gets_through_when_it_is_told() {
+fn a_batch_larger_than_the_share_of_a_process_is_admitted_after_retry_after() {
     let server = limited("batch", "500", "1000").set("limits.processes", "100").start();
     let caller = server.caller();
     let links: Vec<_> = (0..28).map(|n| json!({"url": format!("https://example.com/{n}")})).collect();
     let request = Request::post("/api/v1/links/batch").key(&caller.key).json(&json!({"links": links}));
     let batch = || server.ask(&from("203.0.113.7", request.clone()));
     batch().with_status(200);
-    // When it comes nobody knows how large it is: refused then, it may be told again when it has been read.
+    // The size of a batch is unknown until its body is read: it may be refused before that, and again after it with a
+    // longer wait.
     for _ in 0..2 {
         let refused = batch();
         refused.problem(429, "quota-exceeded");
@@ -238,7 +239,7 @@ fn a_batch_that_is_larger_than_a_share_gets_through_when_it_is_told() {
 }
 
 #[test]
-fn nobody_escapes_by_forging_where_they_come_from() {
+fn forged_forwarding_fields_do_not_evade_the_limit() {
     let server = limited("redirect", "0.001", "5").set("proxies.trusted", "192.0.2.1").start();
     let statuses: Vec<_> = (0..20)
         .map(|number| {
@@ -250,7 +251,7 @@ fn nobody_escapes_by_forging_where_they_come_from() {
 }
 
 #[test]
-fn an_ipv6_customer_is_one_client_for_each_network_and_four_altogether() {
+fn an_ipv6_network_of_64_bits_is_one_client_and_one_of_48_has_four_quotas() {
     let server = limited("redirect", "0.001", "5").start();
     let ask = |client: &str| server.ask(&from(client, Request::get("/docs/errors"))).status;
     let accepted = |clients: &mut dyn Iterator<Item = String>| clients.filter(|client| ask(client) == 200).count();
@@ -260,13 +261,13 @@ fn an_ipv6_customer_is_one_client_for_each_network_and_four_altogether() {
 }
 
 #[test]
-fn whoever_tries_codes_is_turned_away_without_asking_the_store() {
+fn a_client_over_the_quota_of_unknown_codes_is_rejected_without_a_lookup() {
     let server = limited("unknown", "0.3334", "20").start();
     let caller = server.caller();
     let (known, other) = (caller.code("https://example.com/known"), caller.code("https://example.com/other"));
     let follow = |client: &str, code: &str| server.ask(&from(client, Request::get(&format!("/{code}"))));
     follow("198.51.100.1", &known).with_status(302);
-    // Links that are there do not count, remembered or not; those that are gone are there.
+    // Existing links are not charged, cached or not. Deleted links exist.
     caller.delete(&other).with_status(200);
     for _ in 0..30 {
         follow("203.0.113.7", &known).with_status(302);
@@ -274,7 +275,7 @@ fn whoever_tries_codes_is_turned_away_without_asking_the_store() {
     }
     let tried = unique("tried");
     for round in 0..20 {
-        // Also one that is remembered as unknown.
+        // Half of them are cached as unknown.
         let code = if round % 2 == 0 { tried.clone() } else { unique("tried") };
         follow("203.0.113.7", &code).problem(404, "not-found");
     }
@@ -293,15 +294,15 @@ fn whoever_tries_codes_is_turned_away_without_asking_the_store() {
     }
     let preview = server.ask(&from("203.0.113.7", Request::get(&format!("/{}+", unique("tried")))));
     preview.problem(429, "quota-exceeded");
-    // What is remembered redirects on, and others are not concerned.
+    // Cached links still redirect, and other clients are not affected.
     follow("203.0.113.7", &known).with_status(302);
     follow("203.0.113.8", &unique("tried")).problem(404, "not-found");
 }
 
-/// Whether there is a link cannot be told from how long it takes to say so.
+/// The time of an answer must not show whether a link exists.
 #[test]
-fn links_and_their_absence_take_the_same_time() {
-    // So few links are remembered that those asked for first are forgotten.
+fn existing_and_missing_links_take_the_same_time() {
+    // With so small a cache, the first links are evicted.
     let server = Signpost::on_sqlite().set("cache.capacity", "100").start();
     let caller = server.caller();
     let count = rounds(400, 2_000);
@@ -337,15 +338,15 @@ fn the_log_shows_the_network_that_a_proxy_names_and_never_the_address() {
     assert!(!server.output().contains("203.0.113.77"));
 }
 
-/// Behind a proxy that is not named as one, all visitors have one address.
+/// Behind a proxy that is not in `proxies.trusted`, all visitors have one address.
 #[test]
-fn a_link_is_followed_whoever_tried_codes_from_the_same_address() {
+fn an_existing_link_redirects_after_others_at_the_address_used_up_the_quota() {
     let setup = Signpost::on_postgres().patient().set("limits.enabled", "true");
     let setup = setup.set("limits.unknown.per_second", "0.001").set("limits.unknown.burst", "20");
     let first = setup.start();
     let caller = first.caller();
     let codes: Vec<_> = (0..30).map(|number| caller.code(&format!("https://example.com/{number}"))).collect();
-    // It remembers none of them.
+    // This process has none of them in its cache.
     let server = first.another().start();
     server.event("codes.loaded");
     let asked = |path: &str| server.get(path).status;
@@ -355,7 +356,7 @@ fn a_link_is_followed_whoever_tried_codes_from_the_same_address() {
         let visitor = server.get(&format!("/{code}"));
         assert_eq!(visitor.status, 302, "{visitor:?}");
     }
-    // Also what others claim from now on.
+    // This holds for links that are claimed later, too.
     let new = caller.code("https://example.com/new");
     assert!(eventually(Duration::from_secs(2), || asked(&format!("/{new}")) == 302), "{:?}", server.get(&new));
     assert_eq!(asked("/unknown-again"), 429);

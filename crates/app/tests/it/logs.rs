@@ -1,4 +1,4 @@
-//! The log: one JSON line for each request, and nothing in it that must not be there.
+//! The log: one JSON line for each request, and no forbidden content.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use tokio::{net::TcpSocket, runtime};
 
 use crate::support::{Answer, Connection, PATIENCE, Request, Setup, Signpost, code_of, eventually, guardian};
 
-/// Every field a line about a request may have.
+/// Every field that a request line may have.
 const FIELDS: [&str; 27] = [
     "timestamp",
     "level",
@@ -55,9 +55,9 @@ fn the_documented_fields_are_these() {
     assert_eq!(documented, BTreeSet::from(FIELDS));
 }
 
-alone_on_both_stores! { every_request_leaves_one_line_that_tells_the_truth }
+alone_on_both_stores! { every_request_logs_one_correct_line }
 
-fn every_request_leaves_one_line_that_tells_the_truth(setup: &Setup) {
+fn every_request_logs_one_correct_line(setup: &Setup) {
     let server = setup.start();
     let caller = server.caller();
     let code = caller.code("https://example.com/logged");
@@ -106,7 +106,7 @@ fn every_request_leaves_one_line_that_tells_the_truth(setup: &Setup) {
             assert_eq!(line["error.type"], answer.json()["code"], "{line}");
         }
     }
-    // What is left are the requests of before: waiting until it is ready, making a key and a link.
+    // The lines that are left belong to the setup: polling for readiness, making a key and a link.
     let others: BTreeSet<_> = lines.values().filter_map(|line| line["url.path"].as_str()).collect();
     assert_eq!(others, BTreeSet::from(["/api/v1/keys", "/api/v1/links", "/readyz"]), "{lines:?}");
 }
@@ -122,13 +122,13 @@ fn is_well_formed(line: &Value) {
     assert!(text("trace_id").len() == 32, "{line}");
     assert_eq!(text("client.address"), "127.0.0.0");
     assert!(line["duration_s"].as_f64().is_some_and(|seconds| (0.0..60.0).contains(&seconds)), "{line}");
-    // A request that never was one has no method and no path.
+    // A request that could not be parsed has no method and no path.
     assert_eq!(line["http.request.method"].is_string(), line["url.path"].is_string(), "{line}");
     assert!(!line["url.path"].as_str().unwrap_or_default().contains('?'), "{line}");
 }
 
 #[test]
-fn a_line_says_what_was_asked_and_what_came_of_it() {
+fn a_line_has_the_route_and_the_outcome() {
     let server = Signpost::on_sqlite().start();
     let caller = server.caller();
     let claim = caller.claiming(&json!({"url": "https://example.com/told"}));
@@ -166,7 +166,7 @@ fn a_line_says_what_was_asked_and_what_came_of_it() {
 }
 
 #[test]
-fn whoever_goes_away_in_the_middle_leaves_a_line() {
+fn a_client_that_disconnects_early_logs_a_line() {
     let server = Signpost::on_sqlite().start();
     let caller = server.caller();
     let claim = caller.claiming(&json!({"url": "https://example.com/aborted"}));
@@ -185,7 +185,7 @@ fn whoever_goes_away_in_the_middle_leaves_a_line() {
 }
 
 #[test]
-fn nothing_secret_and_no_whole_address_is_written_down() {
+fn no_secret_and_no_whole_address_is_logged() {
     let server = Signpost::on_sqlite().start();
     let caller = server.caller();
     let mut connection = connected_from(Ipv4Addr::new(127, 9, 8, 7), server.address());
@@ -224,7 +224,7 @@ fn nothing_secret_and_no_whole_address_is_written_down() {
     ] {
         assert!(!written.contains(secret) && !complaints.contains(secret), "{secret} in {written}{complaints}");
     }
-    // The first key is told to the person who started it, and to nobody who reads the log.
+    // The first key is printed for the operator who started the server, and never to the log.
     assert!(!written.contains(&admin.key[16..]), "{written}");
 }
 
@@ -260,10 +260,10 @@ fn an_odd_user_agent_makes_no_second_line() {
     assert!(server.events("forged").is_empty());
 }
 
-/// Pasted into a path, a query, the name of a program or of a request: a reader of the log, the history or an answer cannot
-/// use it.
+/// A key pasted into a path, a query, the name of a program or of a request: a reader of the log, the history or an
+/// answer cannot use it.
 #[test]
-fn a_key_in_the_wrong_place_is_written_down_nowhere() {
+fn a_key_in_the_wrong_place_is_masked_everywhere() {
     for format in ["json", "text"] {
         let server = Signpost::on_sqlite().set("log.format", "json").start();
         let (caller, setup) = (server.caller(), server.setup().clone());
@@ -312,7 +312,7 @@ fn a_key_in_the_wrong_place_is_written_down_nowhere() {
 }
 
 #[test]
-fn a_proxy_that_is_not_trusted_is_told_of_once_with_the_setting() {
+fn an_untrusted_proxy_is_logged_once_with_the_setting() {
     let server = Signpost::on_sqlite().start();
     for field in ["X-Forwarded-For", "Forwarded", "X-Forwarded-For"] {
         server.ask(&Request::get("/livez").header(field, "198.51.100.77")).with_status(200);
@@ -331,7 +331,7 @@ fn a_proxy_that_is_not_trusted_is_told_of_once_with_the_setting() {
 }
 
 #[test]
-fn what_begins_as_a_key_is_no_alias() {
+fn an_alias_cannot_begin_like_a_key() {
     let server = Signpost::on_sqlite().start();
     let caller = server.caller();
     for alias in [caller.key.as_str(), "sgn_", "sgn_mine"] {
@@ -339,9 +339,9 @@ fn what_begins_as_a_key_is_no_alias() {
     }
 }
 
-/// A terminal shows what a stranger sends, and does nothing of it, whatever the format.
+/// A terminal shows what a client sends, and obeys none of it, in any format.
 #[test]
-fn no_control_character_of_a_request_is_written() {
+fn no_control_character_of_a_request_is_logged() {
     for format in ["json", "text"] {
         let setup = Signpost::on_sqlite();
         let written = Written::start(&setup, format);
@@ -369,9 +369,10 @@ fn no_control_character_of_a_request_is_written() {
     }
 }
 
-/// A reader that does not read, in both formats: requests are served as ever, and it is told what it missed.
+/// A reader that does not read, in both formats: requests are served as before, and the log says how many lines were
+/// dropped.
 #[test]
-fn a_frozen_reader_of_the_log_stops_no_request() {
+fn a_frozen_reader_of_the_log_blocks_no_request() {
     for format in ["json", "text"] {
         let setup = Signpost::on_sqlite();
         let mut written = Written::start_frozen(&setup, format);
@@ -379,7 +380,7 @@ fn a_frozen_reader_of_the_log_stops_no_request() {
         let path = format!("/{}", "y".repeat(500));
         let request = Request::get(&path).header("User-Agent", &long);
         let mut connection = Connection::open(written.address).expect("it listens");
-        // More than the pipe and all that may wait take.
+        // More than the pipe and the buffer of waiting lines can hold.
         let together = request.to_bytes().repeat(100);
         for _ in 0..70 {
             connection.write(&together).expect("it is read");
@@ -393,7 +394,7 @@ fn a_frozen_reader_of_the_log_stops_no_request() {
     }
 }
 
-/// A server whose output is read by the test alone, in any format.
+/// A server whose output only the test reads, in any format.
 struct Written {
     child: Child,
     address: SocketAddr,
@@ -408,7 +409,7 @@ impl Written {
         written
     }
 
-    /// What it writes after it has begun to listen is not read.
+    /// Starts a server, and reads none of its output after it has begun to listen.
     fn start_frozen(setup: &Setup, format: &str) -> Self {
         let mut command = setup.clone().set("log.format", format).command();
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary is built");
@@ -434,7 +435,7 @@ impl Written {
         }));
     }
 
-    /// All that it wrote.
+    /// Ends the server and returns all of its output.
     fn end(mut self) -> String {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
         assert!(self.child.wait().expect("it is our child").success());

@@ -1,11 +1,11 @@
-//! Signpost from outside: the real binary, asked over real sockets, on both stores.
+//! Signpost from outside: the real binary, queried over real sockets, on both stores.
 //!
-//! To add a test: write a function that takes a `&Signpost` (the server that all tests of a store share) or a
-//! `&Setup` (for a server of its own), and name it in `on_both_stores!` or `alone_on_both_stores!` of its file.
+//! To add a test: write a function that takes a `&Signpost` (the server that all tests of a store share) or a `&Setup`
+//! (for a server of its own), and name it in `on_both_stores!` or `alone_on_both_stores!` of its file.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the environment of the binary is cleared here, and other processes give no event to wait for"
+    reason = "the tests clear the environment of the binary, and poll other processes, which send no events"
 )]
 
 #[macro_use]
@@ -26,6 +26,7 @@ mod memory;
 mod process;
 mod races;
 mod routes;
+mod runbook;
 mod shared;
 mod shared_limits;
 mod targets;

@@ -1,4 +1,4 @@
-//! Memory: what one process remembers, what others change, and redirects that outlive the database.
+//! The cache: what one process caches, what others change, and redirects while the database is unavailable.
 
 use std::{
     thread,
@@ -10,10 +10,10 @@ use test_support::{Direction, FaultProxy, PostgresServer, ServerOptions, shared_
 
 use crate::support::{PATIENCE, Request, Signpost, ask_together, code_of, eventually, rounds, unique};
 
-/// Within which a change by one process is seen by all others.
+/// Within this time a change by one process is seen by all others.
 const HEARD: Duration = Duration::from_secs(1);
 
-/// Two processes on one database, the second of which has heard that it is there.
+/// Two processes on one database, each of which is subscribed to the change feed.
 fn two_processes() -> (Signpost, Signpost) {
     let one = Signpost::on_postgres().start();
     let other = one.another().start();
@@ -70,13 +70,13 @@ fn a_code_that_was_tried_before_it_was_claimed_redirects_at_once() {
 }
 
 #[test]
-fn what_was_changed_while_no_session_listened_is_seen() {
+fn a_change_while_no_session_listened_is_seen() {
     let (one, other) = two_processes();
     let caller = one.caller();
     let code = caller.code("https://example.com/gap");
     let redirect = Request::get(&format!("/{code}"));
     other.ask(&redirect).with_status(302);
-    // Without a notification, and all sessions end with it.
+    // Changes the link without a notification, and ends all sessions.
     let silently = format!(
         "ALTER TABLE links DISABLE TRIGGER links_notify; \
          UPDATE links SET state = 'deleted', deleted_at = now(), generation = generation + 1 WHERE code = '{code}'; \
@@ -91,7 +91,7 @@ fn what_was_changed_while_no_session_listened_is_seen() {
 }
 
 #[test]
-fn many_who_ask_for_one_cold_code_ask_the_database_once() {
+fn many_lookups_of_one_cold_code_are_one_query() {
     let (one, other) = two_processes();
     let code = one.caller().code("https://example.com/cold");
     let (database, held) = (one.database(), "SELECT count(*) FROM pg_locks WHERE NOT granted");
@@ -116,7 +116,7 @@ fn many_who_ask_for_one_cold_code_ask_the_database_once() {
 }
 
 #[test]
-fn links_known_as_active_outlive_the_database_and_deleted_ones_do_not() {
+fn without_the_database_active_links_redirect_and_deleted_ones_do_not() {
     let postgres = PostgresServer::start(ServerOptions::default());
     let database = postgres.create_database();
     let server = Signpost::on_database(&database).set("cache.ttl", "300ms").start();
@@ -149,9 +149,9 @@ fn links_known_as_active_outlive_the_database_and_deleted_ones_do_not() {
     assert!(eventually(PATIENCE, || !server.events("store.circuit_closed").is_empty()));
 }
 
-/// Nobody asks while the process is cut off, nor when it is not any more.
+/// No request arrives while the process is cut off, nor when it is connected again.
 #[test]
-fn what_was_deleted_while_a_process_was_cut_off_is_not_followed_once_more() {
+fn a_link_deleted_while_a_process_was_cut_off_does_not_redirect_again() {
     let one = Signpost::on_postgres().start();
     let proxy = FaultProxy::before(([127, 0, 0, 1], shared_server().port()).into());
     let url = format!("postgres://signpost@{}/{}", proxy.address(), one.database().name());

@@ -1,4 +1,4 @@
-//! The life of the process: the first start, the next ones, and the end.
+//! The life of the process: the first start, later starts, and shutdown.
 
 use std::{
     fs::{self, File},
@@ -21,7 +21,7 @@ use crate::support::{
 
 alone_on_both_stores! {
     the_first_start_makes_a_key_and_the_next_keeps_it,
-    a_key_in_the_file_that_no_store_knows_is_taken_over,
+    a_key_in_the_file_that_is_missing_in_the_store_is_added,
     a_request_in_progress_is_finished_before_the_end,
 }
 
@@ -63,8 +63,8 @@ fn the_first_start_makes_a_key_and_the_next_keeps_it(setup: &Setup) {
     assert!(others.is_empty(), "{others:?}");
 }
 
-/// As if the process had been killed between the two steps.
-fn a_key_in_the_file_that_no_store_knows_is_taken_over(setup: &Setup) {
+/// The state that a process leaves that is killed between writing the file and writing the store.
+fn a_key_in_the_file_that_is_missing_in_the_store_is_added(setup: &Setup) {
     let key = Signpost::on_sqlite().start().admin_key();
     fs::create_dir_all(setup.data_dir()).expect("the folder is ours");
     let file = setup.data_dir().join("admin.key");
@@ -90,7 +90,7 @@ fn a_request_in_progress_is_finished_before_the_end(setup: &Setup) {
 }
 
 #[test]
-fn two_that_start_at_once_in_one_folder_keep_one_key_that_opens() {
+fn two_servers_started_at_once_in_one_folder_keep_one_valid_key() {
     for _ in 0..5 {
         let setup = Store::Postgres.setup();
         let servers: Vec<_> = thread::scope(|scope| {
@@ -107,7 +107,7 @@ fn two_that_start_at_once_in_one_folder_keep_one_key_that_opens() {
 }
 
 #[test]
-fn of_two_that_start_at_once_on_one_file_one_serves() {
+fn only_one_of_two_servers_started_at_once_on_one_file_serves() {
     for _ in 0..5 {
         let setup = Store::Sqlite.setup();
         let mut starting = [(); 2].map(|()| {
@@ -115,15 +115,15 @@ fn of_two_that_start_at_once_on_one_file_one_serves() {
             command.stdout(Stdio::null()).stderr(Stdio::null());
             command.spawn().expect("the binary is built before its tests")
         });
-        let mut refused = || starting.iter_mut().position(|child| child.try_wait().expect("it is ours").is_some());
+        let mut refused = || starting.iter_mut().position(|child| child.try_wait().expect("it is our child").is_some());
         assert!(eventually(PATIENCE, || refused().is_some()), "both serve");
         let first = refused().expect("it has ended");
-        assert_eq!(starting[first].wait().expect("it is ours").code(), Some(1));
+        assert_eq!(starting[first].wait().expect("it is our child").code(), Some(1));
         let other = &mut starting[1 - first];
         assert!(eventually(PATIENCE, || setup.run(&["keys", "list"]).out.lines().count() == 2), "no key is made");
-        assert!(other.try_wait().expect("it is ours").is_none(), "the other one serves");
+        assert!(other.try_wait().expect("it is our child").is_none(), "the other one serves");
         other.kill().expect("it runs");
-        other.wait().expect("it is ours");
+        other.wait().expect("it is our child");
     }
 }
 
@@ -173,7 +173,7 @@ fn both_signals_end_an_idle_server_at_once() {
 }
 
 #[test]
-fn a_second_server_on_one_file_is_refused_and_told_of_the_first() {
+fn a_second_server_on_one_file_is_refused_with_the_name_of_the_first() {
     let setup = Signpost::on_sqlite();
     let server = setup.start();
     let second = setup.run(&["--bind", "127.0.0.1:0", "serve"]);
@@ -188,7 +188,7 @@ fn a_second_server_on_one_file_is_refused_and_told_of_the_first() {
 }
 
 #[test]
-fn a_draining_server_serves_on_but_wants_no_more_traffic() {
+fn a_draining_server_keeps_serving_but_is_not_ready() {
     let server = Signpost::on_sqlite().set("http.drain", "2s").start();
     let caller = server.caller();
     let mut open = server.connect();
@@ -202,7 +202,7 @@ fn a_draining_server_serves_on_but_wants_no_more_traffic() {
     assert!(unready.header("retry-after").is_some());
     server.get("/livez").with_status(200);
     assert_eq!(server.get("/health").with_status(200).json()["phase"], "draining");
-    // Nothing is refused as long as it drains.
+    // No request is refused during the drain.
     let mut served = 0;
     while begun.elapsed() < Duration::from_millis(1_500) {
         let code = caller.code(&format!("https://example.com/{served}"));
@@ -215,16 +215,16 @@ fn a_draining_server_serves_on_but_wants_no_more_traffic() {
     assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
-/// A request that began before the drain ends in it, and says so too.
+/// A request that began before the drain ends during it. Its answer closes the connection.
 #[test]
-fn an_answer_in_the_drain_says_that_it_is_the_last() {
+fn an_answer_during_the_drain_closes_its_connection() {
     let server = Signpost::on_sqlite().patient().set("http.drain", "5s").start();
     let caller = server.caller();
     let bytes = caller.claiming(&json!({"url": "https://example.com/half"})).to_bytes();
     let (first, last) = bytes.split_at(bytes.len() - 5);
     let mut connection = server.connect();
     connection.write(first).expect("it reads");
-    // It is being read when these are answered, on its worker and on the other.
+    // Once both workers have answered these requests, one of them is receiving the claim.
     for _ in 0..4 {
         server.get("/livez").with_status(200);
     }
@@ -236,14 +236,14 @@ fn an_answer_in_the_drain_says_that_it_is_the_last() {
     server.ask(&Request::new("OPTIONS", "/")).problem(503, "unavailable");
 }
 
-/// Callers who come at the very end are answered, or were never let in: none is left without an answer.
+/// Callers that connect shortly before the end are answered or refused: none is left without an answer.
 #[test]
 fn the_last_callers_are_answered_or_refused() {
     let server = Signpost::on_sqlite().patient().set("http.drain", "1s").start();
     server.signal(Signal::TERM);
     let ask = || {
         let mut answered = 0_u32;
-        // Connecting may be refused; what is sent on a connection is answered.
+        // A connection may be refused. A request on an open connection is answered.
         while let Ok(mut connection) = Connection::open(server.address()) {
             let answer = connection.send(&Request::get("/livez")).expect("an answer, having been let in");
             assert_eq!(answer.with_status(200).header("connection"), Some("close"));
@@ -261,7 +261,7 @@ fn the_last_callers_are_answered_or_refused() {
 
 /// A proxy without probes sends requests as soon as the port is open.
 #[test]
-fn the_first_callers_wait_until_it_is_ready() {
+fn requests_during_a_start_wait_until_the_server_is_ready() {
     let setup = Signpost::on_postgres().patient();
     let first = setup.start();
     let code = first.caller().code("https://example.com/early");
@@ -273,8 +273,9 @@ fn the_first_callers_wait_until_it_is_ready() {
     }
 }
 
-/// Right after a start nothing is known of any code. Visitors who share an address are no strangers who try codes; those who do
-/// wait too, and no more of them than some: each looks again and again.
+/// Right after a start the filter of existing codes is empty. Visitors at one address wait for it, instead of being
+/// rejected as clients that try codes. Clients that do try codes wait too, but only a bounded number of requests,
+/// because each of them polls.
 #[test]
 fn a_crowd_of_visitors_from_one_address_is_served_right_after_a_start() {
     let setup = Signpost::on_postgres().patient().set("limits.enabled", "true").set("proxies.trusted", "127.0.0.1");
@@ -284,7 +285,7 @@ fn a_crowd_of_visitors_from_one_address_is_served_right_after_a_start() {
     let made = caller.batch(&claims).with_status(200).json();
     let codes: Vec<_> = made["results"].as_array().expect("results").iter().map(|one| code_of(&one["link"])).collect();
     assert!(first.terminate().success());
-    // So many take some time to be read.
+    // Reading that many codes takes some time.
     let many = format!(
         "ALTER TABLE links DISABLE TRIGGER USER;
          INSERT INTO links SELECT (json_populate_record(l, json_build_object('id', gen_random_uuid(), 'code', 'many-' || n,
@@ -292,7 +293,7 @@ fn a_crowd_of_visitors_from_one_address_is_served_right_after_a_start() {
          ALTER TABLE links ENABLE TRIGGER USER",
         codes[0]
     );
-    setup.database().sql(&many).expect("it is ours");
+    setup.database().sql(&many).expect("we own it");
 
     let server = setup.launch();
     let ask = |path: String, from: &str| (server.address(), Request::get(&path).header("X-Forwarded-For", from));
@@ -312,30 +313,30 @@ fn a_crowd_of_visitors_from_one_address_is_served_right_after_a_start() {
     assert!(early.count() >= 100, "of 400 no more than 256 wait");
 }
 
-/// A link keeps its address although a later release has a path of that name, also before that is known.
+/// A link keeps its address although a later release has a path of that name, even before the server knows this.
 #[test]
-fn a_link_that_became_a_word_is_followed_from_the_first_moment() {
+fn a_link_whose_code_became_a_path_redirects_right_after_a_start() {
     let setup = Signpost::on_postgres().patient();
     let first = setup.start();
     let code = first.caller().code("https://example.com/word");
     let database = setup.database();
-    database.sql("ALTER TABLE links DISABLE TRIGGER USER").expect("it is ours");
-    database.sql(&format!("UPDATE links SET code = 'docs' WHERE code = '{code}'")).expect("it is ours");
-    database.sql("ALTER TABLE links ENABLE TRIGGER USER").expect("it is ours");
+    database.sql("ALTER TABLE links DISABLE TRIGGER USER").expect("we own it");
+    database.sql(&format!("UPDATE links SET code = 'docs' WHERE code = '{code}'")).expect("we own it");
+    database.sql("ALTER TABLE links ENABLE TRIGGER USER").expect("we own it");
     assert!(first.terminate().success());
     let server = setup.launch();
     let answer = server.get("/docs");
     assert_eq!(answer.with_status(302).header("location"), Some("https://example.com/word"));
 }
 
-/// The person at a terminal reads the first key there, and need not wait for a proxy that does not exist.
+/// At a terminal the first key is printed, and an interrupt skips the drain, because no proxy sends traffic.
 #[test]
-fn at_a_terminal_the_key_is_shown_and_an_interrupt_ends_it_at_once() {
+fn at_a_terminal_the_key_is_printed_and_an_interrupt_skips_the_drain() {
     let setup = Signpost::on_sqlite().set("http.drain", "15s");
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
-    unlockpt(&terminal).expect("it is ours");
+    unlockpt(&terminal).expect("the terminal is ours");
     let opened = ioctl_tiocgptpeer(&terminal, OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("its other end");
-    // `--ctty` makes it the terminal whose keys are signals; then setsid becomes the server.
+    // `--ctty` makes it the controlling terminal, so that its keys send signals. Then setsid becomes the server.
     let mut server = Command::new("setsid")
         .args(["--ctty", env!("CARGO_BIN_EXE_signpost")])
         .args(setup.flags().split(' '))
@@ -354,7 +355,7 @@ fn at_a_terminal_the_key_is_shown_and_an_interrupt_ends_it_at_once() {
 
     let begun = Instant::now();
     terminal.get_mut().write_all(b"\x03").expect("it takes keys");
-    // Without a process at its other end a terminal fails with EIO.
+    // Reading fails with EIO once no process has the other end open.
     while terminal.read_line(&mut shown).is_ok_and(|length| length > 0) {}
     let status = server.wait().expect("it is our child");
     assert!(status.success(), "{status}: {shown}");
@@ -373,7 +374,7 @@ fn a_second_signal_ends_the_drain_at_once() {
 }
 
 #[test]
-fn a_second_signal_waits_for_nobody() {
+fn a_second_signal_aborts_open_requests() {
     let server = Signpost::on_sqlite().start();
     let caller = server.caller();
     let (mut connection, _) = half_a_claim(&server, &caller);
@@ -388,7 +389,7 @@ fn a_second_signal_waits_for_nobody() {
 }
 
 #[test]
-fn whoever_does_not_finish_is_cut_when_the_time_is_up() {
+fn open_requests_are_aborted_after_the_shutdown_timeout() {
     let server = Signpost::on_sqlite().set("http.shutdown_timeout", "1s").start();
     let caller = server.caller();
     let (mut connection, _) = half_a_claim(&server, &caller);
@@ -400,7 +401,7 @@ fn whoever_does_not_finish_is_cut_when_the_time_is_up() {
 }
 
 #[test]
-fn an_address_in_use_ends_the_start_in_words() {
+fn an_address_in_use_ends_the_start_with_a_message() {
     let server = Signpost::on_sqlite().start();
     let address = server.address().to_string();
     let told = Signpost::on_sqlite().set("http.bind", &address).run(&["serve"]);
@@ -411,13 +412,13 @@ fn an_address_in_use_ends_the_start_in_words() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_ends_the_start_in_words() {
+fn a_folder_that_cannot_be_created_ends_the_start_with_a_message() {
     let told = run(signpost().args(["--data-dir", "/dev/null/data", "--bind", "127.0.0.1:0", "serve"]));
     assert_eq!(told.code, Some(1), "{told:?}");
     assert!(told.err.starts_with("signpost: "), "{told:?}");
 }
 
-/// A claim that a worker has begun to receive, and the rest of it.
+/// A claim of which a worker has received a part, and the rest of it.
 fn half_a_claim(server: &Signpost, caller: &Caller) -> (Connection, String) {
     let claim = caller.claiming(&json!({"url": "https://example.com/slow"})).header("Expect", "100-continue");
     let text = String::from_utf8(claim.to_bytes()).expect("the test sends text");

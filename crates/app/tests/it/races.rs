@@ -14,28 +14,28 @@ use crate::support::{
     Answer, Connection, PATIENCE, Request, Setup, Signpost, ask_together, code_of, eventually, rounds,
 };
 
-/// Within which a change by one process is seen by all others.
+/// Within this time a change by one process is seen by all others.
 const HEARD: Duration = Duration::from_secs(1);
 
 alone_on_both_stores! {
     of_200_claims_of_one_new_url_one_creates,
     of_200_claims_of_one_deleted_url_one_reactivates,
-    an_alias_wanted_by_many_goes_to_one,
+    one_of_many_claims_gets_the_alias,
     a_request_sent_many_times_at_once_has_one_effect,
-    a_key_asked_for_many_times_at_once_is_one_key,
+    a_key_requested_many_times_at_once_is_created_once,
     changes_without_a_precondition_all_happen,
-    a_storm_of_claims_and_deletions_leaves_one_story_for_each_url,
+    a_storm_of_claims_and_deletions_leaves_one_consistent_history_per_url,
     batches_in_opposite_order_do_not_block_each_other,
 }
 
-/// All processes there can be on a store: two on PostgreSQL, one on SQLite.
+/// As many processes as a store allows: two on PostgreSQL, one on SQLite.
 fn processes(setup: &Setup) -> Vec<Signpost> {
     let first = setup.start();
     let second = setup.is_on_postgres().then(|| first.another().start());
     [Some(first), second].into_iter().flatten().collect()
 }
 
-/// So many requests, dealt out to the processes in turn.
+/// The requests, sent to the processes in turn.
 fn dealt(processes: &[Signpost], requests: impl IntoIterator<Item = Request>) -> Vec<(SocketAddr, Request)> {
     let addresses = processes.iter().map(Signpost::address).cycle();
     addresses.zip(requests).collect()
@@ -45,7 +45,7 @@ fn answers(requests: &[(SocketAddr, Request)]) -> Vec<Answer> {
     ask_together(requests).into_iter().map(|answer| answer.expect("every process answers")).collect()
 }
 
-/// How many answers have which status.
+/// The number of answers with each status.
 fn statuses(answers: &[Answer]) -> BTreeMap<u16, usize> {
     let mut counts = BTreeMap::new();
     for answer in answers {
@@ -83,7 +83,7 @@ fn of_200_claims_of_one_deleted_url_one_reactivates(setup: &Setup) {
     assert_eq!(caller.history(&code).len(), 11);
 }
 
-fn an_alias_wanted_by_many_goes_to_one(setup: &Setup) {
+fn one_of_many_claims_gets_the_alias(setup: &Setup) {
     let processes = processes(setup);
     let callers: Vec<_> = (0..10).map(|_| processes[0].caller()).collect();
     for round in 0..5 {
@@ -95,7 +95,7 @@ fn an_alias_wanted_by_many_goes_to_one(setup: &Setup) {
         let answers = answers(&dealt(&processes, claims));
         assert_eq!(statuses(&answers), BTreeMap::from([(201, 1), (409, 99)]));
     }
-    // The same caller who wants the same thing is given it every time.
+    // The same caller with the same claim gets the link every time.
     let claim = callers[0].claiming(&json!({"url": "https://example.com/", "alias": "wanted-by-one"}));
     let answers = answers(&dealt(&processes, vec![claim; 100]));
     assert_eq!(statuses(&answers), BTreeMap::from([(200, 99), (201, 1)]));
@@ -115,7 +115,7 @@ fn a_request_sent_many_times_at_once_has_one_effect(setup: &Setup) {
     assert_eq!(caller.walk("/api/v1/links").len(), 5);
 }
 
-fn a_key_asked_for_many_times_at_once_is_one_key(setup: &Setup) {
+fn a_key_requested_many_times_at_once_is_created_once(setup: &Setup) {
     let processes = processes(setup);
     let admin = processes[0].admin();
     let body = json!({"name": "once", "owner": "once", "scopes": ["links:read"]});
@@ -140,10 +140,10 @@ fn changes_without_a_precondition_all_happen(setup: &Setup) {
     assert_eq!(generations, (2..=21).collect::<BTreeSet<i64>>());
 }
 
-/// What one client of the storm was told, in order: URL, outcome or state, code, generation.
+/// The answers to one client of the storm, in order: URL, outcome or state, code, generation.
 type Told = Vec<(usize, String, String, i64)>;
 
-fn a_storm_of_claims_and_deletions_leaves_one_story_for_each_url(setup: &Setup) {
+fn a_storm_of_claims_and_deletions_leaves_one_consistent_history_per_url(setup: &Setup) {
     const CLIENTS: usize = 8;
     const URLS: usize = 16;
     let steps = rounds(120, 2_000);
@@ -206,8 +206,8 @@ fn a_storm_of_claims_and_deletions_leaves_one_story_for_each_url(setup: &Setup) 
     assert!(told > 0, "no claim met a deleted link");
 }
 
-/// What a process says to visitors within a second of the last change, whichever process made it, and goes on saying:
-/// where the link leads, or that it is gone.
+/// Asserts what a process answers visitors: that the link leads to `target`, or that it is gone. This has to hold
+/// within a second of the last change, at whichever process, and to stay so.
 #[track_caller]
 fn leads(process: &Signpost, code: &str, target: Option<&str>) {
     let path = format!("/{code}");
@@ -226,7 +226,7 @@ fn storm_url(number: usize) -> String {
     format!("https://example.com/storm/{number}")
 }
 
-/// The same number for the same number, without a pattern that the eye can see.
+/// A pseudorandom number that depends only on `number`.
 fn scrambled(number: usize) -> usize {
     let mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33
@@ -236,7 +236,7 @@ fn batches_in_opposite_order_do_not_block_each_other(setup: &Setup) {
     let processes = processes(setup);
     let caller = processes[0].caller();
     for round in 0..rounds(50, 200) {
-        // Every third round meets what the one before made.
+        // Every third round claims the URLs of the round before.
         let mut claims: Vec<_> = (0..100)
             .map(|number| json!({"url": format!("https://example.com/{}/{number}", round - usize::from(round % 3 == 2))}))
             .collect();
@@ -279,8 +279,8 @@ fn claims_of_an_active_link_write_nothing() {
     assert_eq!(written(&server), before);
 }
 
-/// Rows ever inserted, updated and deleted in the tables of links and their history. PostgreSQL's own counts, which a
-/// session brings up to date when it ends at the latest.
+/// Rows inserted, updated and deleted so far in the tables of links and their history. PostgreSQL counts them, and
+/// updates the counts at the latest when a session ends.
 fn written(server: &Signpost) -> String {
     assert!(server.terminate().success());
     assert!(server.is_forgotten(), "its sessions do not end");
@@ -301,7 +301,7 @@ fn a_request_has_one_effect_although_a_process_is_killed_in_the_middle() {
         let requests: Vec<_> = (0..50).map(|number| (addresses[number % 2], claim.clone())).collect();
         let before = thread::scope(|scope| {
             let asking = scope.spawn(|| ask_together(&requests));
-            // The first line of a claim in its log says that it is in the middle of them.
+            // The first line of a claim in its log shows that it is in the middle of them.
             let begun = || victim.log().iter().any(|line| line["http.route"] == "/api/v1/links");
             let in_the_middle = eventually(PATIENCE, begun);
             victim.kill9();
@@ -317,7 +317,7 @@ fn a_request_has_one_effect_although_a_process_is_killed_in_the_middle() {
 }
 
 #[test]
-fn what_one_process_acknowledged_every_process_knows() {
+fn a_change_acknowledged_by_one_process_is_known_to_every_process() {
     let one = Signpost::on_postgres().patient().start();
     let other = one.another().start();
     let caller = one.caller();

@@ -1,4 +1,4 @@
-//! Sharing: several processes on one PostgreSQL and one Redis, which comes, goes, hangs and lies.
+//! Sharing: several processes on one PostgreSQL and one Redis, which fails, returns, hangs and gives wrong answers.
 
 use std::{
     sync::Arc,
@@ -10,7 +10,7 @@ use test_support::{FaultProxy, PostgresServer, RedisServer, ServerOptions};
 
 use crate::support::{PATIENCE, Request, Setup, Signpost, ask_steadily, eventually, meanwhile, rounds, unique};
 
-/// Within which a change by one process is seen by all others.
+/// Within this time a change by one process is seen by all others.
 const HEARD: Duration = Duration::from_secs(1);
 
 fn sharing(setup: Setup, redis: &RedisServer) -> Setup {
@@ -34,14 +34,14 @@ fn trusts_redis(server: &Signpost) -> bool {
     eventually(PATIENCE, trusted)
 }
 
-/// Where the last answer about a code came from.
+/// The source of the last answer for a code.
 fn source(server: &Signpost, code: &str) -> Option<String> {
     let line = server.log().into_iter().rfind(|line| line["link.code"] == code)?;
     Some(line["cache.result"].as_str()?.to_owned())
 }
 
 #[test]
-fn what_one_process_asked_the_database_the_others_know() {
+fn a_lookup_by_one_process_is_shared_with_the_others() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis);
     let caller = one.caller();
@@ -72,14 +72,14 @@ fn a_change_by_one_process_is_seen_by_the_other_within_a_second() {
     }
 }
 
-/// What happens to Redis, and how it ends.
+/// A name, what goes wrong with Redis, and how it ends.
 type Trouble<'a> = (&'a str, &'a dyn Fn(), &'a dyn Fn());
 
 #[test]
-fn a_redis_in_trouble_fails_nobody() {
+fn a_faulty_redis_fails_no_request() {
     let redis = RedisServer::start();
     let proxy = FaultProxy::before(([127, 0, 0, 1], redis.port()).into());
-    // So that hardly any link is remembered here.
+    // With so small a cache, hardly any link is cached in the process.
     let setup = Signpost::on_postgres().set("cache.capacity", "100").set("log.level", "debug");
     let server = setup.set("redis.url", &format!("redis://{}", proxy.address())).start();
     let caller = server.caller();
@@ -127,7 +127,7 @@ fn a_redis_in_trouble_fails_nobody() {
 }
 
 #[test]
-fn a_frozen_redis_costs_cold_redirects_five_short_waits() {
+fn a_frozen_redis_delays_only_a_few_cold_redirects() {
     let redis = RedisServer::start();
     let server = sharing(Signpost::on_postgres(), &redis).start();
     let caller = server.caller();
@@ -146,7 +146,7 @@ fn a_frozen_redis_costs_cold_redirects_five_short_waits() {
 }
 
 #[test]
-fn with_database_and_redis_away_active_links_redirect_on_and_deleted_ones_do_not() {
+fn without_database_and_redis_active_links_redirect_and_deleted_ones_do_not() {
     let (postgres, redis) = (PostgresServer::start(ServerOptions::default()), RedisServer::start());
     let database = postgres.create_database();
     let server = sharing(Signpost::on_database(&database), &redis).set("cache.ttl", "300ms").start();
@@ -172,9 +172,9 @@ fn with_database_and_redis_away_active_links_redirect_on_and_deleted_ones_do_not
     assert!(eventually(PATIENCE, fresh), "it goes on answering from memory alone");
 }
 
-/// Redis hangs and goes on, again and again, under deletions and reactivations by two processes.
+/// Redis hangs and goes on, again and again, during deletions and reactivations by two processes.
 #[test]
-fn a_link_that_is_deleted_stays_so_whatever_redis_does() {
+fn a_deleted_link_does_not_redirect_whatever_redis_does() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis);
     let caller = one.caller();

@@ -1,4 +1,4 @@
-//! Limits that several processes hold together, through a Redis that comes and goes.
+//! Limits that several processes hold together, through a Redis that fails and returns.
 
 use std::{
     thread,
@@ -10,7 +10,7 @@ use test_support::RedisServer;
 
 use crate::support::{Answer, Caller, PATIENCE, Request, Setup, Signpost, ask_together, eventually, rounds, unique};
 
-/// Behind a proxy that says who is asking: the test.
+/// The test is the proxy that names the clients.
 fn limited(redis: &RedisServer, policy: &str, per_second: &str, burst: &str) -> Setup {
     Signpost::on_postgres()
         .patient()
@@ -22,7 +22,7 @@ fn limited(redis: &RedisServer, policy: &str, per_second: &str, burst: &str) -> 
         .set(&format!("limits.{policy}.burst"), burst)
 }
 
-/// Two processes that count together, and know that they are two.
+/// Two processes on one Redis, each of which has counted two processes.
 fn two_processes(setup: &Setup) -> (Signpost, Signpost) {
     let one = setup.start();
     let other = one.another().start();
@@ -51,7 +51,8 @@ fn is_let_in(answer: &Answer) -> bool {
     answer.status < 400
 }
 
-/// Asks 100 times a second, now here and now there, and counts who was let in; and how many should have been.
+/// Sends 100 requests a second, to both processes in turn. Returns how many were admitted, and how many should have
+/// been.
 fn let_in_of_100_a_second(servers: [&Signpost; 2], request: &Request) -> (u128, u128) {
     const EVERY: Duration = Duration::from_millis(10);
     let seconds = u32::try_from(rounds(3, 60)).expect("a minute at most");
@@ -67,7 +68,7 @@ fn let_in_of_100_a_second(servers: [&Signpost; 2], request: &Request) -> (u128, 
 }
 
 #[test]
-fn two_processes_let_in_as_many_as_one() {
+fn two_processes_admit_as_many_requests_as_one() {
     let redis = RedisServer::start();
     for policy in ["read", "redirect"] {
         let (one, other) = two_processes(&limited(&redis, policy, "10", "20"));
@@ -77,7 +78,7 @@ fn two_processes_let_in_as_many_as_one() {
             _ => from("203.0.113.7", Request::get(&format!("/{}", caller.code("https://example.com/")))),
         };
         let (let_in, expected) = let_in_of_100_a_second([&one, &other], &request);
-        // One may be let in before the other process has heard of the last one.
+        // A process may admit one more before it learns of the last request at the other process.
         assert!((expected - 1).abs_diff(let_in) <= 2 + expected / 50, "{policy}: {let_in} instead of {expected}");
     }
 }
@@ -90,7 +91,7 @@ fn calls_of_the_api_are_counted_exactly_however_many_come_at_once() {
     let addresses = [one.address(), other.address()];
     let requests =
         |client: &str| -> Vec<_> { (0..60).map(|number| (addresses[number % 2], reading(&caller, client))).collect() };
-    // By address, and then by key as well: the key has nothing left for another address.
+    // Each request is charged to its address and then to its key. The key has no quota left for another address.
     for (client, expected) in [("203.0.113.7", 20), ("203.0.113.8", 0)] {
         let answers: Vec<_> = ask_together(&requests(client)).into_iter().map(Result::unwrap).collect();
         let let_in: Vec<_> = answers.iter().filter(|answer| is_let_in(answer)).collect();
@@ -108,7 +109,7 @@ fn calls_of_the_api_are_counted_exactly_however_many_come_at_once() {
 }
 
 #[test]
-fn a_batch_that_is_refused_counts_nothing_anywhere() {
+fn a_refused_batch_is_charged_at_no_process() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&limited(&redis, "batch", "0.001", "1000"));
     let caller = one.caller();
@@ -119,26 +120,26 @@ fn a_batch_that_is_refused_counts_nothing_anywhere() {
     };
     batch(&one, 700).with_status(200);
     batch(&other, 301).problem(429, "quota-exceeded");
-    // What is given back is told while nobody waits for it.
+    // A charge is given back in the background, after the response.
     let fits = || batch(&other, 300).status == 200;
     assert!(eventually(PATIENCE, fits), "it was counted");
     batch(&one, 1).problem(429, "quota-exceeded");
 }
 
 #[test]
-fn whoever_tried_codes_at_one_process_is_known_to_the_other() {
+fn unknown_codes_tried_at_one_process_are_charged_at_the_other() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&limited(&redis, "unknown", "0.001", "20"));
     let try_at = |server: &Signpost| server.ask(&from("203.0.113.7", Request::get(&format!("/{}", unique("tried")))));
     for _ in 0..20 {
         try_at(&one).problem(404, "not-found");
     }
-    // The other one lets in the first, and hears.
+    // The other process admits the first one, and then learns of the charges.
     let refused = || try_at(&other).status == 429;
     assert!(eventually(PATIENCE, refused), "it never hears of it");
     let followed = (0..20).filter(|_| try_at(&other).status == 404).count();
     assert_eq!(followed, 0);
-    // Links that are there count nowhere.
+    // Existing links are not charged.
     let code = one.caller().code("https://example.com/");
     for _ in 0..30 {
         other.ask(&from("203.0.113.9", Request::get(&format!("/{code}")))).with_status(302);
@@ -154,7 +155,7 @@ fn without_redis_each_process_allows_its_share() {
     let let_in = |server: &Signpost, caller: &Caller, client: &str| {
         (0..30).filter(|_| is_let_in(&server.ask(&reading(caller, client)))).count()
     };
-    // Ten are gone before, wherever they were counted.
+    // Five requests at each process use up ten of the quota, whichever process counted them.
     for server in [&one, &other] {
         for _ in 0..5 {
             server.ask(&reading(&admin, "203.0.113.9")).with_status(200);
@@ -184,12 +185,12 @@ fn without_redis_each_process_allows_its_share() {
 }
 
 #[test]
-fn a_redis_that_hangs_fails_nobody_and_lets_nobody_in_for_free() {
+fn a_redis_that_hangs_fails_no_request_and_every_request_is_charged() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&limited(&redis, "read", "0.001", "20").set("redis.timeout", "1s"));
     let caller = one.caller();
     redis.freeze();
-    // By address and then by key, but waiting once is enough.
+    // The request is charged to the address and then to the key, but waits for Redis only once.
     let begun = Instant::now();
     let mut let_in = usize::from(is_let_in(&one.ask(&reading(&caller, "203.0.113.7"))));
     assert!(begun.elapsed() < Duration::from_millis(1_900), "it waits twice: {:?}", begun.elapsed());
@@ -205,7 +206,7 @@ fn a_redis_that_hangs_fails_nobody_and_lets_nobody_in_for_free() {
 }
 
 #[test]
-fn processes_that_share_nothing_can_be_told_how_many_they_are() {
+fn without_redis_limits_processes_sets_the_share_of_a_process() {
     let server = Signpost::on_sqlite()
         .set("limits.enabled", "true")
         .set("limits.processes", "4")
@@ -221,7 +222,7 @@ fn processes_that_share_nothing_can_be_told_how_many_they_are() {
 #[test]
 fn no_address_is_written_to_redis() {
     let redis = RedisServer::start();
-    // Slow to be whole again: Redis forgets whoever is.
+    // A slow refill, because Redis drops the key of a client whose quota is full again.
     let slow = limited(&redis, "redirect", "0.001", "20").set("limits.read.per_second", "0.001");
     let (one, _) = two_processes(&slow);
     let caller = one.caller();

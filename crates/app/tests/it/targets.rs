@@ -1,4 +1,4 @@
-//! Targets that the operator refuses, in lists that change while the server runs.
+//! Lists of hosts that are refused as targets, and that change while the server runs.
 
 use std::{fs, path::PathBuf};
 
@@ -23,7 +23,7 @@ fn is_refused(caller: &Caller, url: &str) -> bool {
 }
 
 #[test]
-fn hosts_of_the_list_are_refused_and_a_changed_list_counts_soon() {
+fn listed_hosts_are_refused_and_a_changed_list_takes_effect_soon() {
     let (file, setup) =
         refusing(&Signpost::on_sqlite().patient(), "# ours\n0.0.0.0 evil.example.com\n||worse.example.com^\n");
     let server = setup.start();
@@ -33,7 +33,7 @@ fn hosts_of_the_list_are_refused_and_a_changed_list_counts_soon() {
     assert!(is_refused(&caller, "https://www.evil.example.com/"));
     assert!(is_refused(&caller, "https://worse.example.com./"));
     assert!(!is_refused(&caller, "https://example.com/"));
-    // Links that are there already lead on; editing one to such a host is a claim like any other.
+    // An existing link still redirects. An edit to a refused host is refused like a claim.
     let code = caller.code("https://fine.example.com/");
     caller.edit(&code, &json!({"url": "https://evil.example.com/"})).refuses(&[("/url", "refused-host")]);
 
@@ -42,19 +42,19 @@ fn hosts_of_the_list_are_refused_and_a_changed_list_counts_soon() {
     assert!(!is_refused(&caller, "https://evil.example.com/"));
     server.get(&format!("/{code}")).with_status(302);
 
-    // While it cannot be read, what was read last counts.
-    fs::remove_file(&file).expect("it is there");
+    // While the list cannot be read, the list that was read last stays in effect.
+    fs::remove_file(&file).expect("the file exists");
     server.signal(Signal::HUP);
     assert!(eventually(PATIENCE, || !server.events("targets.refresh_failed").is_empty()), "nothing is said of it");
     assert!(is_refused(&caller, "https://fine.example.com/"));
 }
 
-/// Takedowns and revocations are for nights on which such a list is missing too.
+/// Takedowns and revocations have to work when such a list is missing.
 #[test]
-fn a_list_that_cannot_be_read_is_in_the_way_of_those_alone_who_read_it() {
+fn an_unreadable_list_fails_only_commands_that_read_it() {
     let (file, setup) = refusing(&Signpost::on_sqlite(), "evil.example.com\n");
     let server = setup.start();
-    fs::remove_file(&file).expect("it is there");
+    fs::remove_file(&file).expect("the file exists");
     for command in
         [&["block", "host", "worse.example.com", "--reason", "ticket 7"][..], &["block", "list"], &["keys", "list"]]
     {
@@ -64,7 +64,7 @@ fn a_list_that_cannot_be_read_is_in_the_way_of_those_alone_who_read_it() {
         let told = server.setup().run(command);
         assert!(told.code == Some(1) && told.err.contains("targets.deny_file: expected a readable file"), "{told:?}");
     }
-    // What was read is told again when it is there again.
+    // When the list is back, the list in effect is logged again.
     assert!(eventually(PATIENCE, || !server.events("targets.refresh_failed").is_empty()), "nothing is said of it");
     let read = server.events("targets.loaded").len();
     fs::write(&file, "evil.example.com\n").expect("the folder is ours");
@@ -72,7 +72,7 @@ fn a_list_that_cannot_be_read_is_in_the_way_of_those_alone_who_read_it() {
 }
 
 #[test]
-fn what_is_refused_by_mistake_can_be_excepted() {
+fn the_allow_list_overrides_the_deny_list() {
     let (_, setup) = refusing(&Signpost::on_sqlite().patient(), "example.com\n");
     let (file, _) = refusing(&setup, "docs.example.com\n");
     let server = setup.set("targets.allow_file", file.to_str().expect("a plain path")).start();
@@ -82,13 +82,13 @@ fn what_is_refused_by_mistake_can_be_excepted() {
 }
 
 #[test]
-fn a_list_that_its_writer_has_emptied_goes_on_to_count() {
+fn an_emptied_list_takes_effect_only_after_a_delay() {
     let (file, setup) = refusing(&Signpost::on_sqlite().patient(), "evil.example.com\n");
     let server = setup.start();
     let caller = server.caller();
     for signal in [false, true] {
         let told = server.events("targets.refresh_failed").len();
-        // As an editor or a download leaves it for a while.
+        // The state of the file while an editor or a download writes it.
         fs::write(&file, if signal { "# nothing yet\n" } else { "" }).expect("the folder is ours");
         if signal {
             server.signal(Signal::HUP);
@@ -99,16 +99,16 @@ fn a_list_that_its_writer_has_emptied_goes_on_to_count() {
     fs::write(&file, "worse.example.com\n").expect("the folder is ours");
     assert!(eventually(PATIENCE, || is_refused(&caller, "https://worse.example.com/")), "the new list is not read");
     assert!(!is_refused(&caller, "https://evil.example.com/"));
-    // One that stays empty is meant so.
+    // A list that stays empty is meant to be empty.
     fs::write(&file, "").expect("the folder is ours");
     let is_off = || server.events("targets.loaded").last().is_some_and(|told| told["hosts.refused"] == 0);
     assert!(eventually(2 * PATIENCE, is_off), "it never counts");
     assert!(!is_refused(&caller, "https://worse.example.com/"));
-    // And is shown all the same.
+    // Health shows it nevertheless.
     let health = server.get("/health").with_status(200).json();
     let task = |name: &str| {
         let tasks = health["checks"]["tasks:lastSuccess"].as_array().expect("a list");
-        tasks.iter().find(|task| task["componentId"] == name).expect("it is watched").clone()
+        tasks.iter().find(|task| task["componentId"] == name).expect("the task is listed").clone()
     };
     assert_eq!(task("lists-of-hosts")["output"], "the list of refused hosts is empty, and was not before", "{health}");
     assert_eq!(health["status"], "warn");

@@ -1,4 +1,4 @@
-//! The wire: what strangers may send, how much of it, and how slowly.
+//! The wire: what clients may send, how much of it, and how slowly.
 
 use std::{
     sync::OnceLock,
@@ -10,10 +10,10 @@ use serde_json::json;
 
 use crate::support::{Answer, Connection, PATIENCE, Request, Signpost, Store, code_of, eventually};
 
-/// How long heads and bodies may take here.
+/// The timeout for heads and bodies in these tests.
 const TIMEOUT: Duration = Duration::from_millis(300);
 
-/// A server that waits for nobody.
+/// A server with short timeouts.
 fn hasty() -> &'static Signpost {
     static SERVER: OnceLock<Signpost> = OnceLock::new();
     let setup = || Signpost::on_sqlite().set("http.head_timeout", "300ms").set("http.body_timeout", "300ms");
@@ -21,12 +21,12 @@ fn hasty() -> &'static Signpost {
     SERVER.get_or_init(|| setup().start())
 }
 
-/// A server that has the time of the world.
+/// A server with long timeouts.
 fn patient() -> &'static Signpost {
     Store::Sqlite.shared()
 }
 
-/// Lines of a request that is good so far.
+/// The valid beginnings of requests.
 const GET: &str = "GET /livez HTTP/1.1\r\nHost: client.example\r\n";
 const POST: &str = "POST /api/v1/links HTTP/1.1\r\nHost: client.example\r\n";
 
@@ -70,7 +70,7 @@ fn a_chunked_body_that_breaks_its_framing_is_refused() {
 }
 
 #[test]
-fn a_head_that_two_readers_could_understand_differently_is_refused() {
+fn an_ambiguous_head_is_refused() {
     for head in [
         "GET /livez HTTP/1.1\nHost: client.example\n\n".to_owned(),
         "GET /livez HTTP/1.1\r\n\r\n".to_owned(),
@@ -136,7 +136,7 @@ fn nothing_behind_a_refused_request_is_taken_for_another() {
 
 #[test]
 fn a_large_head_is_refused() {
-    // With `Host` one more than there may be.
+    // With `Host`, one field more than the limit.
     let many = (0..100).fold(String::new(), |head, number| head + &format!("X-{number}: 1\r\n"));
     for head in [
         format!("{GET}X-Large: {}\r\n\r\n", "x".repeat(16 * 1024)),
@@ -156,7 +156,8 @@ fn a_large_head_is_refused() {
     next(&mut connection).with_status(200);
 }
 
-/// More than the parser behind can read. Those it would not use do not get that far; the others count wherever they stand.
+/// More fields than the parser behind the guard can read. Fields that it would not use are dropped first; the others
+/// are read wherever they stand.
 #[test]
 fn a_head_of_a_hundred_fields_is_read_like_any_other() {
     let caller = patient().caller();
@@ -181,7 +182,7 @@ fn a_head_of_a_hundred_fields_is_read_like_any_other() {
 }
 
 #[test]
-fn a_head_without_an_end_is_not_read_for_ever() {
+fn a_head_without_an_end_is_refused_at_the_limit() {
     let mut connection = patient().connect();
     let sent = send_until_refused(&mut connection, "x".repeat(64 * 1024).as_bytes());
     assert!(sent < MAX_BUFFERED, "{sent} bytes were taken");
@@ -189,10 +190,10 @@ fn a_head_without_an_end_is_not_read_for_ever() {
 }
 
 #[test]
-fn half_a_head_is_waited_for_until_it_is_late() {
+fn half_a_head_is_answered_408_after_the_timeout() {
     let server = hasty();
     for half in ["G", "GET /livez HTTP/1.1\r\n", GET, "\x16\x03\x01\x02"] {
-        // Waiting begins when the server accepts, which may be before the client goes on.
+        // The timeout begins when the server accepts, which may be before the client goes on.
         let begun = Instant::now();
         let mut connection = server.connect();
         connection.write(half.as_bytes()).expect("it listens");
@@ -205,7 +206,7 @@ fn half_a_head_is_waited_for_until_it_is_late() {
 }
 
 #[test]
-fn half_a_second_head_is_waited_for_no_longer_than_a_first() {
+fn half_a_second_head_times_out_like_a_first() {
     let mut connection = hasty().connect();
     let begun = Instant::now();
     connection.send(&Request::get("/livez")).expect("an answer").with_status(200);
@@ -222,14 +223,14 @@ fn half_a_second_head_is_waited_for_no_longer_than_a_first() {
 }
 
 #[test]
-fn whoever_says_nothing_is_not_waited_for() {
+fn a_silent_connection_is_closed_after_the_timeout() {
     let begun = Instant::now();
     assert!(hasty().connect().ends());
     is_in_time(begun);
 }
 
 #[test]
-fn half_a_body_is_waited_for_until_it_is_late() {
+fn half_a_body_is_answered_408_after_the_timeout() {
     let caller = hasty().caller();
     let key = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", caller.key);
     for half in
@@ -246,7 +247,7 @@ fn half_a_body_is_waited_for_until_it_is_late() {
 }
 
 #[test]
-fn a_body_at_a_trickle_gains_no_time() {
+fn a_body_that_trickles_gets_no_extra_time() {
     let caller = hasty().caller();
     let begun = Instant::now();
     let mut connection = hasty().connect();
@@ -272,7 +273,7 @@ fn a_large_body_is_refused_before_it_is_sent() {
 }
 
 #[test]
-fn a_body_without_an_end_is_not_read_for_ever() {
+fn a_body_without_an_end_is_refused_at_the_limit() {
     let caller = patient().caller();
     let mut connection = patient().connect();
     let head = format!("{POST}Authorization: Bearer {}\r\nContent-Type: application/json\r\n", caller.key);
@@ -283,18 +284,18 @@ fn a_body_without_an_end_is_not_read_for_ever() {
 }
 
 #[test]
-fn a_body_nobody_asked_for_is_not_read_for_ever() {
+fn a_body_of_a_get_without_an_end_is_refused_at_the_limit() {
     let mut connection = patient().connect();
     connection.write(format!("{GET}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).expect("it listens");
     let sent = send_until_refused(&mut connection, chunk().as_bytes());
     assert!(sent < MAX_BUFFERED, "{sent} bytes were taken");
 }
 
-/// Asking for much and taking nothing of it would hold the connection, and memory.
+/// A client that asks for much and reads nothing must not hold the connection and its memory.
 #[test]
-fn whoever_takes_no_answer_is_not_waited_for() {
+fn a_client_that_reads_no_answer_is_disconnected() {
     let asset = Request::get("/docs/assets/swagger-ui-bundle.js");
-    // Who asks first without reading gzip has it decompressed.
+    // The first request without gzip has the asset decompressed.
     hasty().ask(&asset).with_status(200);
     let mut connection = hasty().connect();
     let asked = asset.to_bytes().repeat(20);
@@ -324,12 +325,12 @@ fn pipelined_requests_are_answered_in_their_order_up_to_a_bad_one() {
 }
 
 #[test]
-fn a_head_request_in_a_pipeline_takes_nobodys_body() {
+fn a_head_request_in_a_pipeline_has_no_body() {
     let mut connection = patient().connect();
     let head = "HEAD /livez HTTP/1.1\r\nHost: client.example\r\n\r\n";
     connection.write(format!("{GET}\r\n{head}{GET}\r\n").as_bytes()).expect("it listens");
     assert_eq!(next(&mut connection).with_status(200).text(), "alive\n");
-    // The answer to HEAD has no body: what follows it begins the next answer.
+    // The answer to HEAD has no body: the next byte begins the next answer.
     let length =
         connection.read_head().expect("an answer").expect("an answer").header("content-length").map(str::to_owned);
     assert_eq!(length.as_deref(), Some("6"));
@@ -337,7 +338,7 @@ fn a_head_request_in_a_pipeline_takes_nobodys_body() {
 }
 
 #[test]
-fn old_clients_are_answered_and_then_left() {
+fn http_1_0_clients_are_answered_and_disconnected() {
     let mut connection = patient().connect();
     connection.write(b"GET /livez HTTP/1.0\r\n\r\n").expect("it listens");
     assert_eq!(next(&mut connection).with_status(200).text(), "alive\n");
@@ -356,7 +357,7 @@ fn a_connection_carries_many_requests() {
     }
 }
 
-/// As clients offer them by default, and proxies with the configuration that people copy.
+/// As clients offer them by default, and proxies with a common configuration.
 #[test]
 fn offers_of_other_protocols_are_ignored() {
     let offers = [
@@ -385,12 +386,12 @@ fn offers_of_other_protocols_are_ignored() {
     assert!(connection.ends());
 }
 
-/// As a proxy sends it whose upstream is HTTP/1.0, the usual one of nginx.
+/// A request from a proxy that speaks HTTP/1.0 to its upstream, as nginx does by default.
 #[test]
 fn an_old_post_without_a_body_needs_no_length() {
     let caller = patient().caller();
     let code = caller.code("https://example.com/old");
-    // With as many fields as may be read, there is no room for the length that is missing.
+    // With as many fields as the limit allows, there is no room to add the missing length.
     for others in [0, 94, 95, 96, 99] {
         caller.delete(&code).with_status(200);
         let mut connection = patient().connect();
@@ -402,7 +403,7 @@ fn an_old_post_without_a_body_needs_no_length() {
 }
 
 #[test]
-fn whoever_is_refused_with_a_body_may_go_on() {
+fn a_refused_request_with_a_body_keeps_the_connection() {
     let mut connection = patient().connect();
     let refused = Request::post("/api/v1/links").key("sgn_none").body("{\"url\":\"https://example.com/\"}");
     for _ in 0..20 {
@@ -411,9 +412,9 @@ fn whoever_is_refused_with_a_body_may_go_on() {
     }
 }
 
-/// As programs do that make a body while they send it, and look for the answer when they are done.
+/// Programs that make a body while they send it, and read the answer only when they are done.
 #[test]
-fn a_client_that_sends_slowly_hears_why_it_is_refused_and_may_go_on() {
+fn a_slow_client_reads_why_it_is_refused_and_keeps_the_connection() {
     let caller = patient().caller();
     let (json, text) = ("application/json", "text/plain");
     let cases = [
@@ -443,9 +444,10 @@ fn a_client_that_sends_slowly_hears_why_it_is_refused_and_may_go_on() {
     }
 }
 
-/// Of a request that has no body by its nature the answer does not wait for one, but is seen all the same.
+/// The answer to a request whose method has no body does not wait for the body. The client can read the answer while it
+/// sends one.
 #[test]
-fn a_body_that_means_nothing_is_waited_for_no_longer_than_a_moment() {
+fn an_answer_does_not_wait_for_a_body_that_has_no_meaning() {
     let caller = patient().caller();
     for (request, status) in [("GET /livez", 200), ("GET /zzzzzzzz", 404), ("DELETE /api/v1/links/no-such-link", 404)] {
         let head = format!("{request} HTTP/1.1\r\nHost: client.example\r\nX-API-Key: {}\r\n", caller.key);
@@ -481,9 +483,9 @@ fn a_client_that_sends_too_much_slowly_has_time_to_read_why() {
     }
 }
 
-/// As curl sends what was typed: such bytes pass as browsers send them, percent-encoded.
+/// curl sends the bytes that were typed. They pass as browsers send them, percent-encoded.
 #[test]
-fn what_was_typed_into_an_address_is_read_as_browsers_read_it() {
+fn raw_bytes_in_a_path_are_read_as_browsers_encode_them() {
     let caller = patient().caller();
     let link = caller.link(&json!({"url": "https://example.com/typed", "forward_query": true}));
     let code = code_of(&link);
@@ -526,7 +528,7 @@ fn what_was_typed_into_an_address_is_read_as_browsers_read_it() {
     }
 }
 
-/// Many clients read nothing before they have sent all of it. They are answered at once all the same.
+/// Many clients read nothing before they have sent the whole body. They are answered at once.
 #[test]
 fn a_client_that_sends_all_of_a_huge_body_first_is_told_why_it_is_refused() {
     let caller = patient().caller();
@@ -548,7 +550,7 @@ fn a_client_that_sends_all_of_a_huge_body_first_is_told_why_it_is_refused() {
     }
 }
 
-/// A body of white space, over more than a second.
+/// Sends a body of white space, over more than a second.
 fn paced(connection: &mut Connection, length: usize) {
     const PIECES: usize = 16;
     for _ in 0..PIECES {
@@ -559,7 +561,7 @@ fn paced(connection: &mut Connection, length: usize) {
 }
 
 #[test]
-fn after_all_of_it_every_worker_still_serves() {
+fn every_worker_still_serves_after_malformed_requests() {
     let server = Signpost::on_sqlite().set("http.head_timeout", "300ms").start();
     let attack =
         [format!("{GET}X-A: a\n\r\n"), format!("{POST}Content-Length: 1\r\nContent-Length: 1\r\n\r\n"), GET.to_owned()];
@@ -570,7 +572,7 @@ fn after_all_of_it_every_worker_still_serves() {
             connection
         })
         .collect();
-    // Twice as many connections as workers see to it that each of them is asked.
+    // With twice as many connections as workers, each worker serves at least one.
     let mut others: Vec<_> = (0..4).map(|_| server.connect()).collect();
     for connection in &mut others {
         connection.send(&Request::get("/livez")).expect("an answer").with_status(200);
@@ -583,15 +585,15 @@ fn after_all_of_it_every_worker_still_serves() {
     assert!(server.events("panic").is_empty());
 }
 
-/// A chunk of 64 KiB, all of it white space.
+/// A chunk of 64 KiB of white space.
 fn chunk() -> String {
     format!("10000\r\n{}\r\n", " ".repeat(0x10000))
 }
 
-/// More than what a refusal may read and the buffers of the operating system may hold, on both sides.
+/// More than a refusal may read and the buffers of the operating system may hold, on both sides.
 const MAX_BUFFERED: usize = 24 * 1024 * 1024;
 
-/// How many bytes go out, again and again the same, until the server takes no more.
+/// Sends the same bytes again and again, until the server takes no more. Returns how many bytes were sent.
 fn send_until_refused(connection: &mut Connection, bytes: &[u8]) -> usize {
     let mut sent = 0;
     while sent < MAX_BUFFERED && connection.write(bytes).is_ok() {
@@ -617,7 +619,7 @@ fn next(connection: &mut Connection) -> Answer {
     connection.read().expect("the connection works").expect("the server answers")
 }
 
-/// Not before the time is up, and not long after.
+/// Not before the timeout, and not long after it.
 #[track_caller]
 fn is_in_time(begun: Instant) {
     let took = begun.elapsed();

@@ -1,4 +1,4 @@
-//! Keys in the wrong place: in a path, in the name of a program. What could still be used of them is masked.
+//! Masks API keys in texts where they do not belong, such as a path or the name of a program. Only their ids stay.
 
 use std::borrow::Cow;
 
@@ -7,13 +7,13 @@ use crate::{
     key_id::{KEY_PREFIX, KeyId},
 };
 
-/// What stands in the place of a secret.
+/// The text that replaces a secret.
 const MASK: &str = "[masked]";
 
-/// The text without the secrets of API keys that stand in it, percent-encoded or not, however often. What is left of a
-/// key is its public id.
+/// The text with the secrets of all API keys in it masked, even if they are percent-encoded several times over. The
+/// public id of each key stays.
 pub fn mask_keys(text: &str) -> Cow<'_, str> {
-    // Nearly no text has either. Without an early end, many bytes are looked at in one step.
+    // Almost no text contains either byte. The fold does not stop early, so that it compares many bytes in one step.
     let has = |sign| text.bytes().fold(0, |any, byte| any | u8::from(byte == sign)) != 0;
     let may_hold_one = has(b'%') || (has(b'_') && text.contains(KEY_PREFIX));
     if !may_hold_one {
@@ -42,7 +42,7 @@ pub fn mask_keys(text: &str) -> Cow<'_, str> {
     Cow::Owned(masked)
 }
 
-/// Whether an API key, or the beginning of one, stands in the text.
+/// Whether the text contains an API key, or the beginning of one.
 pub fn carries_key(text: &str) -> bool {
     text.contains(KEY_PREFIX)
 }
@@ -55,7 +55,7 @@ fn after_prefix(text: &str) -> Option<usize> {
     })
 }
 
-/// Where the characters of a key end that begin at `start`, or the first `most` of them.
+/// The end of the key characters that begin at `start`, or of the first `most` of them.
 fn after_key_characters(text: &str, start: usize, most: usize) -> usize {
     let (mut at, mut count) = (start, 0);
     while count < most
@@ -68,7 +68,7 @@ fn after_key_characters(text: &str, start: usize, most: usize) -> usize {
     at
 }
 
-/// The first character, which may be percent-encoded, its percent sign as well, and so on; and how many bytes it takes.
+/// The first character, decoded, and how many bytes it takes. It may be percent-encoded several times over (`%2541`).
 fn decoded(bytes: &[u8]) -> Option<(u8, usize)> {
     let first = *bytes.first()?;
     if first != b'%' {
@@ -90,7 +90,7 @@ mod tests {
     const KEY: &str = "sgn_SSnBEMJK7Gb7abcdefghijkmnopqrstuvwxyz123456ABCDEF";
 
     #[test]
-    fn a_key_is_masked_wherever_it_stands_and_its_id_is_left() {
+    fn a_key_is_masked_anywhere_in_a_text_except_for_its_id() {
         let masked = "sgn_SSnBEMJK7Gb7[masked]";
         for around in
             [["", ""], ["/", ""], ["/api/v1/keys/", "/x"], ["x", "-y"], ["\u{e9}%", "%zz"], ["%4", "\u{1f511}"]]
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn no_spelling_shows_the_secret() {
+    fn no_percent_encoding_of_a_key_shows_its_secret() {
         let secret = &KEY["sgn_".len() + KeyId::LENGTH..];
         let encoded = |text: &str, percent: &str| {
             text.bytes().fold(String::new(), |encoded, byte| encoded + &format!("{percent}{byte:02x}"))
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_stays() {
+    fn text_without_a_key_is_unchanged() {
         for text in
             ["", "sgn", "sgn_", "sgn_before", "sgn-x", "%", "%7", "%25", "%2525", "100% sgn", "s%67n", KEY_PREFIX]
         {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_carries_a_key_as_soon_as_it_begins() {
+    fn a_text_with_the_key_prefix_carries_a_key() {
         assert!(carries_key(KEY) && carries_key("x sgn_"));
         assert!(!carries_key("sgn") && !carries_key("") && !carries_key("signpost_"));
     }

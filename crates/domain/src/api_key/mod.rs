@@ -2,10 +2,10 @@
 //!
 //! | file     | holds                                                  |
 //! |----------|--------------------------------------------------------|
-//! | `mod`    | what is known of a key, and who presents it            |
-//! | `mask`   | how keys in the wrong place are hidden                 |
+//! | `mod`    | a key without its secret, and the caller               |
+//! | `mask`   | masking of keys in texts                               |
 //! | `scope`  | what a key may do                                      |
-//! | `secret` | the key itself, and what is kept of it                 |
+//! | `secret` | the whole key, and its digest                          |
 
 mod mask;
 mod scope;
@@ -28,12 +28,12 @@ use crate::{
     time::Timestamp,
 };
 
-/// What is known of an API key; its secret is not among it.
+/// An API key without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
     /// The public part, safe to log.
     pub id: KeyId,
-    /// What people call it.
+    /// Its name, for people.
     pub name: KeyName,
     /// Whose links it sees and claims.
     pub owner: Owner,
@@ -44,37 +44,37 @@ pub struct ApiKey {
     /// Who made it.
     #[serde(default = "system")]
     pub created_by: Actor,
-    /// From when on it is refused.
+    /// From this moment on, it is rejected.
     pub expires_at: Option<Timestamp>,
     /// When it was last used, within about a minute.
     pub last_used_at: Option<Timestamp>,
-    /// Since when it is revoked.
+    /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
     /// Who revoked it.
     #[serde(default)]
     pub revoked_by: Option<Actor>,
 }
 
-/// Who made the keys of which it was not noted.
+/// The creator of keys that were stored without one.
 fn system() -> Actor {
     Actor::System
 }
 
 impl ApiKey {
-    /// How stale `last_used_at` may become before a use is written down, in seconds.
+    /// How old `last_used_at` may become before a use is recorded, in seconds.
     const LAST_USED_PRECISION_SECONDS: u64 = 60;
 
-    /// Whether it opens anything at `now`.
+    /// Whether it is accepted at `now`: neither revoked nor expired.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|expiry| expiry > now)
     }
 
-    /// Whether a use at `now` should be written down.
+    /// Whether a use at `now` should be recorded.
     pub fn use_is_worth_noting(&self, now: Timestamp) -> bool {
         self.last_used_at.is_none_or(|last| now.seconds_since(last) >= Self::LAST_USED_PRECISION_SECONDS)
     }
 
-    /// Whoever presents it.
+    /// The caller that presents this key.
     pub fn caller(&self) -> Caller {
         Caller { actor: Actor::ApiKey(self.id.clone()), owner: self.owner.clone(), scopes: self.scopes.clone() }
     }
@@ -83,16 +83,16 @@ impl ApiKey {
 /// Who is calling and what they may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Who, for the history.
+    /// The actor, for the history.
     pub actor: Actor,
-    /// Whose links they claim.
+    /// The owner of the links they claim.
     pub owner: Owner,
     /// What they may do.
     pub scopes: Scopes,
 }
 
 impl Caller {
-    /// A caller without a key, where the operator lets those shorten.
+    /// A caller without a key, if the operator allows such callers to claim links.
     pub fn anonymous() -> Self {
         Self { actor: Actor::Anonymous, owner: Owner::anonymous(), scopes: Scopes::default() }
     }
@@ -103,13 +103,13 @@ impl Caller {
     }
 }
 
-/// What people call a key: 1 to 100 characters, none of them a control character.
+/// The name of a key: 1 to 100 characters, none of them a control character.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct KeyName(String);
 
 impl KeyName {
-    /// Most characters of a name.
+    /// Maximum number of characters of a name.
     pub const MAX_LENGTH: usize = 100;
 
     /// The name as text.
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn revoked_and_expired_keys_open_nothing() {
+    fn revoked_and_expired_keys_are_not_live() {
         assert!(key().is_live(at(99)));
         assert!(!key().is_live(at(100)));
         assert!(!ApiKey { revoked_at: Some(at(1)), ..key() }.is_live(at(2)));

@@ -87,10 +87,10 @@ impl TryFrom<Vec<String>> for Scopes {
     }
 }
 
-/// Why a list of names is no set of scopes.
+/// Why a list of names is not a valid set of scopes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidScopes {
-    /// A name that is none.
+    /// A name that is not a scope.
     #[error("must be links:read, links:create, links:write, stats:read or admin")]
     Unknown,
     /// No name at all.

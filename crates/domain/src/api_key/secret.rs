@@ -1,4 +1,4 @@
-//! The key itself: drawn or derived, shown once, and known by its digest.
+//! The whole key. It is drawn or derived, shown once, and stored only as a digest.
 
 use std::{
     fmt,
@@ -18,8 +18,8 @@ use crate::{
 
 /// A whole key: `sgn_`, 12 characters of id, 30 of secret (175 random bits), 6 of checksum.
 ///
-/// The checksum tells a mistyped or truncated key from an unknown one without asking a store, and lets
-/// scanners of leaked secrets be sure. `Debug` shows the id only.
+/// The checksum distinguishes a mistyped or truncated key from an unknown one without asking the store. Scanners of
+/// leaked secrets can verify a find with it. `Debug` shows the id only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeySecret(String);
 
@@ -33,8 +33,8 @@ impl KeySecret {
         Self::from_random(&draw_characters(Self::RANDOM, entropy))
     }
 
-    /// The key that follows from `parent` and `salt`, always the same one: so that repeating a request
-    /// that made a key can show the key again although no store ever held it.
+    /// Derives a key from `parent` and `salt`. The same inputs always give the same key. A repeated request can
+    /// therefore show its key again, although no store ever held it.
     pub fn derive(parent: &Self, salt: &[u8]) -> Self {
         let stream = DerivedBytes { parent, salt, block: AtomicU32::new(0) };
         Self::from_random(&draw_characters(Self::RANDOM, &stream))
@@ -50,7 +50,7 @@ impl KeySecret {
         KeyId::of_plain(&self.0[start..start + KeyId::LENGTH])
     }
 
-    /// What a store keeps: SHA-256 of the whole key.
+    /// The digest that a store keeps: SHA-256 of the whole key.
     pub fn digest(&self) -> KeyDigest {
         KeyDigest(Sha256::digest(self.0.as_bytes()).into())
     }
@@ -108,12 +108,12 @@ impl Entropy for DerivedBytes<'_> {
     }
 }
 
-/// SHA-256 of a key, all that is kept of its secret.
+/// SHA-256 of a key: all that a store keeps of its secret.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyDigest([u8; 32]);
 
 impl KeyDigest {
-    /// As a store kept it.
+    /// A digest as a store keeps it.
     pub fn from_stored(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -123,7 +123,7 @@ impl KeyDigest {
         &self.0
     }
 
-    /// Whether both are of the same key; takes the same time either way.
+    /// Whether both are digests of the same key. The comparison takes constant time.
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_reads_back_and_carries_its_id() {
+    fn a_key_parses_back_and_contains_its_id() {
         let secret = KeySecret::draw(&Fixed(3));
         assert_eq!(secret.expose().len(), 4 + 12 + 30 + 6);
         let read: KeySecret = secret.expose().parse().expect("valid");
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_kept_as_it_is_and_matches_no_other() {
+    fn a_stored_digest_matches_its_key_and_no_other() {
         let [one, other] = [1, 2].map(|byte| KeySecret::draw(&Fixed(byte)).digest());
         assert!(one.matches(&KeyDigest::from_stored(*one.as_bytes())));
         assert!(!one.matches(&other));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn checksums_are_as_keys_in_the_world_have_them() {
+    fn checksums_match_those_of_issued_keys() {
         assert_eq!(checksum("SSnBEMJK7Gb7abcdefghijkmnopqrstuvwxyz1234"), "SAUTbG");
     }
 }

@@ -10,19 +10,23 @@ use crate::{
     time::Timestamp,
 };
 
-/// Keeps blocks, lifted ones too.
+/// Stores blocks, including lifted ones.
 #[async_trait]
 pub trait BlockRepository: Send + Sync {
-    /// Adds a block, unless its subject is blocked already: then nothing MUST change. Of many at once for one subject,
-    /// one MUST win. With `once`, the answer MUST be recorded in the same transaction; if one is recorded already,
-    /// nothing MUST change and [`Blocking::Repeated`] be returned.
+    /// Adds a block.
+    ///
+    /// - If its subject is blocked already, all blocks MUST stay as they are.
+    /// - Of concurrent calls for one subject, exactly one MUST add its block.
+    /// - With `once`, the call MUST write the idempotency record in the same transaction. If the request has a record
+    ///   already, the call MUST change nothing and return [`Blocking::Repeated`].
     async fn block(&self, block: &Block, once: Option<&IdempotentRequest>) -> Result<Blocking, RepositoryError>;
 
-    /// Lifts a block; if it is lifted already, the first time MUST stay. Says whether there is one. One that cannot be
-    /// read MUST be lifted like any other: it is in no other's way then.
+    /// Lifts a block. If it is lifted already, the first time MUST stay. Returns whether the block exists. A block that
+    /// cannot be read MUST be lifted like any other, so that it does not prevent a new block.
     async fn lift(&self, id: &Uuid, lifted: &Lifted) -> Result<bool, RepositoryError>;
 
-    /// Up to `limit` blocks, newest first, behind `after`; those in force only, or all.
+    /// Up to `limit` blocks, newest first, from the position `after` on. With `lifted_too` all, otherwise those in
+    /// force.
     async fn list(
         &self,
         lifted_too: bool,
@@ -30,37 +34,39 @@ pub trait BlockRepository: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Block>, RepositoryError>;
 
-    /// What is in force, unless that is as it was in the revision `known`. MUST see every change acknowledged before
-    /// the call, and each change MUST lead to a revision that was never there before, also not in another history of
-    /// the same store, as a lossy failover makes one. A block whose kind and value can be read MUST be in it, whatever
-    /// else is wrong with it.
+    /// The blocks in force; `None` if the revision is still `known`.
+    ///
+    /// - It MUST see every change acknowledged before the call.
+    /// - Each change MUST lead to a revision that never existed before. This includes other histories of the same
+    ///   store, as a failover that loses writes creates them.
+    /// - A block whose kind and value can be read MUST be included, whatever else is wrong with it.
     async fn in_force(&self, known: Option<Uuid>) -> Result<Option<Revision>, RepositoryError>;
 }
 
-/// What became of a call of [`BlockRepository::block`].
+/// The outcome of [`BlockRepository::block`].
 #[must_use = "an outcome is no error, and may still be a refusal"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocking {
-    /// It is blocked now.
+    /// The subject is blocked now, by this block.
     Added(Block),
-    /// It was before, by this.
+    /// The subject was blocked already, by this block.
     InForce(Block),
-    /// The request was answered before; nothing changed.
+    /// The request was answered before. Nothing changed.
     Repeated(Repeated),
 }
 
-/// All that is blocked, as of one change.
+/// All subjects that are blocked after one change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
-    /// Which change: two that are equal have one history.
+    /// Identifies the change. Equal ids mean the same history.
     pub id: Uuid,
     /// What is blocked.
     pub subjects: Vec<Subject>,
-    /// How many blocks in force are not in it, because their kind or value cannot be read.
+    /// Number of blocks in force that are not included, because their kind or value cannot be read.
     pub left_out: usize,
 }
 
-/// A place in the list of blocks: right behind this one.
+/// A position in the list of blocks: directly after this block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockPosition {
     /// When the block was made.

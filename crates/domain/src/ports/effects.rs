@@ -1,4 +1,4 @@
-//! The clock, randomness and liveness: effects the domain is handed instead of reaching for them.
+//! The clock, randomness and liveness: effects that the domain gets as ports.
 
 use std::{fmt, sync::Arc};
 
@@ -49,18 +49,18 @@ impl fmt::Debug for RandomCodes {
     }
 }
 
-/// Answers whether something is there, so that health needs no pool type.
+/// Checks whether a store works, so that health checks do not depend on a pool type.
 #[async_trait]
 pub trait Ping: Send + Sync {
-    /// MUST fail within a few seconds when the store cannot do its work, and MUST succeed only after
-    /// an answer from it.
+    /// It MUST fail within a few seconds if the store cannot do its work. It MUST succeed only after an answer from the
+    /// store.
     async fn ping(&self) -> Result<(), RepositoryError>;
 }
 
-/// Tells stores apart, for what is shared between the processes on one.
+/// Identifies a store, so that the processes on it can share state.
 #[async_trait]
 pub trait Identify: Send + Sync {
-    /// A name in ASCII without spaces that MUST be the same for all who use this store, over restarts and failovers,
-    /// and MUST be another for every other store.
+    /// An ASCII name without spaces. It MUST be the same for all processes on this store, across restarts and
+    /// failovers. It MUST differ from the name of every other store.
     async fn identity(&self) -> Result<String, RepositoryError>;
 }

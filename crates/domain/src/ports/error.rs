@@ -1,8 +1,8 @@
-//! The one way a store fails.
+//! The error type of every store.
 
 use std::{error::Error, fmt, sync::Arc};
 
-/// An infrastructure failure; everything a caller must decide about is a value instead.
+/// An infrastructure failure. Outcomes that a caller must decide about are values, not errors.
 #[derive(Debug)]
 pub struct RepositoryError {
     kind: RepositoryErrorKind,
@@ -14,63 +14,63 @@ pub struct RepositoryError {
 /// What a caller can conclude from a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RepositoryErrorKind {
-    /// The store could not be reached in time. Nothing was changed; trying later may work.
+    /// The store could not be reached in time. Nothing was changed. A later retry may work.
     Unavailable,
-    /// A write was sent but its answer was not seen: it may have happened, or may still happen.
+    /// A write was sent, but no answer came back: it may have happened, or may still happen.
     Indeterminate,
     /// There is no room left to write. Nothing was changed.
     StorageFull,
-    /// What is stored is not what was ever written.
+    /// The stored data is corrupt: it is not what was written.
     Corrupt,
-    /// A defect: of the store, of its schema, or of ours.
+    /// A defect of the store, of its schema, or of Signpost.
     Internal,
 }
 
-/// Why a store failed, for the operator. Each has words that can be searched for and that hold no SQL, no names and no
-/// secrets; the chain of causes says more, to the log alone.
+/// Why a store failed, for the operator. Each reason has searchable [`words`](Self::words) without SQL, names or
+/// secrets. The chain of causes has more detail, and goes only to the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FailureReason {
-    /// Nothing of the below is known of it.
+    /// None of the reasons below is known to apply.
     #[default]
     Unknown,
-    /// Everything that could serve the call is taken by others.
+    /// Everything that could serve the call is in use by other calls.
     Busy,
     /// No answer came in time.
     TimedOut,
-    /// The connection broke off.
+    /// The connection was lost.
     ConnectionLost,
-    /// No session in time.
+    /// No session was established in time.
     ConnectTimedOut,
-    /// Nothing listens there.
+    /// Nothing listens at the address.
     ConnectionRefused,
-    /// No way leads there: its name is not known, or the network is down.
+    /// The host name cannot be resolved, or the network is down.
     Unreachable,
-    /// No encrypted connection can be agreed on.
+    /// No encrypted connection can be negotiated.
     TlsFailed,
-    /// It starts, recovers or stops.
+    /// The server is starting, recovering or stopping.
     NotAccepting,
-    /// It has as many sessions as it allows.
+    /// The server has reached its limit of sessions.
     SessionsRefused,
-    /// Our word or our right is not enough.
+    /// The credentials or the permissions are not sufficient.
     AuthenticationFailed,
-    /// There is a server, and the database is not on it.
+    /// The server does not have the database.
     DatabaseMissing,
-    /// There is a database, and our tables are not in it.
+    /// The database does not have Signpost's tables.
     SchemaMissing,
-    /// It can only be read.
+    /// The store is read-only.
     ReadOnly,
-    /// Others hold a lock and do not give it back.
+    /// Another session holds a lock and does not release it.
     Locked,
-    /// No room is left.
+    /// No space is left on the storage.
     StorageFull,
-    /// The file system fails it.
+    /// The file system fails.
     FileUnusable,
-    /// What is stored cannot be understood.
+    /// The stored data cannot be interpreted.
     Damaged,
 }
 
 impl FailureReason {
-    /// In words for people.
+    /// The reason as text for people.
     pub fn words(self) -> &'static str {
         match self {
             Self::Unknown => "it failed; the log says why",
@@ -94,7 +94,7 @@ impl FailureReason {
         }
     }
 
-    /// Whether it only says that something is amiss, where another reason says what.
+    /// Whether it names only a symptom. Other reasons name the cause.
     pub fn is_vague(self) -> bool {
         matches!(self, Self::Unknown | Self::Busy | Self::TimedOut | Self::ConnectionLost)
     }
@@ -113,19 +113,19 @@ impl RepositoryError {
         Self { kind, doing, reason, source: None }
     }
 
-    /// The same with its cause.
+    /// The same error with its cause.
     #[must_use]
     pub fn caused_by(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { source: Some(source.into()), ..self }
     }
 
-    /// The same with what an operator has to know of it.
+    /// The same error with its reason, for the operator.
     #[must_use]
     pub fn because(self, reason: FailureReason) -> Self {
         Self { reason, ..self }
     }
 
-    /// Why, as far as this error or the one below it knows.
+    /// The reason of this error, or else of the error that it wraps.
     pub fn reason(&self) -> FailureReason {
         match (self.reason, self.source.as_deref()) {
             (FailureReason::Unknown, Some(source)) => reason_below(source),
@@ -133,13 +133,13 @@ impl RepositoryError {
         }
     }
 
-    /// What can be concluded.
+    /// What a caller can conclude from the failure.
     pub fn kind(&self) -> RepositoryErrorKind {
         self.kind
     }
 }
 
-/// A layer that passes a failure on wraps it, shared with others or not.
+/// The reason of a wrapped error, which may be owned or shared in an `Arc`.
 fn reason_below(source: &(dyn Error + Send + Sync + 'static)) -> FailureReason {
     let shared = || source.downcast_ref::<Arc<RepositoryError>>().map(Arc::as_ref);
     let below = source.downcast_ref::<RepositoryError>().or_else(shared);
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_that_is_passed_on_keeps_its_reason() {
+    fn a_wrapped_failure_keeps_its_reason() {
         let new = |kind| RepositoryError::new(kind, "finding a link");
         let below = || new(RepositoryErrorKind::Unavailable).because(FailureReason::SessionsRefused);
         let wrapped = new(RepositoryErrorKind::Unavailable).caused_by(below());
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_says_what_is_amiss_or_that_another_may() {
+    fn reasons_have_words_and_some_are_vague() {
         assert_eq!(FailureReason::ReadOnly.words(), "it is read-only");
         assert_eq!(FailureReason::StorageFull.words(), "the disk is full");
         assert!(FailureReason::Busy.is_vague() && FailureReason::ConnectionLost.is_vague());

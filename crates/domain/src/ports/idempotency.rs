@@ -1,4 +1,4 @@
-//! The port of recorded answers.
+//! The port of idempotency records.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use crate::{
     time::Timestamp,
 };
 
-/// Keeps the answers of requests that carried an `Idempotency-Key`.
+/// Stores the idempotency records of requests with an `Idempotency-Key`.
 ///
-/// Requests with an effect are recorded by the call that has the effect, in its transaction; this port
-/// is for looking first, for requests that turned out to have none, and for forgetting.
+/// A call with an effect writes the record itself, in its own transaction. This port looks up records, writes records
+/// of requests without an effect, and deletes old records.
 #[async_trait]
 pub trait IdempotencyRepository: Send + Sync {
-    /// What the request was answered before; `None` if it was not, or is forgotten.
+    /// The idempotency record of the request; `None` if there is none, or if it has expired.
     async fn recall(&self, request: &IdempotentRequest) -> Result<Option<Repeated>, RepositoryError>;
 
-    /// When the request was first answered; `None` if it was not, or is forgotten. Another request under the
-    /// same key counts as this one here.
+    /// When the request was first answered; `None` if it was not, or if its record has expired. A different request
+    /// under the same key counts as this one here.
     async fn answered_at(&self, request: &IdempotentRequest) -> Result<Option<Timestamp>, RepositoryError>;
 
-    /// Records the answer of a request that changed nothing. If one is recorded already, it MUST stay
+    /// Records the answer of a request that changed nothing. If the request has a record already, that record MUST stay
     /// and be returned.
     async fn record(
         &self,
@@ -31,22 +31,22 @@ pub trait IdempotencyRepository: Send + Sync {
         answer: &RecordedAnswer,
     ) -> Result<Option<Repeated>, RepositoryError>;
 
-    /// Deletes the answers recorded at `moment` or earlier, and says how many. However many there are, it MUST do so in
-    /// steps that keep no other call waiting for long, and what one step has deleted stays deleted if a later one fails.
+    /// Deletes the idempotency records from `moment` or earlier, and returns how many. It MUST delete in steps that do
+    /// not block other calls for long, however many records there are. If a step fails, the earlier steps stay done.
     async fn forget(&self, moment: Timestamp) -> Result<u64, RepositoryError>;
 }
 
-/// A request whose key is known.
+/// A request whose idempotency key was used before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Repeated {
-    /// It is the same request: this was its answer.
+    /// The same request. This was its answer.
     Answer(Box<RecordedAnswer>),
-    /// The key was used for another request.
+    /// The key was used for a different request.
     KeyReused,
 }
 
-/// How many answers to delete in one step: few enough that no other call waits for long, whether an answer has a hundred
-/// bytes or a million, and enough that old ones go faster than new ones come.
+/// How many idempotency records to delete in one step. A step is small enough that no other call waits for long,
+/// whether a record has a hundred bytes or a million. It is large enough to delete records faster than new ones arrive.
 #[derive(Clone, Copy, Debug)]
 pub struct ForgettingSteps {
     most: i64,
@@ -62,17 +62,17 @@ impl Default for ForgettingSteps {
 impl ForgettingSteps {
     const MIN: i64 = 16;
     const MAX: i64 = 4_096;
-    /// A step that is faster may become twice as large.
+    /// After a step faster than this, the next one is twice as large.
     const FAST: Duration = Duration::from_millis(50);
-    /// A step that is slower has to become smaller.
+    /// After a step slower than this, the next one is a quarter as large.
     const SLOW: Duration = Duration::from_millis(200);
 
-    /// How many the next step deletes at most.
+    /// Maximum number of records that the next step deletes.
     pub fn most(&self) -> i64 {
         self.most
     }
 
-    /// Notes that a step deleted `count` in `time`; whether more may be left.
+    /// Notes that a step deleted `count` records in `time`. Returns whether more may be left.
     pub fn took(&mut self, count: u64, time: Duration) -> bool {
         let more = i64::try_from(count).is_ok_and(|count| count >= self.most);
         self.forgotten += count;
@@ -84,7 +84,7 @@ impl ForgettingSteps {
         more
     }
 
-    /// How many were deleted so far.
+    /// Number of records deleted so far.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
     }

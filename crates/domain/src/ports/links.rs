@@ -1,4 +1,4 @@
-//! The ports of links: the repository, and the narrow read of the redirect path.
+//! The ports of links: the repository, and the resolver of the redirect path.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,36 +17,36 @@ use crate::{
     time::Timestamp,
 };
 
-/// Keeps links and their history.
+/// Stores links and their history.
 #[async_trait]
 pub trait LinkRepository: Send + Sync {
     /// Settles claims as [`lifecycle::claim`](crate::lifecycle::claim) decides, all in one atomic change.
     ///
-    /// - Of several candidates that share a naming and meet the same link, each MUST see what those before it
-    ///   did. Candidates of different namings may be settled in any order.
+    /// - Candidates with the same naming that meet the same link MUST be settled in order: each MUST see the effect of
+    ///   those before it. Candidates of different namings may be settled in any order.
     /// - An alias that is taken MUST fail its own candidate only.
-    /// - Two claims that should share a link MUST get the same one, however many run at once.
-    /// - A code MUST never be given to a second link, also after the first is deleted. If a drawn code
-    ///   belongs to another link, nothing MUST change and [`Claims::CodeCollision`] be returned.
+    /// - Two claims that should share a link MUST get the same one, however many claims run concurrently.
+    /// - A code MUST never be given to a second link, even after the first is deleted. If a drawn code belongs to
+    ///   another link, the call MUST change nothing and return [`Claims::CodeCollision`].
     /// - An active link MUST be returned without any write.
     /// - Each creation and reactivation MUST add one history entry in the same transaction.
-    /// - With `once`, the answer MUST be recorded in the same transaction; if one is recorded already,
-    ///   nothing MUST change and [`Claims::Repeated`] be returned.
+    /// - With `once`, the call MUST write the idempotency record in the same transaction. If the request has a record
+    ///   already, the call MUST change nothing and return [`Claims::Repeated`].
     async fn claim(
         &self,
         candidates: &[Candidate],
         once: Option<&IdempotentRequest>,
     ) -> Result<Claims, RepositoryError>;
 
-    /// The link of that code, deleted or not. MUST see every change acknowledged before the call.
+    /// The link with this code, deleted or not. It MUST see every change acknowledged before the call.
     async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError>;
 
     /// Stores a change if the link still has the generation it starts from.
     ///
-    /// - If the generation differs, nothing MUST change and [`Applied::Stale`] be returned.
+    /// - If the generation differs, the call MUST change nothing and return [`Applied::Stale`].
     /// - The history entry MUST be added in the same transaction.
-    /// - With `once`, the changed link MUST be recorded as the answer in the same transaction; if one
-    ///   is recorded already, nothing MUST change and [`Applied::Repeated`] be returned.
+    /// - With `once`, the call MUST record the changed link as the answer in the same transaction. If the request has
+    ///   an idempotency record already, the call MUST change nothing and return [`Applied::Repeated`].
     async fn apply(
         &self,
         change: &Change,
@@ -54,9 +54,10 @@ pub trait LinkRepository: Send + Sync {
         once: Option<&IdempotentRequest>,
     ) -> Result<Applied, RepositoryError>;
 
-    /// Up to `limit` links, in the order of the query, behind its position. MUST show each link that
-    /// exists during a whole walk exactly once. Fewer than `limit` MUST mean that no more are behind, also where links
-    /// that cannot be read were left out.
+    /// Up to `limit` links, in the order of the query, after its position.
+    ///
+    /// - A walk over all pages MUST show each link that exists during the whole walk exactly once.
+    /// - Fewer than `limit` links MUST mean that no more follow, even if links that cannot be read were left out.
     async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError>;
 
     /// Up to `limit` history entries of a link, newest first, below the generation `before`.
@@ -68,42 +69,42 @@ pub trait LinkRepository: Send + Sync {
     ) -> Result<Vec<LinkEvent>, RepositoryError>;
 }
 
-/// What became of a call of [`LinkRepository::claim`].
+/// The outcome of [`LinkRepository::claim`].
 #[must_use = "an outcome is no error, and may still be a refusal"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claims {
     /// One claim for each candidate, in their order.
     Settled(Vec<Claim>),
-    /// A drawn code belongs to another link; nothing changed.
+    /// A drawn code belongs to another link. Nothing changed.
     CodeCollision,
-    /// The request was answered before; nothing changed.
+    /// The request was answered before. Nothing changed.
     Repeated(Repeated),
 }
 
-/// What became of a call of [`LinkRepository::apply`].
+/// The outcome of [`LinkRepository::apply`].
 #[must_use = "an outcome is no error, and may still be a refusal"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
     /// It is stored.
     Done,
-    /// The link has changed since; nothing was stored.
+    /// The link has changed since. Nothing was stored.
     Stale,
     /// There is no such link.
     Missing,
-    /// The request was answered before; nothing changed.
+    /// The request was answered before. Nothing changed.
     Repeated(Repeated),
 }
 
-/// Which links, in which order, from where on.
+/// Which links to list, in which order, from which position on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListQuery {
-    /// Whose.
+    /// Whose links.
     pub access: Access,
-    /// Which of them.
+    /// Which of these links.
     pub filter: LinkFilter,
     /// In which order.
     pub sort: Sort,
-    /// Behind which link.
+    /// The position after which the page begins.
     pub after: Option<Position>,
     /// How many at most.
     pub limit: u32,
@@ -114,11 +115,11 @@ pub struct ListQuery {
 pub struct LinkFilter {
     /// In this state.
     pub state: Option<StateFilter>,
-    /// With this text in its code, target or title, whatever the case of ASCII letters.
+    /// With this text in its code, target or title. The case of ASCII letters does not matter.
     pub text: Option<String>,
     /// With this tag.
     pub tag: Option<String>,
-    /// Leading exactly there.
+    /// With exactly this target.
     pub target: Option<Target>,
     /// Created later than this.
     pub created_after: Option<Timestamp>,
@@ -165,7 +166,7 @@ impl StateFilter {
     }
 }
 
-/// The order of a list; links created in the same moment follow their ids.
+/// The order of a list. Links created at the same moment are ordered by id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
     /// By creation, latest first.
@@ -175,7 +176,7 @@ pub enum Sort {
     OldestFirst,
 }
 
-/// A place in a list: right behind this link.
+/// A position in a list: directly after this link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// When the link was created.
@@ -190,15 +191,15 @@ impl From<&Link> for Position {
     }
 }
 
-/// The narrow read of the redirect path.
+/// Looks up links for the redirect path.
 #[async_trait]
 pub trait LinkResolver: Send + Sync {
-    /// What following `code` would do. MUST see every change acknowledged before the call; a resolver that
-    /// answers from memory MUST see those acknowledged by its own process, and says for how long it may miss
-    /// those of others.
+    /// What following `code` would do. It MUST see every change acknowledged before the call. A resolver that answers
+    /// from a cache MUST see the changes acknowledged by its own process, and states how long it may miss those of
+    /// other processes.
     async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError>;
 
-    /// The same if it can be said at once, without asking anybody. `None` says nothing about the link.
+    /// The same, if it is known without waiting and without asking the store. `None` says nothing about the link.
     fn resolve_at_once(&self, _code: &Code) -> Option<Resolved> {
         None
     }
@@ -209,30 +210,30 @@ pub trait LinkResolver: Send + Sync {
     }
 }
 
-/// Whether a link has a code, as far as that can be said without asking the store.
+/// Whether a link has a code, as far as that is known without asking the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existence {
     /// Nothing is known.
     Unsure,
-    /// Nothing is known yet: which codes there are is being read for the first time.
+    /// Nothing is known yet: the existing codes are being read for the first time.
     Pending,
-    /// No link that was acknowledged more than two seconds ago has it, unless changes could not be heard of.
+    /// No link that was acknowledged more than two seconds ago has it, unless the change feed has a gap.
     Absent,
-    /// A link has it; of the codes that none has, one in a hundred at most is told as this.
+    /// A link has it, or it is a false positive. Of the codes that no link has, at most one in a hundred is one.
     Possible,
 }
 
-/// Every code there is, deleted or not.
+/// The codes of all links, deleted or not.
 #[async_trait]
 pub trait CodeCatalog: Send + Sync {
-    /// About how many there are.
+    /// The approximate number of codes.
     async fn estimate(&self) -> Result<u64, RepositoryError>;
 
-    /// Up to `limit` codes in the order of their bytes, behind `after`. MUST show each code that exists during a whole
-    /// walk.
+    /// Up to `limit` codes in byte order, after the code `after`. A walk over all pages MUST show each code that exists
+    /// during the whole walk.
     async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, RepositoryError>;
 
-    /// Which of these words are codes of links, whatever else of those links can be read.
+    /// Which of these words are codes of links, even of links whose other columns cannot be read.
     async fn codes_among(&self, words: &[&str]) -> Result<Vec<String>, RepositoryError>;
 }
 
@@ -241,56 +242,57 @@ pub trait CodeCatalog: Send + Sync {
 pub struct Resolved {
     /// What following it would do; `None` if no link has it.
     pub resolution: Option<Arc<Resolution>>,
-    /// Where this is known from.
+    /// Where the answer comes from.
     pub source: Source,
 }
 
 impl Resolved {
-    /// As a store answers.
+    /// An answer of the store.
     pub fn by_store(resolution: Option<Resolution>) -> Self {
         Self { resolution: resolution.map(Arc::new), source: Source::Store }
     }
 }
 
-/// Where something is known from.
+/// Where an answer comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The system of record, asked just now.
+    /// The store, asked just now.
     Store,
-    /// A memory that processes share, which was surely up to date so long ago.
+    /// The cache that all processes share. It was certainly up to date `ago` before now.
     SharedMemory {
-        /// Changes since then may be missing.
+        /// How long ago it was certainly up to date. Later changes may be missing.
         ago: Duration,
     },
-    /// A memory of it that is good enough.
+    /// An L1 cache entry that has not expired.
     Memory,
-    /// A memory that is too old, while the system of record does not answer.
+    /// Stale: store unavailable, served from an expired cache entry.
     StaleMemory,
 }
 
-/// The tail of the history: every change of every link, whichever process made it, as soon as it is known here.
+/// The change feed: every change of every link, by any process, as soon as this process can know of it.
 #[async_trait]
 pub trait ChangeFeed: Send + Sync {
-    /// Tells `subscriber` of every change that is committed from now on, creations included. Returns when it cannot go
-    /// on; the subscriber is then told nothing more, and whatever happens until the next subscription is a gap.
+    /// Reports every change that is committed from now on to `subscriber`, creations included. Returns when it cannot
+    /// continue. The subscriber then gets no more reports, and all changes until the next subscription are a gap.
     ///
-    /// - The first thing told MUST be a [gap](ChangeSubscriber::gap). Every change committed after it MUST be told, in any
-    ///   order, once or more often.
-    /// - Before [`synced_until`](ChangeSubscriber::synced_until) every change that was acknowledged before that moment
-    ///   MUST have been told.
-    /// - What cannot be told (too many changes at once, another server, a history that was rewound) MUST be told as a
+    /// - The first report MUST be a [gap](ChangeSubscriber::gap). Every change committed after it MUST be reported, in
+    ///   any order, once or more often.
+    /// - Before [`synced_until`](ChangeSubscriber::synced_until) is called, every change that was acknowledged before
+    ///   that moment MUST have been reported.
+    /// - Changes that cannot be reported (too many at once, another server, a rewound history) MUST be reported as a
     ///   gap.
     async fn subscribe(&self, subscriber: Arc<dyn ChangeSubscriber>) -> RepositoryError;
 }
 
-/// Hears of changes of links, so as not to remember what is over. Its methods do not block.
+/// Receives changes of links, so that it can discard outdated copies. Its methods do not block.
 pub trait ChangeSubscriber: Send + Sync {
-    /// The link of that code had this generation at some time until now; the first one says that it was created.
+    /// The link with this code had this generation at some time until now. The first generation means that it was
+    /// created.
     fn changed(&self, code: &Code, generation: Generation);
 
-    /// Every change that was acknowledged until so long ago has been told, back to the last gap.
+    /// Every change acknowledged until `ago` before now has been reported, back to the last gap.
     fn synced_until(&self, ago: Duration);
 
-    /// Changes may have gone untold until now.
+    /// Changes until now may be missing from the reports.
     fn gap(&self);
 }

@@ -1,13 +1,15 @@
-//! Ports: what the domain needs from the world, as traits that anyone can implement.
+//! Ports: what the domain needs from outside, as traits to implement.
 //!
-//! Every MUST of the ports of a store (links, resolving, answers, keys, blocks) has a case in the contract suite
-//! (`test-support`), so a new store is done when the suite passes. Those of a change feed, of a catalogue of codes and of rows that
-//! cannot be read depend on how a store is built, and are tested with it. All methods take `&self` and may be called concurrently; a future may be dropped
-//! at any `.await`, after which its change happened completely or not at all.
+//! Every MUST of the ports of a store (links, resolving, idempotency records, keys, blocks) has a case in the contract
+//! suite (`test-support`). A new store is done when the suite passes. The MUSTs of change feeds, of code catalogues and
+//! of rows that cannot be read depend on how a store is built. The tests of each store cover them.
 //!
-//! A row that cannot be read ([`UnreadableRow`]) fails only the call that asks for that one row. Whatever reads many
-//! MUST leave it out, tell an [`UnreadableRows`], and go on: a list then still gives as many as were asked for, if there
-//! are so many behind.
+//! All methods take `&self` and may be called concurrently. A future may be dropped at any `.await`: its change then
+//! happened completely or not at all.
+//!
+//! A row that cannot be read ([`UnreadableRow`]) fails only a call that asks for that one row. A call that reads many
+//! rows MUST leave it out, report it to an [`UnreadableRows`], and continue. A list then still returns as many rows as
+//! requested, if enough follow.
 
 mod api_keys;
 mod blocks;

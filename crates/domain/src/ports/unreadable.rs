@@ -11,14 +11,14 @@ use std::{
 pub struct UnreadableRow {
     /// The table it is in.
     pub table: &'static str,
-    /// What tells it from the other rows of that table.
+    /// What identifies the row within that table.
     pub id: String,
     /// Which column, and what is wrong with it.
     pub reason: String,
 }
 
 impl UnreadableRow {
-    /// A row of `table`, for all the reasons of `error`.
+    /// A row of `table`. Its reason is `error` with its chain of causes.
     pub fn new(table: &'static str, id: impl Into<String>, error: &(dyn Error + 'static)) -> Self {
         let mut reason = error.to_string();
         let mut cause = error.source();
@@ -30,23 +30,23 @@ impl UnreadableRow {
     }
 }
 
-/// Hears of rows that a store left out. A store says so each time it meets one.
+/// Receives the rows that a store left out. A store reports a row each time it reads it.
 pub trait UnreadableRows: Send + Sync {
     /// This row was left out.
     fn left_out(&self, row: UnreadableRow);
 }
 
-/// Where a store says which rows it left out. Its clones are one. Before it is told whom to tell, nothing is said.
+/// Reports the rows that a store left out. Its clones share one listener. Without a listener, nothing is reported.
 #[derive(Clone, Default)]
 pub struct LeftOut(Arc<OnceLock<Arc<dyn UnreadableRows>>>);
 
 impl LeftOut {
-    /// Tells `listener` from now on; the first one stays.
+    /// Reports to `listener` from now on. The first listener stays; later calls do nothing.
     pub fn tell(&self, listener: Arc<dyn UnreadableRows>) {
         let _first_stays = self.0.set(listener);
     }
 
-    /// What the row means; `None` if it had to be left out.
+    /// The row; `None` if it cannot be read. Then it is reported to the listener.
     pub fn unless<T>(
         &self,
         table: &'static str,
@@ -71,8 +71,8 @@ impl fmt::Debug for LeftOut {
     }
 }
 
-/// A page of a list, filled from rows of which some may be left out. Its places are those of rows as they are stored,
-/// so that a row that cannot be read does not end a walk.
+/// A page of a list, filled from rows of which some may be left out. Its positions are those of all stored rows, so
+/// that a row that cannot be read does not end a walk.
 #[derive(Clone, Debug)]
 pub struct Page<P, T> {
     limit: usize,
@@ -82,32 +82,32 @@ pub struct Page<P, T> {
 }
 
 impl<P: Clone, T> Page<P, T> {
-    /// Up to `limit` items behind `after`.
+    /// An empty page for up to `limit` items, from the position `after` on.
     pub fn behind(after: Option<P>, limit: u32) -> Self {
         Self { limit: limit as usize, after, items: Vec::new(), is_last: false }
     }
 
-    /// Behind which place to read how many more rows; `None` when the page is full, or there are none.
+    /// After which position to read how many more rows; `None` if the page is full or no rows are left.
     pub fn missing(&self) -> Option<(Option<P>, i64)> {
         let count = self.limit - self.items.len();
         (count > 0 && !self.is_last)
             .then(|| (self.after.clone(), i64::try_from(count).expect("a page has fewer than 2^32 rows")))
     }
 
-    /// Takes the rows that were read: as many as were [`missing`](Self::missing), or all that are left.
+    /// Adds the rows that were read: as many as were [`missing`](Self::missing), or all that are left.
     pub fn take<R>(&mut self, rows: Vec<R>, place: impl Fn(&R) -> P, read: impl FnMut(R) -> Option<T>) {
         self.is_last = rows.len() < self.limit - self.items.len();
         self.after = rows.last().map(place).or_else(|| self.after.take());
         self.items.extend(rows.into_iter().filter_map(read));
     }
 
-    /// What could be read.
+    /// The items that could be read.
     pub fn into_items(self) -> Vec<T> {
         self.items
     }
 }
 
-/// A column with something in it that the domain does not accept.
+/// A column with a value that the domain does not accept.
 #[derive(Debug, thiserror::Error)]
 #[error("{column}")]
 pub struct UnreadableColumn {
@@ -115,7 +115,7 @@ pub struct UnreadableColumn {
     source: Box<dyn Error + Send + Sync>,
 }
 
-/// Says in which column something is wrong.
+/// Adds the name of the column to an error.
 pub fn in_column<T>(
     column: &'static str,
     outcome: Result<T, impl Into<Box<dyn Error + Send + Sync>>>,
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_filled_up_with_what_is_behind_rows_that_were_left_out() {
+    fn a_page_is_filled_although_some_rows_are_left_out() {
         let rows: Vec<u32> = (0..100).collect();
         let walk = |limit: u32, left_out: fn(&u32) -> bool| {
             let (mut after, mut walked) = (None, Vec::new());
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_told_to_the_first_that_listens() {
+    fn left_out_rows_are_reported_to_the_first_listener_only() {
         #[derive(Default)]
         struct Heard(std::sync::Mutex<Vec<UnreadableRow>>);
         impl UnreadableRows for Heard {

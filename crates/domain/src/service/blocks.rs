@@ -1,4 +1,4 @@
-//! Blocks: placing and lifting them, and knowing all that are in force without asking.
+//! Blocks: placing and lifting them, and the blocklist that each process holds.
 
 use std::{
     fmt,
@@ -17,51 +17,51 @@ use crate::{
     ports::{BlockPosition, BlockRepository, Blocking, Clock, Entropy, RepositoryError, Revision},
 };
 
-/// What is blocked, as this process knows it. Its clones are one. By default nothing is.
+/// The blocklist of this process. Its clones share one list. By default it is empty.
 #[derive(Clone, Debug, Default)]
 pub struct Blocked(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     known: RwLock<Known>,
-    /// So that nobody waits for a lock while nothing is blocked.
+    /// Whether anything is blocked. If not, readers do not take the lock.
     something: AtomicBool,
     unread: AtomicBool,
-    /// How often it was asked for.
+    /// Number of reads of the store that were started.
     asked: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Of which question it is the answer.
+    /// The number of the read that gave this state.
     asked: u64,
     revision: Option<Uuid>,
     stored: Arc<InForce>,
-    /// What is in force here, whatever the store says.
+    /// Blocks of this process alone, in force whatever the store contains.
     local: Arc<InForce>,
-    /// Both.
+    /// The union of `stored` and `local`.
     in_force: Arc<InForce>,
     left_out: usize,
 }
 
 impl Blocked {
-    /// Of which nothing is known before it was read once: until then nobody is led anywhere.
+    /// A blocklist that has not been read yet. Until its first read, no link is followed.
     pub fn unread() -> Self {
         Self(Arc::new(Shared { unread: true.into(), ..Shared::default() }))
     }
 
-    /// What is in force; `None` if nothing is.
+    /// The blocks in force; `None` if there are none.
     pub fn in_force(&self) -> Option<Arc<InForce>> {
         let something = self.0.something.load(Ordering::Acquire);
         something.then(|| Arc::clone(&self.0.known.read().unwrap_or_else(PoisonError::into_inner).in_force))
     }
 
-    /// Whether it still has to be read for the first time.
+    /// Whether the blocklist has not been read yet.
     pub fn is_unread(&self) -> bool {
         self.0.unread.load(Ordering::Acquire)
     }
 
-    /// How many blocks are not in force although they should be, because they cannot be read.
+    /// Number of blocks that should be in force but are not, because they cannot be read.
     pub fn left_out(&self) -> usize {
         self.0.known.read().unwrap_or_else(PoisonError::into_inner).left_out
     }
@@ -70,7 +70,7 @@ impl Blocked {
         self.0.known.read().unwrap_or_else(PoisonError::into_inner).revision
     }
 
-    /// The later question has seen all that an earlier one must know.
+    /// Applies the result of the read `asked`, unless a later read is applied already: that one has seen everything.
     fn learn(&self, asked: u64, revision: Revision) {
         let stored: InForce = revision.subjects.into_iter().collect();
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -82,7 +82,7 @@ impl Blocked {
         }
     }
 
-    /// From now on this is in force here as well, whatever the store says, and what was told before is not.
+    /// Replaces the blocks of this process alone. They are in force in addition to the stored blocks.
     pub fn enforce(&self, local: InForce) {
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
         known.local = Arc::new(local);
@@ -96,7 +96,7 @@ impl Blocked {
     }
 }
 
-/// Everything that can be done with blocks.
+/// All operations on blocks.
 #[derive(Clone)]
 pub struct BlockService {
     blocks: Arc<dyn BlockRepository>,
@@ -112,7 +112,7 @@ impl fmt::Debug for BlockService {
 }
 
 impl BlockService {
-    /// Over these ports; `blocked` learns what changes.
+    /// A service over these ports. It keeps `blocked` up to date.
     pub fn new(
         blocks: Arc<dyn BlockRepository>,
         blocked: Blocked,
@@ -122,7 +122,7 @@ impl BlockService {
         Self { blocks, blocked, clock, entropy }
     }
 
-    /// Blocks something. Says whether it was not blocked before.
+    /// Blocks a subject. Returns the block in force, and whether this call added it.
     pub async fn block(&self, call: &Call, subject: Subject, reason: Reason) -> Result<(Block, bool), ServiceError> {
         let now = self.clock.now();
         let mut random = [0; 10];
@@ -146,7 +146,7 @@ impl BlockService {
         }
     }
 
-    /// Lifts a block; what it was about is as it was before, unless another one is about it too.
+    /// Lifts a block. Its links work as before, unless another block applies to them too.
     pub async fn lift(&self, call: &Call, id: &Uuid) -> Result<(), ServiceError> {
         let lifted = Lifted { at: self.clock.now(), by: call.caller.actor.clone() };
         if !self.blocks.lift(id, &lifted).await? {
@@ -156,7 +156,7 @@ impl BlockService {
         Ok(())
     }
 
-    /// One page of blocks, newest first, and where the next one begins.
+    /// One page of blocks, newest first, and the position where the next page begins.
     pub async fn list(
         &self,
         lifted_too: bool,
@@ -170,8 +170,8 @@ impl BlockService {
         Ok((blocks, next))
     }
 
-    /// Learns what others blocked and lifted. To be called every second or so; while it fails, what is known stays in
-    /// force.
+    /// Reads what other processes blocked and lifted. Call it about once a second. While it fails, the last known
+    /// blocks stay in force.
     pub async fn refresh(&self) -> Result<(), RepositoryError> {
         let asked = self.blocked.0.asked.fetch_add(1, Ordering::AcqRel) + 1;
         if let Some(revision) = self.blocks.in_force(self.blocked.revision()).await? {
@@ -180,12 +180,12 @@ impl BlockService {
         Ok(())
     }
 
-    /// What is done is done: if it cannot be read again now, it is within a second.
+    /// Refreshes the blocklist after a change. It ignores a failure, because the next refresh follows within a second.
     async fn see_it_here(&self) {
         let _later = self.refresh().await;
     }
 
-    /// What this process knows of.
+    /// The blocklist of this process.
     pub fn blocked(&self) -> &Blocked {
         &self.blocked
     }
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_blocked_is_unknown_until_it_was_read() {
+    fn a_blocklist_is_unread_until_its_first_read() {
         let blocked = Blocked::unread();
         assert!(blocked.is_unread() && !Blocked::default().is_unread());
         assert_eq!((blocked.revision(), blocked.left_out()), (None, 0));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_an_earlier_question_comes_too_late() {
+    fn the_result_of_an_earlier_read_is_ignored() {
         let blocked = Blocked::default();
         blocked.learn(2, revision(7, "abc", 0));
         for asked in [1, 2] {
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_force_here_stays_whatever_the_store_says() {
+    fn local_blocks_stay_in_force_whatever_the_store_contains() {
         let blocked = Blocked::unread();
         blocked.enforce([of_code("here")].into_iter().collect());
         assert!(blocked.is_unread() && blocks_code(&blocked, "here"));

@@ -15,41 +15,41 @@ use crate::{
     time::Timestamp,
 };
 
-/// What a caller asks for with a new key.
+/// A new key, as a caller requests it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewKey {
-    /// What people call it.
+    /// Its name, for people.
     pub name: KeyName,
     /// Whose links it sees and claims.
     pub owner: Owner,
     /// What it may do.
     pub scopes: Scopes,
-    /// From when on it is refused.
+    /// From this moment on, it is rejected.
     pub expires_at: Option<Timestamp>,
 }
 
-/// A key and, this once, its secret.
+/// A key with its secret, for the one answer that shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuedKey {
-    /// What is known of it.
+    /// The key, without its secret.
     pub key: ApiKey,
     /// The whole key.
     pub secret: KeySecret,
 }
 
-/// What became of the first key.
+/// The outcome of [`KeyService::add_first`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FirstKey {
-    /// It was added: this is the only time anyone can learn it.
+    /// It was added. The secret cannot be read again later.
     Added,
     /// There are keys already.
     NotNeeded,
 }
 
-/// Why a presented key opens nothing. Callers learn none of it but that it does not.
+/// Why a presented key is rejected. Callers learn only that it is rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// Not a key, not one of ours, revoked or expired.
+    /// Not a key, not a key of this store, revoked or expired.
     #[error("the key is not valid")]
     Invalid,
     /// The store failed.
@@ -57,7 +57,7 @@ pub enum Refused {
     Repository(#[from] RepositoryError),
 }
 
-/// Everything that can be done with API keys.
+/// All operations on API keys.
 #[derive(Clone)]
 pub struct KeyService {
     keys: Arc<dyn ApiKeyRepository>,
@@ -73,7 +73,7 @@ impl fmt::Debug for KeyService {
 }
 
 impl KeyService {
-    /// Over these ports.
+    /// A service over these ports.
     pub fn new(
         keys: Arc<dyn ApiKeyRepository>,
         answers: Arc<dyn IdempotencyRepository>,
@@ -88,7 +88,7 @@ impl KeyService {
         self.clock.now()
     }
 
-    /// The key that was made before, if the call repeats that. To be asked before anything of the request is judged.
+    /// The key that was made before, if the call repeats an earlier one. Call it before validating the request.
     pub async fn recall(&self, call: &Call, presented: &KeySecret) -> Result<Option<IssuedKey>, ServiceError> {
         let Some(once) = call.once(self.clock.now()) else {
             return Ok(None);
@@ -99,8 +99,8 @@ impl KeyService {
         }
     }
 
-    /// Makes a key. `presented` is the key of the caller, from which a repeated request can be given the
-    /// same secret again although none is stored; without it the request is not repeatable.
+    /// Makes a key. `presented` is the key of the caller. A repeated request gets the same secret again: it is derived
+    /// from `presented`, and is not stored. Without `presented`, the request is not repeatable.
     pub async fn create(
         &self,
         call: &Call,
@@ -136,7 +136,7 @@ impl KeyService {
         }
     }
 
-    /// A secret for a first key, to be kept safe before [`KeyService::add_first`] makes it count.
+    /// A secret for a first key. Save it before [`KeyService::add_first`] makes it valid.
     pub fn draw_secret(&self) -> KeySecret {
         KeySecret::draw(self.entropy.as_ref())
     }
@@ -148,7 +148,7 @@ impl KeyService {
         Ok(if added { FirstKey::Added } else { FirstKey::NotNeeded })
     }
 
-    /// One page of keys, newest first, and where the next one begins.
+    /// One page of keys, newest first, and the position where the next page begins.
     pub async fn list(
         &self,
         after: Option<&KeyPosition>,
@@ -161,7 +161,7 @@ impl KeyService {
         Ok((keys, next))
     }
 
-    /// Revokes a key for good. Other processes may go on with it for the moment that they remember it.
+    /// Revokes a key permanently. Other processes may accept it until their cache entry of the key expires.
     pub async fn revoke(&self, call: &Call, id: &KeyId) -> Result<(), ServiceError> {
         if self.keys.revoke(id, self.clock.now(), &call.caller.actor).await? {
             Ok(())
@@ -170,7 +170,7 @@ impl KeyService {
         }
     }
 
-    /// Who presents this key. The second value asks for [`KeyService::note_use`], off the caller's path.
+    /// The caller that presents this key. If the second value is true, call [`KeyService::note_use`] in the background.
     pub async fn authenticate(&self, presented: &KeySecret) -> Result<(Caller, bool), Refused> {
         let stored = self.keys.find(&presented.id()).await?.ok_or(Refused::Invalid)?;
         let now = self.clock.now();
@@ -181,12 +181,12 @@ impl KeyService {
         }
     }
 
-    /// What is known of a key.
+    /// The key with this id, without its secret.
     pub async fn find(&self, id: &KeyId) -> Result<ApiKey, ServiceError> {
         Ok(self.keys.find(id).await?.ok_or(ServiceError::NotFound)?.key)
     }
 
-    /// Writes down that a key was used now.
+    /// Records that a key was used now.
     pub async fn note_use(&self, id: &KeyId) -> Result<(), RepositoryError> {
         self.keys.note_use(id, self.clock.now()).await
     }
@@ -208,7 +208,7 @@ fn stored_key(new: &NewKey, secret: &KeySecret, now: Timestamp, by: &Actor) -> S
     StoredKey { key, digest: secret.digest() }
 }
 
-/// The key that was issued then: its secret follows from the caller's own.
+/// The key of the earlier request. Its secret is derived from the caller's own key.
 fn issued_before(before: Repeated, parent: &KeySecret) -> Result<IssuedKey, ServiceError> {
     let (key, salt) = repeated(before, recorded_key)?;
     Ok(IssuedKey { key, secret: KeySecret::derive(parent, &salt) })

@@ -21,14 +21,14 @@ use crate::{
     time::Timestamp,
 };
 
-/// What a caller asks for with a claim.
+/// A claim, as a caller requests it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimRequest {
     /// What following the link should do.
     pub behaviour: Behaviour,
     /// The code, if the caller chose one.
     pub alias: Option<Code>,
-    /// A link of its own, even if another behaves the same.
+    /// Whether to create a separate link, even if another one behaves the same.
     pub force_new: bool,
     /// Title of the link, if it is new.
     pub title: Option<Title>,
@@ -42,7 +42,7 @@ pub struct ClaimRequest {
 pub struct AliasNeedsKey;
 
 impl ClaimRequest {
-    /// Callers without a key have no namespace of their own, so they choose no aliases.
+    /// Rejects an alias of a caller without a key. Such callers have no namespace of their own.
     pub fn admit(&self, caller: &Caller) -> Result<(), AliasNeedsKey> {
         if self.alias.is_some() && caller.actor == Actor::Anonymous { Err(AliasNeedsKey) } else { Ok(()) }
     }
@@ -56,23 +56,23 @@ impl ClaimRequest {
     }
 }
 
-/// What claims led to.
+/// The outcome of several claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimSummary {
     /// One for each request, in their order.
     pub claims: Vec<Claim>,
-    /// What was refused beside them when the call was first made.
+    /// The errors of the parts that were rejected when the call was first made.
     pub refusals: Option<String>,
-    /// How often drawn codes belonged to other links.
+    /// How many times the codes were drawn again, because a drawn code belonged to another link.
     pub code_collisions: u32,
 }
 
-/// Some links, and where the next ones begin.
+/// One page of links, and the position where the next page begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkPage {
     /// In the order asked for.
     pub items: Vec<Link>,
-    /// Where to go on, if there are more.
+    /// The position of the next page, if there is one.
     pub next: Option<Position>,
 }
 
@@ -81,7 +81,7 @@ pub struct LinkPage {
 pub enum Precondition {
     /// Nothing.
     None,
-    /// It has one of these generations; none of them fits an empty list.
+    /// It has one of these generations. An empty list never holds.
     Generations(Vec<Generation>),
 }
 
@@ -94,7 +94,7 @@ impl Precondition {
     }
 }
 
-/// Everything that can be done with links.
+/// All operations on links.
 #[derive(Clone)]
 pub struct LinkService {
     links: Arc<dyn LinkRepository>,
@@ -111,12 +111,12 @@ impl fmt::Debug for LinkService {
 }
 
 impl LinkService {
-    /// How often codes are drawn for one claim before giving up.
+    /// How often codes are drawn for one call before it fails.
     pub const CODE_ATTEMPTS: u32 = 6;
-    /// How often a change without a precondition is decided anew because others were faster.
+    /// How often a change without a precondition is attempted while concurrent changes win.
     pub const CHANGE_ATTEMPTS: u32 = 100;
 
-    /// Over these ports.
+    /// A service over these ports.
     pub fn new(
         links: Arc<dyn LinkRepository>,
         answers: Arc<dyn IdempotencyRepository>,
@@ -132,8 +132,8 @@ impl LinkService {
         self.clock.now()
     }
 
-    /// The moment a call counts as made: when it was first answered, if it repeats one, or else now. What it
-    /// asks for is judged by that moment, or a request could not be repeated once its expiry has come.
+    /// The moment at which a call counts as made: when it was first answered, if it repeats an earlier one, or else
+    /// now. Validate the call by this moment. Otherwise a request could not be repeated after its expiry.
     pub async fn moment_of(&self, call: &Call) -> Result<Timestamp, ServiceError> {
         let now = self.clock.now();
         match call.once(now) {
@@ -142,8 +142,8 @@ impl LinkService {
         }
     }
 
-    /// What was answered, if the call repeats another one. To be asked before anything of the request is judged: rules
-    /// change, and the answer must not.
+    /// The recorded answer, if the call repeats an earlier one. Call it before validating the request: rules may
+    /// change, but a recorded answer must not.
     pub async fn recall(&self, call: &Call) -> Result<Option<RecordedAnswer>, ServiceError> {
         let Some(once) = call.once(self.clock.now()) else {
             return Ok(None);
@@ -154,8 +154,8 @@ impl LinkService {
         }
     }
 
-    /// What claims led to, if the call repeats another one. To be asked before anything of the request is judged: rules
-    /// change, and the answer must not.
+    /// The recorded claims, if the call repeats an earlier one. Call it before validating the request: rules may
+    /// change, but a recorded answer must not.
     pub async fn recall_claims(&self, call: &Call) -> Result<Option<ClaimSummary>, ServiceError> {
         let Some(once) = call.once(self.clock.now()) else {
             return Ok(None);
@@ -164,12 +164,12 @@ impl LinkService {
         before.map(|before| repeated(before, recorded_claims)).transpose()
     }
 
-    /// Gives a link for each request, new, known or brought back, all in one atomic change.
+    /// Claims a link for each request: it creates, finds or reactivates them, all in one atomic change.
     pub async fn claim(&self, call: &Call, requests: &[ClaimRequest]) -> Result<ClaimSummary, ServiceError> {
         self.claim_beside(call, requests, None).await
     }
 
-    /// The same for what is left of a call of which some parts were refused: `refusals` says which, and why.
+    /// The same, for the remaining parts of a call. `refusals` says which other parts were rejected, and why.
     pub async fn claim_beside(
         &self,
         call: &Call,
@@ -231,7 +231,7 @@ impl LinkService {
         uuid::Builder::from_unix_timestamp_millis(now.unix_millis(), &random).into_uuid()
     }
 
-    /// The link of that code, deleted or not.
+    /// The link with this code, deleted or not.
     pub async fn find(&self, access: &Access, code: &Code) -> Result<Link, ServiceError> {
         self.links.find(code).await?.filter(|link| access.includes(&link.owner)).ok_or(ServiceError::NotFound)
     }
@@ -281,7 +281,7 @@ impl LinkService {
         .await
     }
 
-    /// Deletes a link; one that is deleted stays as it is.
+    /// Deletes a link; a deleted one stays as it is.
     pub async fn delete(&self, call: &Call, code: &Code, expected: &Precondition) -> Result<Link, ServiceError> {
         self.change(call, code, expected, |link, now| Ok(lifecycle::delete(link, now))).await
     }
@@ -291,8 +291,8 @@ impl LinkService {
         self.change(call, code, expected, |link, now| Ok(lifecycle::reactivate(link, now))).await
     }
 
-    /// Reads, decides, stores if nothing happened in between; else again, unless the caller said which
-    /// generation they meant.
+    /// Reads the link, decides, and stores the change if the link has not changed meanwhile. Otherwise it tries again,
+    /// unless the caller gave a precondition.
     async fn change(
         &self,
         call: &Call,

@@ -1,4 +1,4 @@
-//! Services: the verbs of the product, over the ports.
+//! Services: the operations of the product, on top of the ports.
 
 mod blocks;
 mod keys;
@@ -18,14 +18,14 @@ use crate::{
     time::Timestamp,
 };
 
-/// Who asks, in which request.
+/// Who calls, in which request.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// Who.
     pub caller: Caller,
     /// In which request.
     pub request_id: RequestId,
-    /// How to tell a repetition of the request, if the caller wants that.
+    /// What identifies a repetition of the request, if the caller sent an idempotency key.
     pub idempotency: Option<(IdempotencyKey, Fingerprint)>,
 }
 
@@ -40,10 +40,10 @@ impl Call {
     }
 }
 
-/// Why a verb did not do what was asked.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// There is none, or none this caller may see.
+    /// It does not exist, or this caller may not see it.
     #[error("not found")]
     NotFound,
     /// The link must be reactivated first.
@@ -61,10 +61,10 @@ pub enum ServiceError {
     /// Every code drawn belongs to another link.
     #[error("no free code found in {attempts} attempts")]
     CodesExhausted {
-        /// How many were drawn.
+        /// How many codes were drawn.
         attempts: u32,
     },
-    /// Others kept changing the link.
+    /// Concurrent changes of the link won every attempt.
     #[error("the link changed {attempts} times meanwhile")]
     Contended {
         /// How often it was tried.
@@ -75,8 +75,8 @@ pub enum ServiceError {
     Repository(#[from] RepositoryError),
 }
 
-/// The recorded answer, if it is of the kind that this verb gives; another kind can only come from
-/// another request.
+/// The recorded answer, if it is of the kind that this operation gives. An answer of another kind can only belong to a
+/// different request.
 fn repeated<T>(
     repeated: Repeated,
     of_this_verb: impl FnOnce(crate::idempotency::RecordedAnswer) -> Option<T>,

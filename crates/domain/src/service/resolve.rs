@@ -1,4 +1,4 @@
-//! Following a link: all that the redirect path does.
+//! Following a link: the logic of the redirect path.
 
 use std::{fmt, sync::Arc};
 
@@ -9,12 +9,12 @@ use crate::{
     ports::{Clock, Existence, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved, Source},
 };
 
-/// What following a code leads to, and where that is known from.
+/// What following a code leads to, and where the answer comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Follow {
     /// What it leads to.
     pub followed: Followed,
-    /// Where that is known from.
+    /// Where the answer comes from.
     pub source: Source,
 }
 
@@ -25,14 +25,14 @@ pub enum Followed {
     Redirect {
         /// The status to answer with.
         status: u16,
-        /// Where to, byte for byte.
+        /// The location to answer with, byte for byte.
         location: String,
-        /// For how many seconds the answer may be reused; none if it is stale already.
+        /// How many seconds the answer may be cached; 0 if it is stale.
         max_age: u64,
     },
     /// A link that was taken down.
     Blocked,
-    /// A link that leads nowhere any more.
+    /// A link that is deleted or expired.
     Gone(Gone),
     /// No link has that code.
     Unknown,
@@ -45,7 +45,7 @@ pub enum Previewed {
     Leads(Arc<Resolution>),
     /// A link that was taken down.
     Blocked,
-    /// A link that leads nowhere any more.
+    /// A link that is deleted or expired.
     Gone(Gone),
     /// No link has that code.
     Unknown,
@@ -66,18 +66,18 @@ impl fmt::Debug for ResolveService {
 }
 
 impl ResolveService {
-    /// Longest time in seconds that an answer may be reused: a deleted link must stop redirecting within
-    /// the staleness bound of ten seconds, whoever remembers it.
+    /// Maximum time in seconds that an answer may be cached. A deleted link must stop redirecting within the staleness
+    /// bound of ten seconds, in every cache.
     pub const MAX_AGE_SECONDS: u64 = 10;
 
-    /// Over these ports.
+    /// A service over these ports.
     pub fn new(resolver: Arc<dyn LinkResolver>, blocked: Blocked, clock: Arc<dyn Clock>) -> Self {
         Self { resolver, blocked, clock }
     }
 
-    /// Follows `code` if that takes no waiting; `query` is that of the request.
+    /// Follows `code` if that needs no waiting; `query` is that of the request.
     pub fn follow_at_once(&self, code: &Code, query: &str) -> Option<Follow> {
-        // Not before it is known what is blocked.
+        // No link is followed before the first read of the blocklist.
         let known = if self.blocked.is_unread() { None } else { self.resolver.resolve_at_once(code) };
         known.map(|resolved| self.followed(code, &resolved, query))
     }

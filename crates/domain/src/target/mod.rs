@@ -30,13 +30,13 @@ pub use self::{invalid::InvalidTarget, policy::TargetPolicy};
 pub struct Target(Box<str>);
 
 impl Target {
-    /// Most bytes of a target that any policy allows, and any store keeps.
+    /// Maximum number of bytes of a target that any policy allows and any store keeps.
     pub const MAX_LENGTH: usize = invalid::MAX_LENGTH;
 
     const LONGEST_JOINED: usize = 8_192;
 
-    /// Reads what a caller sent. White space around it is no part of it, and inside it is percent-encoded; other control
-    /// characters are refused.
+    /// Parses a target that a caller sent. White space around it is removed. Control characters inside it, tabs and
+    /// line breaks included, are rejected. Other white space inside it is percent-encoded.
     pub fn parse(input: &str, policy: &TargetPolicy) -> Result<Self, InvalidTarget> {
         let url = parse_syntax(undelimited(input.trim_matches(is_blank)))?;
         let bytes = url.as_str().len();
@@ -47,8 +47,7 @@ impl Target {
         Self::from_stored(url.into())
     }
 
-    /// Reads what a store kept: the syntax is checked again, the policy of today is not applied to
-    /// links of yesterday.
+    /// Reads a stored target. It checks the syntax again. It does not apply the present policy to existing links.
     pub fn from_stored(text: String) -> Result<Self, InvalidTarget> {
         let visible = text.bytes().all(|byte| matches!(byte, 0x21..=0x7e));
         let web = text.starts_with("http://") || text.starts_with("https://");
@@ -66,7 +65,8 @@ impl Target {
         &self.0
     }
 
-    /// The host, as hosts are compared: without a dot at the end; an address in its usual form, without brackets.
+    /// The host in the form in which hosts are compared: no trailing dot, an address in canonical form without
+    /// brackets.
     pub fn host(&self) -> Cow<'_, str> {
         let authority = self.0.split_once("://").map_or("", |(_, rest)| rest);
         let authority = &authority[..authority.find(['/', '?', '#']).unwrap_or(authority.len())];
@@ -78,16 +78,17 @@ impl Target {
         host.trim_end_matches('.').into()
     }
 
-    /// The target with `query` added behind its own query, before its fragment.
+    /// The target with `query` added after its own query, before its fragment.
     ///
-    /// Characters that may not stand in a query are percent-encoded. A query that makes it longer than 8,192 bytes is left out.
+    /// Characters that are not allowed in a query are percent-encoded. A query that makes the target longer than 8,192
+    /// bytes is left out.
     pub fn with_query(&self, query: &str) -> String {
         let pairs: Vec<_> = query.split('&').filter(|pair| !pair.is_empty()).collect();
         if pairs.is_empty() {
             return self.0.to_string();
         }
         let query = pairs.join("&");
-        // A target that no parser made, such as a row written by hand, leads where it says and takes no query.
+        // A target that does not parse, such as a row written by hand, is returned as it is, without the query.
         let Ok(mut url) = Url::parse(&self.0) else {
             return self.0.to_string();
         };
@@ -96,18 +97,18 @@ impl Target {
             Some(_) | None => query,
         };
         url.set_query(Some(&joined));
-        // More than clients take in a header field, and than a connection should hold.
+        // Clients do not accept longer header fields, and a connection should not hold more.
         if url.as_str().len() > Self::LONGEST_JOINED.max(self.0.len()) { self.0.to_string() } else { url.into() }
     }
 }
 
-/// What stands between a pair of the delimiters that addresses are written in (RFC 3986 appendix C).
+/// The text inside a pair of URL delimiters, `<…>` or `"…"` (RFC 3986 appendix C).
 fn undelimited(text: &str) -> &str {
     let between = |first, last| text.strip_prefix(first)?.strip_suffix(last);
     between('<', '>').or_else(|| between('"', '"')).map_or(text, |inner: &str| inner.trim_matches(is_blank))
 }
 
-/// White space, and what is as invisible at either end of what people paste.
+/// White space, and other invisible characters at the ends of pasted text.
 fn is_blank(character: char) -> bool {
     character.is_whitespace() || matches!(character, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}')
 }
@@ -173,7 +174,7 @@ impl TryFrom<String> for Target {
 mod tests {
     use super::*;
 
-    /// Hosts are the policy's affair.
+    /// A policy that allows any host. The tests of the policy cover hosts.
     fn any_host() -> TargetPolicy {
         TargetPolicy::new(true, &[])
     }
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_a_target_is_in_the_form_that_is_compared() {
+    fn the_host_of_a_target_is_in_comparable_form() {
         for (url, host) in [
             ("https://EXAMPLE.com./a?b#c", "example.com"),
             ("http://example.com:8080?x=//other.example/", "example.com"),
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn syntax_that_is_no_web_address_is_refused() {
+    fn input_that_is_not_a_web_address_is_rejected() {
         use InvalidTarget as E;
         let long = format!("https://example.com/{}", "a".repeat(8_173));
         let grows = format!("https://example.com/{}", "ü".repeat(2_000));
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forwarded_query_goes_behind_the_own_one_and_before_the_fragment() {
+    fn a_forwarded_query_goes_after_the_targets_query_and_before_its_fragment() {
         for (target, query, expected) in [
             ("https://example.com/", "a=1", "https://example.com/?a=1"),
             ("https://example.com/?x=0#f", "a=1&b", "https://example.com/?x=0&a=1&b#f"),
@@ -274,20 +275,20 @@ mod tests {
     }
 
     #[test]
-    fn a_query_that_makes_it_too_long_is_left_out() {
+    fn a_query_that_makes_the_target_too_long_is_left_out() {
         let target = Target::parse("https://example.com/", &any_host()).expect("valid");
         assert_eq!(target.with_query(&"'".repeat(2_000)).len(), 21 + 3 * 2_000);
         assert_eq!(target.with_query(&"'".repeat(3_000)), "https://example.com/");
     }
 
     #[test]
-    fn a_target_that_no_parser_made_takes_no_query() {
+    fn a_target_that_does_not_parse_takes_no_query() {
         let target = Target::from_stored("http://[".to_owned()).expect("visible ASCII");
         assert_eq!(target.with_query("a=1"), "http://[");
     }
 
     #[test]
-    fn stored_text_that_no_header_could_carry_is_refused() {
+    fn stored_text_that_is_invalid_in_a_header_is_rejected() {
         for text in ["https://exa mple.com/", "https://example.com/ü", "ftp://example.com/", "https://example.com/\n"]
         {
             assert_eq!(Target::from_stored(text.to_owned()), Err(InvalidTarget::NotAUrl));

@@ -38,14 +38,14 @@ impl Default for TargetPolicy {
 }
 
 impl TargetPolicy {
-    /// `own_hosts` are this service's own names in any spelling, with a port (`host:port`) or for every
-    /// port; unless `allow_private`, private addresses and internal names are refused as well.
+    /// `own_hosts` are this service's own names in any spelling, with a port (`host:port`) or for every port. Unless
+    /// `allow_private` is set, private addresses and internal names are rejected too.
     pub fn new(allow_private: bool, own_hosts: &[String]) -> Self {
         let own_hosts = own_hosts.iter().map(|host| OwnHost::parse(host)).collect();
         Self { allow_private, own_hosts, ..Self::default() }
     }
 
-    /// The same for targets of so many bytes, [`invalid::MAX_LENGTH`] at most.
+    /// The same, for targets of up to `bytes` bytes, [`Target::MAX_LENGTH`](super::Target::MAX_LENGTH) at most.
     #[must_use]
     pub fn with_max_length(self, bytes: usize) -> Self {
         Self { max_length: bytes.min(invalid::MAX_LENGTH), ..self }
@@ -56,7 +56,7 @@ impl TargetPolicy {
         self.max_length
     }
 
-    /// The same, with hosts that are refused unless they are excepted.
+    /// The same, with these lists. Hosts in `refused` are rejected unless they are in `excepted`.
     #[must_use]
     pub fn with_lists(&self, refused: HostList, excepted: HostList) -> Self {
         Self { refused, excepted, ..self.clone() }
@@ -84,11 +84,11 @@ impl TargetPolicy {
 }
 
 impl OwnHost {
-    /// Brings an operator's spelling into the form targets are compared in.
+    /// Converts an operator's spelling into the form in which targets are compared.
     fn parse(text: &str) -> Self {
         let with_port = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
         let (host, port) = match with_port {
-            // The colons of a bare IPv6 address separate no port.
+            // The colons of a bare IPv6 address do not separate a port.
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
             Some(_) | None => (text, None),
         };
@@ -96,7 +96,7 @@ impl OwnHost {
         Self { name, port }
     }
 
-    /// Whether a host leads here.
+    /// Whether a host and port lead to this service.
     fn is(&self, name: &str, port: Option<u16>) -> bool {
         let same_host = self.name == name || (is_this_machine(&self.name) && is_this_machine(name));
         same_host && (self.port.is_none() || self.port == port)
@@ -111,7 +111,7 @@ fn is_this_machine(name: &str) -> bool {
         || address.is_ok_and(|address| address.is_loopback() || address.is_unspecified())
 }
 
-/// Names without the trailing dot; an IPv4 address that hides in an IPv6 one as itself.
+/// The host in comparable form: a name without its trailing dot, an IPv4-mapped IPv6 address as its IPv4 address.
 fn comparable<S: AsRef<str>>(host: &Host<S>) -> String {
     match host {
         Host::Domain(name) => name.as_ref().trim_end_matches('.').to_ascii_lowercase(),
@@ -120,8 +120,8 @@ fn comparable<S: AsRef<str>>(host: &Host<S>) -> String {
     }
 }
 
-/// RFC 6761 and RFC 9476 names, common internal suffixes, names of a single label, and of an empty one: the public DNS
-/// knows none of them.
+/// RFC 6761 and RFC 9476 names, common internal suffixes, names of a single label, and names with an empty label. None
+/// of them is in the public DNS.
 fn is_internal_name(name: &str) -> bool {
     const SUFFIXES: &[&str] = &[
         "localhost",
@@ -145,7 +145,7 @@ fn is_internal_name(name: &str) -> bool {
     !name.contains('.') || name.split('.').any(str::is_empty) || SUFFIXES.iter().any(internal)
 }
 
-/// The IANA IPv4 special-purpose registry, less what is globally reachable; multicast too.
+/// The IANA IPv4 special-purpose registry without the globally reachable addresses, plus multicast.
 fn is_special_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     matches!(
@@ -163,8 +163,8 @@ fn is_special_v4(address: Ipv4Addr) -> bool {
     )
 }
 
-/// Only `2000::/3` is global unicast; inside it there are special-purpose blocks. The well-known forms that carry an IPv4
-/// address along (mapped, compatible, NAT64, 6to4, Teredo) are refused too: a link can name that address itself.
+/// Only `2000::/3` is global unicast, and it contains special-purpose blocks. The well-known forms that embed an IPv4
+/// address (mapped, compatible, NAT64, 6to4, Teredo) are rejected too: a link can use the IPv4 address directly.
 fn is_special_v6(address: Ipv6Addr) -> bool {
     match address.segments() {
         [0x2001, 0x0db8 | 0x0000..=0x01ff, ..] | [0x2002, ..] | [0x3fff, 0x0000..=0x0fff, ..] => true,
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(parse("http://[::ffff:7f00:1]:8080/"), Some(InvalidTarget::OwnHost));
         assert_eq!(parse("http://[::1]/"), Some(InvalidTarget::OwnHost));
         assert_eq!(parse("http://127.0.0.1:9090/"), None);
-        // Whatever else leads to this machine leads to the same listener.
+        // All other names and addresses of this machine lead to the same listener.
         for spelling in ["http://localhost", "http://a.localhost", "http://0.0.0.0", "http://127.0.0.2", "http://[::1]"]
         {
             assert_eq!(parse(&format!("{spelling}:8080/")), Some(InvalidTarget::OwnHost), "{spelling}");

@@ -36,7 +36,7 @@ pub async fn what_is_blocked_is_blocked_once(subject: Subject) {
     given(&subject, &first).await;
     assert_eq!(place(&subject, &second).await, Blocking::InForce(first.clone()));
     assert_eq!(list(&subject, true).await, [first]);
-    // Codes differ by the case of their letters, and a host is no owner.
+    // Codes are case-sensitive, and a code is not an owner.
     for (kind, value) in [("code", "ABC"), ("owner", "abc")] {
         let other = a_block(&subject, kind, value);
         assert_eq!(place(&subject, &other).await, Blocking::Added(other.clone()));
@@ -62,7 +62,7 @@ pub async fn a_lifted_block_stays_with_its_first_end(subject: Subject) {
         assert!(subject.blocks.lift(&block.id, &end(seconds)).await.expect("the store answers"));
     }
     assert_eq!((list(&subject, false).await, list(&subject, true).await), (vec![], vec![lifted.clone()]));
-    // It can be blocked again, by a block of its own.
+    // The subject can be blocked again, by a new block.
     let again = a_block(&subject, "code", "abc");
     assert_eq!(place(&subject, &again).await, Blocking::Added(again.clone()));
     assert_eq!(list(&subject, true).await.len(), 2);
@@ -77,7 +77,7 @@ pub async fn an_unknown_block_is_not_lifted(subject: Subject) {
 pub async fn pages_of_blocks_are_walked_newest_first(subject: Subject) {
     let mut made = Vec::new();
     for number in 0..5 {
-        // Two of one moment.
+        // Two blocks have the same time.
         subject.clock.advance_micros(i64::from(number != 2));
         let block = a_block(&subject, "code", &format!("code-{number}"));
         given(&subject, &block).await;
@@ -104,7 +104,7 @@ pub async fn each_change_of_blocks_leads_to_another_revision(subject: Subject) {
     let both = revision(&subject, Some(before.id)).await.expect("there is more");
     assert_ne!(both.id, before.id);
     assert_eq!((both.subjects.len(), both.subjects.contains(&one.subject)), (2, true));
-    // Nothing changes by what is blocked already.
+    // Blocking a blocked subject again changes nothing.
     assert_eq!(place(&subject, &a_block(&subject, "owner", "acme")).await, Blocking::InForce(other.clone()));
     assert_eq!(revision(&subject, Some(both.id)).await, None);
     let end = Lifted { at: subject.now(), by: Actor::System };
@@ -144,7 +144,7 @@ pub async fn what_is_taken_down_is_not_followed_until_it_is_lifted(subject: Subj
         assert!(added);
         let followed = follow(&here).follow(&link.code, "").await.expect("the store answers").followed;
         assert_eq!(followed, Followed::Blocked, "{kind}");
-        // Another process learns of it when it asks.
+        // Another process sees the block after a refresh.
         elsewhere.refresh().await.expect("the store answers");
         let followed = follow(&elsewhere).follow(&link.code, "").await.expect("the store answers").followed;
         assert_eq!(followed, Followed::Blocked, "{kind}");
@@ -187,12 +187,12 @@ async fn place(subject: &Subject, block: &Block) -> Blocking {
     subject.blocks.block(block, None).await.expect("the store answers")
 }
 
-/// A block of what was not blocked before.
+/// Places a block on a subject that was not blocked before.
 async fn given(subject: &Subject, block: &Block) {
     assert_eq!(place(subject, block).await, Blocking::Added(block.clone()));
 }
 
-/// A block that is in force no longer than until now.
+/// Lifts a block, which must exist.
 async fn lift(subject: &Subject, block: &Block, end: &Lifted) {
     assert!(subject.blocks.lift(&block.id, end).await.expect("the store answers"));
 }

@@ -136,7 +136,7 @@ pub async fn a_change_of_an_unknown_link_is_missing(subject: Subject) {
 
 pub async fn a_change_from_an_earlier_generation_is_stale(subject: Subject) {
     let link = subject.given(&a_link()).await;
-    subject.edit(&link, &entitle("Somebody was faster")).await;
+    subject.edit(&link, &entitle("Another change was faster")).await;
     let before = subject.everything().await;
     let edit = lifecycle::edit(&link, &retarget("https://example.com/late"), subject.now()).expect("active");
     for step in [edit, lifecycle::delete(&link, subject.now())] {
@@ -188,7 +188,7 @@ pub async fn a_change_decided_before_a_claim_brought_the_link_back_is_stale(subj
     assert_eq!(subject.find(&gone).await, back);
 }
 
-// ---- Crowds -----------------------------------------------------------------------------------
+// ---- Concurrency ------------------------------------------------------------------------------
 
 pub async fn of_many_changes_from_one_generation_one_is_stored(subject: Subject) {
     let link = subject.given(&a_link()).await;

@@ -12,7 +12,7 @@ use domain::{
 
 use super::subject::{Subject, a_link, behave, code, entitle, moment, retarget};
 
-// ---- What is new ------------------------------------------------------------------------------
+// ---- New links --------------------------------------------------------------------------------
 
 pub async fn claiming_nothing_creates_generation_one(subject: Subject) {
     for draft in [a_link(), a_link().alias("promo"), a_link().separate()] {
@@ -84,7 +84,7 @@ pub async fn codes_are_case_sensitive(subject: Subject) {
     assert_eq!(subject.look_up(&code("Abc")).await, None);
 }
 
-// ---- What is known ----------------------------------------------------------------------------
+// ---- Existing links ---------------------------------------------------------------------------
 
 pub async fn claiming_an_active_link_returns_it_unchanged(subject: Subject) {
     for draft in [a_link(), a_link().alias("promo")] {
@@ -180,7 +180,7 @@ pub async fn the_expiry_is_part_of_what_a_link_is_to_the_microsecond(subject: Su
     }
 }
 
-// ---- Whose it is ------------------------------------------------------------------------------
+// ---- Owners -----------------------------------------------------------------------------------
 
 pub async fn another_owner_gets_a_link_of_its_own(subject: Subject) {
     let ours = subject.given(&a_link().of("team-a")).await;

@@ -1,4 +1,4 @@
-//! Crowds: what `LinkRepository` promises of claims that meet each other, deletions and callers who go away.
+//! Crowds: what `LinkRepository` promises for claims that run concurrently with claims and deletions, or are dropped.
 #![expect(missing_docs, reason = "the name of a case is its promise")]
 
 use domain::{
@@ -181,7 +181,7 @@ pub async fn a_dropped_call_happened_completely_or_not_at_all(subject: Subject) 
     }
 }
 
-/// Reads the second after the first, since a dropped change may still be happening.
+/// Reads the second after the first, because a dropped change may still be in progress.
 async fn both_or_neither(subject: &Subject, one: &Link, other: &Link) {
     if subject.look_up(&one.code).await.is_some() {
         assert_eq!(subject.look_up(&other.code).await.as_ref(), Some(other));

@@ -12,7 +12,7 @@ use domain::{
 
 use super::subject::{Subject, a_link, at_once, code, entitle, request_id, retarget};
 
-// ---- What is told -----------------------------------------------------------------------------
+// ---- Entries ----------------------------------------------------------------------------------
 
 pub async fn each_change_leaves_one_entry_of_its_generation(subject: Subject) {
     let link = a_link_with_a_past(&subject).await;
@@ -108,7 +108,7 @@ pub async fn each_link_of_one_call_has_its_own_entry(subject: Subject) {
     assert_eq!(gone.code, back.code);
 }
 
-// ---- What is not ------------------------------------------------------------------------------
+// ---- No entries -------------------------------------------------------------------------------
 
 pub async fn a_claim_that_finds_an_active_link_leaves_no_entry(subject: Subject) {
     for draft in [a_link(), a_link().alias("promo")] {
@@ -186,7 +186,7 @@ async fn page(subject: &Subject, link: &Link, before: Option<i64>, limit: u32) -
     events.iter().map(|event| event.generation.get()).collect()
 }
 
-// ---- Crowds -----------------------------------------------------------------------------------
+// ---- Concurrency ------------------------------------------------------------------------------
 
 pub async fn changes_at_once_leave_one_entry_for_each_generation(subject: Subject) {
     let link = subject.given(&a_link()).await;
@@ -197,7 +197,7 @@ pub async fn changes_at_once_leave_one_entry_for_each_generation(subject: Subjec
             for round in 0..10 {
                 let now = subject.find(&link).await;
                 let edit = entitle(&format!("Title {index} {round}"));
-                let step = lifecycle::edit(&now, &edit, subject.now()).expect("nobody deletes it");
+                let step = lifecycle::edit(&now, &edit, subject.now()).expect("no task deletes it");
                 stored += i64::from(subject.apply(&step, None).await == Applied::Done);
             }
             stored

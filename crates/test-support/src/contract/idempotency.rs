@@ -179,7 +179,7 @@ async fn forget(subject: &Subject, until: &IdempotentRequest) -> u64 {
     subject.answers.forget(until.at).await.expect("the store works")
 }
 
-/// A different one every time.
+/// A different answer on each call.
 fn an_answer(subject: &Subject) -> RecordedAnswer {
     RecordedAnswer::Link(subject.candidate(&a_link()).link)
 }
@@ -387,7 +387,7 @@ pub async fn a_change_under_a_reused_key_changes_nothing(subject: Subject) {
 
 pub async fn a_stale_or_missing_change_leaves_no_record(subject: Subject) {
     let link = subject.given(&a_link()).await;
-    subject.edit(&link, &entitle("Somebody was faster")).await;
+    subject.edit(&link, &entitle("Another change was faster")).await;
     let never_stored = subject.candidate(&a_link()).link;
     let request = subject.request("key");
     for (link, expected) in [(link, Applied::Stale), (never_stored, Applied::Missing)] {

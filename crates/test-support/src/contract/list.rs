@@ -38,7 +38,7 @@ pub async fn the_oldest_link_comes_first_if_asked_for(subject: Subject) {
     assert_eq!(subject.list(&sorted(Sort::OldestFirst)).await, links);
 }
 
-/// All in one millisecond, so that their ids do not follow their times.
+/// Links in one millisecond, so that the order of their ids differs from the order of their times.
 async fn links_a_microsecond_apart(subject: &Subject, count: usize) -> Vec<Link> {
     let mut links = Vec::new();
     for _ in 0..count {
@@ -435,7 +435,7 @@ pub async fn filters_select_what_the_pure_filter_matches(subject: Subject) {
     }
 }
 
-// ---- Words ------------------------------------------------------------------------------------
+// ---- Helpers ----------------------------------------------------------------------------------
 
 fn sorted(sort: Sort) -> ListQuery {
     ListQuery { sort, ..all_links() }

@@ -1,7 +1,7 @@
-//! The contract: one case for each promise of the ports, run over every store there is.
+//! The contract: one case for each promise of the ports, run over every store.
 //!
-//! To put a store under it, write a function that makes a fresh, empty one together with whatever must
-//! live as long (a directory, a database), and name it in the store's `tests/`:
+//! To test a store, write a function that makes a fresh, empty one, together with everything that must live as long (a
+//! directory, a database). Name the function in the store's `tests/`:
 //!
 //! ```no_run
 //! # use std::sync::Arc;
@@ -16,10 +16,10 @@
 //! # fn main() {}
 //! ```
 //!
-//! A store that keeps links alone, without API keys and blocks, goes under
+//! A store that keeps links alone, without API keys and blocks, uses
 //! [`link_contract_suite!`](crate::link_contract_suite) in the same way.
 //!
-//! To add a case: write it as `pub async fn` in the file of its theme, as a sentence, and name it in
+//! To add a case, write it as a `pub async fn` in the file of its theme. Its name is a sentence. List the name in
 //! [`contract_suite!`](crate::contract_suite).
 
 use std::{pin::Pin, sync::Arc};
@@ -27,7 +27,7 @@ use std::{pin::Pin, sync::Arc};
 use domain::ports::{ApiKeyRepository, BlockRepository, IdempotencyRepository, LinkRepository, LinkResolver, Ping};
 use tokio::runtime::{Builder, Runtime};
 
-/// That a verb was refused for this very reason.
+/// Asserts that an operation was rejected for exactly this reason.
 macro_rules! assert_refused {
     ($outcome:expr, $reason:pat) => {
         match $outcome {
@@ -50,24 +50,24 @@ mod sequences;
 pub mod services;
 mod subject;
 
-/// What chance begins with, in every case.
+/// The seed of the randomness of every case.
 const SEED: u64 = 7;
 
 pub use sequences::random_sequences_agree;
 pub use subject::{LinkDraft, Subject, a_link};
 
-/// What a store of links does.
+/// All ports of a store of links.
 pub trait LinkStore: LinkRepository + LinkResolver + IdempotencyRepository {}
 
 impl<T: LinkRepository + LinkResolver + IdempotencyRepository> LinkStore for T {}
 
-/// Everything a system of record does.
+/// All ports of a full store.
 pub trait Store: LinkStore + ApiKeyRepository + BlockRepository + Ping {}
 
 impl<T: LinkStore + ApiKeyRepository + BlockRepository + Ping> Store for T {}
 
-/// Runs one case over a fresh store, on a runtime of its own. What was made with the store is kept until
-/// both are gone.
+/// Runs one case over a fresh store, on its own runtime. The value that was made with the store is kept until both are
+/// dropped.
 pub fn run<S, G, Made, Done>(fresh: impl FnOnce() -> Made, case: impl FnOnce(Subject) -> Done)
 where
     S: Store + 'static,
@@ -437,8 +437,8 @@ macro_rules! contract_suite {
     )*)*};
 }
 
-/// One `#[test]` for each case of the contract that is about links, over the stores that the given function makes: each a
-/// [`LinkStore`](crate::contract::LinkStore), which is a repository of links and of recorded answers, and a resolver.
+/// One `#[test]` for each case of the contract that is about links, over the stores that the given function makes. Each
+/// is a [`LinkStore`](crate::contract::LinkStore): a repository of links and of idempotency records, and a resolver.
 ///
 /// ```no_run
 /// # use std::sync::Arc;

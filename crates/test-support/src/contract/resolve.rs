@@ -119,7 +119,7 @@ pub async fn a_reader_is_never_behind_what_was_acknowledged(subject: Subject) {
 async fn resolve(subject: &Subject, code: &Code) -> Option<Resolution> {
     let resolved = subject.resolver.resolve(code).await.expect("the store works");
     let resolution = resolved.resolution.map(|resolution| Resolution::clone(&resolution));
-    // Whoever answers at once answers nothing older.
+    // `resolve_at_once` must not give an older generation.
     if let Some(at_once) = subject.resolver.resolve_at_once(code) {
         let generation = |resolution: &Resolution| resolution.generation;
         assert!(at_once.resolution.as_deref().map(generation) >= resolution.as_ref().map(generation));

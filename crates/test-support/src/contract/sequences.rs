@@ -1,8 +1,8 @@
-//! Random sequences of events: the store under test and the in-memory store must tell one story.
+//! Random sequences of events: the store under test and the in-memory store must give equal answers.
 //!
-//! The in-memory store runs the pure rules themselves, so that a difference is a store that disagrees
-//! with them. Both are driven through the same services, at the same times, with the same randomness:
-//! answers, ids and codes included must be equal.
+//! The in-memory store runs the pure rules themselves, so that any difference means that the store disagrees with the
+//! rules. Both run the same services, at the same times, with the same randomness. All answers must be equal, ids and
+//! codes included.
 
 use std::{cell::Cell, fmt::Debug, sync::Arc};
 
@@ -34,7 +34,7 @@ use crate::{ManualClock, MemoryStore, SeededEntropy};
 /// Compares a store with the pure rules over 256 random sequences of up to 30 events (`PROPTEST_CASES`
 /// asks for another number). The sequences are the same in every run; a failing one is made as short as possible.
 ///
-/// One store serves all of them: each sequence has owners and aliases of its own.
+/// All sequences share one store. Each sequence has its own owners and aliases.
 pub fn random_sequences_agree<S, G, Made>(fresh: impl FnOnce() -> Made)
 where
     S: LinkStore + 'static,
@@ -96,11 +96,11 @@ async fn agree_in_the_end(subject: &Subject, rules: &Subject, run: &Run, codes: 
 }
 
 async fn resolved(subject: &Subject, link: &Link) -> String {
-    // Where it is known from is each resolver's own affair.
+    // The source of an answer is not compared, because it depends on the resolver.
     shown(&subject.resolver.resolve(&link.code).await.map(|resolved| resolved.resolution))
 }
 
-// ---- What happens -----------------------------------------------------------------------------
+// ---- Events -----------------------------------------------------------------------------------
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -125,7 +125,7 @@ impl Who {
     const ALL: [Self; 2] = [Self::Ours, Self::Theirs];
 }
 
-/// What is asked for with one claim. `expiry` counts seconds from the start of the sequence.
+/// The fields of one claim. `expiry` counts seconds from the start of the sequence.
 #[derive(Clone, Debug)]
 struct Wish {
     url: &'static str,
@@ -262,9 +262,9 @@ fn once() -> impl Strategy<Value = Option<Once>> {
     weighted(0.2, (0_u8..3, 0_u8..2).prop_map(|(key, body)| Once { key, body }))
 }
 
-// ---- Making it happen -------------------------------------------------------------------------
+// ---- Running the events -----------------------------------------------------------------------
 
-/// What a caller sees of an answer, and which links it led to.
+/// An answer as a caller sees it, and the codes of its links.
 struct Answer {
     shown: String,
     codes: Vec<Code>,
@@ -333,7 +333,7 @@ fn shown(answer: &impl Debug) -> String {
     format!("{answer:?}")
 }
 
-/// Gives each sequence names of its own.
+/// Gives each sequence its own names.
 struct Run {
     number: u32,
 }
@@ -403,7 +403,7 @@ fn precondition(expected: Option<i64>) -> Precondition {
     expected.map_or(Precondition::None, |number| Precondition::Generations(vec![generation(number)]))
 }
 
-/// So many seconds from the start of the sequence, which is where a `ManualClock` begins.
+/// The moment `seconds` after the start of the sequence, which is the initial time of a `ManualClock`.
 fn moment(seconds: i64) -> Timestamp {
     ManualClock::default().now().plus_seconds(seconds).expect("a few hours later")
 }

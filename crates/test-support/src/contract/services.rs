@@ -1,4 +1,4 @@
-//! Services over the store: the verbs of the product as callers meet them, and health.
+//! Services over the store: the operations of the product as callers use them, and health.
 #![expect(missing_docs, reason = "the name of a case is its promise")]
 
 use domain::{
@@ -149,7 +149,7 @@ pub async fn claims_at_once_in_a_crowded_code_space_share_no_code(subject: Subje
     assert_eq!((subject.everything().await.len(), collisions), (16, 24));
 }
 
-// ---- Whose links ------------------------------------------------------------------------------
+// ---- Owners -----------------------------------------------------------------------------------
 
 pub async fn a_link_of_another_owner_is_not_found_by_any_verb(subject: Subject) {
     let link = subject.given(&a_link().of("team-b")).await;
@@ -305,7 +305,7 @@ pub async fn a_change_goes_ahead_in_the_expected_generation(subject: Subject) {
 
 pub async fn a_change_of_another_generation_is_stale(subject: Subject) {
     let link = subject.given(&a_link().of("team-a")).await;
-    let current = subject.edit(&link, &entitle("Somebody was faster")).await;
+    let current = subject.edit(&link, &entitle("Another change was faster")).await;
     assert_stale(&subject, &current, &generations(&[1])).await;
     assert_stale(&subject, &current, &generations(&[1, 3])).await;
 }
@@ -406,7 +406,7 @@ pub async fn a_page_of_history_says_where_the_next_one_begins(subject: Subject) 
     assert_eq!((second[0].kind, &second[0].provenance.actor), (EventKind::Created, &Actor::System));
 }
 
-// ---- Words ------------------------------------------------------------------------------------
+// ---- Helpers ----------------------------------------------------------------------------------
 
 fn generations(numbers: &[i64]) -> Precondition {
     let generation = |number: &i64| Generation::new(*number).expect("above zero");

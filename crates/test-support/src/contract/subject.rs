@@ -1,4 +1,4 @@
-//! The store under test, with time and chance of the test's own, and the words tests speak in.
+//! The store under test, with time and randomness under control, and helpers for the cases.
 
 use std::{fmt, slice, sync::Arc};
 
@@ -26,24 +26,24 @@ use uuid::Uuid;
 use super::{LinkStore, Store};
 use crate::{ManualClock, MemoryStore, ScriptedCodes, SeededEntropy};
 
-/// A store under test, with time and chance under control. Its clones share all of it.
+/// A store under test, with time and randomness under control. Its clones share all of it.
 #[derive(Clone)]
 pub struct Subject {
     /// The store as a repository of links.
     pub links: Arc<dyn LinkRepository>,
     /// The store as a resolver.
     pub resolver: Arc<dyn LinkResolver>,
-    /// The store as a repository of recorded answers.
+    /// The store as a repository of idempotency records.
     pub answers: Arc<dyn IdempotencyRepository>,
     /// The store as a repository of API keys.
     pub keys: Arc<dyn ApiKeyRepository>,
     /// The store as a repository of blocks.
     pub blocks: Arc<dyn BlockRepository>,
-    /// The store as something to ask for life.
+    /// The store as a target of health checks.
     pub health: Arc<dyn Ping>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<ManualClock>,
-    /// Where ids, codes and secrets come from.
+    /// The source of ids, codes and secrets.
     pub entropy: Arc<SeededEntropy>,
 }
 
@@ -53,15 +53,15 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// Making one, and what it is made of.
+/// Construction, time and services.
 impl Subject {
-    /// Over `store`, drawing what follows from `seed`.
+    /// A subject over `store`, whose randomness follows from `seed`.
     pub fn over<S: Store + 'static>(store: Arc<S>, seed: u64) -> Self {
         let (keys, blocks, health) = (store.clone(), store.clone(), store.clone());
         Self { keys, blocks, health, ..Self::over_links(store, seed) }
     }
 
-    /// Over a `store` that keeps links alone; what else there is is kept in memory.
+    /// A subject over a `store` that keeps links alone. API keys and blocks are kept in memory.
     pub fn over_links<S: LinkStore + 'static>(store: Arc<S>, seed: u64) -> Self {
         let others = Arc::new(MemoryStore::default());
         Self {
@@ -112,9 +112,9 @@ impl Subject {
     }
 }
 
-/// Links come and change.
+/// Claims and changes of links.
 impl Subject {
-    /// Everything a claim of this draft needs, drawn now.
+    /// The candidate for a claim of this draft. Its id and code are drawn now.
     pub fn candidate(&self, draft: &LinkDraft) -> Candidate {
         let now = self.now();
         let draw = || draw_code(CodeLength::default(), &*self.entropy);
@@ -142,7 +142,7 @@ impl Subject {
         uuid::Builder::from_unix_timestamp_millis(self.now().unix_millis(), &random).into_uuid()
     }
 
-    /// Claims all drafts in one call and gives the bare outcome.
+    /// Claims all drafts in one call and returns the bare outcome.
     pub async fn claims(&self, drafts: &[LinkDraft], once: Option<&IdempotentRequest>) -> Claims {
         let candidates: Vec<_> = drafts.iter().map(|draft| self.candidate(draft)).collect();
         self.links.claim(&candidates, once).await.expect("the store works")
@@ -192,7 +192,7 @@ impl Subject {
         after(step)
     }
 
-    /// Hands a step that is a change to the store and gives the bare outcome.
+    /// Applies a step, which must be a change, to the store and returns the bare outcome.
     pub async fn apply(&self, step: &Step, once: Option<&IdempotentRequest>) -> Applied {
         let Step::Changed(change) = step else {
             panic!("the step changes nothing");
@@ -277,7 +277,7 @@ impl Subject {
     }
 }
 
-/// What a test wants of a link; all it does not say is unremarkable.
+/// A link as a test wants it. Everything that the test does not set has a default.
 #[derive(Clone, Debug)]
 #[must_use = "a draft is no link yet"]
 pub struct LinkDraft {
@@ -308,7 +308,7 @@ pub fn a_link() -> LinkDraft {
 }
 
 impl LinkDraft {
-    /// Leading there.
+    /// With this target.
     pub fn to(mut self, url: &str) -> Self {
         self.behaviour.target = target(url);
         self
@@ -327,13 +327,13 @@ impl LinkDraft {
         self
     }
 
-    /// Out of deduplication.
+    /// Excluded from deduplication.
     pub fn separate(mut self) -> Self {
         self.naming = Naming::Separate;
         self
     }
 
-    /// For which the generator happens to draw this code.
+    /// With this code, as if the generator had drawn it.
     pub fn drawing(mut self, text: &str) -> Self {
         self.code = Some(code(text));
         self
@@ -351,7 +351,7 @@ impl LinkDraft {
         self
     }
 
-    /// Leading nowhere from this moment on.
+    /// Expired from this moment on.
     pub fn expiring(mut self, at: Timestamp) -> Self {
         self.behaviour.expires_at = Some(at);
         self
@@ -382,7 +382,7 @@ impl LinkDraft {
         self
     }
 
-    /// The same wish, as a caller of the service states it. Who asks and in whose name is said by the call.
+    /// The same draft as a request to the service. The call, not the request, has the actor and the owner.
     pub fn request(&self) -> ClaimRequest {
         ClaimRequest {
             behaviour: self.behaviour.clone(),
@@ -394,13 +394,13 @@ impl LinkDraft {
     }
 }
 
-/// A call of someone who may change the links of this owner.
+/// A call of a key that may read and change the links of this owner.
 pub(super) fn call_of(owner_name: &str) -> Call {
     let scopes = Scopes::new([Scope::LinksRead, Scope::LinksWrite]).expect("two scopes");
     call(owner_name, scopes)
 }
 
-/// A call of someone who may do everything.
+/// A call of an admin key.
 pub(super) fn call_of_admin() -> Call {
     call("operators", Scopes::admin())
 }
@@ -430,17 +430,17 @@ pub(super) fn after(step: Step) -> Link {
     }
 }
 
-/// Leads a link elsewhere.
+/// An edit that sets another target.
 pub(super) fn retarget(url: &str) -> Edit {
     behave(BehaviourEdit { target: Some(target(url)), ..BehaviourEdit::default() })
 }
 
-/// Changes how a link behaves.
+/// An edit of the behaviour.
 pub(super) fn behave(behaviour: BehaviourEdit) -> Edit {
     Edit { behaviour, ..Edit::default() }
 }
 
-/// Gives a link a title.
+/// An edit that sets a title.
 pub(super) fn entitle(text: &str) -> Edit {
     Edit { title: Some(Some(title(text))), ..Edit::default() }
 }
@@ -448,12 +448,12 @@ pub(super) fn entitle(text: &str) -> Edit {
 /// More than any test stores.
 const MANY: u32 = 10_000;
 
-/// Everybody's links, newest first, on one page.
+/// The links of all owners, newest first, on one page.
 pub(super) fn all_links() -> ListQuery {
     ListQuery { access: Access::All, filter: LinkFilter::default(), sort: Sort::NewestFirst, after: None, limit: MANY }
 }
 
-/// Runs `count` tasks that start together and gives what each came to, in their order.
+/// Runs `count` tasks that start together and returns their results, in their order.
 pub(super) async fn at_once<T, Task>(count: usize, task: impl Fn(usize) -> Task) -> Vec<T>
 where
     T: Send + 'static,
@@ -476,7 +476,7 @@ where
     results
 }
 
-/// Ends a task wherever it is; what it came to if it was done before. That it panicked is not the same as being ended.
+/// Aborts a task. Returns its result if it finished before that; panics if the task panicked.
 pub(super) async fn end<T>(task: JoinHandle<T>) -> Option<T> {
     task.abort();
     match task.await {

@@ -40,8 +40,8 @@ impl TestDatabase {
     }
 }
 
-/// The server of this test process, started by the first who asks. It is not durable; a test that freezes,
-/// kills or restarts a server starts its own.
+/// The server of this test process, started by the first call. It is not durable. A test that freezes, kills or
+/// restarts a server starts its own.
 pub fn shared_server() -> Arc<PostgresServer> {
     static SERVER: OnceLock<Arc<PostgresServer>> = OnceLock::new();
     Arc::clone(SERVER.get_or_init(|| PostgresServer::start(ServerOptions::default())))
@@ -53,8 +53,8 @@ pub fn shared_database_from_template(key: &str, prepare: impl FnOnce(&str)) -> T
     static PREPARED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let server = shared_server();
     let template = format!("template_{key}");
-    // Held to the end: PostgreSQL copies only what nobody is connected to.
-    let mut prepared = PREPARED.lock().expect("no template failed to be prepared or copied before");
+    // The lock is held to the end, because PostgreSQL copies only a database without connections.
+    let mut prepared = PREPARED.lock().expect("no earlier call panicked while it held the lock");
     if !prepared.contains(&template) {
         server.create(&template, "template1");
         prepare(&server.url(&template));

@@ -1,4 +1,4 @@
-//! A small shell between us and the server. It outlives us just long enough to clean up.
+//! A small shell between this process and the server. It outlives this process just long enough to clean up.
 
 use std::{
     fs,
@@ -16,8 +16,8 @@ use crate::processes::{eventually, is_running};
 
 const STARTUP: Duration = Duration::from_secs(30);
 
-/// Parent of the server. No child of ours inherits the pipe to it, so it sees the end of the pipe when this is
-/// dropped and also when we are killed; then it ends the server and removes the directory.
+/// Parent process of the server. No other child of this process inherits the pipe to it. So it sees the end of the pipe
+/// when this value is dropped, and when this process is killed. Then it ends the server and removes the directory.
 #[derive(Debug)]
 pub(super) struct Guardian {
     home: PathBuf,
@@ -26,8 +26,8 @@ pub(super) struct Guardian {
 }
 
 impl Guardian {
-    /// Begins to make a cluster in this directory, for servers with these `name=value` settings; a copy that follows
-    /// `primary` if there is one.
+    /// Begins to make a cluster in this directory, for servers with these `name=value` settings. With a `primary`, the
+    /// cluster is a copy that follows it.
     pub(super) fn engage(home: &Path, primary: Option<&str>, settings: &[String], account: Option<Account>) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", include_str!("guardian.sh"), "guardian.sh"]).arg(postgres_bin_dir()).arg(home);
@@ -38,7 +38,7 @@ impl Guardian {
         if let Some(Account { uid, gid }) = account {
             command.uid(uid).gid(gid);
         }
-        // A group of its own: Ctrl-C and runners that kill a test's group must not end it before its work.
+        // Its own process group: Ctrl-C and test runners that kill a group must not end it before it cleans up.
         command.process_group(0).current_dir(home);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut shell = command.spawn().expect("every system has a shell");
@@ -46,7 +46,7 @@ impl Guardian {
         Self { home: home.to_owned(), shell, answers }
     }
 
-    /// Starts the server and waits until it takes connections. The error is its log.
+    /// Starts the server and waits until it accepts connections. The error is its log.
     pub(super) fn start_server(&mut self, port: u16) -> Result<Pid, String> {
         let postmaster = self.order(port).ok_or_else(|| self.log())?;
         let settled = eventually(STARTUP, || !is_running(postmaster) || self.is_ready(port));
@@ -75,7 +75,7 @@ impl Guardian {
 
 impl Drop for Guardian {
     fn drop(&mut self) {
-        // Closes the pipe first, which sets the shell to work. There is nobody to tell if that fails.
+        // `wait` closes the pipe first, so that the shell cleans up. `drop` cannot report a failure.
         let _ = self.shell.wait();
     }
 }

@@ -1,4 +1,4 @@
-//! Where PostgreSQL is installed on this machine and who may run it.
+//! Where PostgreSQL is installed on this machine, and which user runs it.
 
 use std::{
     env, fs,
@@ -8,8 +8,8 @@ use std::{
 
 use rustix::process::geteuid;
 
-/// The directory with `initdb`, `postgres` and `psql`: `$SIGNPOST_TEST_PG_BIN`, else the newest that Debian's
-/// packages installed, else where `postgres` on the `PATH` really lives.
+/// The directory with `initdb`, `postgres` and `psql`: `$SIGNPOST_TEST_PG_BIN`, else the newest that Debian's packages
+/// installed, else the real directory of the `postgres` on the `PATH`.
 pub fn postgres_bin_dir() -> PathBuf {
     let chosen = env::var_os("SIGNPOST_TEST_PG_BIN").filter(|value| !value.is_empty()).map(PathBuf::from);
     chosen.or_else(newest_package).or_else(on_path).expect(
@@ -17,7 +17,7 @@ pub fn postgres_bin_dir() -> PathBuf {
     )
 }
 
-/// What `psql` prints for these statements, or what it complains about. Several statements are one transaction.
+/// The output of `psql` for these statements, or its error output. Several statements are one transaction.
 pub(super) fn psql(url: &str, sql: &str) -> Result<String, String> {
     let flags = ["--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1"];
     let output = client("psql")
@@ -30,7 +30,7 @@ pub(super) fn psql(url: &str, sql: &str) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// A client program that heeds its arguments alone, not the `PG…` variables of whoever runs the tests.
+/// A client program that uses only its arguments, and not the `PG…` variables of the environment.
 pub(super) fn client(program: &str) -> Command {
     let mut command = Command::new(postgres_bin_dir().join(program));
     for (name, _) in env::vars_os() {
@@ -49,7 +49,7 @@ pub(super) struct Account {
     pub(super) gid: u32,
 }
 
-/// Who runs the server in our place, since PostgreSQL refuses to run as root. `None`: we do.
+/// The user that runs the server instead of root, because PostgreSQL refuses to run as root. `None`: the present user.
 pub(super) fn server_account() -> Option<Account> {
     if !geteuid().is_root() {
         return None;

@@ -1,4 +1,4 @@
-//! Private PostgreSQL servers, which live in a directory of their own and die with the process that started them.
+//! Private PostgreSQL servers. Each has its own directory, and ends with the process that started it.
 
 mod databases;
 mod guardian;
@@ -27,12 +27,12 @@ use installation::{Account, psql, server_account};
 use crate::processes::{self, free_port};
 
 const SHUTDOWN: Duration = Duration::from_secs(30);
-/// How long a server may take until its commits wait for a standby: a checkpoint or two on a slow disk.
+/// Maximum time until the commits of a server wait for a standby: one or two checkpoints on a slow disk.
 const SYNCHRONY: Duration = Duration::from_mins(1);
 const PORT_ATTEMPTS: u32 = 5;
 
-/// A fresh cluster with the superuser `signpost`, who needs no password. Dropping it, or the death of this
-/// process in whatever way, ends the server and removes its files.
+/// A fresh cluster with the superuser `signpost`, who needs no password. The server ends and its files are removed when
+/// it is dropped, and when this process ends in any way.
 #[derive(Debug)]
 pub struct PostgresServer {
     home: PathBuf,
@@ -42,20 +42,20 @@ pub struct PostgresServer {
     databases: AtomicU32,
 }
 
-/// How a server differs from the usual one for tests.
+/// How a server differs from the default one for tests.
 #[derive(Clone, Debug, Default)]
 pub struct ServerOptions {
-    /// Keep what was committed even through a loss of power, at the price of speed.
+    /// Keep committed data even through a loss of power. This is slower.
     pub durable: bool,
-    /// Offer TLS over TCP. Plain connections stay welcome.
+    /// Offer TLS over TCP. Plain connections are still accepted.
     pub tls: Option<TlsFiles>,
-    /// Listen on this port, instead of any.
+    /// Listen on this port, instead of on any free port.
     pub port: Option<u16>,
-    /// More settings, as in `postgresql.conf`. They win over ours.
+    /// More settings, as in `postgresql.conf`. They override the default ones.
     pub extra: Vec<(String, String)>,
 }
 
-/// What a server proves its identity with.
+/// The certificate and the private key of a server.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
     /// The certificate, with its chain if there is one.
@@ -65,7 +65,7 @@ pub struct TlsFiles {
 }
 
 impl PostgresServer {
-    /// Starts one and waits until it takes connections. Panics with the server's log if it does not.
+    /// Starts a server and waits until it accepts connections. Panics with the server's log if it does not.
     pub fn start(options: ServerOptions) -> Arc<Self> {
         Self::start_following(None, options)
     }
@@ -78,9 +78,9 @@ impl PostgresServer {
 
     /// Makes every commit wait for a standby, and returns once commits do.
     ///
-    /// `pg_stat_replication` says `sync` too early: it tells what the walsender read, while commits go by a flag in
-    /// shared memory which the checkpointer sets, after the checkpoint that it may be writing. So this looks at a
-    /// commit, while the standby is held.
+    /// `pg_stat_replication` says `sync` too early: it shows what the walsender has read. Commits depend on a flag in
+    /// shared memory. The checkpointer sets this flag only after a checkpoint that it may be writing. So this function
+    /// freezes the standby and checks that a commit waits.
     pub fn wait_for_standby(&self, standby: &Self) {
         let sql = |sql| self.sql("postgres", sql).unwrap_or_else(|complaint| panic!("{sql}: {complaint}"));
         sql("ALTER SYSTEM SET synchronous_standby_names = 'standby'");
@@ -89,7 +89,7 @@ impl PostgresServer {
         assert!(waits, "commits do not wait for the standby:\n{}", self.log());
     }
 
-    /// Whether a commit waits for as long as the standby is held.
+    /// Whether a commit waits while the standby is frozen.
     fn a_commit_waits_for(&self, standby: &Self) -> bool {
         const COMMIT: &str = "SELECT pg_logical_emit_message(true, 'probe', '')";
         const WAITING: &str = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
@@ -105,7 +105,7 @@ impl PostgresServer {
         })
     }
 
-    /// Holds what it sends to its standbys, as a cut cable would, until it ends.
+    /// Stops sending to its standbys until the server ends, as a cut cable would.
     pub fn hold_replication(&self) {
         let senders = self.sql("postgres", "SELECT pid FROM pg_stat_replication").expect("it runs");
         let senders: Vec<_> = senders.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect();
@@ -125,7 +125,7 @@ impl PostgresServer {
                     let (postmaster, guardian) = (Mutex::new(postmaster), Mutex::new(guardian));
                     return Arc::new(Self { home, port, postmaster, guardian, databases: AtomicU32::new(0) });
                 }
-                Err(log) if log.contains("Address already in use") => {} // someone took the port meanwhile
+                Err(log) if log.contains("Address already in use") => {} // another process took the port
                 Err(log) => panic!("PostgreSQL did not start:\n{log}"),
             }
         }
@@ -139,27 +139,27 @@ impl PostgresServer {
 
     /// The address of a database over the Unix socket.
     pub fn socket_url(&self, database: &str) -> String {
-        let directory = self.home.to_str().expect("we named it in ASCII").replace('/', "%2F");
+        let directory = self.home.to_str().expect("the path is ASCII").replace('/', "%2F");
         format!("postgres://signpost@/{database}?host={directory}&port={}", self.port)
     }
 
-    /// Where it listens on 127.0.0.1; a restart keeps it.
+    /// Its port on 127.0.0.1. A restart keeps the port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The postmaster's process id; a restart changes it.
+    /// The process id of the postmaster. A restart changes it.
     pub fn pid(&self) -> i32 {
         self.postmaster().as_raw_pid()
     }
 
-    /// All it logged so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         read_log(&self.home)
     }
 
-    /// Runs SQL and returns its rows, columns separated by `|`, or the complaint. It blocks as long as the SQL
-    /// takes, and 10 s where nobody answers.
+    /// Runs SQL and returns its rows, columns separated by `|`, or the error output. It blocks as long as the SQL
+    /// takes. Connecting fails after 10 s without an answer.
     pub fn sql(&self, database: &str, sql: &str) -> Result<String, String> {
         psql(&self.socket_url(database), sql)
     }
@@ -169,29 +169,29 @@ impl PostgresServer {
         self.create_from_template("template1")
     }
 
-    /// A copy of a database to which nobody is connected.
+    /// A copy of a database. That database must not have any connections.
     pub fn create_from_template(self: &Arc<Self>, template: &str) -> TestDatabase {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.create(&name, template);
         TestDatabase::new(Arc::clone(self), name)
     }
 
-    /// Holds the server in mid-step: connections stay open, nothing answers.
+    /// Stops the server with SIGSTOP: connections stay open, but nothing answers.
     pub fn freeze(&self) {
         processes::freeze(self.postmaster());
     }
 
-    /// Lets a frozen server go on.
+    /// Resumes a frozen server.
     pub fn thaw(&self) {
         processes::thaw(self.postmaster());
     }
 
-    /// Ends it as a loss of power would: no goodbye to clients, no checkpoint.
+    /// Kills the server, as a loss of power would: clients get no message, and there is no checkpoint.
     pub fn kill(&self) {
         processes::kill(self.postmaster());
     }
 
-    /// Ends it in order, disconnecting its clients.
+    /// Stops the server in order (fast shutdown), which disconnects its clients.
     pub fn stop(&self) {
         self.thaw();
         let postmaster = self.postmaster();
@@ -200,7 +200,7 @@ impl PostgresServer {
         assert!(ended, "PostgreSQL did not stop:\n{}", self.log());
     }
 
-    /// Makes a standby a server of its own, and returns once it is one.
+    /// Promotes this standby to a primary, and returns once it is one.
     pub fn promote(&self) {
         let promoted = self.sql("postgres", "SELECT pg_promote()").expect("it is a standby");
         assert_eq!(promoted, "t", "the standby stays one:\n{}", self.log());
@@ -211,15 +211,15 @@ impl PostgresServer {
         TestDatabase::new(Arc::clone(self), name.to_owned())
     }
 
-    /// Starts it again where it was, after a [`stop`](Self::stop) if it still runs.
+    /// Starts the server again on the same port, after a [`stop`](Self::stop) if it still runs.
     pub fn restart(&self) {
         self.stop();
         let started = self.guardian().start_server(self.port);
         let postmaster = started.unwrap_or_else(|log| panic!("PostgreSQL did not start again:\n{log}"));
-        *self.postmaster.lock().expect("nothing panics in here") = postmaster;
+        *self.postmaster.lock().expect("no thread panics while it holds the lock") = postmaster;
     }
 
-    /// `FILE_COPY`, because the default writes the whole copy to the log as well.
+    /// Uses `FILE_COPY`, because the default strategy also writes the whole copy to the WAL.
     fn create(&self, name: &str, template: &str) {
         let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && name.len() <= 63;
         assert!(plain, "`{name}` is no database name that needs no quotes in SQL and URLs");
@@ -228,15 +228,15 @@ impl PostgresServer {
     }
 
     fn postmaster(&self) -> Pid {
-        *self.postmaster.lock().expect("nothing panics in here")
+        *self.postmaster.lock().expect("no thread panics while it holds the lock")
     }
 
     fn guardian(&self) -> MutexGuard<'_, Guardian> {
-        self.guardian.lock().expect("starting a server returns its failures")
+        self.guardian.lock().expect("starting a server returns errors and does not panic")
     }
 }
 
-/// Under `/tmp` whatever `TMPDIR` says: the path of a socket has room for 108 bytes. The guardian removes it.
+/// A directory under `/tmp`, whatever `TMPDIR` is: the path of a socket has at most 108 bytes. The guardian removes it.
 fn private_directory(account: Option<Account>, tls: Option<&TlsFiles>) -> PathBuf {
     let directory = tempfile::Builder::new().prefix("signpost-pg-").tempdir_in("/tmp").expect("/tmp is writable");
     let home = directory.keep();
@@ -254,7 +254,7 @@ fn private_directory(account: Option<Account>, tls: Option<&TlsFiles>) -> PathBu
 
 fn hand_over(path: &Path, account: Option<Account>) {
     if let Some(Account { uid, gid }) = account {
-        chown(path, Some(uid), Some(gid)).expect("root may give away its files");
+        chown(path, Some(uid), Some(gid)).expect("root may change the owner of a file");
     }
 }
 
@@ -265,7 +265,7 @@ fn settings(options: ServerOptions, home: &Path) -> Vec<String> {
         format!("unix_socket_directories={home}"),
         "max_connections=200".to_owned(),
         "shared_buffers=32MB".to_owned(),
-        "dynamic_shared_memory_type=mmap".to_owned(), // in the directory, so that it vanishes with it
+        "dynamic_shared_memory_type=mmap".to_owned(), // in the directory, and removed with it
         "timezone=UTC".to_owned(),
         "log_timezone=UTC".to_owned(),
         "log_lock_waits=on".to_owned(),
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_is_prepared_once_and_its_copies_are_apart() {
+    fn a_template_is_prepared_once_and_its_copies_are_separate() {
         let mut prepared = 0;
         let mut copy = || {
             shared_database_from_template("apart", |url| {
@@ -348,14 +348,14 @@ mod tests {
     }
 
     #[test]
-    fn commits_wait_for_a_standby_before_anything_relies_on_it() {
+    fn wait_for_standby_returns_only_once_commits_wait() {
         let options = || ServerOptions { durable: true, ..ServerOptions::default() };
         let primary = PostgresServer::start(options());
         let standby = primary.start_standby(options());
         let checkpointer =
             primary.sql("postgres", "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
         let checkpointer = Pid::from_raw(checkpointer.expect("it runs").parse().expect("a process id")).expect("not 0");
-        // As in the middle of a checkpoint on a slow disk: it has not heard of the new settings.
+        // Holds the checkpointer before it reads the new settings, as a checkpoint on a slow disk would.
         processes::hold(&[checkpointer]);
         thread::scope(|scope| {
             let waiting = scope.spawn(|| primary.wait_for_standby(&standby));
@@ -365,7 +365,7 @@ mod tests {
             thread::sleep(Duration::from_millis(300));
             let was_early = waiting.is_finished();
             processes::signal(checkpointer, Signal::CONT);
-            waiting.join().expect("commits wait in the end");
+            waiting.join().expect("commits wait once the checkpointer runs");
             assert!(looked_so, "the walsender does not hear of the setting");
             assert!(!was_early, "the setting was taken for its effect");
         });
@@ -389,13 +389,13 @@ mod tests {
         assert!(!home.exists());
     }
 
-    /// The process that is killed is this test once more, told apart by a variable.
+    /// The test starts itself again as the process to kill. An environment variable marks that process.
     #[test]
     fn a_server_dies_with_a_process_that_is_killed() {
         const REPORT: &str = "SIGNPOST_TEST_PG_VICTIM_REPORT";
         if let Some(report) = env::var_os(REPORT) {
             let server = PostgresServer::start(ServerOptions::default());
-            fs::write(report, format!("{} {}\n", server.pid(), server.home.display())).expect("our parent made room");
+            fs::write(report, format!("{} {}\n", server.pid(), server.home.display())).expect("the directory exists");
             loop {
                 thread::park();
             }
@@ -403,15 +403,15 @@ mod tests {
 
         let directory = tempfile::tempdir().expect("a place for the report");
         let report = directory.path().join("report");
-        let mut victim = Command::new(env::current_exe().expect("we run from a file"))
+        let mut victim = Command::new(env::current_exe().expect("this process runs from a file"))
             .args(["--exact", "postgres::tests::a_server_dies_with_a_process_that_is_killed"])
             .env(REPORT, &report)
             .stdout(Stdio::null())
             .spawn()
-            .expect("we can be started again");
+            .expect("this test can be started again");
         let read = || fs::read_to_string(&report).unwrap_or_default();
         let reported = processes::eventually(Duration::from_mins(1), || read().ends_with('\n'));
-        victim.kill().expect("it waits for nothing else");
+        victim.kill().expect("the process waits to be killed");
         victim.wait().expect("it is our child");
         assert!(reported, "the victim started no server");
 

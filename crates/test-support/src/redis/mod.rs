@@ -1,4 +1,4 @@
-//! Private Redis servers, which live in a directory of their own and die with the process that started them.
+//! Private Redis servers. Each has its own directory, and ends with the process that started it.
 
 use std::{
     env,
@@ -20,8 +20,8 @@ const STARTUP: Duration = Duration::from_secs(30);
 const SHUTDOWN: Duration = Duration::from_secs(30);
 const PORT_ATTEMPTS: u32 = 5;
 
-/// An empty server without a password that keeps nothing over a restart, or a sentinel that watches none yet. Dropping
-/// it, or the death of this process in whatever way, ends it and removes its files.
+/// An empty server without a password that keeps no data over a restart, or a sentinel that watches no server yet. It
+/// ends and its files are removed when it is dropped, and when this process ends in any way.
 #[derive(Debug)]
 pub struct RedisServer {
     home: PathBuf,
@@ -37,12 +37,12 @@ struct Guardian {
 }
 
 impl RedisServer {
-    /// Starts one and waits until it answers. Panics with the server's log if it does not.
+    /// Starts a server and waits until it answers. Panics with the server's log if it does not.
     pub fn start() -> Arc<Self> {
         Self::start_with(&["--save", "", "--appendonly", "no"])
     }
 
-    /// Starts a sentinel, which is told with [commands](Self::command) whom to watch.
+    /// Starts a sentinel. [Commands](Self::command) set which server it watches.
     pub fn start_sentinel() -> Arc<Self> {
         Self::start_with(&["--sentinel"])
     }
@@ -66,12 +66,13 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Where it listens on 127.0.0.1; a restart keeps it.
+    /// Its port on 127.0.0.1. A restart keeps the port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// What `redis-cli` prints for a command that the server takes. It blocks until there is an answer.
+    /// The output of `redis-cli` for a command. Panics if the server answers with an error. Blocks until there is an
+    /// answer.
     #[track_caller]
     pub fn command(&self, words: &[&str]) -> String {
         let answer = ask(self.port, words).expect("the server answers");
@@ -79,33 +80,33 @@ impl RedisServer {
         answer
     }
 
-    /// Holds the server in mid-step: connections stay open, nothing answers.
+    /// Stops the server with SIGSTOP: connections stay open, but nothing answers.
     pub fn freeze(&self) {
         processes::freeze(self.process());
     }
 
-    /// Lets a frozen server go on.
+    /// Resumes a frozen server.
     pub fn thaw(&self) {
         processes::thaw(self.process());
     }
 
-    /// Ends it without a word. Nothing that was in it comes back.
+    /// Kills the server with SIGKILL. Its data is lost.
     pub fn kill(&self) {
         processes::kill(self.process());
     }
 
-    /// Starts it again where it was, empty, after ending it if it still runs.
+    /// Starts the server again on the same port, empty. If it still runs, it is stopped first.
     pub fn restart(&self) {
         self.thaw();
         processes::signal(self.process(), Signal::TERM);
         assert!(eventually(SHUTDOWN, || !processes::is_running(self.process())), "Redis did not stop");
-        let started = self.guardian.lock().expect("nothing panics in here").start_server(self.port);
+        let started = self.guardian.lock().expect("no thread panics while it holds the lock").start_server(self.port);
         let started = started.unwrap_or_else(|| panic!("Redis did not start again:\n{}", log(&self.home)));
-        *self.process.lock().expect("nothing panics in here") = started;
+        *self.process.lock().expect("no thread panics while it holds the lock") = started;
     }
 
     fn process(&self) -> Pid {
-        *self.process.lock().expect("nothing panics in here")
+        *self.process.lock().expect("no thread panics while it holds the lock")
     }
 }
 
@@ -114,7 +115,7 @@ impl Guardian {
         let mut command = Command::new("sh");
         command.args(["-c", include_str!("guardian.sh"), "guardian.sh"]).arg(program("redis-server")).arg(home);
         command.args(options).args(["--bind", "127.0.0.1", "--dir"]).arg(home);
-        // A group of its own: Ctrl-C and runners that kill a test's group must not end it before its work.
+        // Its own process group: Ctrl-C and test runners that kill a group must not end it before it cleans up.
         command.process_group(0).current_dir(home);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut shell = command.spawn().expect("every system has a shell");
@@ -135,12 +136,13 @@ impl Guardian {
 
 impl Drop for Guardian {
     fn drop(&mut self) {
-        // Closes the pipe first, which sets the shell to work. There is nobody to tell if that fails.
+        // `wait` closes the pipe first, so that the shell cleans up. `drop` cannot report a failure.
         let _ = self.shell.wait();
     }
 }
 
-/// `redis-cli` ends well whatever the server says. A kind in capitals begins every error (`ERR`, `WRONGTYPE`, `READONLY`).
+/// `redis-cli` exits with 0 even after an error. Every error begins with a kind in capitals (`ERR`, `WRONGTYPE`,
+/// `READONLY`).
 fn is_error(answer: &str) -> bool {
     let kind = answer.split_once(' ').map_or("", |(kind, _)| kind);
     kind.len() > 2 && kind.bytes().all(|byte| byte.is_ascii_uppercase())
@@ -157,7 +159,7 @@ fn ask(port: u16, words: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-/// In `$SIGNPOST_TEST_REDIS_BIN`, else on the `PATH`.
+/// The path of a program: in `$SIGNPOST_TEST_REDIS_BIN`, else on the `PATH`.
 fn program(name: &str) -> OsString {
     match env::var_os("SIGNPOST_TEST_REDIS_BIN").filter(|value| !value.is_empty()) {
         Some(directory) => PathBuf::from(directory).join(name).into_os_string(),
@@ -184,7 +186,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "WRONGTYPE")]
-    fn a_command_that_is_refused_does_not_go_unseen() {
+    fn a_command_that_the_server_rejects_panics() {
         let server = RedisServer::start();
         assert_eq!(server.command(&["SET", "key", "value"]), "OK");
         server.command(&["LPUSH", "key", "value"]);

@@ -1,4 +1,4 @@
-//! `POST /api/v1/links/batch`: many claims, each on its own merit.
+//! `POST /api/v1/links/batch`: many claims, each judged by itself.
 
 use std::num::NonZeroU32;
 
@@ -40,19 +40,19 @@ pub(crate) struct BatchBody {
     links: Vec<ClaimBody>,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BatchAnswer {
-    /// How many of which.
+    /// How many claims had which outcome.
     summary: BatchSummary,
     /// One for each claim, in their order.
     results: Vec<BatchResult>,
 }
 
-/// What became of one claim: a link or a problem.
+/// The outcome of one claim: a link or a problem.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BatchResult {
-    /// Which claim, from 0.
+    /// The index of the claim, from 0.
     index: usize,
     /// `created`, `existing` or `reactivated`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ pub(crate) struct BatchResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     link: Option<LinkBody>,
-    /// Why there is none.
+    /// Why there is no link.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     problem: Option<ProblemBody>,
@@ -74,7 +74,7 @@ pub(crate) struct BatchResult {
 #[utoipa::path(path = "/links/batch", tag = "links", operation_id = "claim_links", request_body = BatchBody,
     params(IdempotencyKey),
     security(("bearer" = []), ("header" = [])),
-    responses((status = 200, description = "What became of each", body = BatchAnswer)))]
+    responses((status = 200, description = "The outcome of each claim", body = BatchAnswer)))]
 #[post("/links/batch")]
 pub(crate) async fn claim_batch(
     caller: Authorized<LinksCreate>,
@@ -89,7 +89,7 @@ pub(crate) async fn claim_batch(
         state.limits.charge_batch(&context.tally, &caller.secret.id(), size).await?;
     }
     let links = &state.services.links;
-    // As earlier releases name a batch of which nothing is refused.
+    // The fingerprint covers a zero byte for each claim, as in earlier releases for a batch without refusals.
     let call = caller.repeatable_call(&request, &[&body.bytes[..], &vec![0; items.len()]].concat())?;
     let (summary, moment) = if let Some(before) = recalled(context, &call).await? {
         before
@@ -115,18 +115,18 @@ pub(crate) async fn claim_batch(
     Ok(HttpResponse::Ok().json(answer))
 }
 
-/// A claim that was refused before anything was tried, as it is kept beside those that were not.
+/// A claim that was refused before anything was tried. The idempotency record holds it beside the other claims.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Refusal {
-    /// Which claim, from 0.
+    /// The index of the claim, from 0.
     index: usize,
     /// What is wrong with it.
     errors: Vec<FieldProblem>,
-    /// How many of them are told.
+    /// How many of them are reported.
     told: usize,
 }
 
-/// What is to be claimed, and what is refused, in their order.
+/// Splits a batch into the claims to make and the claims that are refused, both in their order.
 fn judge(items: Vec<Json>, rules: Rules<'_>) -> (Vec<ClaimRequest>, Vec<Refusal>) {
     let (mut wanted, mut refused, mut room) = (Vec::with_capacity(items.len()), Vec::new(), MAX_PROBLEMS);
     for (index, json) in items.into_iter().enumerate() {
@@ -135,7 +135,7 @@ fn judge(items: Vec<Json>, rules: Rules<'_>) -> (Vec<ClaimRequest>, Vec<Refusal>
             Err(problems) => {
                 let told = problems.len().min(room).max(1);
                 room = room.saturating_sub(told);
-                // One more says that there are more.
+                // One more than is reported: it shows that there are more.
                 let errors = problems.iter().take(told + 1).map(FieldProblem::unkeyed).collect();
                 refused.push(Refusal { index, errors, told });
             }
@@ -144,7 +144,7 @@ fn judge(items: Vec<Json>, rules: Rules<'_>) -> (Vec<ClaimRequest>, Vec<Refusal>
     (wanted, refused)
 }
 
-/// What became of each claim, in the order they were asked for.
+/// The outcome of each claim, in the order of the request.
 fn in_order(summary: ClaimSummary) -> Result<Vec<Result<Claim, Problem>>, Problem> {
     let refused: Vec<Refusal> = match summary.refusals.as_deref().map(serde_json::from_str) {
         None => Vec::new(),

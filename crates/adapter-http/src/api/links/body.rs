@@ -26,25 +26,25 @@ pub(crate) struct LinkBody {
     /// `active` or `deleted`.
     #[schema(example = "active")]
     state: &'static str,
-    /// Whether its expiry has come.
+    /// Whether it has expired.
     expired: bool,
     /// The status it redirects with.
     #[schema(example = 302)]
     redirect: u16,
     /// Whether the query of a request is added to the target.
     forward_query: bool,
-    /// Until when it works.
+    /// The time until which it works.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
-    /// What people call it.
+    /// Its title, for people.
     #[schema(required = true)]
     title: Option<String>,
-    /// What people sort it by.
+    /// Its tags, by which people sort it.
     tags: Vec<String>,
     /// The namespace it belongs to.
     #[schema(example = "default")]
     owner: String,
-    /// How often it changed, from 1; its `ETag`.
+    /// Starts at 1 and rises by one at each change; its `ETag`.
     #[schema(minimum = 1)]
     generation: i64,
     /// When it was first claimed.
@@ -53,7 +53,7 @@ pub(crate) struct LinkBody {
     /// When it last changed.
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
-    /// When it was deleted, while it is.
+    /// When it was deleted, if it is deleted now.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     deleted_at: Option<Timestamp>,
     /// When it was last brought back.
@@ -101,7 +101,7 @@ impl ClaimedLink {
     }
 }
 
-/// What a claim is called, where it led to a link.
+/// The link a claim led to and the name of its outcome; `None` if it led to no link.
 pub(crate) fn outcome(claim: &Claim) -> Option<(&Link, &'static str)> {
     match claim {
         Claim::Created(link) => Some((link, "created")),
@@ -111,7 +111,7 @@ pub(crate) fn outcome(claim: &Claim) -> Option<(&Link, &'static str)> {
     }
 }
 
-/// The answer that is a link.
+/// The answer with a link.
 pub(crate) fn answer(link: &Link, public_url: &str, now: Timestamp) -> HttpResponse {
     tagged(StatusCode::OK, link).json(LinkBody::of(link, public_url, now))
 }

@@ -64,7 +64,8 @@ pub(crate) async fn claim(request: HttpRequest, payload: web::Payload) -> Result
     claimed(&context, summary.claims.first(), rules.now)
 }
 
-/// What a repeated request was answered, and the moment it was judged at: nothing of it is judged again.
+/// The outcome in the idempotency record of a repeated request, and the moment it was judged at; `None` for a new
+/// request. A repeated request is not judged again.
 pub(super) async fn recalled(context: &Context, call: &Call) -> Result<Option<(ClaimSummary, Timestamp)>, Problem> {
     let links = &context.state.services.links;
     match context.within_budget(Effect::Read, links.recall_claims(call)).await? {

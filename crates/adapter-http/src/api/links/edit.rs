@@ -21,7 +21,7 @@ use crate::{
 /// Edits an active link (JSON Merge Patch: `null` clears).
 ///
 /// An edit that changes nothing leaves the generation as it is. One that changes where or how the link leads
-/// takes it out of deduplication for good.
+/// takes it out of deduplication permanently.
 #[utoipa::path(path = "/links/{code}", tag = "links", operation_id = "edit_link",
     request_body(content((EditBody = "application/merge-patch+json"), (EditBody = "application/json"))),
     params(CodeInPath,

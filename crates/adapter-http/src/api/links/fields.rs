@@ -1,4 +1,4 @@
-//! The fields of links and keys in bodies, each read once and for all.
+//! The fields of links in bodies. Each is read in one place.
 
 use domain::{
     behaviour::{Behaviour, RedirectStatus},
@@ -23,7 +23,7 @@ use crate::{
 #[schema(as = Claim)]
 #[expect(dead_code, reason = "describes the body; its fields are read one by one, to name everything wrong at once")]
 pub(crate) struct ClaimBody {
-    /// Where the link should lead: `http` or `https`, no user name, no private address. White space around it is no part of it.
+    /// Where the link should lead: `http` or `https`, no user name, no private address. Outer white space is ignored.
     #[schema(format = Uri, max_length = 8192, example = "https://example.com/a?b=1")]
     url: String,
     /// A code of your choice; reserved words are refused.
@@ -33,27 +33,27 @@ pub(crate) struct ClaimBody {
     redirect: Option<RedirectSchema>,
     /// Whether the query of a request is added to the target's.
     forward_query: Option<bool>,
-    /// Until when the link works, in the future. Not together with `expires_in`.
+    /// The time until which the link works, in the future. Not together with `expires_in`.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
     /// For how long the link works: a whole number and `s`, `m`, `h`, `d` or `w`.
     #[schema(pattern = "^[1-9][0-9]{0,4}[smhdw]$", example = "7d")]
     expires_in: Option<String>,
-    /// What people call it. Titles of existing links are not touched.
+    /// Its title, for people. Titles of existing links are not touched.
     #[schema(
         min_length = 1,
         max_length = 200,
         pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
     )]
     title: Option<String>,
-    /// What people sort it by. Tags of existing links are not touched.
+    /// Its tags, by which people sort it. Tags of existing links are not touched.
     #[schema(max_items = 20)]
     tags: Option<Vec<TagSchema>>,
-    /// A separate link, out of deduplication.
+    /// Whether to make a separate link, out of deduplication.
     force_new: Option<bool>,
 }
 
-/// What an edit sets; `null` clears.
+/// The fields that an edit sets; `null` clears a field.
 #[derive(ToSchema)]
 #[schema(as = Edit)]
 #[expect(dead_code, reason = "describes the body; its fields are read one by one, to name everything wrong at once")]
@@ -65,17 +65,17 @@ pub(crate) struct EditBody {
     redirect: Option<RedirectSchema>,
     /// Whether the query of a request is added to the target's.
     forward_query: Option<bool>,
-    /// Until when the link works, in the future.
+    /// The time until which the link works, in the future.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
-    /// What people call it.
+    /// Its title, for people.
     #[schema(
         min_length = 1,
         max_length = 200,
         pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
     )]
     title: Option<String>,
-    /// What people sort it by.
+    /// Its tags, by which people sort it.
     #[schema(max_items = 20)]
     tags: Option<Vec<TagSchema>>,
 }
@@ -90,11 +90,11 @@ pub(crate) struct RedirectSchema(#[expect(dead_code, reason = "describes a value
 #[schema(as = Tag, value_type = String, min_length = 1, max_length = 50, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$")]
 pub(crate) struct TagSchema(#[expect(dead_code, reason = "describes a value")] String);
 
-/// What reading a claim needs to know.
+/// The rules by which the fields of a link are judged.
 #[derive(Clone, Copy)]
 pub(crate) struct Rules<'a> {
     pub(crate) targets: &'a TargetPolicy,
-    /// What is blocked, if anything is.
+    /// The blocks in force; `None` if there are none.
     pub(crate) blocked: Option<&'a InForce>,
     pub(crate) now: Timestamp,
 }

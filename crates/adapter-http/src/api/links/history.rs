@@ -33,9 +33,9 @@ pub(crate) struct EventBody {
     generation: i64,
     /// Who did it: `api_key:<id>`, `system` or `anonymous`.
     actor: String,
-    /// In which request.
+    /// The id of the request that did it.
     request_id: String,
-    /// When.
+    /// When it happened.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
 }

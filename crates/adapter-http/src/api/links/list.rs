@@ -32,13 +32,13 @@ pub(crate) struct LinkPageBody {
     next_cursor: Option<String>,
 }
 
-/// Lists links, newest first. A key sees the links of its owner, an administrator's everybody's.
+/// Lists links, newest first. A key sees the links of its owner, an administrator's key those of all owners.
 #[utoipa::path(method(get, head), path = "/links", tag = "links", operation_id = "list_links",
     params(
         ("state" = Option<StateSchema>, Query, description = "Only links in this state"),
         ("q" = Option<String>, Query, description = "Only links with this text in code, URL or title", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
         ("tag" = Option<String>, Query, description = "Only links with this tag", min_length = 1, max_length = 50, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
-        ("target" = Option<String>, Query, description = "Only links that lead exactly there", format = Uri, max_length = 8192),
+        ("target" = Option<String>, Query, description = "Only links that lead exactly to this URL", format = Uri, max_length = 8192),
         ("created_after" = Option<String>, Query, description = "Only links created later", format = DateTime),
         ("created_before" = Option<String>, Query, description = "Only links created earlier", format = DateTime),
         ("sort" = Option<SortSchema>, Query, description = "`-created_at` (newest first) or `created_at`"),
@@ -117,7 +117,7 @@ fn tag(text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
-/// What may be listed is what was ever allowed, so no policy applies.
+/// A target to list. Links may have targets that are not allowed any more, so no policy applies.
 fn target(text: &str) -> Result<Target, Fault> {
     let anything = TargetPolicy::new(true, &[]);
     Target::parse(text, &anything).map_err(|error| Fault::new(target_fault(error), error))

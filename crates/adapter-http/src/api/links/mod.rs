@@ -1,4 +1,4 @@
-//! Links, one operation a file.
+//! Links: one file for each operation.
 
 pub(crate) mod batch;
 pub(crate) mod body;

@@ -29,9 +29,9 @@ pub(crate) async fn reactivate(
 ) -> Result<HttpResponse, Problem> {
     let state = &caller.context.state;
     let links = &state.services.links;
-    // The body means nothing here, so it takes no part in telling requests apart.
+    // The body is ignored here, so the fingerprint of the request leaves it out.
     let (call, expected) = (caller.repeatable_call(&request, &[])?, if_match(request.headers()));
-    // What is repeated has its answer, whatever was blocked since.
+    // A repeated request gets its first answer, even if the owner was blocked since.
     if caller.context.within_budget(Effect::Read, links.recall(&call)).await?.is_none() {
         ensure_owner_active(state, &caller.caller.owner)?;
     }

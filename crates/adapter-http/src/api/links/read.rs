@@ -16,7 +16,7 @@ use crate::{
 /// Reads a link, deleted ones too.
 #[utoipa::path(method(get, head), path = "/links/{code}", tag = "links", operation_id = "get_link",
     params(CodeInPath,
-        ("If-None-Match" = Option<String>, Header, description = "An `ETag` that is known already")),
+        ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the caller knows already")),
     security(("bearer" = []), ("header" = [])),
     responses(
         (status = 200, description = "The link", body = LinkBody, headers(("ETag" = String))),

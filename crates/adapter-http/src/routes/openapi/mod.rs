@@ -1,10 +1,10 @@
-//! The OpenAPI document, made from the handlers, and what is read off it.
+//! The OpenAPI document, made from the handlers, and what is derived from it.
 //!
 //! | file    | holds                                                 |
 //! |---------|-------------------------------------------------------|
 //! | `mod`   | the document, made from the routes                    |
 //! | `shape` | what generated clients need beyond that               |
-//! | `older` | the same in the words of OpenAPI 3.0                  |
+//! | `older` | the same as OpenAPI 3.0                               |
 
 mod older;
 mod shape;
@@ -50,7 +50,7 @@ struct Base;
 /// The document.
 pub(crate) fn document() -> Document {
     let (_, mut document) = App::new().into_utoipa_app().openapi(Base::openapi()).configure(routes).split_for_parts();
-    // Where the document came from, so that its reader asks the server it is on.
+    // The server that the document came from, so that a reader of it calls that server.
     document.servers = Some(vec![utoipa::openapi::Server::new("/")]);
     let components = document.components.get_or_insert_with(Components::new);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("sgn_…").build();
@@ -62,7 +62,7 @@ pub(crate) fn document() -> Document {
             add_problems(path, &method, operation);
             if method == HttpMethod::Head {
                 operation.operation_id = operation.operation_id.take().map(|id| format!("{id}_head"));
-                // The same head, and nothing behind it.
+                // The same head, without a body.
                 for response in operation.responses.responses.values_mut() {
                     if let RefOr::T(response) = response {
                         response.content.clear();
@@ -93,12 +93,12 @@ pub fn openapi_json(version: OpenApiVersion) -> String {
     to_text(&json)
 }
 
-/// As JSON, as it is served.
+/// The document as JSON, as it is served.
 pub(crate) fn written(document: &Document) -> String {
     to_text(&shaped(document))
 }
 
-/// With all that generated clients and people need.
+/// The document with all that generated clients and people need.
 pub(crate) fn shaped(document: &Document) -> serde_json::Value {
     let mut json = serde_json::to_value(document).expect("an OpenAPI document is JSON");
     shape::add_to(&mut json);
@@ -120,7 +120,7 @@ fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
     methods.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?))).collect()
 }
 
-/// What can go wrong follows from what an operation has: a key, a body, a name in its path, a store.
+/// Adds the problems of an operation. They follow from what it has: a key, a body, a parameter in its path, a store.
 fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
     use ProblemKind as Kind;
     let mut kinds =
@@ -155,10 +155,10 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
     }
 }
 
-/// The words that are paths of their own, where a code would be.
+/// The words that are paths of their own, in the place of a code.
 pub const PATH_WORDS: [&str; 7] = ["docs", "favicon.ico", "health", "livez", "openapi.json", "readyz", "robots.txt"];
 
-/// The methods of each path, read off the document.
+/// The methods of each path, taken from the document.
 pub(crate) fn route_table(document: &mut Document) -> RouteTable {
     let method = |method| match method {
         HttpMethod::Get => Method::GET,

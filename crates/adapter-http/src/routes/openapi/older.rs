@@ -1,5 +1,5 @@
-//! The document in the words of OpenAPI 3.0, for generators that know no later version. Most of them give an operation one type
-//! for its success and one for its failure, and make a function of each method: what they cannot take is left out.
+//! The document as OpenAPI 3.0, for generators that know no later version. Most of them give an operation one type for
+//! its success and one for its failure, and make a function of each method. What they cannot handle is left out.
 
 use serde_json::{Value, json};
 
@@ -17,8 +17,8 @@ pub(super) fn rewrite(document: &mut Value) {
     schema(document);
 }
 
-/// What only doubles a client: `HEAD`, and answers that are named nowhere. And `/health`, whose failures are no problems: it is for
-/// probes.
+/// Removes what only doubles a client: `HEAD`, and the `default` answers. Also removes `/health`, whose failures are no
+/// problems: it is for probes.
 fn leave_out(document: &mut Value) {
     let Some(paths) = document["paths"].as_object_mut() else {
         return;
@@ -27,7 +27,7 @@ fn leave_out(document: &mut Value) {
     for operations in paths.values_mut().filter_map(Value::as_object_mut) {
         operations.remove("head");
         for operation in operations.values_mut() {
-            // Where there is no success, as with redirects, it stands for one.
+            // If an operation has no success, as with redirects, the `default` answer stands for one.
             if let Some(responses) = operation["responses"].as_object_mut()
                 && responses.keys().any(|status| status.starts_with('2'))
             {
@@ -37,7 +37,7 @@ fn leave_out(document: &mut Value) {
     }
 }
 
-/// Nullable types, and what is excluded, wherever they stand.
+/// Rewrites nullable types, and references with other keywords beside them, wherever they stand.
 fn schema(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -56,7 +56,7 @@ fn schema(value: &mut Value) {
                 };
                 let others: Vec<_> = choices.iter().filter(|choice| choice["type"] != "null").cloned().collect();
                 if others.len() < choices.len() {
-                    // It can as well be left out.
+                    // A `null` choice is dropped: the value can be left out instead.
                     object.remove(keyword);
                     match others.as_slice() {
                         [Value::Object(one)] => object.extend(one.clone()),
@@ -65,7 +65,7 @@ fn schema(value: &mut Value) {
                 }
             }
             if object.get("$ref").is_some_and(Value::is_string) && object.len() > 1 {
-                // Beside a reference nothing else is read.
+                // OpenAPI 3.0 ignores everything beside a reference.
                 let target = object.remove("$ref").unwrap_or_default();
                 object.insert("allOf".to_owned(), json!([{ "$ref": target }]));
             }

@@ -1,12 +1,12 @@
-//! What the attributes of the handlers have no words for, so that generated clients are pleasant: closed sets of values, shared
-//! answers, and the header fields that every answer has.
+//! What the attributes of the handlers cannot express and generated clients need to be pleasant: closed sets of values,
+//! shared answers, and the header fields that every answer has.
 
 use domain::{behaviour::RedirectStatus, history::EventKind};
 use serde_json::{Map, Value, json};
 
 use crate::problem::{PROBLEM_JSON, ProblemEntry, ProblemKind};
 
-/// Adds it to the document.
+/// Adds all of that to the document.
 pub(super) fn add_to(document: &mut Value) {
     schemas(&mut document["components"]["schemas"]);
     document["components"]["headers"] = headers();
@@ -42,7 +42,7 @@ fn share_parameters(document: &mut Value) {
                 });
                 if let Some((.., schema)) = shared {
                     let mut own = std::mem::replace(&mut parameter["schema"], reference("schemas", schema));
-                    // On the wire there is no null.
+                    // A parameter is never null on the wire.
                     own["type"] = "string".into();
                     if schemas.get(schema).is_none() {
                         schemas[schema] = own;
@@ -54,7 +54,7 @@ fn share_parameters(document: &mut Value) {
     document["components"]["schemas"] = schemas;
 }
 
-/// Components that nothing refers to would be no part of a client, and are pointed out by every linter.
+/// Removes components that nothing refers to. They would be no part of a client, and every linter reports them.
 pub(super) fn remove_unused(document: &mut Value) {
     let mut is_changed = true;
     // What only an unused one refers to is unused as well.
@@ -71,7 +71,7 @@ pub(super) fn remove_unused(document: &mut Value) {
     }
 }
 
-/// What edits may be sent as, too.
+/// The second media type in which edits may be sent.
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
 fn objects(value: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
@@ -105,7 +105,7 @@ fn schemas(schemas: &mut Value) {
         json!(["in_force", "all"]),
         "Which blocks are listed: those in force, or lifted ones too.",
     );
-    // Names for generated constants, where the values make none.
+    // Names for generated constants, where the values are no valid names.
     schemas["LinkSort"]["x-enum-varnames"] = json!(["NEWEST_FIRST", "OLDEST_FIRST"]);
     schemas["RedirectStatus"]["x-enum-varnames"] =
         json!(["MOVED_PERMANENTLY", "FOUND", "TEMPORARY_REDIRECT", "PERMANENT_REDIRECT"]);
@@ -196,14 +196,14 @@ fn operation(method: &str, operation: &mut Value) {
     if method == "head" {
         operation["description"] = "The head of the answer to GET, and nothing behind it.".into();
     }
-    // A header field is there or not; there is no null on the wire.
+    // A header field is present or not; it is never null on the wire.
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         if parameter["in"] == "header" && parameter["schema"].get("$ref").is_none() {
             parameter["schema"]["type"] = "string".into();
         }
     }
     if let Some(body) = operation.get_mut("requestBody").filter(|body| body["content"].get(MERGE_PATCH).is_some()) {
-        // Both are read; a client that is generated sends one, and always sends it.
+        // The server reads both media types. A generated client uses one of them, and always sends a body.
         body["content"] = json!({ "application/json": body["content"]["application/json"] });
         body["required"] = true.into();
     }
@@ -225,7 +225,7 @@ fn operation(method: &str, operation: &mut Value) {
     };
 }
 
-/// A body that works as it stands, for those who try the operation out.
+/// An example of a body that works as it is, for trying the operation out.
 fn example(operation: &str) -> Option<Value> {
     Some(match operation {
         "claim_link" => json!({"url": "https://example.com/handbook", "title": "Handbook", "tags": ["docs"]}),

@@ -1,7 +1,7 @@
-//! Linearizability: whatever several callers do to one link at several processes, there is an order of it all that
-//! explains every answer (Herlihy and Wing, 1990). Visitors follow the link meanwhile, through the memory of each
-//! process: they may be told what was true up to ten seconds ago, but nothing from before what that process last
-//! acknowledged. And the checker that says so finds defects that are planted.
+//! Linearizability: whatever several callers do to one link at several processes, there is an order that explains every
+//! answer (Herlihy and Wing, 1990). Visitors follow the link meanwhile, through the cache of each process. They may get
+//! a state that is up to ten seconds old, but not one from before what that process last acknowledged. The checker
+//! itself is tested with planted defects.
 
 mod checker;
 mod object;
@@ -31,11 +31,11 @@ use crate::support::{Caller, Connection, Request, Setup, Signpost, meanwhile, ro
 
 alone_on_both_stores! { every_history_of_a_link_has_an_order_that_explains_it }
 
-/// Callers of one link at the same time.
+/// Concurrent callers of one link.
 const CALLERS: usize = 5;
-/// What each of them does.
+/// Operations of each caller.
 const STEPS: usize = 8;
-/// How old what a process remembers may be.
+/// How old a cache entry may be.
 const STALENESS: Duration = Duration::from_secs(10);
 
 fn every_history_of_a_link_has_an_order_that_explains_it(setup: &Setup) {
@@ -58,10 +58,10 @@ fn every_history_of_a_link_has_an_order_that_explains_it(setup: &Setup) {
         history.is_explained().expect("it is linearizable");
         histories.push((history, alias));
     }
-    // Nothing that was true before may be told by then.
+    // From now on no answer may be older than the last change.
     thread::sleep(STALENESS);
     for (history, alias) in histories {
-        // What is read by its code the memory would be told of.
+        // Through a list, because reading the link by its code would update the cache.
         history.observe(&Operation::List, &mut OverHttp::new(&caller, addresses[0], 0, &alias));
         for (process, address) in addresses.iter().enumerate() {
             let mut link = OverHttp::new(&caller, *address, process, &alias);
@@ -71,7 +71,7 @@ fn every_history_of_a_link_has_an_order_that_explains_it(setup: &Setup) {
     }
 }
 
-/// One process reaches the database over a line that is cut again and again, so that some answers are lost.
+/// One process reaches the database over a connection that is cut again and again, so that some answers are lost.
 #[test]
 fn every_history_over_a_broken_line_has_an_order_that_explains_it() {
     let first = Signpost::on_postgres().start();
@@ -81,10 +81,10 @@ fn every_history_over_a_broken_line_has_an_order_that_explains_it() {
     let url = format!("postgres://signpost@{}/{}", proxy.address(), database.name());
     let second = first.another().set("store.url", &url).start();
     let caller = first.caller();
-    // On a slow machine nothing but an attempt to connect is there to be cut after a short pause.
+    // On a slow machine a short pause only ever cuts attempts to connect, so longer ones follow.
     let mut pauses = [5, 15, 45, 135].into_iter().cycle().map(Duration::from_millis);
     let cut = || {
-        thread::sleep(pauses.next().expect("there is no last one"));
+        thread::sleep(pauses.next().expect("the pauses repeat without end"));
         proxy.cut();
     };
     let mut lost = 0;
@@ -107,7 +107,7 @@ fn every_history_over_a_broken_line_has_an_order_that_explains_it() {
 }
 
 #[test]
-fn the_checker_finds_what_is_planted() {
+fn the_checker_finds_planted_defects() {
     for defect in [Defect::ClaimSelectsThenInserts, Defect::EditWithoutGeneration] {
         let found = (0..200).any(|_| is_explained(&Planted::new(Some(defect))).is_err());
         assert!(found, "{defect:?} goes unnoticed");
@@ -130,7 +130,7 @@ fn is_explained_at_both_processes(planted: &Planted) -> Result<(), String> {
             scope.spawn(move || history.record(number, &mut planted.at(number % 2)));
         }
     });
-    // Whatever was on its way has been told. The last caller of all leaves.
+    // All notifications have arrived. The caller of this last change leaves before its answer.
     let last = if planted.is_deleted() { Operation::Reactivate } else { Operation::Delete };
     history.observe(&last, &mut planted.at(0).leaving());
     history.observe(&Operation::List, &mut planted.at(0));
@@ -153,32 +153,32 @@ fn is_explained(planted: &Planted) -> Result<(), String> {
 
 /// A link that can be operated on.
 trait Operable {
-    /// Which process it is operated on at.
+    /// The process at which it is operated on.
     fn process(&self) -> usize;
 
-    /// What came of it; `None` if that is unknown.
+    /// The answer; `None` if it is unknown.
     fn operate(&mut self, operation: &Operation) -> Option<Answered>;
 }
 
-/// What was done and answered.
+/// All operations and their answers.
 #[derive(Debug, Default)]
 struct History(Mutex<Record>);
 
 #[derive(Debug, Default)]
 struct Record {
     calls: Vec<Call>,
-    /// When all beginnings and ends were.
+    /// The times of all beginnings and ends.
     moments: Vec<Instant>,
-    /// What each process has told of the link so far, a bit for each call.
+    /// The calls that each process has answered about the link so far, one bit each.
     told: [u128; 2],
 }
 
 impl History {
-    /// Does a mix of everything, and takes it down.
+    /// Does a mix of all operations and records them.
     fn record(&self, number: usize, link: &mut impl Operable) {
         let mut known = None;
         for step in 0..STEPS {
-            // Everybody begins with a claim, and then each goes through the verbs in another order.
+            // Every caller begins with a claim, and then does the operations in another order.
             let operation = match (step, (step * (number + 1) + number) % 6) {
                 (0, _) | (_, 5) => Operation::Claim,
                 (_, 0) => Operation::Read,
@@ -195,12 +195,12 @@ impl History {
         }
     }
 
-    /// Does it, and takes it down.
+    /// Does an operation and records it.
     fn observe(&self, operation: &Operation, link: &mut impl Operable) -> Option<Answered> {
         self.observe_within(STALENESS, operation, link)
     }
 
-    /// The same, where a visitor may be told what was true so long ago.
+    /// Does an operation and records it. A visitor may get a state of up to this age.
     fn observe_within(&self, staleness: Duration, operation: &Operation, link: &mut impl Operable) -> Option<Answered> {
         let call = self.begins(operation.clone(), link.process(), staleness);
         let answered = link.operate(operation);
@@ -247,7 +247,7 @@ impl History {
     }
 }
 
-/// A title that nothing else has.
+/// A unique title.
 fn draw_title() -> u64 {
     static TITLES: AtomicU64 = AtomicU64::new(1);
     TITLES.fetch_add(1, Ordering::Relaxed)
@@ -260,7 +260,7 @@ struct OverHttp {
     process: usize,
     connection: Option<Connection>,
     alias: String,
-    /// Its caller hangs up at every so many changes.
+    /// The caller hangs up at every change whose number is a multiple of this.
     leaves_every: usize,
     changes: usize,
 }
@@ -271,7 +271,7 @@ impl OverHttp {
         Self { caller, address, process, connection: None, alias, leaves_every: usize::MAX, changes: 0 }
     }
 
-    /// Whether its caller sends this and leaves.
+    /// Counts a change. Whether the caller sends this request and hangs up.
     fn leaves(&mut self, operation: &Operation) -> bool {
         let changes = !matches!(operation, Operation::Read | Operation::List | Operation::Follow);
         self.changes += usize::from(changes);

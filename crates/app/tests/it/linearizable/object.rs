@@ -1,6 +1,6 @@
-//! The object: what a link does when one thing happens after the other, in the fewest words.
+//! The object: the sequential model of a link.
 
-/// What somebody does to the link.
+/// An operation on the link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     Claim,
@@ -11,24 +11,24 @@ pub(super) enum Operation {
     },
     Delete,
     Reactivate,
-    /// The link is looked up in a list, of which no memory is told.
+    /// Looks the link up in a list, which does not update any cache.
     List,
-    /// A visitor does, through the memory of a process.
+    /// Follows the link as a visitor, through the cache of a process.
     Follow,
 }
 
-/// What they are told.
+/// The answer to an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answered {
     Link(Shown),
-    /// A visitor is led on.
+    /// The visitor is redirected.
     Led,
-    /// A visitor is told that the link leads nowhere any more.
+    /// The visitor gets the answer that the link is gone.
     Gone,
     Missing,
-    /// It is deleted, and cannot be edited.
+    /// The link is deleted and cannot be edited.
     Deleted,
-    /// It has another generation.
+    /// The link has another generation.
     Stale,
     /// Nothing was done.
     Refused,
@@ -50,7 +50,7 @@ pub(super) enum Outcome {
     Reactivated,
 }
 
-/// The link, in generation 0 while there is none.
+/// The state of the link. Generation 0 means that there is no link.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Link {
     pub(super) generation: u64,
@@ -64,7 +64,7 @@ impl Link {
         Answered::Link(Shown { outcome, generation, deleted, title })
     }
 
-    /// Does it, and says what is answered.
+    /// Does the operation and returns the answer.
     pub(super) fn operate(&mut self, operation: &Operation) -> Answered {
         match operation {
             Operation::Claim => {

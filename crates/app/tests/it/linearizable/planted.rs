@@ -1,5 +1,5 @@
-//! Planted defects: a link in memory, wrong in the two ways in which shorteners usually are; and two processes that
-//! remember it, wrong in the two ways in which caches usually are.
+//! Planted defects: a link in memory, wrong in the two most common ways of URL shorteners; and two processes that cache
+//! it, wrong in the two most common ways of caches.
 
 use std::{
     sync::{
@@ -14,26 +14,26 @@ use super::{
     object::{Answered, Link, Operation, Outcome},
 };
 
-/// What is wrong with it.
+/// The defect of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Defect {
-    /// A claim looks whether there is a link, and then makes one.
+    /// A claim checks whether there is a link, and then creates one.
     ClaimSelectsThenInserts,
-    /// An edit reads the link, and then writes it back whatever it has become.
+    /// An edit reads the link, and then writes it back without a check for changes in between.
     EditWithoutGeneration,
-    /// A process remembers what it is told last, also if it was told of something newer before.
+    /// A process caches what it is told last, even if it was told of something newer before.
     FloorForgotten,
-    /// A change whose caller left is not told to the memory.
+    /// A change whose caller left does not update the cache.
     UntoldWithoutCaller,
 }
 
 #[derive(Debug)]
 pub(super) struct Planted {
     link: Mutex<Link>,
-    /// What two processes know of it.
+    /// The cache entries of two processes.
     memories: [Mutex<Memory>; 2],
     defect: Option<Defect>,
-    /// Those who are between reading and writing.
+    /// Number of callers between reading and writing.
     between: AtomicUsize,
 }
 
@@ -63,7 +63,7 @@ impl Planted {
         *self.link.lock().unwrap_or_else(PoisonError::into_inner) = link.clone();
     }
 
-    /// Between reading and writing, until somebody else is there too, or nobody comes.
+    /// Waits between reading and writing, until another caller is there too, or for a bounded time.
     fn linger(&self) {
         self.between.fetch_add(1, Ordering::SeqCst);
         for _ in 0..1_000 {
@@ -75,7 +75,7 @@ impl Planted {
     }
 }
 
-/// What a process knows of the link.
+/// The cache of a process.
 #[derive(Debug, Default)]
 struct Memory {
     known: Option<Link>,
@@ -96,7 +96,7 @@ impl Memory {
     }
 }
 
-/// A process that remembers the link.
+/// A process that caches the link.
 #[derive(Debug)]
 pub(super) struct AtProcess<'a> {
     planted: &'a Planted,
@@ -105,7 +105,7 @@ pub(super) struct AtProcess<'a> {
 }
 
 impl AtProcess<'_> {
-    /// Its caller leaves at the next call.
+    /// The caller leaves at the next call.
     pub(super) fn leaving(self) -> Self {
         Self { calls: 3, ..self }
     }
@@ -139,7 +139,8 @@ impl Operable for AtProcess<'_> {
             (answered, link.clone(), link.generation > before)
         };
         if changed {
-            // Others may go on from there, and be told of, before this process tells its own memory.
+            // Other callers may change the link further, and notify this process, before this process updates its own
+            // cache.
             self.planted.linger();
             self.planted.memory(1 - self.process).hear_of(link.generation);
             if !(leaves && self.planted.defect == Some(Defect::UntoldWithoutCaller)) {

@@ -1,4 +1,4 @@
-//! `POST /api/v1/links/batch`: many claims, each on its own merit.
+//! `POST /api/v1/links/batch`: many claims, each with a result of its own.
 
 use serde_json::{Value, json};
 
@@ -8,14 +8,14 @@ on_both_stores! {
     each_claim_is_answered_in_its_place,
     a_claim_given_twice_creates_one_link,
     known_and_deleted_links_are_found_among_new_ones,
-    the_log_says_how_many_links_were_made,
-    nothing_claimable_is_no_error_of_the_batch,
+    the_log_counts_the_links_that_were_made,
+    a_batch_of_invalid_claims_is_no_error,
     a_thousand_claims_fit_and_one_more_does_not,
     a_body_may_have_one_mib,
-    what_is_no_batch_is_refused,
+    a_body_that_is_no_batch_is_refused,
     a_repeated_batch_has_one_effect_and_one_answer,
-    a_repeated_batch_is_answered_as_it_was_whatever_is_refused_since,
-    only_so_many_problems_are_named_of_one_batch,
+    a_repeated_batch_gets_the_same_answer_although_other_claims_are_refused_now,
+    the_number_of_problems_in_one_batch_is_bounded,
     a_batch_needs_a_key_that_may_write,
 }
 
@@ -88,8 +88,8 @@ fn known_and_deleted_links_are_found_among_new_ones(server: &Signpost) {
     assert_eq!(body["results"][2]["outcome"], "created");
 }
 
-/// So that a wave of links shows in the log, whoever makes it.
-fn the_log_says_how_many_links_were_made(server: &Signpost) {
+/// A wave of new links has to show in the log, whichever client makes it.
+fn the_log_counts_the_links_that_were_made(server: &Signpost) {
     let caller = server.caller();
     let made = json!({"url": format!("https://example.com/{}", unique("counted"))});
     let answer = caller.batch(&[made.clone(), made, json!({"url": "ftp://example.com/"})]);
@@ -102,7 +102,7 @@ fn the_log_says_how_many_links_were_made(server: &Signpost) {
     assert_eq!(counts, [1, 1, 0, 1]);
 }
 
-fn nothing_claimable_is_no_error_of_the_batch(server: &Signpost) {
+fn a_batch_of_invalid_claims_is_no_error(server: &Signpost) {
     let body = server.caller().batch(&[json!({}), json!({"url": ""})]).with_status(200).json();
     assert_eq!(body["summary"], json!({"created": 0, "existing": 0, "reactivated": 0, "failed": 2}));
 }
@@ -129,7 +129,7 @@ fn a_body_may_have_one_mib(server: &Signpost) {
     batch(1024 * 1024 + 1).problem(413, "payload-too-large");
 }
 
-fn what_is_no_batch_is_refused(server: &Signpost) {
+fn a_body_that_is_no_batch_is_refused(server: &Signpost) {
     let caller = server.caller();
     caller.batch(&[]).refuses(&[("/links", "empty")]);
     let post = |body: Value| caller.post("/api/v1/links/batch", &body);
@@ -154,7 +154,7 @@ fn a_repeated_batch_has_one_effect_and_one_answer(server: &Signpost) {
     assert_eq!(caller.walk("/api/v1/links").len(), 2);
 }
 
-fn a_repeated_batch_is_answered_as_it_was_whatever_is_refused_since(server: &Signpost) {
+fn a_repeated_batch_gets_the_same_answer_although_other_claims_are_refused_now(server: &Signpost) {
     let (caller, admin) = (server.caller(), server.admin());
     let (host, other) = (format!("{}.example", unique("first")), format!("{}.example", unique("second")));
     let block = |host: &str| {
@@ -173,7 +173,7 @@ fn a_repeated_batch_is_answered_as_it_was_whatever_is_refused_since(server: &Sig
     let summary = |text: &str| serde_json::from_str::<Value>(text).expect("JSON")["summary"].clone();
     assert_eq!(summary(&partly), json!({"created": 2, "existing": 0, "reactivated": 0, "failed": 2}));
     assert_eq!(summary(&not_at_all)["failed"], 2);
-    // What was refused would be made now, and what was made would be refused.
+    // Now a new request would create what was refused, and refuse what was created.
     admin.ask(&admin.request("DELETE", &format!("/api/v1/blocks/{first}"))).with_status(204);
     block(&other);
     assert_eq!(send("partly", &some), partly);
@@ -181,7 +181,7 @@ fn a_repeated_batch_is_answered_as_it_was_whatever_is_refused_since(server: &Sig
     assert_eq!(caller.walk("/api/v1/links").len(), 2);
 }
 
-fn only_so_many_problems_are_named_of_one_batch(server: &Signpost) {
+fn the_number_of_problems_in_one_batch_is_bounded(server: &Signpost) {
     let caller = server.caller();
     let faulty: serde_json::Map<_, _> = (0..150).map(|n| (format!("f{n}"), json!(1))).collect();
     let answer = caller.batch(&vec![Value::Object(faulty); 200]);

@@ -1,4 +1,4 @@
-//! `/api/v1/blocks`: links that are taken down, and put up again.
+//! `/api/v1/blocks`: taking links down, and lifting takedowns.
 
 use std::{fs, time::Duration};
 
@@ -6,21 +6,21 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Caller, PATIENCE, Request, Setup, Signpost, Store, eventually, unique};
 
-/// Within which every process knows of it.
+/// Within this time every process applies a takedown.
 const KNOWN: Duration = Duration::from_secs(5);
 
 on_both_stores! {
-    a_link_is_taken_down_by_code_host_or_owner_and_put_up_again,
-    what_is_blocked_is_told_in_full_and_stays_when_it_is_lifted,
-    nothing_leads_to_a_blocked_host_any_more,
-    a_blocked_owner_makes_nothing_new,
+    a_link_is_blocked_by_code_host_or_owner_and_unblocked,
+    a_block_is_shown_in_full_and_stays_listed_when_it_is_lifted,
+    a_blocked_host_is_refused_as_a_target,
+    a_blocked_owner_cannot_create_links,
     wrong_fields_are_named,
     only_administrators_take_links_down,
 }
 
 alone_on_both_stores! {
-    the_server_follows_the_command_line,
-    a_file_takes_down_what_the_store_cannot,
+    the_server_applies_blocks_of_the_command_line,
+    the_block_file_works_while_the_store_accepts_no_writes,
     callers_without_a_key_can_be_blocked_too,
 }
 
@@ -29,7 +29,7 @@ fn block(server: &Signpost, kind: &str, value: &str) -> Answer {
 }
 
 fn lift(server: &Signpost, block: &Value) -> Answer {
-    let id = block["id"].as_str().expect("it has one");
+    let id = block["id"].as_str().expect("a block has an id");
     let admin = server.admin();
     admin.ask(&admin.request("DELETE", &format!("/api/v1/blocks/{id}")))
 }
@@ -38,7 +38,7 @@ fn follow(server: &Signpost, code: &str) -> Answer {
     server.get(&format!("/{code}"))
 }
 
-fn a_link_is_taken_down_by_code_host_or_owner_and_put_up_again(server: &Signpost) {
+fn a_link_is_blocked_by_code_host_or_owner_and_unblocked(server: &Signpost) {
     let caller = server.caller();
     let host = format!("{}.example.com", unique("down"));
     let code = caller.code(&format!("https://www.{host}/page"));
@@ -53,7 +53,7 @@ fn a_link_is_taken_down_by_code_host_or_owner_and_put_up_again(server: &Signpost
         }
         let page = server.ask(&Request::get(&format!("/{code}")).header("Accept", "text/html"));
         assert!(page.with_status(451).text().contains("This link was taken down"), "{page:?}");
-        // Its owner sees it as it is.
+        // The owner of the link sees it as it is.
         assert_eq!(caller.read(&code).with_status(200).json()["state"], "active");
         lift(server, &block).with_status(204);
         lift(server, &block).with_status(204);
@@ -61,7 +61,7 @@ fn a_link_is_taken_down_by_code_host_or_owner_and_put_up_again(server: &Signpost
     }
 }
 
-fn what_is_blocked_is_told_in_full_and_stays_when_it_is_lifted(server: &Signpost) {
+fn a_block_is_shown_in_full_and_stays_listed_when_it_is_lifted(server: &Signpost) {
     let admin = server.admin();
     let host = format!("{}.EXAMPLE.com.", unique("Told"));
     let made = block(server, "host", &host).with_status(201).json();
@@ -75,7 +75,7 @@ fn what_is_blocked_is_told_in_full_and_stays_when_it_is_lifted(server: &Signpost
     assert_eq!(find("/api/v1/blocks?limit=2").as_ref(), Some(&made));
     lift(server, &made).with_status(204);
     assert_eq!(find("/api/v1/blocks?limit=100"), None);
-    let lifted = find("/api/v1/blocks?state=all&limit=100").expect("it is history");
+    let lifted = find("/api/v1/blocks?state=all&limit=100").expect("lifted blocks stay listed");
     assert_eq!(lifted["lifted_by"], made["created_by"]);
     assert!(lifted["lifted_at"].is_string());
     admin
@@ -86,7 +86,7 @@ fn what_is_blocked_is_told_in_full_and_stays_when_it_is_lifted(server: &Signpost
     admin.get("/api/v1/blocks?cursor=none").problem(400, "invalid-cursor");
 }
 
-fn nothing_leads_to_a_blocked_host_any_more(server: &Signpost) {
+fn a_blocked_host_is_refused_as_a_target(server: &Signpost) {
     let caller = server.caller();
     let host = format!("{}.example.com", unique("refused"));
     let made = block(server, "host", &host).with_status(201).json();
@@ -98,7 +98,7 @@ fn nothing_leads_to_a_blocked_host_any_more(server: &Signpost) {
     caller.claim(&json!({"url": url})).with_status(201);
 }
 
-fn a_blocked_owner_makes_nothing_new(server: &Signpost) {
+fn a_blocked_owner_cannot_create_links(server: &Signpost) {
     let caller = server.caller();
     let code = caller.code("https://example.com/");
     let made = block(server, "owner", &caller.owner).with_status(201).json();
@@ -128,7 +128,7 @@ fn only_administrators_take_links_down(server: &Signpost) {
 }
 
 #[test]
-fn another_process_follows() {
+fn another_process_applies_and_lifts_a_block() {
     let one = Store::Postgres.setup().start();
     let other = one.another().start();
     let code = one.caller().code("https://www.example.com/page");
@@ -136,14 +136,14 @@ fn another_process_follows() {
     let made = block(&one, "host", "example.com").with_status(201).json();
     follow(&one, &code).with_status(451);
     assert!(eventually(KNOWN, || follow(&other, &code).status == 451), "the other process does not know");
-    // Started when it is blocked already, it never redirects.
+    // A process that starts during the block never redirects.
     follow(&one.another().start(), &code).with_status(451);
     lift(&one, &made).with_status(204);
     assert!(eventually(KNOWN, || follow(&other, &code).status == 302), "the other process does not know");
 }
 
-/// For when the disk is full or the database hangs: also what is remembered leads nowhere, and keys open nothing.
-fn a_file_takes_down_what_the_store_cannot(setup: &Setup) {
+/// For a full disk or a database that hangs: cached links do not redirect either, and revoked keys are refused.
+fn the_block_file_works_while_the_store_accepts_no_writes(setup: &Setup) {
     let server = setup.start();
     let caller: Caller = server.caller();
     let [code, hosted, other] =
@@ -162,7 +162,7 @@ fn a_file_takes_down_what_the_store_cannot(setup: &Setup) {
     follow(&server, &other).with_status(302);
     caller.get("/api/v1/links").problem(401, "unauthenticated");
     assert_eq!(server.event("blocks.file_loaded")["blocks.in_force"], 3);
-    // One that is started now reads it before it serves.
+    // A process that starts now reads the file before it serves.
     if !setup.is_on_postgres() {
         server.kill9();
         let again = setup.start();
@@ -176,7 +176,7 @@ fn a_file_takes_down_what_the_store_cannot(setup: &Setup) {
     }
 }
 
-fn the_server_follows_the_command_line(setup: &Setup) {
+fn the_server_applies_blocks_of_the_command_line(setup: &Setup) {
     let one = setup.start();
     let caller: Caller = one.caller();
     let code = caller.code("https://www.example.com/page");
@@ -206,34 +206,34 @@ fn the_server_follows_the_command_line(setup: &Setup) {
     }
 }
 
-/// A process that cannot read what is taken down leads nobody there.
+/// A process that cannot read the blocks does not redirect.
 #[test]
-fn nobody_is_led_anywhere_before_takedowns_are_known() {
+fn no_link_redirects_before_the_blocks_are_read() {
     let one = Signpost::on_postgres().start();
     let code = one.caller().code("https://example.com/");
     let rename = |from: &str, to: &str| one.database().sql(&format!("ALTER TABLE {from} RENAME TO {to}"));
-    rename("blocks_revision", "away").expect("it is there");
+    rename("blocks_revision", "away").expect("the table exists");
     let other = one.another().launch();
     other.event("store.unavailable");
     assert_eq!(other.get("/readyz").status, 503);
     follow(&other, &code).problem(503, "unavailable");
-    rename("away", "blocks_revision").expect("it is there");
+    rename("away", "blocks_revision").expect("the table exists");
     assert!(eventually(PATIENCE, || other.get("/readyz").status == 200), "{}", other.output());
     follow(&other, &code).with_status(302);
 }
 
-/// As after a failover to a standby that missed the last takedowns.
+/// The state after a failover to a standby that missed the last takedowns.
 #[test]
-fn what_the_store_has_lost_is_in_force_no_more() {
+fn a_block_that_the_store_has_lost_is_not_in_force() {
     let server = Signpost::on_postgres().start();
     let code = server.caller().code("https://example.com/");
     block(&server, "code", &unique("another")).with_status(201);
     block(&server, "code", &code).with_status(201);
     follow(&server, &code).problem(451, "blocked");
-    // The standby counts its own changes: the number may well be the same.
+    // The standby counts its own changes, so its revision may have the same number.
     let lost = "ALTER TABLE blocks DISABLE TRIGGER USER; TRUNCATE blocks; ALTER TABLE blocks ENABLE TRIGGER USER;
                 UPDATE blocks_revision SET id = gen_random_uuid()";
-    server.database().sql(lost).expect("it is there");
+    server.database().sql(lost).expect("the table exists");
     assert!(eventually(KNOWN, || follow(&server, &code).status == 302), "it goes on blocking");
 }
 

@@ -1,17 +1,17 @@
-//! `POST /api/v1/links`: give me a link for this target.
+//! `POST /api/v1/links`: claim a link for a target.
 
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Caller, PATIENCE, Request, Setup, Signpost, code_of, eventually, padded, unique};
 
 on_both_stores! {
-    a_claim_creates_then_finds_then_brings_back,
+    a_claim_creates_then_finds_then_reactivates,
     a_link_shows_exactly_the_documented_fields,
     a_link_keeps_what_was_asked_for,
     the_short_url_never_follows_the_host_of_the_request,
     an_alias_is_found_again_by_the_same_url_only,
     a_known_url_with_a_new_alias_is_a_new_link,
-    a_taken_alias_says_nothing_about_who_has_it,
+    a_taken_alias_does_not_show_its_owner,
     a_deleted_link_keeps_its_alias,
     reserved_and_misshapen_aliases_are_refused,
     owners_have_links_of_their_own_to_the_same_url,
@@ -25,9 +25,9 @@ on_both_stores! {
     fields_given_twice_are_refused,
     hostile_targets_are_refused_in_every_spelling,
     a_url_may_have_8192_bytes_once_it_is_encoded,
-    white_space_around_a_url_is_no_part_of_it,
+    white_space_around_a_url_is_removed,
     short_aliases_and_names_of_files_are_aliases,
-    what_other_programs_put_around_json_is_understood,
+    a_byte_order_mark_is_accepted_and_other_encodings_are_explained,
     an_expiry_lies_in_the_future_and_is_given_once,
     only_json_in_utf8_is_understood,
     a_broken_body_is_malformed_json,
@@ -42,7 +42,7 @@ on_both_stores! {
     the_scope_to_write_is_needed,
 }
 
-fn a_claim_creates_then_finds_then_brings_back(server: &Signpost) {
+fn a_claim_creates_then_finds_then_reactivates(server: &Signpost) {
     let caller = server.caller();
     let body = json!({"url": "https://example.com/a?b=1"});
 
@@ -151,7 +151,7 @@ fn a_known_url_with_a_new_alias_is_a_new_link(server: &Signpost) {
     assert_eq!(caller.claim(&json!({"url": url})).with_status(200).json()["code"], code.as_str());
 }
 
-fn a_taken_alias_says_nothing_about_who_has_it(server: &Signpost) {
+fn a_taken_alias_does_not_show_its_owner(server: &Signpost) {
     let (holder, stranger) = (server.caller(), server.caller());
     let (theirs, own) = (unique("theirs"), unique("own"));
     let secret = holder.link(&json!({"url": "https://example.com/secret", "alias": theirs, "title": "Secret"}));
@@ -164,7 +164,7 @@ fn a_taken_alias_says_nothing_about_who_has_it(server: &Signpost) {
     for told in [holder.owner.as_str(), &theirs, "secret", "Secret", secret["id"].as_str().expect("a text")] {
         assert!(!about_theirs.text().contains(told), "{told}: {about_theirs:?}");
     }
-    // Not even that it behaves as asked for.
+    // The answer does not even show that the link behaves as requested.
     stranger.claim(&json!({"url": "https://example.com/secret", "alias": theirs})).problem(409, "alias-taken");
 }
 
@@ -210,7 +210,7 @@ fn reserved_and_misshapen_aliases_are_refused(server: &Signpost) {
     ] {
         caller.claim(&json!({"url": "https://example.com/", "alias": alias})).refuses(&[("/alias", fault)]);
     }
-    // The error names all words, so that another try is not a guess.
+    // The error lists all words, so that the next attempt need not be a guess.
     let told = caller.claim(&json!({"url": "https://example.com/", "alias": "stats"})).text();
     assert!(told.contains("console, docs, domains"), "{told}");
 }
@@ -219,7 +219,7 @@ fn short_aliases_and_names_of_files_are_aliases(server: &Signpost) {
     let caller = server.caller();
     let word = unique("word");
     for alias in ["report.pdf", "a.b.c-d", "help", "status", "about", "x"] {
-        // Both stores are shared with other tests, and a code is given once.
+        // Other tests share both stores, and a code exists only once.
         let alias = if alias.len() > 1 { format!("{word}.{alias}") } else { alias.to_owned() };
         let link = caller.claim(&json!({"url": "https://example.com/file", "alias": alias}));
         assert_eq!(code_of(&link.with_status(201).json()), alias);
@@ -272,7 +272,7 @@ fn two_spellings_of_one_url_are_one_link(server: &Signpost) {
     ] {
         let again = caller.claim(&json!({"url": spelling})).with_status(200).json();
         assert_eq!(again["code"], first["code"], "{spelling}");
-        // The redirect goes to the target as it was first given.
+        // The redirect goes to the target as it was first written.
         assert_eq!(again["url"], "https://example.com/%7euser/%c3%9c?q=%2F");
     }
 }
@@ -448,14 +448,14 @@ fn a_url_may_have_8192_bytes_once_it_is_encoded(server: &Signpost) {
     assert_eq!(link["url"], longest.as_str());
     assert_eq!(server.get(&format!("/{}", code_of(&link))).with_status(302).header("location"), Some(longest.as_str()));
     caller.claim(&json!({"url": url(8_193)})).refuses(&[("/url", "too-long")]);
-    // Each of these characters becomes six when it is encoded, and what is said is what was counted.
+    // Each of these characters becomes six when it is encoded. The error names the encoded length.
     caller.link(&json!({"url": format!("https://example.com/{}", "Ж".repeat(340))}));
     let told = caller.claim(&json!({"url": format!("https://example.com/{}", "Ж".repeat(1_400))}));
     told.refuses(&[("/url", "too-long")]);
     assert!(told.text().contains("at most 8192 bytes once it is encoded, and has 8420"), "{told:?}");
 }
 
-fn white_space_around_a_url_is_no_part_of_it(server: &Signpost) {
+fn white_space_around_a_url_is_removed(server: &Signpost) {
     let caller = server.caller();
     for (given, kept) in [
         ("https://example.com/x\n", "https://example.com/x"),
@@ -514,7 +514,7 @@ fn only_json_in_utf8_is_understood(server: &Signpost) {
     claim(&coded).problem(415, "unsupported-media-type");
 }
 
-fn what_other_programs_put_around_json_is_understood(server: &Signpost) {
+fn a_byte_order_mark_is_accepted_and_other_encodings_are_explained(server: &Signpost) {
     let caller = server.caller();
     let marked = caller.request("POST", "/api/v1/links").header("Content-Type", "application/json; charset=utf8");
     let body = [&b"\xef\xbb\xbf"[..], br#"{"url":"https://example.com/marked"}"#].concat();
@@ -567,7 +567,7 @@ fn a_repeated_request_has_one_effect_and_one_answer(server: &Signpost) {
         assert_eq!(again.header("location"), first.header("location"));
         assert_eq!(again.header("etag"), first.header("etag"));
     }
-    // What happened to the link meanwhile changes nothing.
+    // A change of the link in between does not change the answer.
     caller.delete(&code).with_status(200);
     assert_eq!(caller.ask(&request).with_status(201).text(), first.text());
     assert_eq!(caller.walk("/api/v1/links").len(), 1);
@@ -583,7 +583,7 @@ fn a_repeated_request_has_one_effect_and_one_answer(server: &Signpost) {
 
 fn a_repeated_request_is_answered_also_after_the_expiry_it_asked_for(server: &Signpost) {
     let caller = server.caller();
-    // The server tells the time: the second link ends when the first one does.
+    // The server's clock decides: the second link ends when the first one does.
     let first = caller.link(&json!({"url": "https://example.com/clock", "expires_in": "3s"}));
     let claim = caller.claiming(&json!({"url": "https://example.com/ended", "expires_at": first["expires_at"]}));
     let claim = claim.header("Idempotency-Key", "ended");
@@ -592,7 +592,7 @@ fn a_repeated_request_is_answered_also_after_the_expiry_it_asked_for(server: &Si
     assert!(eventually(PATIENCE, || server.get(&path).status == 410));
     let again = caller.ask(&claim).with_status(201).json();
     assert_eq!(again["code"], link["code"]);
-    // The same words in another request come too late.
+    // The same expiry in another request comes too late.
     let late = caller.claiming(&json!({"url": "https://example.com/late", "expires_at": first["expires_at"]}));
     caller.ask(&late).refuses(&[("/expires_at", "not-in-future")]);
 }
@@ -656,7 +656,7 @@ fn without_a_valid_key_nothing_is_claimed(server: &Signpost) {
         assert_eq!(refused.header("www-authenticate"), Some("Bearer"), "{name}: {value}");
         assert!(!problem.to_string().contains(shortened), "{problem}");
     }
-    // Two keys in one field are none, even if both are good.
+    // Two keys in one field are no key, even if both are valid.
     let other = server.caller();
     let two = Request::post("/api/v1/links").header("X-API-Key", &other.key).header("X-API-Key", &caller.key);
     caller.ask(&two.json(&json!({"url": "https://example.com/"}))).problem(401, "unauthenticated");
@@ -670,7 +670,7 @@ fn either_field_carries_the_key(server: &Signpost) {
     caller.ask(&plain.clone().header("X-API-Key", &caller.key)).with_status(201);
     caller.ask(&plain.header("Authorization", &format!("bEaReR {}", caller.key))).with_status(200);
     caller.ask(&caller.claiming(&body).header("X-API-Key", &caller.key)).with_status(200);
-    // Where it is there, `X-API-Key` decides: the other field may be a gateway's.
+    // If `X-API-Key` is there, it decides: the other field may belong to a gateway.
     for other in ["Basic dXNlcjpwYXNz", "Bearer eyJhbGciOiJIUzI1NiJ9.e30.x", "Digest username=x", "\u{e4}"] {
         let request = plain_claim(&body).header("Authorization", other).header("X-API-Key", &caller.key);
         caller.ask(&request).with_status(200);
@@ -693,9 +693,9 @@ fn the_scope_to_write_is_needed(server: &Signpost) {
 }
 
 alone_on_both_stores! {
-    where_anyone_may_shorten_that_is_all_they_may_do,
+    anonymous_callers_may_only_shorten,
     strangers_do_not_share_idempotency_keys,
-    a_repeated_request_is_answered_whatever_became_of_the_rules,
+    a_repeated_request_gets_the_same_answer_although_the_rules_changed,
 }
 
 fn strangers_do_not_share_idempotency_keys(setup: &Setup) {
@@ -711,16 +711,16 @@ fn strangers_do_not_share_idempotency_keys(setup: &Setup) {
         let again = claim(from, &format!("https://example.com/{from}")).with_status(201).json();
         assert_eq!(code_of(&again), *code, "{from}");
     }
-    // The same network of IPv6 is the same caller, as for the limits.
+    // The same IPv6 network is the same caller, as for the limits.
     claim("2001:db8::2", "https://example.com/elsewhere").problem(422, "idempotency-key-reused");
     if setup.is_on_postgres() {
         let kept = server.database().sql("SELECT string_agg(actor || ' ' || key, ' ') FROM idempotency_keys");
-        let kept = kept.expect("it is ours");
+        let kept = kept.expect("we own it");
         assert!(!kept.contains("203.0.113") && !kept.contains("2001:db8") && !kept.contains("the-same"), "{kept}");
     }
 }
 
-fn a_repeated_request_is_answered_whatever_became_of_the_rules(setup: &Setup) {
+fn a_repeated_request_gets_the_same_answer_although_the_rules_changed(setup: &Setup) {
     let server = setup.start();
     let (admin, owner) = (server.admin(), unique("owner"));
     let caller = server.caller_of(&owner, &["links:write", "links:create"]);
@@ -736,7 +736,7 @@ fn a_repeated_request_is_answered_whatever_became_of_the_rules(setup: &Setup) {
     caller.delete(&code).with_status(200);
     let back = named(caller.reactivating(&code), "four");
     let requests = [claim, batch, mixed, back];
-    // `request_id` in the problem of a refused one is that of each request.
+    // The `request_id` in the problem of a refused claim is that of each request.
     let told = |answer: &Answer| {
         let mut body = answer.json();
         if let Some(problem) = body.pointer_mut("/results/1/problem/request_id") {
@@ -753,12 +753,12 @@ fn a_repeated_request_is_answered_whatever_became_of_the_rules(setup: &Setup) {
         for (request, first) in requests.iter().zip(&first) {
             assert_eq!(told(&caller.ask(request)), *first, "{kind}: {request:?}");
         }
-        let id = block["id"].as_str().expect("it has an id");
+        let id = block["id"].as_str().expect("a block has an id");
         admin.ask(&admin.request("DELETE", &format!("/api/v1/blocks/{id}"))).with_status(204);
     }
 }
 
-fn where_anyone_may_shorten_that_is_all_they_may_do(setup: &Setup) {
+fn anonymous_callers_may_only_shorten(setup: &Setup) {
     let server = setup.clone().set("auth.anonymous", "shorten").start();
     let claim = |body: &Value| server.ask(&Request::post("/api/v1/links").json(body));
 
@@ -781,14 +781,14 @@ fn where_anyone_may_shorten_that_is_all_they_may_do(setup: &Setup) {
     ] {
         server.ask(&Request::new(method, &target)).problem(401, "unauthenticated");
     }
-    // A key that is wrong is not the same as none.
+    // A wrong key is not treated like no key.
     let wrong = Request::post("/api/v1/links").key("sgn_wrong");
     server.ask(&wrong.json(&json!({"url": "https://example.com/"}))).problem(401, "unauthenticated");
     let history = server.admin().history(&code);
     assert_eq!(history[0]["actor"], "anonymous");
 }
 
-/// A claim with a body that need not be JSON.
+/// A claim whose body need not be JSON.
 #[track_caller]
 fn raw_claim(caller: &Caller, body: &str) -> Answer {
     let request = caller.request("POST", "/api/v1/links").header("Content-Type", "application/json");

@@ -1,18 +1,18 @@
-//! `DELETE /api/v1/links/{code}`: stop a link; it can come back.
+//! `DELETE /api/v1/links/{code}`: stop a link. It can be reactivated.
 
 use serde_json::json;
 
 use crate::support::{Signpost, unique};
 
 on_both_stores! {
-    a_deleted_link_leads_nowhere,
+    a_deleted_link_does_not_redirect,
     deleting_again_changes_nothing,
-    only_the_generation_it_names_is_deleted,
+    only_the_generation_in_if_match_is_deleted,
     a_missing_link_is_not_found,
     deleting_needs_a_key_that_may_write,
 }
 
-fn a_deleted_link_leads_nowhere(server: &Signpost) {
+fn a_deleted_link_does_not_redirect(server: &Signpost) {
     let caller = server.caller();
     let code = caller.code("https://example.com/short-lived");
     server.get(&format!("/{code}")).with_status(302);
@@ -38,7 +38,7 @@ fn deleting_again_changes_nothing(server: &Signpost) {
     assert_eq!(caller.history(&code).len(), 2);
 }
 
-fn only_the_generation_it_names_is_deleted(server: &Signpost) {
+fn only_the_generation_in_if_match_is_deleted(server: &Signpost) {
     let caller = server.caller();
     let code = caller.code("https://example.com/matched");
     caller.edit(&code, &json!({"title": "two"})).with_status(200);
@@ -48,7 +48,7 @@ fn only_the_generation_it_names_is_deleted(server: &Signpost) {
     }
     assert_eq!(caller.read(&code).json()["state"], "active");
     delete("\"2\"").with_status(200);
-    // What was true before is not true now, although nothing would change.
+    // An outdated generation is refused even if the request would change nothing.
     delete("\"2\"").problem(412, "stale");
     delete("\"3\"").with_status(200);
     delete("*").with_status(200);

@@ -1,4 +1,4 @@
-//! The contract as it is served: the OpenAPI document, its reader, and the few pages beside them.
+//! The contract as it is served: the OpenAPI document, its reader, and the pages beside them.
 
 use std::{collections::BTreeSet, fs};
 
@@ -8,11 +8,11 @@ use crate::support::{Answer, Request, Signpost, Store, run, signpost, unique};
 
 on_both_stores! {
     each_documented_operation_exists_and_no_other_method,
-    what_is_not_documented_is_not_found,
-    the_reader_needs_nothing_from_elsewhere,
+    undocumented_paths_are_not_found,
+    the_reader_loads_nothing_from_other_hosts,
     the_front_page_leads_to_the_documentation,
     crawlers_may_follow_links_and_nothing_else,
-    browsers_find_no_icon_and_no_contact,
+    there_is_no_icon_and_no_contact_by_default,
 }
 
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
@@ -49,7 +49,7 @@ fn each_documented_operation_exists_and_no_other_method(server: &Signpost) {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// A path that the template stands for and that leads to something.
+/// A path for the template, which exists on the server.
 fn concrete(template: &str, server: &Signpost) -> String {
     if !template.contains('{') {
         return template.to_owned();
@@ -59,12 +59,12 @@ fn concrete(template: &str, server: &Signpost) -> String {
     if template.ends_with("/blocks/{id}") {
         let body = json!({"kind": "code", "value": code, "reason": "documented"});
         let block = server.admin().post("/api/v1/blocks", &body).with_status(201).json();
-        return template.replace("{id}", block["id"].as_str().expect("it has one"));
+        return template.replace("{id}", block["id"].as_str().expect("the answer has it"));
     }
     template.replace("{code}", &code).replace("{id}", &caller.key_id).replace("{file}", "swagger-ui.css")
 }
 
-fn what_is_not_documented_is_not_found(server: &Signpost) {
+fn undocumented_paths_are_not_found(server: &Signpost) {
     let admin = server.admin();
     let code = admin.code(&format!("https://example.com/{}", unique("undocumented")));
     for path in [
@@ -99,7 +99,7 @@ fn what_is_not_documented_is_not_found(server: &Signpost) {
             admin.ask(&admin.request(method, path)).problem(404, "not-found");
         }
     }
-    // One slash too many is forgiven for what is read.
+    // One slash too many is accepted for reads.
     let (early, late) = (format!("//{code}"), format!("/{code}/"));
     let slashes = [
         ("/docs/", 200),
@@ -116,7 +116,7 @@ fn what_is_not_documented_is_not_found(server: &Signpost) {
     }
 }
 
-fn the_reader_needs_nothing_from_elsewhere(server: &Signpost) {
+fn the_reader_loads_nothing_from_other_hosts(server: &Signpost) {
     let answer = server.get("/docs");
     let page = answer.with_status(200).text();
     assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
@@ -144,14 +144,14 @@ fn crawlers_may_follow_links_and_nothing_else(server: &Signpost) {
     assert_eq!(answer.text(), "User-agent: *\nDisallow: /api/\nDisallow: /console$\nDisallow: /console/\n");
 }
 
-fn browsers_find_no_icon_and_no_contact(server: &Signpost) {
+fn there_is_no_icon_and_no_contact_by_default(server: &Signpost) {
     server.get("/favicon.ico").with_status(204);
     server.get("/.well-known/security.txt").problem(404, "not-found");
     server.get("/.well-known/../robots.txt").problem(404, "not-found");
 }
 
 #[test]
-fn an_operator_has_files_and_pages_of_their_own() {
+fn the_files_and_pages_of_the_operator_are_served() {
     let folder = tempfile::tempdir().expect("a place for files");
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a new folder takes files");
     write("security.txt", "Contact: mailto:a@example.com\n");
@@ -264,9 +264,9 @@ fn a_link_in_an_answer_fits_its_schema() {
     assert_eq!(required, shown.iter().map(|name| name.as_str()).collect::<BTreeSet<_>>());
 }
 
-/// K-11: all that a browser loads for it.
+/// K-11: all that a browser loads for the reader.
 #[test]
-fn the_reader_weighs_little_works_without_scripts_and_is_kept() {
+fn the_reader_is_small_works_without_scripts_and_is_cached() {
     let server = Store::Sqlite.shared();
     let ask = |path: &str, more: &[(&str, &str)]| {
         let request = Request::get(path).header("Accept-Encoding", "gzip, deflate, br, zstd");
@@ -279,7 +279,7 @@ fn the_reader_weighs_little_works_without_scripts_and_is_kept() {
         let answer = ask(path, &[]).with_status(200).clone();
         weight +=
             400 + answer.header("content-length").and_then(|length| length.parse::<usize>().ok()).expect("a length");
-        let tag = answer.header("etag").expect("it has one").to_owned();
+        let tag = answer.header("etag").expect("the answer has it").to_owned();
         ask(path, &[("If-None-Match", &tag)]).with_status(304);
         let vary = answer.header("vary").unwrap_or_default();
         assert!(answer.header("content-encoding").is_none() || vary.contains("accept-encoding"), "{path}: {vary}");
@@ -305,9 +305,9 @@ fn a_list_is_compressed_for_those_who_can_read_that() {
     assert_eq!(plain.header("content-encoding"), None);
 }
 
-/// What linters and generators of clients trip over.
+/// Rules that linters and client generators need.
 #[test]
-fn the_document_is_pleasant_for_generators() {
+fn the_document_follows_the_rules_for_generators() {
     let document = Store::Sqlite.shared().get("/openapi.json").json();
     let schemas = &document["components"]["schemas"];
     for (schema, field) in [("Link", "state"), ("Link", "redirect"), ("LinkEvent", "event"), ("Problem", "code")] {

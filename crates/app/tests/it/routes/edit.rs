@@ -5,23 +5,23 @@ use serde_json::json;
 use crate::support::{Request, Signpost, ask_together, code_of, padded, unique};
 
 on_both_stores! {
-    an_edit_sets_what_it_names_and_nothing_else,
+    an_edit_sets_only_the_fields_it_names,
     null_clears_and_restores_defaults,
     a_visitor_follows_the_edited_link,
-    an_edit_that_changes_nothing_leaves_no_trace,
+    an_edit_that_changes_nothing_writes_no_event,
     everything_wrong_with_an_edit_is_named_at_once,
-    what_can_never_change_is_no_field_of_an_edit,
+    immutable_fields_are_refused_in_an_edit,
     a_retargeted_link_is_found_by_neither_url,
     a_new_title_keeps_a_link_in_deduplication,
     a_deleted_link_is_not_edited,
     only_the_current_generation_matches,
     of_many_edits_of_one_generation_one_succeeds,
-    a_merge_patch_is_json,
+    an_edit_takes_merge_patch_or_json_only,
     a_patch_may_have_64_kib,
     an_edit_needs_a_key_that_may_write,
 }
 
-fn an_edit_sets_what_it_names_and_nothing_else(server: &Signpost) {
+fn an_edit_sets_only_the_fields_it_names(server: &Signpost) {
     let caller = server.caller();
     let before = caller.link(&json!({"url": "https://example.com/a", "title": "Title", "tags": ["kept"]}));
     let code = code_of(&before);
@@ -67,7 +67,7 @@ fn a_visitor_follows_the_edited_link(server: &Signpost) {
     assert_eq!(answer.with_status(307).header("location"), Some("https://example.com/after"));
 }
 
-fn an_edit_that_changes_nothing_leaves_no_trace(server: &Signpost) {
+fn an_edit_that_changes_nothing_writes_no_event(server: &Signpost) {
     let caller = server.caller();
     let link = caller.link(&json!({"url": "https://example.com/same", "title": "Title", "tags": ["tag"]}));
     let code = code_of(&link);
@@ -104,7 +104,7 @@ fn everything_wrong_with_an_edit_is_named_at_once(server: &Signpost) {
     assert_eq!(caller.read(&code).json()["generation"], 1);
 }
 
-fn what_can_never_change_is_no_field_of_an_edit(server: &Signpost) {
+fn immutable_fields_are_refused_in_an_edit(server: &Signpost) {
     let caller = server.caller();
     let code = caller.code("https://example.com/fixed");
     let fixed =
@@ -123,7 +123,7 @@ fn a_retargeted_link_is_found_by_neither_url(server: &Signpost) {
     caller.edit(&code, &json!({"url": after})).with_status(200);
     assert_ne!(caller.code(before), code);
     assert_ne!(caller.code(after), code);
-    // Not even once it leads back: out of deduplication is for good.
+    // Not even after an edit back to that URL: an edited target leaves deduplication permanently.
     caller.edit(&code, &json!({"url": before})).with_status(200);
     assert_ne!(caller.claim(&json!({"url": before})).with_status(200).json()["code"], code.as_str());
 }
@@ -181,7 +181,7 @@ fn of_many_edits_of_one_generation_one_succeeds(server: &Signpost) {
     assert_eq!(caller.history(&code).len(), 2);
 }
 
-fn a_merge_patch_is_json(server: &Signpost) {
+fn an_edit_takes_merge_patch_or_json_only(server: &Signpost) {
     let caller = server.caller();
     let path = format!("/api/v1/links/{}", caller.code("https://example.com/patched"));
     let patch = |media_type: &str, body: &str| {

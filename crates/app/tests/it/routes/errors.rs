@@ -1,4 +1,4 @@
-//! What goes wrong is told in one form, and every answer says which request it is to.
+//! Every error has one form, and every answer names its request.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ on_both_stores! {
     every_code_of_the_contract_is_explained,
     other_methods_are_refused_and_those_that_work_are_named,
     a_problem_names_the_path_and_not_the_query,
-    what_must_not_be_kept_says_so,
+    answers_that_must_not_be_cached_say_so,
     every_answer_names_its_request,
     a_request_id_is_taken_over_if_it_is_plain,
     a_trace_is_continued_from_a_valid_parent_only,
@@ -135,7 +135,7 @@ fn a_problem_names_the_path_and_not_the_query(server: &Signpost) {
     assert_eq!(problem["instance"], "/api/v1/links");
 }
 
-fn what_must_not_be_kept_says_so(server: &Signpost) {
+fn answers_that_must_not_be_cached_say_so(server: &Signpost) {
     for (request, status, _) in failures(server) {
         assert_eq!(server.ask(&request).with_status(status).header("cache-control"), Some("no-store"), "{request:?}");
     }
@@ -187,7 +187,7 @@ fn a_trace_is_continued_from_a_valid_parent_only(server: &Signpost) {
     let answered = |parent: &str| {
         let answer = server.ask(&Request::get("/livez").header("traceparent", parent));
         assert!(is_traceparent(answer.header("traceparent")), "{answer:?}");
-        answer.header("traceparent").expect("it has one").to_owned()
+        answer.header("traceparent").expect("the answer has it").to_owned()
     };
     let continued = answered(&format!("00-{trace}-{span}-01"));
     assert!(continued.starts_with(&format!("00-{trace}-")) && continued.ends_with("-01"), "{continued}");
@@ -213,7 +213,7 @@ fn a_trace_is_continued_from_a_valid_parent_only(server: &Signpost) {
     assert!(two.header("traceparent").is_some_and(|parent| !parent.contains(trace)), "{two:?}");
 }
 
-/// Whether it is a trace id, a span id and flags of version 00, neither id zero.
+/// Whether the value has version 00, a trace id and a span id that are not zero, and flags.
 fn is_traceparent(value: Option<&str>) -> bool {
     let parts: Vec<_> = value.unwrap_or_default().split('-').collect();
     let lengths: Vec<_> = parts.iter().map(|part| part.len()).collect();

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz`, `/health`: is it alive, does it want traffic, what exactly is wrong.
+//! `/livez`, `/readyz`, `/health`: whether the process is alive, whether it accepts traffic, and what is wrong.
 
 use serde_json::json;
 
@@ -6,9 +6,9 @@ use crate::support::{PATIENCE, Request, Signpost, eventually};
 
 on_both_stores! {
     a_live_server_says_so,
-    a_ready_server_wants_traffic,
-    health_tells_of_the_store,
-    health_tells_of_what_watches_in_the_background,
+    a_ready_server_accepts_traffic,
+    health_shows_the_store,
+    health_shows_the_background_tasks,
     health_asks_the_store_once_a_second_at_most,
     head_answers_as_get_does,
 }
@@ -20,13 +20,13 @@ fn a_live_server_says_so(server: &Signpost) {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
-fn a_ready_server_wants_traffic(server: &Signpost) {
+fn a_ready_server_accepts_traffic(server: &Signpost) {
     let answer = server.get("/readyz");
     assert_eq!(answer.with_status(200).text(), "ready\n");
     assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
-fn health_tells_of_the_store(server: &Signpost) {
+fn health_shows_the_store(server: &Signpost) {
     let answer = server.get("/health");
     assert_eq!(answer.with_status(200).header("content-type"), Some("application/health+json"));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
@@ -50,11 +50,11 @@ fn health_tells_of_the_store(server: &Signpost) {
     assert_eq!(health, expected);
 }
 
-fn health_tells_of_what_watches_in_the_background(server: &Signpost) {
+fn health_shows_the_background_tasks(server: &Signpost) {
     let tasks = || server.get("/health").with_status(200).json()["checks"]["tasks:lastSuccess"].clone();
     let names: Vec<_> = tasks().as_array().expect("a list").iter().map(|task| task["componentId"].clone()).collect();
     assert_eq!(names, ["change-feed", "known-codes", "blocks", "file-of-blocks", "lists-of-hosts", "retention"]);
-    // Retention has nothing to do for a quarter of an hour.
+    // The retention task does nothing in its first minute.
     let have_worked = || tasks().as_array().is_some_and(|tasks| tasks[..5].iter().all(|task| task["time"].is_string()));
     assert!(eventually(PATIENCE, have_worked), "{}", tasks());
     let task = &tasks()[2];

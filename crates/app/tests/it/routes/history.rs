@@ -1,4 +1,4 @@
-//! `GET /api/v1/links/{code}/history`: what happened to a link.
+//! `GET /api/v1/links/{code}/history`: the events of a link.
 
 use serde_json::{Value, json};
 
@@ -6,8 +6,8 @@ use crate::support::{Signpost, code_of, next_page, unique};
 
 on_both_stores! {
     every_change_leaves_one_event_newest_first,
-    an_event_tells_who_did_it_in_which_request,
-    what_changes_nothing_leaves_no_event,
+    an_event_names_its_actor_and_request,
+    requests_that_change_nothing_write_no_event,
     pages_follow_each_other_until_the_first_event,
     wrong_parameters_and_cursors_are_refused,
     history_needs_a_key_that_may_read,
@@ -31,7 +31,7 @@ fn every_change_leaves_one_event_newest_first(server: &Signpost) {
     assert_eq!(events[5]["at"], link["created_at"]);
 }
 
-fn an_event_tells_who_did_it_in_which_request(server: &Signpost) {
+fn an_event_names_its_actor_and_request(server: &Signpost) {
     let caller = server.caller();
     let claim = caller.claiming(&json!({"url": "https://example.com/traced"})).header("X-Request-Id", "claim.1");
     let code = code_of(&caller.ask(&claim).with_status(201).json());
@@ -48,7 +48,7 @@ fn an_event_tells_who_did_it_in_which_request(server: &Signpost) {
     assert_eq!(fields.len(), 5, "{fields:?}");
 }
 
-fn what_changes_nothing_leaves_no_event(server: &Signpost) {
+fn requests_that_change_nothing_write_no_event(server: &Signpost) {
     let caller = server.caller();
     let body = json!({"url": "https://example.com/quiet"});
     let code = caller.code("https://example.com/quiet");
@@ -73,7 +73,7 @@ fn pages_follow_each_other_until_the_first_event(server: &Signpost) {
     let generations: Vec<_> = walked.iter().map(|event| event["generation"].as_i64()).collect();
     assert_eq!(generations, [7_i64, 6, 5, 4, 3, 2, 1].map(Some));
     assert_eq!(next_page(&caller.get(&format!("{path}?limit=7"))), None);
-    // What happens meanwhile moves nothing: pages begin where the one before ended.
+    // A new event moves no page: a page begins where the one before ended.
     let second = next_page(&caller.get(&format!("{path}?limit=3"))).expect("there is a second page");
     caller.delete(&code).with_status(200);
     assert_eq!(caller.get(&second).with_status(200).json()["items"][0]["generation"], 4);

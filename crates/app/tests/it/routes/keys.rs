@@ -1,4 +1,4 @@
-//! `/api/v1/keys`: make, list and revoke API keys.
+//! `/api/v1/keys`: create, list and revoke API keys.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, Request, Setup, Signpost, eventually, next_page, unique};
 
-/// Within which a revocation is seen by every process.
+/// Within this time every process refuses a revoked key.
 const REVOKED: Duration = Duration::from_secs(5);
 
 on_both_stores! {
-    a_key_is_shown_whole_this_once,
+    a_secret_is_shown_only_once,
     a_key_sees_the_links_of_its_owner,
-    a_revoked_key_opens_nothing_from_now_on,
-    an_expired_key_opens_nothing,
+    a_revoked_key_is_refused,
+    an_expired_key_is_refused,
     a_repeated_request_makes_one_key_and_shows_it_again,
     two_keys_of_an_owner_work_side_by_side,
-    a_key_may_be_good_for_claims_alone,
+    a_key_may_have_only_the_scope_to_create,
     keys_are_listed_newest_first_in_pages,
-    a_use_is_noted,
+    the_last_use_of_a_key_is_recorded,
     everything_wrong_with_a_key_is_named_at_once,
     only_administrators_manage_keys,
     a_missing_key_is_not_found,
 }
 
-fn a_key_is_shown_whole_this_once(server: &Signpost) {
+fn a_secret_is_shown_only_once(server: &Signpost) {
     let owner = unique("owner");
     let body = json!({
         "name": "Köy", "owner": owner, "scopes": ["links:write", "links:read", "links:read"],
@@ -45,7 +45,7 @@ fn a_key_is_shown_whole_this_once(server: &Signpost) {
     assert_eq!(listed(server, id), expected);
     expected["key"] = json!(secret);
     assert_eq!(made, expected);
-    // Nowhere but in that one answer.
+    // The secret is in that one answer only.
     assert!(!everything_listed(server).contains(&secret[16..]));
     assert!(!server.output().contains(&secret[16..]));
     assert!(!server.complaints().contains(&secret[16..]));
@@ -62,7 +62,7 @@ fn a_key_sees_the_links_of_its_owner(server: &Signpost) {
     assert_eq!(made["owner"], "default");
 }
 
-fn a_revoked_key_opens_nothing_from_now_on(server: &Signpost) {
+fn a_revoked_key_is_refused(server: &Signpost) {
     let caller = server.caller();
     caller.get("/api/v1/links").with_status(200);
     revoke(server, &caller.key_id);
@@ -75,9 +75,9 @@ fn a_revoked_key_opens_nothing_from_now_on(server: &Signpost) {
     assert_eq!(listed(server, &caller.key_id)["revoked_at"], revoked["revoked_at"]);
 }
 
-fn an_expired_key_opens_nothing(server: &Signpost) {
+fn an_expired_key_is_refused(server: &Signpost) {
     let caller = server.caller();
-    // The server tells the time: a link that lives for three seconds ends when the key does.
+    // The server's clock decides: a link that lives for three seconds ends when the key does.
     let link = caller.link(&json!({"url": "https://example.com/clock", "expires_in": "3s"}));
     let body =
         json!({"name": "brief", "owner": caller.owner, "scopes": ["links:read"], "expires_at": link["expires_at"]});
@@ -140,7 +140,7 @@ fn keys_are_listed_newest_first_in_pages(server: &Signpost) {
         .refuses(&[("query/limit", "out-of-range"), ("query/owner", "unknown-parameter")]);
 }
 
-fn a_use_is_noted(server: &Signpost) {
+fn the_last_use_of_a_key_is_recorded(server: &Signpost) {
     let caller = server.caller();
     assert_eq!(listed(server, &caller.key_id)["last_used_at"], Value::Null);
     caller.get("/api/v1/links").with_status(200);
@@ -217,7 +217,7 @@ fn the_command_line_manages_keys_of_a_running_server(setup: &Setup) {
     assert!(line.contains("By hand") && line.contains("ops") && line.contains("links:read,links:write"), "{line}");
     assert!(!told.out.contains(&key[16..]), "{told:?}");
 
-    // The key itself tells its id.
+    // The key itself contains its id.
     let revoked = setup.run(&["keys", "revoke", key]);
     assert_eq!((revoked.code, revoked.out.trim_end()), (Some(0), format!("revoked {id}").as_str()));
     assert!(eventually(REVOKED, || links() == 401), "it opens what it opened");
@@ -243,7 +243,7 @@ fn the_command_line_manages_keys_of_a_running_server(setup: &Setup) {
 }
 
 #[test]
-fn a_key_revoked_at_one_process_opens_nothing_at_another() {
+fn a_key_revoked_at_one_process_is_refused_at_another() {
     let one = Signpost::on_postgres().start();
     let other = one.another().start();
     let caller = one.caller();
@@ -264,14 +264,14 @@ fn revoke(server: &Signpost, id: &str) {
 #[track_caller]
 fn listed(server: &Signpost, id: &str) -> Value {
     let keys = server.admin().walk("/api/v1/keys?limit=100");
-    keys.into_iter().find(|key| key["id"] == id).expect("keys stay listed for ever")
+    keys.into_iter().find(|key| key["id"] == id).expect("keys stay listed")
 }
 
 fn everything_listed(server: &Signpost) -> String {
     json!(server.admin().walk("/api/v1/keys?limit=100")).to_string()
 }
 
-fn a_key_may_be_good_for_claims_alone(server: &Signpost) {
+fn a_key_may_have_only_the_scope_to_create(server: &Signpost) {
     let caller = server.caller_of(&unique("owner"), &["links:create"]);
     let code = caller.code("https://example.com/created");
     assert_eq!(

@@ -15,12 +15,12 @@ on_both_stores! {
     a_new_owner_has_an_empty_page,
     an_administrator_sees_links_of_every_owner,
     links_are_found_by_state_text_tag_target_and_time,
-    what_is_searched_for_is_taken_literally,
+    search_terms_are_taken_literally,
     filters_narrow_each_other,
     pages_follow_each_other_until_the_last,
     every_wrong_parameter_is_named_at_once,
     a_cursor_works_only_unchanged,
-    a_cursor_works_only_for_its_key_and_its_question,
+    a_cursor_works_only_for_its_key_and_its_query,
     a_walk_shows_each_link_once_while_others_come_and_go,
     a_list_needs_a_key_that_may_read,
 }
@@ -85,7 +85,7 @@ fn links_are_found_by_state_text_tag_target_and_time(server: &Signpost) {
     finds("created_after=2020-01-01T00:00:00%2B02:00&limit=2", &[&deleted, &plain_code, &alias]);
 }
 
-fn what_is_searched_for_is_taken_literally(server: &Signpost) {
+fn search_terms_are_taken_literally(server: &Signpost) {
     let caller = server.caller();
     for title in ["100% sure", "1000 sure", "a_b", "axb", "back\\slash", "quote's", "[x]", "x*"] {
         caller.link(&json!({"url": format!("https://example.com/{}", unique("literal")), "title": title}));
@@ -129,7 +129,7 @@ fn pages_follow_each_other_until_the_last(server: &Signpost) {
     }
     assert_eq!(sizes, [3, 3, 1]);
     assert_eq!(walked, expected);
-    // A page that is exactly full is the last one.
+    // A page that holds exactly the rest has no next page.
     assert_eq!(next_page(&caller.get("/api/v1/links?limit=7")), None);
     assert_eq!(caller.walk("/api/v1/links?limit=1&sort=created_at").len(), 7);
 }
@@ -169,7 +169,7 @@ fn a_cursor_works_only_unchanged(server: &Signpost) {
     }
 }
 
-fn a_cursor_works_only_for_its_key_and_its_question(server: &Signpost) {
+fn a_cursor_works_only_for_its_key_and_its_query(server: &Signpost) {
     let caller = server.caller();
     let cursor = cursor_of(&caller, "limit=1&state=active");
     caller.get(&format!("/api/v1/links?limit=2&state=active&cursor={cursor}")).with_status(200);
@@ -213,7 +213,7 @@ fn a_walk_shows_each_link_once_while_others_come_and_go(server: &Signpost) {
     });
 }
 
-/// The page behind 100,000 others in the soak, where it counts; here a walk over many pages ends.
+/// In the soak: the page after 100,000 links, whose time counts. Otherwise: a walk over many pages ends.
 fn a_deep_page_costs_what_the_first_one_does(setup: &Setup) {
     let server = setup.start();
     let caller = server.caller();

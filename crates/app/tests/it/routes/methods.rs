@@ -1,4 +1,4 @@
-//! What holds for every route: `HEAD` wherever `GET` works, `OPTIONS`, and scripts of other origins.
+//! Rules for every route: `HEAD` wherever `GET` works, `OPTIONS`, and scripts of other origins.
 
 use serde_json::json;
 
@@ -6,13 +6,13 @@ use crate::support::{Connection, Request, Signpost, code_of};
 
 on_both_stores! {
     head_answers_reads_of_the_api_as_get_does,
-    a_proxy_may_ask_for_options_of_everything,
-    a_link_tells_the_methods_it_redirects,
-    what_is_refused_is_refused_before_the_body_is_sent,
+    options_for_the_whole_server_are_answered,
+    options_of_a_link_name_the_methods_it_redirects,
+    requests_are_refused_before_the_body_is_sent,
 }
 
-/// A client that waits with its body is told what is wrong, and not to send it.
-fn what_is_refused_is_refused_before_the_body_is_sent(server: &Signpost) {
+/// A client that waits before it sends its body is told that the request is refused.
+fn requests_are_refused_before_the_body_is_sent(server: &Signpost) {
     let caller = server.caller();
     let body = vec![b' '; 60_000];
     let waiting = |request: Request| {
@@ -62,7 +62,7 @@ fn head_answers_reads_of_the_api_as_get_does(server: &Signpost) {
     assert_eq!(missing.with_status(404).text(), "");
 }
 
-fn a_proxy_may_ask_for_options_of_everything(server: &Signpost) {
+fn options_for_the_whole_server_are_answered(server: &Signpost) {
     for asked in ["OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "OPTIONS / HTTP/1.0\r\n\r\n"] {
         let mut connection = Connection::open(server.address()).expect("it listens");
         connection.write(asked.as_bytes()).expect("it reads");
@@ -72,7 +72,7 @@ fn a_proxy_may_ask_for_options_of_everything(server: &Signpost) {
     server.ask(&Request::new("OPTIONS", "/no/such/path")).problem(404, "not-found");
 }
 
-fn a_link_tells_the_methods_it_redirects(server: &Signpost) {
+fn options_of_a_link_name_the_methods_it_redirects(server: &Signpost) {
     let caller = server.caller();
     for (status, methods) in [
         (302, "GET, HEAD, OPTIONS"),
@@ -105,8 +105,8 @@ fn scripts_of_named_origins_may_call_the_api() {
         let answer = preflight(origin, "/api/v1/links");
         assert_eq!(answer.with_status(204).header("access-control-allow-origin"), Some(origin));
         assert_eq!(answer.header("access-control-allow-methods"), answer.header("allow"));
-        let fields = answer.header("access-control-allow-headers").expect("it has it");
-        // Also those that a browser's tooling adds.
+        let fields = answer.header("access-control-allow-headers").expect("the answer has it");
+        // Also fields that tracing tools of browsers add.
         for field in
             ["authorization", "content-type", "idempotency-key", "if-match", "tracestate", "baggage", "x-api-key"]
         {
@@ -124,7 +124,7 @@ fn scripts_of_named_origins_may_call_the_api() {
     refused.problem(401, "unauthenticated");
     assert_eq!(refused.header("access-control-allow-origin"), Some("https://app.example"));
 
-    // What is wrong with a path or a method is told by the request, which has to be sent for that.
+    // A preflight succeeds for a wrong path or method, so that the request itself is sent and tells what is wrong.
     for wrong in ["/api/v1/link/hello", "/api/v1/links/batch", "/api/x", "/api/v2/links"] {
         preflight("https://app.example", wrong).with_status(204);
     }

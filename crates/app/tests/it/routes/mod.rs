@@ -1,4 +1,4 @@
-//! Every route, as its callers see it.
+//! Every route, as its clients see it.
 
 mod batch;
 mod blocks;

@@ -1,4 +1,4 @@
-//! `GET /{code}+`: where a link leads, without going there.
+//! `GET /{code}+`: shows the target of a link, without a redirect.
 
 use serde_json::json;
 
@@ -7,10 +7,10 @@ use crate::support::{Answer, Request, Signpost, code_of};
 on_both_stores! {
     people_see_a_page,
     programs_get_json,
-    what_is_accepted_decides,
+    the_accept_field_decides_between_page_and_json,
     a_page_holds_nothing_but_text_of_the_target,
-    a_code_that_leads_nowhere_has_no_preview,
-    a_name_that_imitates_another_is_told,
+    a_code_without_an_active_link_has_no_preview,
+    a_host_name_that_imitates_another_is_marked,
 }
 
 fn people_see_a_page(server: &Signpost) {
@@ -39,7 +39,7 @@ fn programs_get_json(server: &Signpost) {
     assert_eq!(answer.json(), expected);
 }
 
-fn what_is_accepted_decides(server: &Signpost) {
+fn the_accept_field_decides_between_page_and_json(server: &Signpost) {
     let code = server.caller().code("https://example.com/accepted");
     let (page, json) = (Some("text/html; charset=utf-8"), Some("application/json"));
     for (accept, media_type) in [
@@ -68,7 +68,7 @@ fn a_page_holds_nothing_but_text_of_the_target(server: &Signpost) {
     assert!(page.contains("a=1&amp;b="), "{page}");
 }
 
-fn a_code_that_leads_nowhere_has_no_preview(server: &Signpost) {
+fn a_code_without_an_active_link_has_no_preview(server: &Signpost) {
     let caller = server.caller();
     let code = caller.code("https://example.com/deleted");
     caller.delete(&code).with_status(200);
@@ -83,7 +83,7 @@ fn preview(server: &Signpost, code: &str, accept: &str) -> Answer {
     server.ask(&Request::get(&format!("/{code}+")).header("Accept", accept))
 }
 
-fn a_name_that_imitates_another_is_told(server: &Signpost) {
+fn a_host_name_that_imitates_another_is_marked(server: &Signpost) {
     let code = server.caller().code("https://pаypal.com/with-a-cyrillic-letter");
     let told = preview(server, &code, "application/json").json();
     assert_eq!(

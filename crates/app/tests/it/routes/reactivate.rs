@@ -1,4 +1,4 @@
-//! `POST /api/v1/links/{code}/reactivate`: bring a deleted link back.
+//! `POST /api/v1/links/{code}/reactivate`: reactivate a deleted link.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::{PATIENCE, Signpost, code_of, eventually, unique};
 on_both_stores! {
     a_link_comes_back_as_it_was,
     reactivating_an_active_link_changes_nothing,
-    only_the_generation_it_names_comes_back,
+    only_the_generation_in_if_match_is_reactivated,
     an_expired_link_comes_back_expired,
     a_missing_link_is_not_found,
     reactivating_needs_a_key_that_may_write,
@@ -36,7 +36,7 @@ fn reactivating_an_active_link_changes_nothing(server: &Signpost) {
     assert_eq!(caller.history(&code).len(), 1);
 }
 
-fn only_the_generation_it_names_comes_back(server: &Signpost) {
+fn only_the_generation_in_if_match_is_reactivated(server: &Signpost) {
     let caller = server.caller();
     let code = caller.code("https://example.com/matched");
     caller.delete(&code).with_status(200);

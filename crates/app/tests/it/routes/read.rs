@@ -6,12 +6,12 @@ use crate::support::{Answer, Signpost, unique};
 
 on_both_stores! {
     a_link_is_read_with_its_generation_as_tag,
-    what_the_api_tells_one_caller_is_for_no_cache,
-    a_known_tag_is_answered_without_a_body,
+    answers_of_the_api_are_not_cached,
+    a_matching_etag_is_answered_without_a_body,
     a_deleted_link_is_still_read,
-    a_foreign_link_answers_exactly_like_a_missing_one,
+    the_link_of_another_owner_answers_exactly_like_a_missing_one,
     an_administrator_reads_every_link,
-    what_cannot_be_a_code_is_not_found,
+    an_invalid_code_is_not_found,
     reading_needs_a_key_that_may_read,
 }
 
@@ -28,8 +28,8 @@ fn a_link_is_read_with_its_generation_as_tag(server: &Signpost) {
     assert_eq!(caller.read(&code).header("etag"), Some("\"2\""));
 }
 
-/// Whichever field the key came in: caches know of one of them only.
-fn what_the_api_tells_one_caller_is_for_no_cache(server: &Signpost) {
+/// This holds for both fields that carry a key: caches know only one of them.
+fn answers_of_the_api_are_not_cached(server: &Signpost) {
     let caller = server.admin();
     let code = caller.code("https://example.com/told");
     for path in ["links".to_owned(), format!("links/{code}/history"), "keys".to_owned(), "blocks".to_owned()] {
@@ -38,7 +38,7 @@ fn what_the_api_tells_one_caller_is_for_no_cache(server: &Signpost) {
     }
 }
 
-fn a_known_tag_is_answered_without_a_body(server: &Signpost) {
+fn a_matching_etag_is_answered_without_a_body(server: &Signpost) {
     let caller = server.caller();
     let code = caller.code("https://example.com/known");
     let given =
@@ -65,7 +65,7 @@ fn a_deleted_link_is_still_read(server: &Signpost) {
     assert_eq!(deleted["deleted_at"], deleted["updated_at"]);
 }
 
-fn a_foreign_link_answers_exactly_like_a_missing_one(server: &Signpost) {
+fn the_link_of_another_owner_answers_exactly_like_a_missing_one(server: &Signpost) {
     let (holder, stranger) = (server.caller(), server.caller());
     let foreign = holder.code("https://example.com/foreign");
     let missing = "zzzzzzzz";
@@ -91,7 +91,7 @@ fn a_foreign_link_answers_exactly_like_a_missing_one(server: &Signpost) {
     assert_eq!(holder.read(&foreign).with_status(200).json()["generation"], 1);
 }
 
-/// Everything an answer says but the names of its request and of the link, and the time.
+/// An answer without the id of its request, the code of its link, and the time.
 fn anonymised(answer: &Answer, code: &str) -> (Value, Vec<(String, Option<String>)>) {
     let mut body = answer.problem(404, "not-found");
     body["request_id"] = Value::Null;
@@ -113,7 +113,7 @@ fn an_administrator_reads_every_link(server: &Signpost) {
     assert_eq!(server.admin().read(&code).with_status(200).json(), caller.read(&code).json());
 }
 
-fn what_cannot_be_a_code_is_not_found(server: &Signpost) {
+fn an_invalid_code_is_not_found(server: &Signpost) {
     let caller = server.caller();
     for code in ["ab", "a.b", "a%00b", "%ff%ff%ff", "abc%2Fdef", "a%20b", "abc+", &"x".repeat(65)] {
         caller.read(code).problem(404, "not-found");

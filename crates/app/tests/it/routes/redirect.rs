@@ -1,4 +1,4 @@
-//! `GET /{code}`: the only path most visitors ever touch.
+//! `GET /{code}`: the only path that most visitors use.
 
 use serde_json::json;
 
@@ -9,18 +9,18 @@ on_both_stores! {
     head_answers_as_get_does_without_a_body,
     each_link_redirects_with_its_own_status,
     the_target_is_sent_byte_for_byte,
-    nothing_in_a_redirect_may_be_kept_for_long,
+    a_redirect_may_be_cached_only_briefly,
     an_unknown_code_is_not_found,
     a_link_that_expires_is_gone,
-    people_are_told_on_a_page_what_is_wrong,
-    a_redirect_is_not_kept_beyond_the_expiry,
-    the_query_is_forwarded_only_where_the_link_says_so,
+    browsers_get_errors_as_pages,
+    a_redirect_is_not_cached_beyond_the_expiry,
+    the_query_is_forwarded_only_if_the_link_says_so,
     a_percent_encoded_code_is_the_code,
     codes_are_case_sensitive,
     a_key_makes_no_difference,
     a_link_redirects_as_soon_as_it_is_claimed,
     what_was_pasted_behind_a_code_is_no_part_of_it,
-    permanent_methods_redirect_whatever_is_asked,
+    links_with_307_or_308_redirect_every_method,
 }
 
 fn what_was_pasted_behind_a_code_is_no_part_of_it(server: &Signpost) {
@@ -90,7 +90,7 @@ fn what_was_pasted_behind_a_code_is_no_part_of_it(server: &Signpost) {
     server.get("/zzzzzzzz.").problem(404, "not-found");
 }
 
-fn permanent_methods_redirect_whatever_is_asked(server: &Signpost) {
+fn links_with_307_or_308_redirect_every_method(server: &Signpost) {
     let caller = server.caller();
     for status in [301, 302, 307, 308] {
         let code = code_of(&caller.link(&json!({"url": "https://example.com/m", "redirect": status})));
@@ -160,7 +160,7 @@ fn the_target_is_sent_byte_for_byte(server: &Signpost) {
     }
 }
 
-fn nothing_in_a_redirect_may_be_kept_for_long(server: &Signpost) {
+fn a_redirect_may_be_cached_only_briefly(server: &Signpost) {
     let caller = server.caller();
     for status in [301, 302, 307, 308] {
         let code = code_of(&caller.link(&json!({"url": "https://example.com/cached", "redirect": status})));
@@ -188,21 +188,21 @@ fn a_link_that_expires_is_gone(server: &Signpost) {
     assert_eq!(gone.header("cache-control"), Some("no-store"));
     let link = caller.read(&code).with_status(200).json();
     assert_eq!((&link["state"], &link["expired"]), (&json!("active"), &json!(true)));
-    // It is not the same link any more as one that is claimed now.
+    // A claim of the same URL creates another link than the expired one.
     let again = caller.link(&json!({"url": "https://example.com/brief", "expires_in": "1h"}));
     assert_ne!(again["code"], code.as_str());
     caller.edit(&code, &json!({"expires_at": null})).with_status(200);
     follow(server, &code).with_status(302);
 }
 
-fn a_redirect_is_not_kept_beyond_the_expiry(server: &Signpost) {
+fn a_redirect_is_not_cached_beyond_the_expiry(server: &Signpost) {
     let body = json!({"url": "https://example.com/soon", "expires_in": "5s"});
     let code = code_of(&server.caller().link(&body));
     let max_age = max_age(follow(server, &code).with_status(302));
     assert!(max_age < 5, "{max_age}");
 }
 
-fn the_query_is_forwarded_only_where_the_link_says_so(server: &Signpost) {
+fn the_query_is_forwarded_only_if_the_link_says_so(server: &Signpost) {
     let caller = server.caller();
     let leads = |target: &str, forward: bool, asked: &str, expected: &str| {
         let body = json!({"url": target, "forward_query": forward, "force_new": true});
@@ -260,7 +260,7 @@ fn follow(server: &Signpost, code: &str) -> Answer {
     server.get(&format!("/{code}"))
 }
 
-/// For how many seconds a redirect may be kept, which has to be private.
+/// For how many seconds a redirect may be cached, which has to be private.
 #[track_caller]
 fn max_age(answer: &Answer) -> u32 {
     let rule = answer.header("cache-control").unwrap_or_default();
@@ -269,7 +269,7 @@ fn max_age(answer: &Answer) -> u32 {
 }
 
 /// Browsers say that they prefer pages.
-fn people_are_told_on_a_page_what_is_wrong(server: &Signpost) {
+fn browsers_get_errors_as_pages(server: &Signpost) {
     const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     let caller = server.caller();
     let code = caller.code("https://example.com/paged");
@@ -280,10 +280,10 @@ fn people_are_told_on_a_page_what_is_wrong(server: &Signpost) {
         assert_eq!(page.header("cache-control"), Some("no-store"));
         assert_eq!(page.header("vary"), Some("accept"));
         assert_eq!(page.header("x-robots-tag"), Some("noindex"));
-        let policy = page.header("content-security-policy").expect("it has one");
+        let policy = page.header("content-security-policy").expect("the answer has it");
         assert!(policy.contains("default-src 'none'") && !policy.contains("script-src"), "{policy}");
         assert!(page.text().contains("This link does not work any more"), "{page:?}");
-        assert!(page.text().contains(page.header("x-request-id").expect("it has one")), "{page:?}");
+        assert!(page.text().contains(page.header("x-request-id").expect("the answer has it")), "{page:?}");
         let twin = server.ask(&Request::get(&path).header("Accept", "application/json"));
         twin.problem(410, "gone");
         assert_eq!(twin.header("vary"), Some("accept"));
@@ -293,6 +293,6 @@ fn people_are_told_on_a_page_what_is_wrong(server: &Signpost) {
         assert_eq!(page.with_status(404).header("content-type"), Some("text/html; charset=utf-8"), "{path}");
         server.get(path).problem(404, "not-found");
     }
-    // The API is for programs, whoever asks.
+    // The API is for programs: it answers browsers with a problem too.
     server.ask(&Request::get("/api/v1/links").header("Accept", BROWSER)).problem(401, "unauthenticated");
 }

@@ -1,4 +1,4 @@
-//! Callers: somebody with an API key, and the verbs of the API.
+//! Callers: an API key at a server, and the verbs of the API.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Request, Signpost, ask, unique};
 
-/// Somebody with an API key, at one server.
+/// A client with an API key, at one server.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     address: SocketAddr,
@@ -16,19 +16,19 @@ pub(crate) struct Caller {
 }
 
 impl Signpost {
-    /// Whoever has the key that the server made when it first started.
+    /// The caller with the key that the server made when it first started.
     pub(crate) fn admin(&self) -> Caller {
         let key = self.admin_key();
         let key_id = key["sgn_".len()..][..12].to_owned();
         Caller { address: self.address(), key, key_id, owner: "default".to_owned() }
     }
 
-    /// A new owner, who may read and write links.
+    /// A caller with a new key of a new owner, which may read and write links.
     pub(crate) fn caller(&self) -> Caller {
         self.caller_of(&unique("owner"), &["links:read", "links:write"])
     }
 
-    /// A new key of an owner.
+    /// A caller with a new key of an owner.
     pub(crate) fn caller_of(&self, owner: &str, scopes: &[&str]) -> Caller {
         let body = json!({"name": "test", "owner": owner, "scopes": scopes});
         let made = self.admin().post("/api/v1/keys", &body).with_status(201).json();
@@ -52,7 +52,7 @@ impl Caller {
         Request::new(method, target).key(&self.key)
     }
 
-    /// Asks as it is, without adding the key.
+    /// Sends the request as it is, without adding the key.
     #[track_caller]
     pub(crate) fn ask(&self, request: &Request) -> Answer {
         ask(self.address, request).unwrap_or_else(|error| panic!("{request:?}: {error}"))

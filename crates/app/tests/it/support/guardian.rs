@@ -1,6 +1,6 @@
-//! A small shell that ends our servers and removes their folders once we are gone, in whatever way.
+//! A small shell that ends our servers and removes their folders after this process is gone, however it ended.
 //!
-//! Servers in statics are never dropped, and nothing is dropped in a test process that is killed.
+//! Servers in statics are never dropped, and a test process that is killed drops nothing.
 
 use std::{
     fs,
@@ -20,12 +20,12 @@ struct Guardian {
 
 static GUARDIAN: LazyLock<Guardian> = LazyLock::new(Guardian::engage);
 
-/// Where all servers of this process keep what they keep.
+/// The folder of all servers of this process.
 pub(super) fn folder() -> &'static Path {
     &GUARDIAN.folder
 }
 
-/// Has this process ended when ours ends.
+/// Ends that process when ours ends.
 pub(crate) fn watch(process: u32) {
     let mut shell = GUARDIAN.shell.lock().expect("nothing panics in here");
     let orders = shell.stdin.as_mut().expect("its input is piped");
@@ -39,7 +39,8 @@ impl Guardian {
         let shell = Command::new("sh")
             .args(["-c", include_str!("guardian.sh"), "guardian.sh"])
             .args([&binary, &folder])
-            // No child of ours inherits the pipe. A group of its own: Ctrl-C must not end it before its work.
+            // No child of ours inherits the pipe. A process group of its own, so that Ctrl-C does not end it before its
+            // work.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

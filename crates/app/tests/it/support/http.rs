@@ -1,4 +1,4 @@
-//! A blocking HTTP/1.1 client that sends what it is told and hides nothing.
+//! A blocking HTTP/1.1 client that sends exactly what it is given and shows every answer unchanged.
 
 use std::{
     fmt,
@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::PATIENCE;
 
-/// Asks on a connection of its own.
+/// Sends the request on a new connection.
 pub(crate) fn ask(address: SocketAddr, request: &Request) -> io::Result<Answer> {
     Connection::open(address)?.send(request)
 }
 
-/// Asks at the same moment: first goes all but the last byte of each request, then every last byte.
+/// Sends all requests at the same moment: first all but the last byte of each, then every last byte.
 pub(crate) fn ask_together(requests: &[(SocketAddr, Request)]) -> Vec<io::Result<Answer>> {
     let begin = |(address, request): &(SocketAddr, Request)| {
         let bytes = request.to_bytes();
@@ -26,7 +26,7 @@ pub(crate) fn ask_together(requests: &[(SocketAddr, Request)]) -> Vec<io::Result
     };
     let mut begun: Vec<_> = requests.iter().map(begin).collect();
     for (connection, last) in begun.iter_mut().flatten() {
-        // Where this fails, reading the answer fails too.
+        // If this fails, reading the answer fails too.
         let _told_below = connection.write(&[*last]);
     }
     let finish = |begun: io::Result<(Connection, u8)>| begun?.0.read()?.ok_or_else(no_answer);
@@ -65,7 +65,7 @@ impl Request {
         self
     }
 
-    /// With an API key.
+    /// Adds an API key.
     #[must_use]
     pub(crate) fn key(self, key: &str) -> Self {
         self.header("Authorization", &format!("Bearer {key}"))
@@ -104,7 +104,7 @@ impl Connection {
         Self::over(TcpStream::connect(address)?)
     }
 
-    /// Over a connection that is open already.
+    /// Over an open connection.
     pub(crate) fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -112,13 +112,13 @@ impl Connection {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// What is under it. Nothing may have been read ahead.
+    /// The stream of the connection. Nothing may have been read ahead.
     pub(crate) fn into_stream(self) -> TcpStream {
         self.0.into_inner()
     }
 
     pub(crate) fn send(&mut self, request: &Request) -> io::Result<Answer> {
-        // A server may refuse a request before it is complete, and close: its answer counts all the same.
+        // A server may refuse a request before it is complete, and close the connection. Its answer is still read.
         let _told_below = self.write(&request.to_bytes());
         read_answer(&mut self.0, request.method != "HEAD")?.ok_or_else(no_answer)
     }
@@ -127,17 +127,17 @@ impl Connection {
         self.0.get_mut().write_all(bytes)
     }
 
-    /// The next answer, to anything but HEAD; `None` once the server has closed.
+    /// The next answer to a request other than HEAD; `None` once the server has closed.
     pub(crate) fn read(&mut self) -> io::Result<Option<Answer>> {
         read_answer(&mut self.0, true)
     }
 
-    /// The next answer, to HEAD.
+    /// The next answer to a HEAD request.
     pub(crate) fn read_head(&mut self) -> io::Result<Option<Answer>> {
         read_answer(&mut self.0, false)
     }
 
-    /// Whether what comes next only asks for the rest of the request.
+    /// Whether the next answer is `100 Continue`.
     #[must_use]
     pub(crate) fn is_asked_to_continue(&mut self) -> bool {
         matches!(read_head(&mut self.0), Ok(Some(answer)) if answer.status == 100)
@@ -164,7 +164,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The field of that name, if the answer has it; having it twice is a defect.
+    /// The field of that name, if the answer has it. Panics if it has two of them.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
@@ -186,14 +186,14 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 
-    /// Itself, if it has this status.
+    /// Returns the answer. Panics unless it has this status.
     #[track_caller]
     pub(crate) fn with_status(&self, status: u16) -> &Self {
         assert_eq!(self.status, status, "{self:?}");
         self
     }
 
-    /// The body of a problem, if the answer is one of that kind and complete.
+    /// The body of a problem. Panics unless the answer is a complete problem of that kind.
     #[track_caller]
     pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
         let body = self.with_status(status).json();
@@ -209,7 +209,8 @@ impl Answer {
         body
     }
 
-    /// The answer is `validation-failed` and names exactly these fields, as (pointer, code), in any order.
+    /// Panics unless the answer is `validation-failed` and names exactly these fields, as (pointer, code), in any
+    /// order.
     #[track_caller]
     pub(crate) fn refuses(&self, expected: &[(&str, &str)]) {
         let body = self.problem(422, "validation-failed");

@@ -1,4 +1,4 @@
-//! What the tests stand on: the binary as a process, a plain HTTP client, callers with links of their own.
+//! Support for the tests: the binary as a process, a plain HTTP client, and callers with links of their own.
 
 #[macro_use]
 mod stores;
@@ -23,10 +23,10 @@ pub(crate) use self::{
     stores::Store,
 };
 
-/// Far beyond every promise: what takes longer fails, instead of hanging.
+/// Far longer than every promise: a test that exceeds it fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Whether it became true in about this time.
+/// Whether the condition became true within about this time.
 #[must_use]
 pub(crate) fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
@@ -39,34 +39,34 @@ pub(crate) fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -
     true
 }
 
-/// How often to try what only goes wrong now and then: a few times, as often as `just soak` wants, or in between.
+/// How often to repeat what fails only now and then: `usual` times, `soak` times in `just soak`, or in between.
 pub(crate) fn rounds(usual: usize, soak: usize) -> usize {
     usual + soak.saturating_sub(usual) * soak_percent() / 100
 }
 
-/// Whether this is `just soak`, where few tests run together and waiting can be told by the clock.
+/// Whether this is `just soak`, where few tests run together, so that times can be measured.
 pub(crate) fn in_soak() -> bool {
     soak_percent() == 100
 }
 
-/// How far `SIGNPOST_TEST_SOAK` leads from the usual to the full size.
+/// The percentage of the way from the usual to the full size, from `SIGNPOST_TEST_SOAK`.
 fn soak_percent() -> usize {
     let percent = std::env::var("SIGNPOST_TEST_SOAK").unwrap_or_else(|_| "0".to_owned());
     percent.parse().ok().filter(|percent| *percent <= 100).expect("SIGNPOST_TEST_SOAK is a percentage")
 }
 
-/// A name that nothing else in this test process has.
+/// A name that is unique in this test process.
 pub(crate) fn unique(word: &str) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     format!("{word}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A body of that many bytes: white space behind JSON means nothing.
+/// A body of that many bytes: white space behind JSON has no meaning.
 pub(crate) fn padded(json: &str, length: usize) -> String {
     json.to_owned() + &" ".repeat(length - json.len())
 }
 
-/// Does `background` again and again on another thread as long as `foreground` takes.
+/// Repeats `background` on another thread for as long as `foreground` runs.
 pub(crate) fn meanwhile<T>(mut background: impl FnMut() + Send, foreground: impl FnOnce() -> T) -> T {
     let done = Flag::default();
     thread::scope(|scope| {
@@ -80,7 +80,7 @@ pub(crate) fn meanwhile<T>(mut background: impl FnMut() + Send, foreground: impl
     })
 }
 
-/// Ends what goes on in the background.
+/// Ends what runs in the background.
 #[derive(Debug, Default)]
 pub(crate) struct Flag(AtomicBool);
 
@@ -93,7 +93,7 @@ impl Flag {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Raises it when dropped: a panic in the foreground must not wait for ever for the background.
+    /// Raises the flag when dropped, so that a panic in the foreground also ends the background.
     #[must_use]
     pub(crate) fn raised_at_the_end(&self) -> RaisedOnDrop<'_> {
         RaisedOnDrop(self)

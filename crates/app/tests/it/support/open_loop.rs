@@ -1,4 +1,4 @@
-//! An open loop: redirects that are asked for when they are due, whether earlier ones were answered or not.
+//! An open loop: redirects that are requested when they are due, whether or not earlier ones were answered.
 
 use std::{
     thread,
@@ -7,11 +7,11 @@ use std::{
 
 use super::{Connection, Request, Signpost, in_soak};
 
-/// How late the answers came, in ascending order.
+/// The latencies of the answers, in ascending order.
 pub(crate) struct Late(Vec<Duration>);
 
 impl Late {
-    /// Whoever fell behind for a moment, as a machine does that stalls, hardly changes it.
+    /// The median latency. A machine that stalls for a moment hardly changes it.
     pub(crate) fn median(&self) -> Duration {
         self.0[self.0.len() / 2]
     }
@@ -20,8 +20,8 @@ impl Late {
         self.0[self.0.len() * 99 / 100]
     }
 
-    /// That they came less than twice as late as usual, or `slack` later than that: by the median; in the soak, where few
-    /// tests run together, by the p99 too.
+    /// Asserts that the latency is less than twice the usual one plus `slack`: the median, and in the soak, where few
+    /// tests run together, the p99 too.
     pub(crate) fn assert_as_usual(&self, usual: &Self, slack: Duration, whence: &str) {
         let bound = |usual: Duration| usual * 2 + slack;
         let (median, p99) = ((self.median(), usual.median()), (self.p99(), usual.p99()));
@@ -30,8 +30,8 @@ impl Late {
     }
 }
 
-/// Asks for `redirects` in turn over 16 connections, for a while; all of them have to be answered. A machine that does not
-/// manage as many a second answers later and later.
+/// Requests `redirects` in turn over 16 connections, for a while. All of them have to be answered. Latencies grow if
+/// the machine cannot serve that many a second.
 pub(crate) fn ask_steadily(server: &Signpost, per_second: u32, redirects: &[Request], lasts: Duration) -> Late {
     const CONNECTIONS: u32 = 16;
     let every = Duration::from_secs(1) * CONNECTIONS / per_second;
@@ -40,7 +40,7 @@ pub(crate) fn ask_steadily(server: &Signpost, per_second: u32, redirects: &[Requ
         let mut connection = Connection::open(server.address()).expect("it listens");
         let mut late = Vec::new();
         while begun.elapsed() < lasts {
-            let due = begun + every / CONNECTIONS * number + every * u32::try_from(late.len()).expect("not that many");
+            let due = begun + every / CONNECTIONS * number + every * u32::try_from(late.len()).expect("the count fits");
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let next = late.len() * CONNECTIONS as usize + number as usize;
             let answer = connection.send(&redirects[next % redirects.len()]).expect("it is answered");

@@ -1,4 +1,4 @@
-//! The binary as a process: set up, started, watched, ended.
+//! The binary as a process: configured, started, observed, ended.
 
 use std::{
     env, fs,
@@ -18,7 +18,7 @@ use test_support::{TestDatabase, shared_server};
 
 use super::{Answer, Connection, PATIENCE, Request, ask, eventually, guardian};
 
-/// The binary, heeding its arguments alone and not the settings of whoever runs the tests.
+/// The binary with its arguments alone, without the settings in the environment of the tests.
 pub(crate) fn signpost() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
     for (name, _) in env::vars_os() {
@@ -30,7 +30,7 @@ pub(crate) fn signpost() -> Command {
     command
 }
 
-/// What a command that ends by itself had to say.
+/// The output of a command that ended by itself.
 #[must_use = "a command may fail"]
 #[derive(Debug)]
 pub(crate) struct Told {
@@ -47,7 +47,7 @@ pub(crate) fn run(command: &mut Command) -> Told {
     let (mut child, out, err) = spawn(command);
     let ended = eventually(PATIENCE, || out.have_ended() && err.have_ended());
     if !ended {
-        child.kill().expect("it runs for ever");
+        child.kill().expect("it runs without end");
     }
     let (code, took) = (child.wait().expect("it is our child").code(), begun.elapsed());
     let told = Told { code, out: out.all().join("\n"), err: err.all().join("\n"), took };
@@ -64,13 +64,13 @@ fn spawn(command: &mut Command) -> (Child, Lines, Lines) {
     (child, out, err)
 }
 
-/// How a server is started; it can be started again, on what it kept.
+/// How a server is started. It can be started again on the same data.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     folder: Arc<TempDir>,
-    /// `None`: on SQLite, in the folder.
+    /// `None` means SQLite, in the folder.
     database: Option<TestDatabase>,
-    /// Known if another process on the same store made it.
+    /// Set if another process on the same store made it.
     admin_key: Option<String>,
     settings: Vec<(String, String)>,
     variables: Vec<(String, String)>,
@@ -94,19 +94,19 @@ impl Setup {
             .set("log.format", "json")
     }
 
-    /// With a setting; the last word on a key counts.
+    /// With a setting. The last value of a key counts.
     #[must_use]
     pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
         self
     }
 
-    /// The PostgreSQL database it is on.
+    /// The PostgreSQL database of the server.
     pub(crate) fn database(&self) -> &TestDatabase {
         self.database.as_ref().expect("the test put it on PostgreSQL")
     }
 
-    /// With bounds that a busy machine keeps too: for tests of what happens, not of when.
+    /// With timeouts that a busy machine keeps too: for tests of what happens, not of when.
     #[must_use]
     pub(crate) fn patient(self) -> Self {
         self.set("http.request_timeout", "30s")
@@ -116,7 +116,7 @@ impl Setup {
             .set("store.connect_timeout", "20s")
     }
 
-    /// With a variable in the environment.
+    /// With an environment variable.
     #[must_use]
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
@@ -127,7 +127,7 @@ impl Setup {
         self.database.is_some()
     }
 
-    /// Where it keeps its files; made by the server itself.
+    /// The data directory, which the server creates itself.
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -154,13 +154,13 @@ impl Setup {
         run(self.command().args(arguments))
     }
 
-    /// Its settings as flags, for a shell.
+    /// The settings as flags, for a shell.
     pub(crate) fn flags(&self) -> String {
         let data_dir = format!("--data-dir {}", self.data_dir().display());
         self.settings.iter().fold(data_dir, |flags, (key, value)| flags + &format!(" --set {key}={value}"))
     }
 
-    /// The command that starts a server, for a test that looks after it by itself.
+    /// The command that starts a server, for a test that handles the process itself.
     pub(crate) fn command(&self) -> Command {
         let mut command = signpost();
         command.current_dir(self.folder.path()).arg("--data-dir").arg(self.data_dir());
@@ -177,7 +177,7 @@ fn fresh_folder() -> Arc<TempDir> {
     Arc::new(folder.expect("the guardian's folder takes others"))
 }
 
-/// A running server. Dropped, it is killed.
+/// A running server. It is killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Signpost {
     setup: Setup,
@@ -188,7 +188,7 @@ pub(crate) struct Signpost {
 }
 
 impl Signpost {
-    /// On a file in a folder of its own.
+    /// On a SQLite file in a folder of its own.
     pub(crate) fn on_sqlite() -> Setup {
         Setup::new(None)
     }
@@ -203,7 +203,7 @@ impl Signpost {
         Setup::new(Some(database.clone()))
     }
 
-    /// How it was started.
+    /// The setup that it was started with.
     pub(crate) fn setup(&self) -> &Setup {
         &self.setup
     }
@@ -213,7 +213,7 @@ impl Signpost {
         Setup { folder: fresh_folder(), admin_key: Some(self.admin_key()), ..self.setup.clone() }
     }
 
-    /// The PostgreSQL database it is on.
+    /// The PostgreSQL database of the server.
     pub(crate) fn database(&self) -> &TestDatabase {
         self.setup.database()
     }
@@ -222,13 +222,13 @@ impl Signpost {
         self.address
     }
 
-    /// The key it made when it first started, or the process before it on the same store.
+    /// The key that this server made when it first started, or another process before it on the same store.
     pub(crate) fn admin_key(&self) -> String {
         let kept = || fs::read_to_string(self.setup.data_dir().join("admin.key")).expect("it made the first key");
         self.setup.admin_key.clone().unwrap_or_else(|| kept().trim_end().to_owned())
     }
 
-    /// Asks on a connection of its own.
+    /// Sends the request on a new connection.
     #[track_caller]
     pub(crate) fn ask(&self, request: &Request) -> Answer {
         ask(self.address, request).unwrap_or_else(|error| panic!("{request:?}: {error}; {}", self.complaints()))
@@ -268,12 +268,12 @@ impl Signpost {
         event.expect("it was told")
     }
 
-    /// All it wrote to standard output so far.
+    /// Everything it has written to standard output so far.
     pub(crate) fn output(&self) -> String {
         self.lines.all().join("\n")
     }
 
-    /// All it wrote to standard error so far.
+    /// Everything it has written to standard error so far.
     pub(crate) fn complaints(&self) -> String {
         self.complaints.all().join("\n")
     }
@@ -283,20 +283,20 @@ impl Signpost {
         kill_process(pid, signal).expect("it runs, or is a zombie of ours");
     }
 
-    /// How much memory it has just now (`VmRSS`).
+    /// Its current memory use (`VmRSS`).
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child().id())).expect("it runs");
         let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
         kilobytes.and_then(|number| number.parse::<u64>().ok()).expect("the kernel says so") * 1_024
     }
 
-    /// Whether it has ended by itself, or by a signal.
+    /// Whether it has ended, by itself or by a signal.
     #[must_use]
     pub(crate) fn has_ended(&self) -> bool {
         self.child().try_wait().expect("it is our child").is_some()
     }
 
-    /// How it ended, with all of its output there; waits for that.
+    /// Waits for its end, and for all of its output. Returns its exit status.
     #[must_use]
     #[track_caller]
     pub(crate) fn wait(&self) -> ExitStatus {
@@ -306,7 +306,8 @@ impl Signpost {
         self.child().wait().expect("it is our child")
     }
 
-    /// Whether its database has ended all sessions; waits for that. Then nothing that it sent can happen any more.
+    /// Waits until its database has ended all its sessions. After that, no statement that it sent can take effect.
+    /// Returns whether they ended in time.
     #[must_use]
     pub(crate) fn is_forgotten(&self) -> bool {
         let others = "SELECT count(*) FROM pg_stat_activity \
@@ -315,7 +316,7 @@ impl Signpost {
         self.setup.database.as_ref().is_none_or(|database| eventually(PATIENCE, || ended(database)))
     }
 
-    /// Asks it to end, as an orchestrator does, and waits.
+    /// Ends it by SIGTERM, as an orchestrator does, and waits.
     #[must_use]
     #[track_caller]
     pub(crate) fn terminate(&self) -> ExitStatus {
@@ -353,14 +354,14 @@ impl Signpost {
 impl Drop for Signpost {
     fn drop(&mut self) {
         if let Ok(child) = self.child.get_mut() {
-            // It may have ended before, and nobody could be told anyway.
+            // It may have ended before, and a failure could not be reported.
             let _gone = child.kill();
             let _gone = child.wait();
         }
     }
 }
 
-/// The lines of a stream, as they come.
+/// The lines of a stream, as they arrive.
 #[derive(Clone, Debug, Default)]
 struct Lines(Arc<Mutex<Received>>);
 

@@ -1,10 +1,10 @@
-//! Every test on every store.
+//! Runs every test on every store.
 
 use std::sync::OnceLock;
 
 use super::{Setup, Signpost};
 
-/// Makes two tests of each function: one asks the shared server on SQLite, one the shared server on PostgreSQL.
+/// Makes two tests of each function: one with the shared server on SQLite, one with the shared server on PostgreSQL.
 macro_rules! on_both_stores {
     ($($test:ident),+ $(,)?) => {
         mod sqlite {
@@ -16,7 +16,7 @@ macro_rules! on_both_stores {
     };
 }
 
-/// Makes two tests of each function, which starts servers of its own.
+/// Makes two tests of each function, one for each store. The function starts servers of its own.
 macro_rules! alone_on_both_stores {
     ($($test:ident),+ $(,)?) => {
         mod alone_on_sqlite {
@@ -36,7 +36,7 @@ pub(crate) enum Store {
 }
 
 impl Store {
-    /// A server of its own, not yet started, on an empty store.
+    /// A server of its own on an empty store, not yet started.
     pub(crate) fn setup(self) -> Setup {
         let setup = match self {
             Self::Sqlite => Signpost::on_sqlite(),
@@ -45,7 +45,7 @@ impl Store {
         setup.patient()
     }
 
-    /// The server that tests share. They do not disturb each other: each brings an owner of its own.
+    /// The server that tests share. Tests do not disturb each other, because each uses an owner of its own.
     pub(crate) fn shared(self) -> &'static Signpost {
         static SQLITE: OnceLock<Signpost> = OnceLock::new();
         static POSTGRES: OnceLock<Signpost> = OnceLock::new();

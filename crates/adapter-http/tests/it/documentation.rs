@@ -1,4 +1,4 @@
-//! The papers say what the code says.
+//! The documentation says what the code says.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! The contract of every store, over the real ones as the binary uses them: with their memory around.
+//! The contract of every store, against the real stores as the binary uses them: behind the L1 cache.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use test_support::{Decorated, TestDatabase, contract::Store, shared_database_from_template};
 use tokio::runtime::{Builder, Handle};
 
-/// Wide enough for a busy machine.
+/// Enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn remembered<S: Store + 'static>(store: Arc<S>) -> Arc<Decorated> {
@@ -32,7 +32,7 @@ async fn on_sqlite() -> (Arc<Decorated>, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = SqliteFile::new(folder.path().join("signpost.db"));
     file.migrate().expect("a new file takes every migration");
-    (remembered(Arc::new(file.open(PATIENCE).expect("it opens"))), folder)
+    (remembered(Arc::new(file.open(PATIENCE).expect("the file opens"))), folder)
 }
 
 async fn on_postgres() -> (Arc<Decorated>, TestDatabase) {
@@ -55,7 +55,7 @@ fn postgres(url: &str) -> PostgresStore {
     PostgresStore::new(&options, Handle::current()).expect("the options are valid")
 }
 
-/// On a runtime of its own: the template is made inside another one, which must not be blocked.
+/// Runs on a runtime of its own: the template database is made inside another runtime, which must not be blocked.
 fn migrate(url: &str) {
     let url = url.to_owned();
     let migrating = std::thread::spawn(move || {
