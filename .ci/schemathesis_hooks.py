@@ -23,7 +23,7 @@ STATEFUL_PROBLEMS = {
     "blocked": "the link was taken down",
     "gone": "the link was deleted, or has expired",
     "idempotency-key-reused": "the key came with another body before",
-    "invalid-cursor": "the server seals cursors, nobody can make one up",
+    "invalid-cursor": "the server seals cursors, a client cannot make one up",
     "stale": "If-Match has to name the generation that the link has now",
 }
 

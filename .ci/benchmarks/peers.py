@@ -1,4 +1,4 @@
-"""Other shorteners, which somebody else started: hot redirects of one link, in turns with ours."""
+"""Other shorteners, started beforehand: hot redirects of one link, in turns with ours."""
 
 import urllib.parse
 

@@ -44,8 +44,8 @@ async fn shared(url: &str, tasks: usize, seconds: u64) -> u64 {
     let (entropy, log) = (Arc::new(SeededEntropy::new(1)), Logger::root(Discard, o!()));
     let shared = SharedMemory::new(options, entropy, Handle::current(), log).expect("an address of Redis");
     let (changes, keeping) = (SharedChanges::new(Arc::new(Quiet), shared.clone()), shared.clone());
-    tokio::spawn(async move { changes.subscribe(Arc::new(Nobody)).await });
-    tokio::spawn(async move { keeping.keep(&Quiet, Arc::new(Nobody)).await });
+    tokio::spawn(async move { changes.subscribe(Arc::new(NoSubscriber)).await });
+    tokio::spawn(async move { keeping.keep(&Quiet, Arc::new(NoSubscriber)).await });
     let resolver = Arc::new(SharedResolver::new(Arc::new(Quiet), shared));
     for code in codes() {
         while resolver.resolve(&code).await.expect("it answers").source == Source::Store {
@@ -149,9 +149,9 @@ impl Identify for Quiet {
     }
 }
 
-struct Nobody;
+struct NoSubscriber;
 
-impl ChangeSubscriber for Nobody {
+impl ChangeSubscriber for NoSubscriber {
     fn changed(&self, _: &Code, _: Generation) {}
     fn synced_until(&self, _: Duration) {}
     fn gap(&self) {}

@@ -139,8 +139,8 @@ impl Membership {
                     Phase::Waiting { since, epoch: Some(epoch), from: Some(from) }
                 }
             }
-            (Phase::Waiting { since, epoch: Some(epoch), from: None }, Some((told_era, _)))
-                if since == present && told_era == epoch =>
+            (Phase::Waiting { since, epoch: Some(epoch), from: None }, Some((replied, _)))
+                if since == present && replied == epoch =>
             {
                 Phase::Waiting { since, epoch: Some(epoch), from: Some(reply.now) }
             }

@@ -332,7 +332,7 @@ mod tests {
         let shared = shared();
         shared.begin_watching();
         let before = shared.watermark().expect("it has a watermark");
-        shared.set_epoch(Some(("era", true)), Some(before));
+        shared.set_epoch(Some(("epoch", true)), Some(before));
         advance(Duration::from_secs(9)).await;
         shared.synced_until(Instant::now());
         assert_eq!(shared.watermark().expect("it has a watermark").since, before.since);
@@ -366,7 +366,7 @@ mod tests {
         let before = shared.watermark();
         advance(Duration::from_secs(1)).await;
         shared.begin_watching();
-        shared.set_epoch(Some(("era", true)), before);
+        shared.set_epoch(Some(("epoch", true)), before);
         assert!(shared.state().epoch.is_none());
     }
 }

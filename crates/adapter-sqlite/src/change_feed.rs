@@ -51,7 +51,7 @@ impl ChangeFeed for SqliteStore {
 struct Tail {
     /// The sequence number of the last entry.
     end: i64,
-    /// The entries after the position; `None` if they cannot be told, which is a gap.
+    /// The entries after the position; `None` if they cannot be determined, which is a gap.
     entries: Option<Vec<(String, i64)>>,
 }
 

@@ -137,10 +137,10 @@ async fn a_silent_host_costs_only_its_own_connect_timeout() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_to_connect_names_each_host_and_its_error() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("some port is free").local_addr().expect("bound");
+    let refused = std::net::TcpListener::bind("127.0.0.1:0").expect("some port is free").local_addr().expect("bound");
     let silent = FaultProxy::before(([127, 0, 0, 1], shared_server().port()).into());
     silent.hold(Direction::Replies);
-    let url = format!("postgres://signpost@{nobody},{}/postgres", silent.address());
+    let url = format!("postgres://signpost@{refused},{}/postgres", silent.address());
     let store = store(&PostgresOptions { connect_timeout: Duration::from_millis(100), ..impatient(&url) });
     let error = store.resolve(&code()).await.expect_err("the server does not answer");
     let mut told = String::new();
@@ -149,7 +149,7 @@ async fn a_failure_to_connect_names_each_host_and_its_error() {
         told += &format!("{error}\n");
         cause = error.source();
     }
-    assert!(told.contains(&format!("{nobody}: ")) && told.contains("refused"), "{told}");
+    assert!(told.contains(&format!("{refused}: ")) && told.contains("refused"), "{told}");
     assert!(told.contains(&format!("{}: no session in time", silent.address())), "{told}");
 }
 
@@ -175,7 +175,7 @@ async fn a_late_reply_never_reaches_another_lookup() {
             assert_eq!(resolved.resolution.as_deref(), Some(&Resolution::from(link)));
         }
     }
-    assert_eq!(proxy.connections_made(), made + 1, "the old connection serves nobody, and one new one serves all");
+    assert_eq!(proxy.connections_made(), made + 1, "the old connection serves no call, and one new one serves all");
 }
 
 /// The statement of the change reaches the server after the caller has given up.

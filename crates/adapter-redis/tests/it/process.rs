@@ -50,7 +50,7 @@ pub(crate) struct Process {
     /// The feed of its changes.
     pub(crate) feed: Arc<Feed>,
     /// What its subscriber received.
-    pub(crate) told: Arc<EpochReply>,
+    pub(crate) told: Arc<Recorder>,
     asked: Arc<Counted>,
     _tasks: Tasks,
 }
@@ -62,7 +62,7 @@ impl Process {
         let entropy = Arc::new(SeededEntropy::new(SEED.fetch_add(1, Ordering::SeqCst)));
         let shared = SharedMemory::new(options, entropy, Handle::current(), Logger::root(Discard, o!()));
         let shared = shared.expect("the URL is valid");
-        let (feed, told) = (Arc::new(Feed::default()), Arc::new(EpochReply::default()));
+        let (feed, told) = (Arc::new(Feed::default()), Arc::new(Recorder::default()));
         let mut tasks = JoinSet::new();
         let (changes, watcher) = (SharedChanges::new(feed.clone(), shared.clone()), told.clone());
         tasks.spawn(async move {
@@ -197,12 +197,12 @@ impl Identify for Identity {
 /// A feed that reports what the test sends, and in between that it is in sync.
 pub(crate) struct Feed {
     changes: broadcast::Sender<(Code, Generation)>,
-    begin_watching: watch::Sender<bool>,
+    is_hearing: watch::Sender<bool>,
 }
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { changes: broadcast::Sender::new(1_000), begin_watching: watch::Sender::new(true) }
+        Self { changes: broadcast::Sender::new(1_000), is_hearing: watch::Sender::new(true) }
     }
 }
 
@@ -214,18 +214,18 @@ impl Feed {
 
     /// Stops receiving changes, or starts again.
     pub(crate) fn be_deaf(&self, deaf: bool) {
-        self.begin_watching.send_replace(!deaf);
+        self.is_hearing.send_replace(!deaf);
     }
 }
 
 #[async_trait]
 impl ChangeFeed for Feed {
     async fn subscribe(&self, subscriber: Arc<dyn ChangeSubscriber>) -> RepositoryError {
-        let mut begin_watching = self.begin_watching.subscribe();
-        drop(begin_watching.wait_for(|begin_watching| *begin_watching).await);
+        let mut is_hearing = self.is_hearing.subscribe();
+        drop(is_hearing.wait_for(|is_hearing| *is_hearing).await);
         let mut changes = self.changes.subscribe();
         subscriber.gap();
-        while *self.begin_watching.borrow() {
+        while *self.is_hearing.borrow() {
             match timeout(Duration::from_millis(20), changes.recv()).await {
                 Ok(Ok((code, generation))) => subscriber.changed(&code, generation),
                 Ok(Err(_)) => break,
@@ -238,15 +238,15 @@ impl ChangeFeed for Feed {
 
 /// The changes that a subscriber received.
 #[derive(Default)]
-pub(crate) struct EpochReply(Mutex<Vec<(Code, Generation)>>);
+pub(crate) struct Recorder(Mutex<Vec<(Code, Generation)>>);
 
-impl EpochReply {
+impl Recorder {
     pub(crate) fn of(&self, link: &Link) -> bool {
         self.0.lock().expect("no panic").contains(&(link.code.clone(), link.generation))
     }
 }
 
-impl ChangeSubscriber for EpochReply {
+impl ChangeSubscriber for Recorder {
     fn changed(&self, code: &Code, generation: Generation) {
         self.0.lock().expect("no panic").push((code.clone(), generation));
     }

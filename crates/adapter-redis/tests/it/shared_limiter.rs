@@ -34,15 +34,15 @@ async fn all_processes_charge_the_same_quota() {
     let (one, other) = two_processes(&redis).await;
     let requests = (0..50).map(async |number| {
         let process = if number % 2 == 0 { &one } else { &other };
-        reply(process, &[of("somebody", 1)]).await.refused.is_none()
+        reply(process, &[of("client", 1)]).await.refused.is_none()
     });
     let let_in = join_all(requests).await.into_iter().filter(|let_in| *let_in).count();
     assert_eq!(let_in, 20);
-    let refused = reply(&one, &[of("somebody", 1)]).await;
+    let refused = reply(&one, &[of("client", 1)]).await;
     assert_eq!(refused.refused, Some(0));
     let whole_in = refused.whole_in[0];
     assert!((Duration::from_secs(17)..=Duration::from_secs(20)).contains(&whole_in), "{whole_in:?}");
-    assert_eq!(reply(&other, &[of("somebody else", 20)]).await.refused, None);
+    assert_eq!(reply(&other, &[of("client else", 20)]).await.refused, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,17 +99,17 @@ async fn recorded_amounts_are_charged_whatever_is_left() {
 async fn an_invalid_value_under_the_key_is_a_whole_quota() {
     let redis = RedisServer::start();
     let (one, _) = two_processes(&redis).await;
-    reply(&one, &[of("somebody", 20)]).await;
+    reply(&one, &[of("client", 20)]).await;
     let keys = redis.command(&["KEYS", "*:quota:*"]);
     let key = keys.trim();
-    assert!(!key.contains("somebody"), "{key}");
+    assert!(!key.contains("client"), "{key}");
     for junk in ["junk", "1e400", "-5", ""] {
         redis.command(&["SET", key, junk]);
-        assert_eq!(reply(&one, &[of("somebody", 1)]).await.refused.is_some(), junk == "1e400", "{junk}");
+        assert_eq!(reply(&one, &[of("client", 1)]).await.refused.is_some(), junk == "1e400", "{junk}");
     }
     redis.command(&["DEL", key]);
     redis.command(&["LPUSH", key, "x"]);
-    assert_eq!(reply(&one, &[of("somebody", 1)]).await.refused, None);
+    assert_eq!(reply(&one, &[of("client", 1)]).await.refused, None);
     assert!(one.shared_limiter.is_available());
 }
 
@@ -118,10 +118,10 @@ async fn an_invalid_value_under_the_key_is_a_whole_quota() {
 async fn a_quota_is_whole_after_ten_times_its_refill_at_most() {
     let redis = RedisServer::start();
     let (one, _) = two_processes(&redis).await;
-    reply(&one, &[of("somebody", 20)]).await;
+    reply(&one, &[of("client", 20)]).await;
     let key = redis.command(&["KEYS", "*:quota:*"]);
     redis.command(&["SET", key.trim(), "1900000000000000"]);
-    let refused = reply(&one, &[of("somebody", 1)]).await;
+    let refused = reply(&one, &[of("client", 1)]).await;
     assert_eq!((refused.refused, refused.whole_in[0]), (Some(0), Duration::from_secs(200)));
 }
 
@@ -129,7 +129,7 @@ async fn a_quota_is_whole_after_ten_times_its_refill_at_most() {
 async fn whole_quotas_expire_in_redis() {
     let redis = RedisServer::start();
     let (one, _) = two_processes(&redis).await;
-    reply(&one, &[of("somebody", 2)]).await;
+    reply(&one, &[of("client", 2)]).await;
     let key = redis.command(&["KEYS", "*:quota:*"]);
     let lives: u64 = redis.command(&["PTTL", key.trim()]).trim().parse().expect("a number");
     assert!((1_000..=2_001).contains(&lives), "{lives}");
@@ -163,14 +163,14 @@ async fn without_redis_there_is_no_reply_but_the_process_count_stays() {
     }
     redis.freeze();
     let asked = Instant::now();
-    assert_eq!(one.shared_limiter.acquire(&[of("somebody", 1)]).await, None);
+    assert_eq!(one.shared_limiter.acquire(&[of("client", 1)]).await, None);
     assert!(asked.elapsed() < Duration::from_secs(1));
     assert!(
-        eventually(async || one.shared_limiter.acquire(&[of("somebody", 1)]).await.is_none()
+        eventually(async || one.shared_limiter.acquire(&[of("client", 1)]).await.is_none()
             && !one.shared_limiter.is_available())
         .await
     );
     assert_eq!(one.shared_limiter.processes().get(), 2);
     redis.thaw();
-    assert!(eventually(async || one.shared_limiter.acquire(&[of("somebody", 1)]).await.is_some()).await);
+    assert!(eventually(async || one.shared_limiter.acquire(&[of("client", 1)]).await.is_some()).await);
 }

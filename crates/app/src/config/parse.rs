@@ -133,8 +133,8 @@ pub(super) fn host(text: &str) -> Option<String> {
 pub(super) fn network(text: &str) -> Option<IpNet> {
     let network = from_text(text).or_else(|| from_text::<IpAddr>(text).map(IpNet::from))?;
     // `::ffff:0:0/96` is all of IPv4 too.
-    let everybody = ["0.0.0.0/0", "::/0", "::ffff:0:0/96"].iter().any(|all| from_text(all) == Some(network));
-    (network == network.trunc() && !everybody).then_some(network)
+    let is_all = ["0.0.0.0/0", "::/0", "::ffff:0:0/96"].iter().any(|all| from_text(all) == Some(network));
+    (network == network.trunc() && !is_all).then_some(network)
 }
 
 /// A file of certificates to trust.

@@ -39,7 +39,7 @@ fn acknowledged_writes_survive_every_kill(setup: &Setup) {
             let enough = 5 + round % 12 * 13;
             let busy = eventually(PATIENCE, || acknowledged.load(Ordering::Relaxed) >= enough);
             server.kill9();
-            assert!(busy, "nobody writes");
+            assert!(busy, "no client writes");
             writers.into_iter().flat_map(|writer| writer.join().expect("no answer is wrong")).collect()
         });
         assert!(server.is_forgotten(), "its sessions do not end");

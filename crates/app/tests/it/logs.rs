@@ -175,7 +175,7 @@ fn a_client_that_disconnects_early_logs_a_line() {
     let mut connection = server.connect();
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("it has a head") + 4;
     connection.write(&bytes[..end]).expect("it listens");
-    assert!(connection.is_asked_to_continue(), "nobody reads");
+    assert!(connection.is_asked_to_continue(), "the server does not read");
     connection.write(&bytes[end..bytes.len() - 5]).expect("it reads");
     drop(connection);
     let line = line_of(&server, "aborted");

@@ -104,7 +104,7 @@ fn many_lookups_of_one_cold_code_are_one_query() {
     let requests = vec![(other.address(), Request::get(&format!("/{code}"))); 200];
     thread::scope(|scope| {
         let asking = scope.spawn(|| ask_together(&requests));
-        assert!(eventually(PATIENCE, || database.sql(held).as_deref() == Ok("1")), "nobody waits");
+        assert!(eventually(PATIENCE, || database.sql(held).as_deref() == Ok("1")), "no session waits");
         while !holding.is_finished() {
             let waiting = database.sql(held).expect("the server answers");
             assert!(["0", "1"].contains(&waiting.as_str()), "{waiting} wait");

@@ -426,7 +426,7 @@ fn half_a_claim(server: &Signpost, caller: &Caller) -> (Connection, String) {
     let (half, rest) = body.split_at(body.len() - 5);
     let mut connection = server.connect();
     connection.write(head.as_bytes()).expect("it listens");
-    assert!(connection.is_asked_to_continue(), "nobody reads");
+    assert!(connection.is_asked_to_continue(), "the server does not read");
     connection.write(half.as_bytes()).expect("it reads");
     (connection, rest.to_owned())
 }

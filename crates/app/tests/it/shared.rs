@@ -29,8 +29,8 @@ fn two_processes(redis: &RedisServer) -> (Signpost, Signpost) {
 
 #[must_use]
 fn trusts_redis(server: &Signpost) -> bool {
-    let era = || server.events("redis.epoch").into_iter().next_back();
-    let trusted = || era().is_some_and(|event| event["message"] == "what is in Redis is trusted");
+    let epoch = || server.events("redis.epoch").into_iter().next_back();
+    let trusted = || epoch().is_some_and(|event| event["message"] == "entries in Redis are trusted");
     eventually(PATIENCE, trusted)
 }
 

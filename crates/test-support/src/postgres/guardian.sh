@@ -3,7 +3,7 @@
 # It is the standby of the server that the connection string PRIMARY names, or a new one if that is empty.
 #
 # Each line on stdin is a port: start the server there and answer with its process id. The end of stdin means
-# that whoever held the pipe is done or dead, even by SIGKILL: end the server and remove HOME.
+# that the process that held the pipe is done or dead, even by SIGKILL: end the server and remove HOME.
 
 bin=$1 home=$2 primary=$3
 shift 3

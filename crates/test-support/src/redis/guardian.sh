@@ -1,7 +1,7 @@
 # Keeps one private Redis server: guardian.sh SERVER HOME [OPTION]...
 #
 # Each line on stdin is a port: start the server there and answer with its process id. The end of stdin means
-# that whoever held the pipe is done or dead, even by SIGKILL: end the server and remove HOME.
+# that the process that held the pipe is done or dead, even by SIGKILL: end the server and remove HOME.
 
 program=$1 home=$2
 shift 2

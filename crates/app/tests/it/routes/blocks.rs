@@ -185,7 +185,7 @@ fn the_server_applies_blocks_of_the_command_line(setup: &Setup) {
     assert_eq!(told.code, Some(0), "{told:?}");
     assert!(told.out.starts_with("blocked ") && told.out.contains("court order 12"), "{told:?}");
     assert!(!told.err.contains("note:"), "{told:?}");
-    for (kind, value) in [("code", unique("no-code")), ("owner", unique("nobody"))] {
+    for (kind, value) in [("code", unique("no-code")), ("owner", unique("no-owner"))] {
         let told = setup.run(&["block", kind, &value, "--reason", "court order 13"]);
         assert!(told.code == Some(0) && told.err.contains(&format!("no link of the {kind} {value}")), "{told:?}");
     }

@@ -47,7 +47,7 @@ fn a_new_owner_has_an_empty_page(server: &Signpost) {
 }
 
 fn an_administrator_sees_links_of_every_owner(server: &Signpost) {
-    let word = unique("everybody");
+    let word = unique("all-owners");
     let body = json!({"url": format!("https://example.com/{word}")});
     let codes: BTreeSet<_> = (0..3).map(|_| code_of(&server.caller().link(&body))).collect();
     let found = server.admin().walk(&format!("/api/v1/links?q={word}"));
