@@ -116,10 +116,13 @@ async fn migrate(config: &Config, action: MigrateAction) -> anyhow::Result<()> {
                 config.store.location
             )
         }
-        MigrateAction::Revert { yes: true } => match backend.revert().await? {
-            Some(name) => tell(&format!("reverted {name}"))?,
-            None => tell("nothing to revert")?,
-        },
+        MigrateAction::Revert { yes: true } => {
+            backend.must_exist()?;
+            match backend.revert().await? {
+                Some(name) => tell(&format!("reverted {name}"))?,
+                None => tell("nothing to revert")?,
+            }
+        }
     }
     Ok(())
 }

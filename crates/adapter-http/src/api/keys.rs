@@ -171,7 +171,10 @@ fn new_key(json: Json, now: Timestamp) -> Result<NewKey, Vec<FieldProblem>> {
         if names.len() > Scope::ALL.len() {
             return Err(Fault::new("too-many", format!("must have at most {} entries", Scope::ALL.len())));
         }
-        Scopes::try_from(names).map_err(|error| Fault::new("unknown-scope", error))
+        for (index, name) in names.iter().enumerate() {
+            name.parse::<Scope>().map_err(|error| Fault::new("unknown-scope", error).of_item(index))?;
+        }
+        Scopes::try_from(names).map_err(|error| Fault::new("empty", error))
     });
     let expires_at = fields.optional("expires_at", |json| expiry(json, now));
     let problems = fields.finish();

@@ -70,7 +70,7 @@ impl Context {
             time_left: Cell::new(state.settings.request_timeout),
             store_time: Cell::new(None),
             closes: Cell::new(false),
-            cross_origin: if head.uri.path().starts_with("/api/") {
+            cross_origin: if head.uri.path().starts_with("/api/") || head.uri.path() == "/openapi.json" {
                 state.settings.cors_origins.judge(head)
             } else {
                 CrossOrigin::Off

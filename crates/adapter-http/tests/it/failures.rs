@@ -71,7 +71,7 @@ fn a_store_that_hangs_costs_its_timeout_and_leaves_writes_outcome_unknown() {
     ] {
         let begun = Instant::now();
         assert_problem(&server.ask(method, path, body.as_ref()), 503, code);
-        assert!(begun.elapsed() < PATIENCE * 5, "{path}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < PATIENCE * 30, "{path} hangs: {:?}", begun.elapsed());
     }
 }
 

@@ -362,6 +362,7 @@ fn read_only_commands_create_no_database() {
     let setup = Signpost::on_sqlite();
     for command in [
         &["migrate", "status"][..],
+        &["migrate", "revert", "--yes"][..],
         &["check-store"][..],
         &["keys", "list"][..],
         &["keys", "create", "--name", "x", "--scope", "admin"][..],

@@ -201,9 +201,10 @@ pub async fn a_retargeted_link_leads_to_its_new_target_at_once(subject: Subject)
 }
 
 pub async fn a_preview_shows_a_link_without_following_it(subject: Subject) {
-    let (link, gone) = (subject.given(&a_link()).await, subject.given(&a_link().deleted()).await);
     let preview = async |code: &Code| subject.resolve_service().preview(code).await.expect("the store works");
+    let link = subject.given(&a_link()).await;
     assert_eq!(preview(&link.code).await, Previewed::Leads(Arc::new(Resolution::from(&link))));
+    let gone = subject.delete(&link).await;
     assert_eq!(preview(&gone.code).await, Previewed::Gone(Gone::Deleted));
     assert_eq!(preview(&code("unknown")).await, Previewed::Unknown);
 }

@@ -136,7 +136,10 @@ fn scripts_of_named_origins_may_call_the_api() {
         assert_eq!(answer.header("vary"), Some("origin"));
     }
     let link = server.ask(&Request::get("/zzzzzzzz").header("Origin", "https://app.example"));
-    assert_eq!(link.with_status(404).header("access-control-allow-origin"), None, "only the API");
+    assert_eq!(link.with_status(404).header("access-control-allow-origin"), None, "only the API and its document");
+
+    let document = server.ask(&Request::get("/openapi.json").header("Origin", "https://app.example"));
+    assert_eq!(document.with_status(200).header("access-control-allow-origin"), Some("https://app.example"));
 
     let any = Signpost::on_sqlite().set("http.cors_origins", "*").start();
     let answer = any.ask(&Request::get("/api/v1/links").header("Origin", "https://x.example"));

@@ -2,6 +2,7 @@
 
 mod batch;
 mod blocks;
+mod bodies;
 mod claim;
 mod delete;
 mod docs;
