@@ -126,8 +126,7 @@ where
     if let Some(code) = code {
         return process_redirect(state, request, code, arrived);
     }
-    let exchange = Exchange::begin_routed(state, &mut request, arrived);
-    Either::Right(process_routed(Rc::clone(app), exchange, request).map(Ok).boxed_local())
+    Either::Right(process_routed(Rc::clone(app), state.clone(), request, arrived).map(Ok).boxed_local())
 }
 
 /// Follows a code, at once if it is cached.
@@ -136,32 +135,49 @@ fn process_redirect(state: &web::Data<State>, request: Request, code: Code, arri
     exchange.context.note(|notes| notes.code = Some(code.clone()));
     exchange.line.note_route(Some(follow::ROUTE.into()));
     let query = request.uri().query().unwrap_or_default();
-    let begun = caught(|| Ok(follow::begin(&exchange.context, &code, query)));
-    let begun = begun.unwrap_or_else(|panicked| Begun::Ended(Err(panicked)));
+    let begun = catch_unwind(AssertUnwindSafe(|| follow::begin(&exchange.context, &code, query)));
+    let begun = begun.unwrap_or_else(|_| Begun::Ended(Err(Panicked.into())));
     if let Begun::Ended(outcome) = begun {
         return Either::Left(ready(Ok(exchange.finish_redirect(outcome, request.head()))));
     }
     let later = async move {
         let query = request.uri().query().unwrap_or_default();
-        let outcome = caught_later(follow::go_on(begun, &exchange.context, &code, query)).await;
+        let outcome = caught(follow::go_on(begun, &exchange.context, &code, query)).await;
         Ok(exchange.finish_redirect(outcome, request.head()))
     };
     Either::Right(later.boxed_local())
 }
 
 /// Sends a request through the application.
-async fn process_routed<S>(app: Rc<S>, mut exchange: Exchange, mut request: Request) -> Response<BoxBody>
+async fn process_routed<S>(
+    app: Rc<S>,
+    state: web::Data<State>,
+    mut request: Request,
+    arrived: Instant,
+) -> Response<BoxBody>
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
 {
+    let asked = request.uri().clone();
+    forgive_slash(&mut request);
+    // By the path as the router reads it, percent-encoded or not.
+    let policy = Policy::of(request.method(), Url::new(request.uri().clone()).path());
+    let mut exchange = Exchange::begin(&state, request.head(), policy, asked.clone(), arrived);
+    let rejection = rejection(request.headers(), &state.rejection_nonce);
+    if rejection.is_some() {
+        exchange.line.note_rejection();
+    }
+    let is_rejected = rejection.is_some();
+    // Paths outside of the API are for people.
+    let shows_page = policy == Some(Policy::Redirect) && prefers_page(request.headers());
     let unread = Unread::of(&mut request);
     let body_timeout = if matches!(*request.method(), Method::POST | Method::PATCH | Method::PUT) {
-        exchange.context.state.settings.body_timeout
+        state.settings.body_timeout
     } else {
         NO_BODY_TIMEOUT
     };
     request.extensions_mut().insert(Rc::clone(&exchange.context));
-    let outcome = match exchange.rejection.take() {
+    let outcome = match rejection {
         Some(rejection) => Err(rejection),
         None => match admit(&exchange.context).await {
             Ok(()) => dispatch(app.as_ref(), request, &mut exchange).await,
@@ -169,22 +185,20 @@ where
         },
     };
     settle_body(unread, outcome.as_ref().err(), body_timeout, &exchange.context).await;
-    exchange.finish(outcome)
+    exchange.finish(outcome, |problem, context| {
+        // A request that the stream guard rejected has no path of its own.
+        let instance = (!is_rejected).then(|| asked.path());
+        problem_answer(problem, context, instance, shows_page)
+    })
 }
 
 /// How long an answer waits for the body of a request whose method has none.
 const NO_BODY_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// One request and what is known of its answer.
+/// One request: its context and its log line.
 struct Exchange {
     context: Rc<Context>,
     line: AccessLine,
-    /// The URI as received; `None` for a request that the stream guard rejected.
-    instance: Option<Uri>,
-    /// Why the stream guard rejected the request for which this one stands in.
-    rejection: Option<Problem>,
-    /// Whether a failure is shown as a page.
-    shows_page: bool,
 }
 
 impl Exchange {
@@ -197,43 +211,23 @@ impl Exchange {
     ) -> Self {
         let context = Rc::new(Context::new(head, policy, state));
         let line = AccessLine::begin(&state.log, head, asked, Rc::clone(&context), arrived);
-        Self { context, line, instance: None, rejection: None, shows_page: false }
+        Self { context, line }
     }
 
-    fn begin_routed(state: &web::Data<State>, request: &mut Request, arrived: Instant) -> Self {
-        let asked = request.uri().clone();
-        forgive_slash(request);
-        // By the path as the router reads it, percent-encoded or not.
-        let policy = Policy::of(request.method(), Url::new(request.uri().clone()).path());
-        let mut exchange = Self::begin(state, request.head(), policy, asked.clone(), arrived);
-        exchange.rejection = rejection(request.headers(), &state.rejection_nonce);
-        if exchange.rejection.is_some() {
-            exchange.line.note_rejection();
-        } else {
-            exchange.instance = Some(asked);
-        }
-        // Paths outside of the API are for people.
-        exchange.shows_page = policy == Some(Policy::Redirect) && prefers_page(request.headers());
-        exchange
+    fn finish_redirect(self, outcome: Outcome, head: &RequestHead) -> Response<BoxBody> {
+        self.finish(outcome, |problem, context| {
+            problem_answer(problem, context, Some(head.uri.path()), prefers_page(head.headers()))
+        })
     }
 
-    fn finish_redirect(mut self, outcome: Outcome, head: &RequestHead) -> Response<BoxBody> {
-        if outcome.is_err() {
-            self.shows_page = prefers_page(head.headers());
-            self.instance = Some(head.uri.clone());
-        }
-        self.finish(outcome)
-    }
-
-    /// Sets what every answer has, and writes the log line.
-    fn finish(self, outcome: Outcome) -> Response<BoxBody> {
-        let Self { context, mut line, instance, shows_page, .. } = self;
+    /// Sets what every answer has, and writes the log line. `fail` makes the answer that is a problem.
+    fn finish(self, outcome: Outcome, fail: impl FnOnce(&Problem, &Context) -> HttpResponse) -> Response<BoxBody> {
+        let Self { context, mut line } = self;
         let mut answer = match outcome {
             Ok(answer) => answer,
             Err(problem) => {
                 line.note_problem(&problem);
-                let answer = problem_answer(&problem, &context, instance.as_ref().map(Uri::path), shows_page);
-                bounded(answer, &context)
+                bounded(fail(&problem, &context), &context)
             }
         };
         set_response_headers(answer.status(), answer.headers_mut(), &context);
@@ -266,7 +260,7 @@ async fn dispatch<S>(app: &S, request: Request, exchange: &mut Exchange) -> Outc
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
 {
-    let response = caught_later(async {
+    let response = caught(async {
         match app.call(request).await {
             Ok(response) => Ok(response),
             Err(error) => Err(Problem::new(ProblemKind::of_status(error.as_response_error().status_code()))),
@@ -296,13 +290,8 @@ impl From<Panicked> for Problem {
     }
 }
 
-/// Turns a panic into a problem.
-fn caught<T>(call: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(Panicked.into()))
-}
-
-/// The same for a future.
-async fn caught_later<T>(call: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+/// A panic is a problem.
+async fn caught<T>(call: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
     AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| Err(Panicked.into()))
 }
 
