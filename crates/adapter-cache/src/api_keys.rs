@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use domain::{
     actor::Actor,
     api_key::{ApiKey, KeyId},
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::{IdempotencyRecord, IdempotentRequest},
     ports::{ApiKeyRepository, KeyCreation, KeyPosition, RepositoryError, StoredKey},
     time::Timestamp,
 };
@@ -70,7 +70,7 @@ impl ApiKeyRepository for CachedApiKeys {
     async fn create(
         &self,
         key: &StoredKey,
-        once: Option<(&IdempotentRequest, &RecordedAnswer)>,
+        once: Option<(&IdempotentRequest, &IdempotencyRecord)>,
     ) -> Result<KeyCreation, RepositoryError> {
         self.keys.create(key, once).await
     }

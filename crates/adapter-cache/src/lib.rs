@@ -7,7 +7,7 @@
 //!
 //! | file            | holds                                                                              |
 //! |-----------------|------------------------------------------------------------------------------------|
-//! | `l1_cache`      | cached links and unknown codes, their age; nothing older replaces what is newer    |
+//! | `l1_cache`      | cached links and unknown codes, their age; only a gap lets an older one replace it |
 //! | `single_flight` | lookups and writes in flight, one lookup for each code; floors                     |
 //! | `store_client`  | lookups in the store: timeout, retry budget, circuit breaker                       |
 //! | `breaker`       | the circuit breaker                                                                |

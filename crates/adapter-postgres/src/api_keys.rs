@@ -11,14 +11,15 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncC
 use domain::{
     actor::Actor,
     api_key::{ApiKey, KeyDigest, KeyId},
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::{IdempotencyRecord, IdempotentRequest},
     ports::{ApiKeyRepository, KeyCreation, KeyPosition, Page, RepositoryError, StoredKey, in_column},
     time::Timestamp,
 };
 
 use crate::{
-    PostgresStore, answers,
+    PostgresStore,
     error::{Effect, corrupt},
+    idempotency,
     rows::{Anything, RowPosition, Texts, moment, stored},
     schema::api_keys,
     session::{Progress, until},
@@ -29,7 +30,7 @@ impl ApiKeyRepository for PostgresStore {
     async fn create(
         &self,
         key: &StoredKey,
-        once: Option<(&IdempotentRequest, &RecordedAnswer)>,
+        once: Option<(&IdempotentRequest, &IdempotencyRecord)>,
     ) -> Result<KeyCreation, RepositoryError> {
         let mut session = self.sessions.open("creating an API key").await?;
         let deadline = session.deadline();
@@ -38,10 +39,10 @@ impl ApiKeyRepository for PostgresStore {
             deadline,
             connection.transaction(async |connection| {
                 if let Some((request, answer)) = once {
-                    if let Some(before) = answers::begin(connection, request).await? {
+                    if let Some(before) = idempotency::begin(connection, request).await? {
                         return Ok(KeyCreation::Repeated(before));
                     }
-                    answers::finish(connection, request, answer).await?;
+                    idempotency::finish(connection, request, answer).await?;
                 }
                 insert(connection, key).await?;
                 progress.commits();

@@ -10,14 +10,15 @@ use diesel::{
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use domain::{
     block::{Block, Lifted, Subject},
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::{IdempotencyRecord, IdempotentRequest},
     ports::{BlockPosition, BlockRepository, Blocking, Page, RepositoryError, Revision, UnreadableColumn, in_column},
 };
 use uuid::Uuid;
 
 use crate::{
-    PostgresStore, answers,
+    PostgresStore,
     error::Effect,
+    idempotency,
     rows::{Anything, RowPosition, moment, stored},
     schema::{blocks, blocks_revision},
     session::{Progress, until},
@@ -34,7 +35,7 @@ impl BlockRepository for PostgresStore {
             deadline,
             connection.transaction(async |connection| {
                 if let Some(request) = once
-                    && let Some(before) = answers::begin(connection, request).await?
+                    && let Some(before) = idempotency::begin(connection, request).await?
                 {
                     return Ok(Blocking::Repeated(before));
                 }
@@ -47,7 +48,7 @@ impl BlockRepository for PostgresStore {
                     },
                 };
                 if let (Some(request), Some(answer)) = (once, answer(&settled)) {
-                    answers::finish(connection, request, &answer).await?;
+                    idempotency::finish(connection, request, &answer).await?;
                 }
                 progress.commits();
                 QueryResult::Ok(settled)
@@ -184,10 +185,10 @@ async fn position(connection: &mut AsyncPgConnection, block: &Block) -> QueryRes
     }
 }
 
-fn answer(settled: &Blocking) -> Option<RecordedAnswer> {
+fn answer(settled: &Blocking) -> Option<IdempotencyRecord> {
     match settled {
-        Blocking::Added(block) => Some(RecordedAnswer::Block { block: block.clone(), added: true }),
-        Blocking::InForce(block) => Some(RecordedAnswer::Block { block: block.clone(), added: false }),
+        Blocking::Added(block) => Some(IdempotencyRecord::Block { block: block.clone(), added: true }),
+        Blocking::InForce(block) => Some(IdempotencyRecord::Block { block: block.clone(), added: false }),
         Blocking::Repeated(_) => None,
     }
 }

@@ -12,14 +12,14 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use domain::{
     behaviour::DedupKey,
     history::Provenance,
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::{IdempotencyRecord, IdempotentRequest},
     lifecycle::Change,
     link::Title,
     ports::Applied,
     time::Timestamp,
 };
 
-use crate::{answers, rows::redirect_column, session::Progress};
+use crate::{idempotency, rows::redirect_column, session::Progress};
 
 /// Stores a change, unless the link has changed since. Uses a transaction although one statement would do: a change
 /// that was reported as failed then cannot take effect later (see [`Progress`]).
@@ -33,7 +33,7 @@ pub(crate) async fn apply(
     let outcome = connection
         .transaction(async |connection| {
             if let Some(request) = once
-                && let Some(before) = answers::begin(connection, request).await?
+                && let Some(before) = idempotency::begin(connection, request).await?
             {
                 return Ok(Applied::Repeated(before));
             }
@@ -42,7 +42,7 @@ pub(crate) async fn apply(
                 undone => return Err(Undone::Outcome(undone)),
             }
             if let Some(request) = once {
-                answers::finish(connection, request, &RecordedAnswer::Link(change.after.clone())).await?;
+                idempotency::finish(connection, request, &IdempotencyRecord::Link(change.after.clone())).await?;
             }
             progress.commits();
             Ok(Applied::Done)

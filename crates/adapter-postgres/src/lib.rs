@@ -6,8 +6,21 @@
 //!
 //! To change the schema: (1) add a migration of the same name under `migrations/postgres` and `migrations/sqlite`,
 //! (2) change `schema.rs` and `rows.rs` of both stores to match, (3) run the contract suite.
+//!
+//! | file                                   | holds                                                              |
+//! |----------------------------------------|--------------------------------------------------------------------|
+//! | `store`                                | [`PostgresStore`]: its connection pools, health check and identity |
+//! | `links`, `claim`, `change`, `list`     | the repository of links                                            |
+//! | `lookups`                              | the resolver of redirects                                          |
+//! | `idempotency`, `api_keys`, `blocks`    | the other repositories                                             |
+//! | `change_feed`, `listener`, `creations` | new history entries, and what wakes their reader                   |
+//! | `codes`                                | every code, page by page                                           |
+//! | `rows`, `schema`                       | rows, and their conversion to domain types                         |
+//! | `session`, `connection`, `hosts`       | pooled sessions, connecting, the hosts of a URL                    |
+//! | `options`, `invalid_options`           | options of the store                                               |
+//! | `migrate`, `upgrade`                   | migrations, and upgrades of rows after them                        |
+//! | `error`                                | what a caller can conclude from an error                           |
 
-mod answers;
 mod api_keys;
 mod blocks;
 mod change;
@@ -18,6 +31,7 @@ mod connection;
 mod creations;
 mod error;
 mod hosts;
+mod idempotency;
 mod invalid_options;
 mod links;
 mod list;

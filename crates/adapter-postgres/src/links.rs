@@ -14,10 +14,10 @@ use domain::{
 use futures_util::{StreamExt, stream::FuturesOrdered};
 
 use crate::{
-    PostgresStore, answers, change,
+    PostgresStore, change,
     claim::{self, Settled},
     error::{Effect, is_code_collision},
-    list,
+    idempotency, list,
     rows::{EventRow, LinkRow, RowPosition, stored},
     schema::{link_events, links},
     session::{Progress, until},
@@ -170,7 +170,7 @@ async fn claim_all(
     connection
         .transaction(async |connection| {
             if let Some(request) = once
-                && let Some(before) = answers::begin(connection, request).await?
+                && let Some(before) = idempotency::begin(connection, request).await?
             {
                 return Ok(Claims::Repeated(before));
             }
@@ -189,7 +189,7 @@ async fn claim_all(
                 }
             }
             if let Some(request) = once {
-                answers::finish(connection, request, &request.answered_by(claims.clone())).await?;
+                idempotency::finish(connection, request, &request.answered_by(claims.clone())).await?;
             }
             progress.commits();
             Ok(Claims::Settled(claims))

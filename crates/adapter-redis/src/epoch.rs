@@ -306,7 +306,7 @@ mod tests {
             seconds += 1;
             assert!(seconds < 15);
         }
-        assert_eq!(one.trusts(), Some("one again"), "its old era has to end first");
+        assert_eq!(one.trusts(), Some("one again"), "its old epoch has to end first");
     }
 
     #[tokio::test(start_paused = true)]

@@ -54,7 +54,7 @@ return {epoch or '', held_until or '0', now}";
 /// unit comes back, the time until all of the quota comes back, and how much is charged, negative if it is put back.
 /// Times are in microseconds. Returns the number of the refused quota, from 1, or 0 if none was refused; then for each
 /// quota the time until it is whole.
-pub(crate) const METER: &str = "\
+pub(crate) const CHARGE: &str = "\
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local refused, before, after = 0, {}, {}

@@ -35,7 +35,7 @@ pub(crate) struct Session {
     connection: MultiplexedConnection,
     write_script: String,
     epoch_script: String,
-    meter_script: String,
+    charge_script: String,
     presence_script: String,
     command_timeout: Duration,
     timeouts: Mutex<VecDeque<Instant>>,
@@ -81,7 +81,7 @@ impl Session {
         Ok(Self {
             write_script: load(scripts::WRITE).await?,
             epoch_script: load(scripts::EPOCH).await?,
-            meter_script: load(scripts::METER).await?,
+            charge_script: load(scripts::CHARGE).await?,
             presence_script: load(scripts::PRESENCE).await?,
             connection,
             command_timeout,
@@ -156,7 +156,7 @@ impl Session {
     /// Charges quotas, each with its key; `None` if there was no valid reply in time.
     pub(crate) async fn charge(&self, verb: Verb, requests: &[(String, &LimiterRequest)]) -> Option<LimiterReply> {
         let mut command = redis::cmd("EVALSHA");
-        command.arg(&self.meter_script).arg(requests.len());
+        command.arg(&self.charge_script).arg(requests.len());
         for (key, _) in requests {
             command.arg(key);
         }

@@ -11,14 +11,15 @@ use diesel::{
 use domain::{
     actor::Actor,
     api_key::{ApiKey, KeyDigest, KeyId},
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::{IdempotencyRecord, IdempotentRequest},
     ports::{ApiKeyRepository, KeyCreation, KeyPosition, Page, RepositoryError, StoredKey, in_column},
     time::Timestamp,
 };
 
 use crate::{
-    SqliteStore, answers,
+    SqliteStore,
     error::corrupt,
+    idempotency,
     rows::{Anything, moment},
     schema::api_keys,
 };
@@ -28,17 +29,17 @@ impl ApiKeyRepository for SqliteStore {
     async fn create(
         &self,
         key: &StoredKey,
-        once: Option<(&IdempotentRequest, &RecordedAnswer)>,
+        once: Option<(&IdempotentRequest, &IdempotencyRecord)>,
     ) -> Result<KeyCreation, RepositoryError> {
         let key = key.clone();
         let once = once.map(|(request, answer)| (request.clone(), answer.clone()));
         self.threads
             .write("creating an API key", move |connection| {
                 if let Some((request, answer)) = once {
-                    if let Some(before) = answers::known_answer(connection, &request)? {
+                    if let Some(before) = idempotency::known_answer(connection, &request)? {
                         return Ok(KeyCreation::Repeated(before));
                     }
-                    answers::keep(connection, &request, &answer)?;
+                    idempotency::keep(connection, &request, &answer)?;
                 }
                 insert(connection, &key)?;
                 Ok(KeyCreation::Done)

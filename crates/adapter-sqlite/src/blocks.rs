@@ -10,14 +10,15 @@ use diesel::{
 };
 use domain::{
     block::{Block, Lifted, Subject},
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::{IdempotencyRecord, IdempotentRequest},
     ports::{BlockPosition, BlockRepository, Blocking, Page, RepositoryError, Revision, UnreadableColumn, in_column},
 };
 use uuid::Uuid;
 
 use crate::{
-    SqliteStore, answers,
+    SqliteStore,
     error::corrupt,
+    idempotency,
     rows::{Anything, RowPosition, hex, moment},
     schema::{blocks, blocks_revision},
 };
@@ -29,7 +30,7 @@ impl BlockRepository for SqliteStore {
         self.threads
             .write("blocking", move |connection| {
                 if let Some(request) = &once
-                    && let Some(before) = answers::known_answer(connection, request)?
+                    && let Some(before) = idempotency::known_answer(connection, request)?
                 {
                     return Ok(Box::new(Blocking::Repeated(before)));
                 }
@@ -48,7 +49,7 @@ impl BlockRepository for SqliteStore {
                     block.clone()
                 };
                 if let Some(request) = &once {
-                    answers::keep(connection, request, &RecordedAnswer::Block { block: block.clone(), added })?;
+                    idempotency::keep(connection, request, &IdempotencyRecord::Block { block: block.clone(), added })?;
                 }
                 Ok(Box::new(if added { Blocking::Added(block) } else { Blocking::InForce(block) }))
             })

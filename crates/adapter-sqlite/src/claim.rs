@@ -22,8 +22,8 @@ use domain::{
 };
 
 use crate::{
-    answers,
     error::NEVER_REPLACED,
+    idempotency,
     rows::LinkRow,
     schema::links,
     statements::{add_event, by_code, update},
@@ -122,7 +122,7 @@ pub(crate) fn settle_all(
     guess: Guess,
 ) -> Result<Claims, Undo<Claims>> {
     if let Some(request) = once
-        && let Some(before) = answers::known_answer(connection, request)?
+        && let Some(before) = idempotency::known_answer(connection, request)?
     {
         return Ok(Claims::Repeated(before));
     }
@@ -131,7 +131,7 @@ pub(crate) fn settle_all(
         claims.push(settle(connection, candidate, guess)?);
     }
     if let Some(request) = once {
-        answers::keep(connection, request, &request.answered_by(claims.clone()))?;
+        idempotency::keep(connection, request, &request.answered_by(claims.clone()))?;
     }
     Ok(Claims::Settled(claims))
 }

@@ -41,16 +41,16 @@ impl SqliteFile {
         &self.0
     }
 
-    /// Opens the store. Each of its calls returns within `patience`. The schema must exist (see
+    /// Opens the store. Each of its calls returns within `call_timeout`. The schema must exist (see
     /// [`SqliteFile::migrate`]).
-    pub fn open(&self, patience: Duration) -> Result<SqliteStore, OpenError> {
+    pub fn open(&self, call_timeout: Duration) -> Result<SqliteStore, OpenError> {
         let mut writer = self.connect()?;
         // Shorter than the timeout of a call: if another process writes for longer, the call fails as unavailable, not
         // as indeterminate.
-        let busy = format!("PRAGMA busy_timeout = {}", (patience * 3 / 4).as_millis());
+        let busy = format!("PRAGMA busy_timeout = {}", (call_timeout * 3 / 4).as_millis());
         writer.batch_execute(&busy).map_err(OpenError::Setup)?;
         let connections = Connections { writer, lookups: self.readers(LOOKUPS)?, scans: self.readers(SCANS)? };
-        let threads = Threads::start(connections, patience).map_err(OpenError::Threads)?;
+        let threads = Threads::start(connections, call_timeout).map_err(OpenError::Threads)?;
         Ok(SqliteStore { threads, new_in_a_row: NewInARow::default(), left_out: LeftOut::default() })
     }
 

@@ -8,8 +8,20 @@
 //!
 //! To change the schema: (1) add a migration of the same name under `migrations/postgres` and `migrations/sqlite`, (2)
 //! change `schema.rs` and `rows.rs` of both stores to match, (3) run the contract suite.
+//!
+//! | file                                   | holds                                                  |
+//! |----------------------------------------|--------------------------------------------------------|
+//! | `store`                                | [`SqliteStore`]: its threads and health check          |
+//! | `file`                                 | [`SqliteFile`]: the database file and how it is opened |
+//! | `links`, `claim`, `statements`, `list` | the repository and the resolver of links               |
+//! | `idempotency`, `api_keys`, `blocks`    | the other repositories                                 |
+//! | `change_feed`                          | new history entries                                    |
+//! | `codes`                                | every code, page by page                               |
+//! | `rows`, `schema`                       | rows, and their conversion to domain types             |
+//! | `threads`, `writer`, `job`             | one writer with group commit, readers, and their jobs  |
+//! | `migrate`, `upgrade`                   | migrations, and upgrades of rows after them            |
+//! | `error`                                | what a caller can conclude from an error               |
 
-mod answers;
 mod api_keys;
 mod blocks;
 mod change_feed;
@@ -17,6 +29,7 @@ mod claim;
 mod codes;
 mod error;
 mod file;
+mod idempotency;
 mod job;
 mod links;
 mod list;

@@ -5,16 +5,16 @@ use diesel::prelude::*;
 use domain::{
     code::Code,
     history::{LinkEvent, Provenance},
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::{IdempotencyRecord, IdempotentRequest},
     lifecycle::{Candidate, Change},
     link::{Generation, Link},
     ports::{Applied, Claims, LinkRepository, LinkResolver, ListQuery, Page, RepositoryError, Resolved},
 };
 
 use crate::{
-    SqliteStore, answers,
+    SqliteStore,
     claim::{self, Guess},
-    list,
+    idempotency, list,
     rows::{EventRow, ResolutionRow},
     schema::{link_events, links},
     statements::{add_event, by_code, update},
@@ -127,7 +127,7 @@ fn apply(
     once: Option<&IdempotentRequest>,
 ) -> Result<Applied, Undo<Applied>> {
     if let Some(request) = once
-        && let Some(before) = answers::known_answer(connection, request)?
+        && let Some(before) = idempotency::known_answer(connection, request)?
     {
         return Ok(Applied::Repeated(before));
     }
@@ -141,7 +141,7 @@ fn apply(
     update(connection, &change.after)?;
     add_event(connection, &change.after, &change.event(provenance))?;
     if let Some(request) = once {
-        answers::keep(connection, request, &RecordedAnswer::Link(change.after.clone()))?;
+        idempotency::keep(connection, request, &IdempotencyRecord::Link(change.after.clone()))?;
     }
     Ok(Applied::Done)
 }

@@ -33,7 +33,7 @@ pub(crate) struct Threads {
     scans: Sender<Job<Read>>,
     running: Mutex<Running>,
     /// Timeout of one call, including its wait in the queue.
-    patience: Duration,
+    call_timeout: Duration,
 }
 
 /// The threads, in the order in which they end. The writer's connection closes last: SQLite then moves the whole log
@@ -63,8 +63,8 @@ impl Caller<'_> {
 }
 
 impl Threads {
-    /// Starts one thread for each connection. A call times out after `patience`, including its wait in the queue.
-    pub(crate) fn start(connections: Connections, patience: Duration) -> std::io::Result<Self> {
+    /// Starts one thread for each connection. A call times out after `call_timeout`, including its wait in the queue.
+    pub(crate) fn start(connections: Connections, call_timeout: Duration) -> std::io::Result<Self> {
         let (writes, write_queue) = bounded(QUEUE);
         let writer = connections.writer;
         let mut running = Running {
@@ -73,7 +73,7 @@ impl Threads {
         };
         let lookups = start_readers("sqlite-lookup", connections.lookups, &mut running.lookups)?;
         let scans = start_readers("sqlite-scan", connections.scans, &mut running.scans)?;
-        Ok(Self { writes, lookups, scans, running: Mutex::new(running), patience })
+        Ok(Self { writes, lookups, scans, running: Mutex::new(running), call_timeout })
     }
 
     /// Ends all threads after the queued calls, and so closes every connection. Later calls fail.
@@ -123,7 +123,7 @@ impl Threads {
         let fate = Fate::default();
         let call = writer::call(undoing, doing, work, fate.clone(), reply);
         self.writes.try_send(Job::Call(call)).map_err(|error| turned_away(&error, doing))?;
-        match timeout(self.patience, answer).await {
+        match timeout(self.call_timeout, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) if fate.decide() => {
                 let error = RepositoryError::new(RepositoryErrorKind::Unavailable, doing);
@@ -170,7 +170,7 @@ impl Threads {
             }
         };
         queue.try_send(Job::Call(Box::new(call))).map_err(|error| turned_away(&error, doing))?;
-        match timeout(self.patience, answer).await {
+        match timeout(self.call_timeout, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => {
                 Err(RepositoryError::new(RepositoryErrorKind::Unavailable, doing).because(FailureReason::TimedOut))
@@ -228,10 +228,10 @@ mod tests {
 
     use super::*;
 
-    fn threads(patience: Duration) -> Threads {
+    fn threads(call_timeout: Duration) -> Threads {
         let memory = || SqliteConnection::establish(":memory:").expect("an in-memory database needs no file");
         let connections = Connections { writer: memory(), lookups: vec![memory()], scans: vec![memory(), memory()] };
-        Threads::start(connections, patience).expect("threads can be started")
+        Threads::start(connections, call_timeout).expect("threads can be started")
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -27,25 +27,25 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 pub(crate) struct SettingsArguments {
     /// TOML file with settings [default: ./signpost.toml, if it exists]
-    #[arg(long, short, global = true, value_name = "FILE", env = "SIGNPOST_CONFIG", value_parser = OsStringValueParser::new())]
+    #[arg(long, short, global = true, help_heading = "Options of every command", value_name = "FILE", env = "SIGNPOST_CONFIG", value_parser = OsStringValueParser::new())]
     config: Option<OsString>,
     /// Set any setting, such as `--set codes.length=10`; can be repeated
-    #[arg(long, short, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    #[arg(long, short, global = true, help_heading = "Options of every command", value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
     /// Directory of the SQLite file and the admin key (`data_dir`)
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long, global = true, help_heading = "Options of every command", value_name = "FOLDER")]
     data_dir: Option<String>,
     /// Address to listen on (`http.bind`)
-    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    #[arg(long, global = true, help_heading = "Options of every command", value_name = "ADDRESS:PORT")]
     bind: Option<String>,
     /// Base of every short URL (`public_url`)
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, help_heading = "Options of every command", value_name = "URL")]
     public_url: Option<String>,
     /// Least severe level to log: error, warning, info or debug (`log.level`)
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, help_heading = "Options of every command", value_name = "LEVEL")]
     log_level: Option<String>,
     /// Format of log lines: auto, json or text (`log.format`)
-    #[arg(long, global = true, value_name = "FORMAT")]
+    #[arg(long, global = true, help_heading = "Options of every command", value_name = "FORMAT")]
     log_format: Option<String>,
 }
 

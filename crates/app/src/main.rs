@@ -1,4 +1,18 @@
 //! `signpost`, a URL shortener: command line, configuration and wiring. The only crate that names concrete stores.
+//!
+//! | file                                  | holds                                                 |
+//! |---------------------------------------|-------------------------------------------------------|
+//! | `cli`, `commands`                     | the command line and its commands                     |
+//! | `config`                              | settings from defaults, file, environment and flags   |
+//! | `serve`                               | start, readiness, drain and shutdown of the server    |
+//! | `stores`                              | the store, chosen at run time                         |
+//! | `tasks`, `supervisor`                 | background tasks, and what restarts them              |
+//! | `targets`, `block_file`, `well_known` | files of the operator: hosts, blocks, `/.well-known/` |
+//! | `admin_key`                           | the first admin key                                   |
+//! | `log`                                 | log lines, and the thread that writes them            |
+//! | `listener`, `sole_server`             | the listening socket; one server for each SQLite file |
+//! | `effects`                             | the clock and the CSPRNG of the system                |
+//! | `unreadable`                          | reports of rows that cannot be read                   |
 
 mod admin_key;
 mod block_file;

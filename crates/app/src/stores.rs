@@ -84,7 +84,7 @@ impl Backend {
             Self::Sqlite(file, _) => match File::open(file.path()) {
                 Ok(_) => Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
-                    "there is no database at {}: say where that of your server is, with --data-dir or --set store.url=…",
+                    "there is no database at {}: name the folder of your server with --data-dir, or its store with --set store.url=…; `signpost migrate` makes a new one",
                     file.path().display()
                 ),
                 Err(error) => {
@@ -201,7 +201,7 @@ impl Backend {
 /// A store behind its ports.
 pub(crate) struct Store {
     links: Arc<dyn LinkRepository>,
-    pub(crate) answers: Arc<dyn IdempotencyRepository>,
+    pub(crate) idempotency: Arc<dyn IdempotencyRepository>,
     resolver: Arc<dyn LinkResolver>,
     keys: Arc<dyn ApiKeyRepository>,
     blocks: Arc<dyn BlockRepository>,
@@ -231,7 +231,7 @@ impl Store {
     {
         Self {
             links: store.clone(),
-            answers: store.clone(),
+            idempotency: store.clone(),
             resolver: store.clone(),
             keys: store.clone(),
             blocks: store.clone(),
@@ -286,11 +286,11 @@ impl Store {
         let codes = Arc::new(RandomCodes::new(config.codes.length, entropy.clone()));
         let links = Arc::new(WriteThroughLinks::new(self.links.clone(), memory.clone()));
         let memory = Arc::new(memory);
-        let answers = self.answers.clone();
+        let idempotency = self.idempotency.clone();
         let blocks = self.block_service();
         adapter_http::Services {
-            links: LinkService::new(links, answers, clock.clone(), codes, entropy.clone()),
-            keys: key_service(Arc::new(CachedApiKeys::new(self.keys.clone())), self.answers.clone()),
+            links: LinkService::new(links, idempotency, clock.clone(), codes, entropy.clone()),
+            keys: key_service(Arc::new(CachedApiKeys::new(self.keys.clone())), self.idempotency.clone()),
             resolver: ResolveService::new(memory, blocks.blocked().clone(), clock),
             blocks,
             store: self.ping.clone(),
@@ -364,10 +364,10 @@ impl Store {
 
     /// The service for API keys, without the cache in front of the store.
     pub(crate) fn key_service(&self) -> KeyService {
-        key_service(self.keys.clone(), self.answers.clone())
+        key_service(self.keys.clone(), self.idempotency.clone())
     }
 }
 
-fn key_service(keys: Arc<dyn ApiKeyRepository>, answers: Arc<dyn IdempotencyRepository>) -> KeyService {
-    KeyService::new(keys, answers, Arc::new(SystemClock), Arc::new(SystemEntropy))
+fn key_service(keys: Arc<dyn ApiKeyRepository>, idempotency: Arc<dyn IdempotencyRepository>) -> KeyService {
+    KeyService::new(keys, idempotency, Arc::new(SystemClock), Arc::new(SystemEntropy))
 }

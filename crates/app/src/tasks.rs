@@ -90,8 +90,9 @@ pub(crate) fn watch_over(
             never(share(shared.clone(), identity.clone(), subscriber.clone(), report))
         });
     }
-    let (answers, log) = (store.answers.clone(), log.clone());
-    supervisor.watch("retention", HOUSEKEEPING, move |report| never(keep_house(answers.clone(), report, log.clone())));
+    let (idempotency, log) = (store.idempotency.clone(), log.clone());
+    supervisor
+        .watch("retention", HOUSEKEEPING, move |report| never(keep_house(idempotency.clone(), report, log.clone())));
 }
 
 /// Makes a task of a future that never ends.
@@ -137,7 +138,7 @@ impl ChangeSubscriber for Reporting {
     }
 }
 
-/// Maintains what processes share in Redis, and reports every second whether Redis answers.
+/// Maintains what processes share in Redis, and reports every second whether Redis idempotency.
 async fn share(
     shared: SharedMemory,
     store: Arc<dyn Identify>,
@@ -161,10 +162,10 @@ async fn share(
 }
 
 /// Deletes expired idempotency records every `HOUSEKEEPING`. If that fails, it is retried every `SIGN_OF_LIFE`.
-async fn keep_house(answers: Arc<dyn IdempotencyRepository>, report: Report, log: Logger) -> Infallible {
+async fn keep_house(idempotency: Arc<dyn IdempotencyRepository>, report: Report, log: Logger) -> Infallible {
     loop {
         sleep(HOUSEKEEPING).await;
-        while let Err(failure) = busily(&report, forget_old_answers(answers.as_ref(), &log)).await {
+        while let Err(failure) = busily(&report, delete_old_records(idempotency.as_ref(), &log)).await {
             report.failed(failure);
             sleep(SIGN_OF_LIFE).await;
         }
@@ -183,11 +184,11 @@ async fn busily<T>(report: &Report, work: impl Future<Output = T>) -> T {
     }
 }
 
-async fn forget_old_answers(answers: &dyn IdempotencyRepository, log: &Logger) -> Result<(), Failure> {
+async fn delete_old_records(idempotency: &dyn IdempotencyRepository, log: &Logger) -> Result<(), Failure> {
     let Some(moment) = SystemClock.now().plus_seconds(-IDEMPOTENCY_WINDOW_SECONDS) else {
         return Ok(());
     };
-    let count = answers.forget(moment).await.map_err(|error| Failure::from(&error))?;
+    let count = idempotency.forget(moment).await.map_err(|error| Failure::from(&error))?;
     if count > 0 {
         info!(log, "{} idempotency records deleted", count; "event.name" => "idempotency.records_deleted", "count" => count);
     }

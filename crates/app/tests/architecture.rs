@@ -284,3 +284,29 @@ fn cargo(arguments: &[&str]) -> String {
     assert!(output.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("cargo writes UTF-8")
 }
+
+/// Documents name files in code spans and links. Such pages rot when files move.
+#[test]
+fn every_path_that_a_document_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let listed = |folder: &str| fs::read_dir(root.join(folder)).expect("it is part of the repository");
+    let pages = ["docs", "docs/adr"].into_iter().flat_map(listed).map(|entry| entry.expect("it is listed").path());
+    let pages = pages.chain(["README.md", "RUNBOOK.md"].map(|page| root.join(page)));
+    for page in pages.filter(|page| page.extension().is_some_and(|ending| ending == "md")) {
+        let text = fs::read_to_string(&page).expect("it is text");
+        let prose: String = text.split("```").step_by(2).collect();
+        for span in prose.split('`').skip(1).step_by(2) {
+            let is_path = ["crates/", "docs/", "migrations/", ".ci/"].iter().any(|folder| span.starts_with(folder));
+            let is_whole = span.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+            assert!(!is_path || !is_whole || root.join(span).exists(), "{}: {span}", page.display());
+        }
+        let folder = page.parent().expect("it is in a folder");
+        for link in prose.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            assert!(
+                link.is_empty() || link.contains("://") || folder.join(link).exists(),
+                "{}: {link}",
+                page.display()
+            );
+        }
+    }
+}

@@ -33,10 +33,10 @@ impl IdempotentRequest {
     }
 
     /// The idempotency record to keep if the request leads to these claims.
-    pub fn answered_by(&self, claims: Vec<Claim>) -> RecordedAnswer {
+    pub fn answered_by(&self, claims: Vec<Claim>) -> IdempotencyRecord {
         match self.refusals.clone() {
-            None => RecordedAnswer::Claims(claims),
-            Some(refusals) => RecordedAnswer::PartlyRefused { claims, refusals },
+            None => IdempotencyRecord::Claims(claims),
+            Some(refusals) => IdempotencyRecord::PartlyRefused { claims, refusals },
         }
     }
 }
@@ -117,7 +117,7 @@ impl Fingerprint {
 /// The idempotency record of a request. A store writes it in the same transaction as the effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RecordedAnswer {
+pub enum IdempotencyRecord {
     /// Claims, in the order of the request.
     Claims(Vec<Claim>),
     /// Claims of a request of which other parts were rejected before any claim was tried.

@@ -9,7 +9,7 @@ use domain::{
     block::{Block, Lifted},
     code::Code,
     history::{LinkEvent, Provenance},
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::{IdempotencyRecord, IdempotentRequest},
     lifecycle::{Candidate, Change},
     link::{Generation, Link},
     ports::{
@@ -103,7 +103,7 @@ impl IdempotencyRepository for Decorated {
     async fn record(
         &self,
         request: &IdempotentRequest,
-        answer: &RecordedAnswer,
+        answer: &IdempotencyRecord,
     ) -> Result<Option<Repeated>, RepositoryError> {
         self.store.record(request, answer).await
     }
@@ -118,7 +118,7 @@ impl ApiKeyRepository for Decorated {
     async fn create(
         &self,
         key: &StoredKey,
-        once: Option<(&IdempotentRequest, &RecordedAnswer)>,
+        once: Option<(&IdempotentRequest, &IdempotencyRecord)>,
     ) -> Result<KeyCreation, RepositoryError> {
         self.keys.create(key, once).await
     }

@@ -12,7 +12,7 @@ use domain::{
     block::{Block, Lifted},
     code::Code,
     history::{LinkEvent, Provenance},
-    idempotency::{Fingerprint, IdempotentRequest, RecordedAnswer},
+    idempotency::{Fingerprint, IdempotencyRecord, IdempotentRequest},
     lifecycle::{self, Candidate, Change, Claim, Naming, Resolution},
     link::{Generation, Link},
     ports::{
@@ -41,7 +41,7 @@ struct Tables {
 #[derive(Clone, Debug)]
 struct Recorded {
     fingerprint: Fingerprint,
-    answer: RecordedAnswer,
+    answer: IdempotencyRecord,
     at: Timestamp,
 }
 
@@ -95,7 +95,7 @@ impl Tables {
         }
     }
 
-    fn record(&mut self, request: &IdempotentRequest, answer: RecordedAnswer) {
+    fn record(&mut self, request: &IdempotentRequest, answer: IdempotencyRecord) {
         let recorded = Recorded { fingerprint: request.fingerprint, answer, at: request.at };
         self.answers.insert(answer_key(request), recorded);
     }
@@ -150,7 +150,7 @@ impl LinkRepository for MemoryStore {
         }
         tables.store(change.after.clone(), change.event(provenance.clone()));
         if let Some(request) = once {
-            tables.record(request, RecordedAnswer::Link(change.after.clone()));
+            tables.record(request, IdempotencyRecord::Link(change.after.clone()));
         }
         Ok(Applied::Done)
     }
@@ -207,7 +207,7 @@ impl IdempotencyRepository for MemoryStore {
     async fn record(
         &self,
         request: &IdempotentRequest,
-        answer: &RecordedAnswer,
+        answer: &IdempotencyRecord,
     ) -> Result<Option<Repeated>, RepositoryError> {
         let mut tables = self.tables();
         let before = tables.recall(request);
@@ -230,7 +230,7 @@ impl ApiKeyRepository for MemoryStore {
     async fn create(
         &self,
         key: &StoredKey,
-        once: Option<(&IdempotentRequest, &RecordedAnswer)>,
+        once: Option<(&IdempotentRequest, &IdempotencyRecord)>,
     ) -> Result<KeyCreation, RepositoryError> {
         let mut tables = self.tables();
         if let Some((request, answer)) = once {
@@ -301,7 +301,7 @@ impl BlockRepository for MemoryStore {
             tables.blocks_revision += 1;
         }
         if let Some(request) = once {
-            tables.record(request, RecordedAnswer::Block { block: block.clone(), added });
+            tables.record(request, IdempotencyRecord::Block { block: block.clone(), added });
         }
         Ok(if added { Blocking::Added(block) } else { Blocking::InForce(block) })
     }

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, delete, http::StatusCode, post, route, web};
 use domain::{
     block::{Block, InvalidSubject, Reason, Subject},
-    idempotency::RecordedAnswer,
+    idempotency::IdempotencyRecord,
     time::Timestamp,
 };
 use serde::Serialize;
@@ -124,12 +124,12 @@ pub(crate) async fn create(
     let call = caller.repeatable_call(&request, &body.bytes)?;
     let recalling = state.services.links.recall(&call);
     let (block, added) = match caller.context.within_budget(Effect::Read, recalling).await? {
-        Some(RecordedAnswer::Block { block, added }) => (block, added),
+        Some(IdempotencyRecord::Block { block, added }) => (block, added),
         Some(
-            RecordedAnswer::Claims(_)
-            | RecordedAnswer::PartlyRefused { .. }
-            | RecordedAnswer::Link(_)
-            | RecordedAnswer::ApiKey { .. },
+            IdempotencyRecord::Claims(_)
+            | IdempotencyRecord::PartlyRefused { .. }
+            | IdempotencyRecord::Link(_)
+            | IdempotencyRecord::ApiKey { .. },
         ) => {
             return Err(Problem::new(ProblemKind::IdempotencyKeyReused));
         }

@@ -59,7 +59,7 @@ pub(crate) async fn follow(
     InContext(context): InContext,
     request: HttpRequest,
     code: web::Path<String>,
-) -> Outcome {
+) -> HandlerResult {
     let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
     // GET and HEAD accept a code with text pasted around it. Other methods need the exact code of a link. They work
     // neither for reserved words nor for previews.
@@ -107,7 +107,7 @@ pub(crate) fn code_to_follow(head: &RequestHead, inherited: &InheritedCodes) -> 
 /// How far a redirect gets without waiting.
 pub(crate) enum Begun {
     /// To its end: the code was cached, or the client is over its quota.
-    Ended(Outcome),
+    Ended(HandlerResult),
     /// The store has to be asked, and the charge for that is taken.
     MustAsk(UnknownCodeCharge),
     /// The store has to be asked, but the quota of unknown codes is used up by other visitors at the same address while
@@ -143,7 +143,7 @@ pub(crate) fn begin(context: &Context, code: &Code, query: &str) -> Begun {
 }
 
 /// Follows a code to the end.
-pub(crate) async fn go_on(begun: Begun, context: &Context, code: &Code, query: &str) -> Outcome {
+pub(crate) async fn go_on(begun: Begun, context: &Context, code: &Code, query: &str) -> HandlerResult {
     match begun {
         Begun::Ended(outcome) => outcome,
         Begun::MustAsk(charge) => ask_and_follow(charge, context, code, query).await,
@@ -156,7 +156,7 @@ pub(crate) async fn go_on(begun: Begun, context: &Context, code: &Code, query: &
 }
 
 /// Follows a code that the store has to be asked for.
-async fn ask_and_follow(charge: UnknownCodeCharge, context: &Context, code: &Code, query: &str) -> Outcome {
+async fn ask_and_follow(charge: UnknownCodeCharge, context: &Context, code: &Code, query: &str) -> HandlerResult {
     let settings = &context.state.settings;
     let (bound, waiting) = (settings.redirect_timeout, context.lookups().begin());
     let following = context.state.services.resolver.follow(code, query);
@@ -179,7 +179,7 @@ async fn ask_and_follow(charge: UnknownCodeCharge, context: &Context, code: &Cod
 }
 
 /// A redirect, or why there is none.
-pub(crate) type Outcome = Result<HttpResponse, Problem>;
+pub(crate) type HandlerResult = Result<HttpResponse, Problem>;
 
 static X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
@@ -188,7 +188,7 @@ const NO_SUCH_CODE: &str = "No link has this code; capital and small letters dif
 /// Stale: store unavailable, served from an expired cache entry (RFC 9211 §2.2).
 const STALE: &str = "signpost; hit; fwd=stale";
 
-fn answer(context: &Context, Follow { followed, source }: Follow) -> Outcome {
+fn answer(context: &Context, Follow { followed, source }: Follow) -> HandlerResult {
     context.note(|notes| notes.cache_result = Some(cache_result(source, &followed)));
     match followed {
         Followed::Unknown => Err(Problem::new(ProblemKind::NotFound).detail(NO_SUCH_CODE)),

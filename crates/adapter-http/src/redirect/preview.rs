@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// Shows where a link leads: a page, or JSON if `Accept` prefers it. Never counted as a click.
+/// Shows where a link leads: a page, or JSON if `Accept` prefers it.
 #[utoipa::path(method(get, head), path = "/{code}+", tag = "redirects", operation_id = "preview_link",
     params(("code" = String, Path, description = "The code of the link", pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64)),
     responses(

@@ -82,7 +82,7 @@ pub(crate) struct Pipeline<S> {
 
 type Answer = Result<Response<BoxBody>, Error>;
 type Answering = Either<Ready<Answer>, LocalBoxFuture<'static, Answer>>;
-type Outcome = Result<HttpResponse<BoxBody>, Problem>;
+type HandlerResult = Result<HttpResponse<BoxBody>, Problem>;
 
 impl<S> Service<Request> for Pipeline<S>
 where
@@ -214,14 +214,18 @@ impl Exchange {
         Self { context, line }
     }
 
-    fn finish_redirect(self, outcome: Outcome, head: &RequestHead) -> Response<BoxBody> {
+    fn finish_redirect(self, outcome: HandlerResult, head: &RequestHead) -> Response<BoxBody> {
         self.finish(outcome, |problem, context| {
             problem_answer(problem, context, Some(head.uri.path()), prefers_page(head.headers()))
         })
     }
 
     /// Sets what every answer has, and writes the log line. `fail` makes the answer that is a problem.
-    fn finish(self, outcome: Outcome, fail: impl FnOnce(&Problem, &Context) -> HttpResponse) -> Response<BoxBody> {
+    fn finish(
+        self,
+        outcome: HandlerResult,
+        fail: impl FnOnce(&Problem, &Context) -> HttpResponse,
+    ) -> Response<BoxBody> {
         let Self { context, mut line } = self;
         let mut answer = match outcome {
             Ok(answer) => answer,
@@ -256,7 +260,7 @@ async fn admit(context: &Context) -> Result<(), Problem> {
 }
 
 /// Runs the application. Its answer counts against the memory of its client from here on, even before it is sent.
-async fn dispatch<S>(app: &S, request: Request, exchange: &mut Exchange) -> Outcome
+async fn dispatch<S>(app: &S, request: Request, exchange: &mut Exchange) -> HandlerResult
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
 {

@@ -14,7 +14,7 @@ use domain::{
     api_key::{ApiKey, KeyId},
     code::Code,
     history::{LinkEvent, Provenance},
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::{IdempotencyRecord, IdempotentRequest},
     lifecycle::{Candidate, Change},
     link::{Generation, Link},
     ports::{
@@ -132,7 +132,7 @@ impl IdempotencyRepository for TroubledStore {
     async fn record(
         &self,
         request: &IdempotentRequest,
-        answer: &RecordedAnswer,
+        answer: &IdempotencyRecord,
     ) -> Result<Option<Repeated>, RepositoryError> {
         self.trouble().await?;
         self.inner.record(request, answer).await
@@ -148,7 +148,7 @@ impl ApiKeyRepository for TroubledStore {
     async fn create(
         &self,
         key: &StoredKey,
-        once: Option<(&IdempotentRequest, &RecordedAnswer)>,
+        once: Option<(&IdempotentRequest, &IdempotencyRecord)>,
     ) -> Result<KeyCreation, RepositoryError> {
         self.inner.create(key, once).await
     }

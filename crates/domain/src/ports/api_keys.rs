@@ -6,7 +6,7 @@ use super::{Repeated, RepositoryError};
 use crate::{
     actor::Actor,
     api_key::{ApiKey, KeyDigest, KeyId},
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::{IdempotencyRecord, IdempotentRequest},
     time::Timestamp,
 };
 
@@ -18,7 +18,7 @@ pub trait ApiKeyRepository: Send + Sync {
     async fn create(
         &self,
         key: &StoredKey,
-        once: Option<(&IdempotentRequest, &RecordedAnswer)>,
+        once: Option<(&IdempotentRequest, &IdempotencyRecord)>,
     ) -> Result<KeyCreation, RepositoryError>;
 
     /// Adds a key only if there is none at all, revoked ones included. Of concurrent calls, exactly one MUST add its

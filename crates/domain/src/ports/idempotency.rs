@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::RepositoryError;
 use crate::{
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::{IdempotencyRecord, IdempotentRequest},
     time::Timestamp,
 };
 
@@ -28,7 +28,7 @@ pub trait IdempotencyRepository: Send + Sync {
     async fn record(
         &self,
         request: &IdempotentRequest,
-        answer: &RecordedAnswer,
+        answer: &IdempotencyRecord,
     ) -> Result<Option<Repeated>, RepositoryError>;
 
     /// Deletes the idempotency records from `moment` or earlier, and returns how many. It MUST delete in steps that do
@@ -40,7 +40,7 @@ pub trait IdempotencyRepository: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Repeated {
     /// The same request. This was its answer.
-    Answer(Box<RecordedAnswer>),
+    Answer(Box<IdempotencyRecord>),
     /// The key was used for a different request.
     KeyReused,
 }

@@ -13,7 +13,7 @@ use uuid::{Builder, Uuid};
 use super::{Call, ServiceError, repeated};
 use crate::{
     block::{Block, InForce, Lifted, Reason, Subject},
-    idempotency::RecordedAnswer,
+    idempotency::IdempotencyRecord,
     ports::{BlockPosition, BlockRepository, Blocking, Clock, Entropy, RepositoryError, Revision},
 };
 
@@ -137,11 +137,11 @@ impl BlockService {
             Blocking::Added(block) => Ok((block, true)),
             Blocking::InForce(block) => Ok((block, false)),
             Blocking::Repeated(before) => repeated(before, |answer| match answer {
-                RecordedAnswer::Block { block, added } => Some((block, added)),
-                RecordedAnswer::Claims(_)
-                | RecordedAnswer::PartlyRefused { .. }
-                | RecordedAnswer::Link(_)
-                | RecordedAnswer::ApiKey { .. } => None,
+                IdempotencyRecord::Block { block, added } => Some((block, added)),
+                IdempotencyRecord::Claims(_)
+                | IdempotencyRecord::PartlyRefused { .. }
+                | IdempotencyRecord::Link(_)
+                | IdempotencyRecord::ApiKey { .. } => None,
             }),
         }
     }

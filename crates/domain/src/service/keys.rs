@@ -6,7 +6,7 @@ use super::{Call, ServiceError, repeated};
 use crate::{
     actor::Actor,
     api_key::{ApiKey, Caller, KeyId, KeyName, KeySecret, Scopes},
-    idempotency::RecordedAnswer,
+    idempotency::IdempotencyRecord,
     link::Owner,
     ports::{
         ApiKeyRepository, Clock, Entropy, IdempotencyRepository, KeyCreation, KeyPosition, Repeated, RepositoryError,
@@ -61,7 +61,7 @@ pub enum Refused {
 #[derive(Clone)]
 pub struct KeyService {
     keys: Arc<dyn ApiKeyRepository>,
-    answers: Arc<dyn IdempotencyRepository>,
+    idempotency: Arc<dyn IdempotencyRepository>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -76,11 +76,11 @@ impl KeyService {
     /// A service over these ports.
     pub fn new(
         keys: Arc<dyn ApiKeyRepository>,
-        answers: Arc<dyn IdempotencyRepository>,
+        idempotency: Arc<dyn IdempotencyRepository>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { keys, answers, clock, entropy }
+        Self { keys, idempotency, clock, entropy }
     }
 
     /// The present moment, by the clock the service decides with.
@@ -93,7 +93,7 @@ impl KeyService {
         let Some(once) = call.once(self.clock.now()) else {
             return Ok(None);
         };
-        match self.answers.recall(&once).await? {
+        match self.idempotency.recall(&once).await? {
             None => Ok(None),
             Some(before) => issued_before(before, presented).map(Some),
         }
@@ -110,7 +110,7 @@ impl KeyService {
         let now = self.clock.now();
         let repeatable = call.once(now).zip(presented);
         if let Some((once, parent)) = &repeatable
-            && let Some(before) = self.answers.recall(once).await?
+            && let Some(before) = self.idempotency.recall(once).await?
         {
             return issued_before(before, parent);
         }
@@ -129,7 +129,7 @@ impl KeyService {
         self.entropy.fill(&mut salt);
         let secret = KeySecret::derive(parent, &salt);
         let stored = stored_key(new, &secret, now, &call.caller.actor);
-        let answer = RecordedAnswer::ApiKey { key: stored.key.clone(), salt };
+        let answer = IdempotencyRecord::ApiKey { key: stored.key.clone(), salt };
         match self.keys.create(&stored, Some((&once, &answer))).await? {
             KeyCreation::Done => Ok(IssuedKey { key: stored.key, secret }),
             KeyCreation::Repeated(before) => issued_before(before, parent),
@@ -214,12 +214,12 @@ fn issued_before(before: Repeated, parent: &KeySecret) -> Result<IssuedKey, Serv
     Ok(IssuedKey { key, secret: KeySecret::derive(parent, &salt) })
 }
 
-fn recorded_key(answer: RecordedAnswer) -> Option<(ApiKey, [u8; 16])> {
+fn recorded_key(answer: IdempotencyRecord) -> Option<(ApiKey, [u8; 16])> {
     match answer {
-        RecordedAnswer::ApiKey { key, salt } => Some((key, salt)),
-        RecordedAnswer::Claims(_)
-        | RecordedAnswer::PartlyRefused { .. }
-        | RecordedAnswer::Link(_)
-        | RecordedAnswer::Block { .. } => None,
+        IdempotencyRecord::ApiKey { key, salt } => Some((key, salt)),
+        IdempotencyRecord::Claims(_)
+        | IdempotencyRecord::PartlyRefused { .. }
+        | IdempotencyRecord::Link(_)
+        | IdempotencyRecord::Block { .. } => None,
     }
 }

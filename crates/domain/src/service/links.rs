@@ -12,7 +12,7 @@ use crate::{
     behaviour::Behaviour,
     code::Code,
     history::LinkEvent,
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::{IdempotencyRecord, IdempotentRequest},
     lifecycle::{self, Candidate, Claim, Edit, LinkIsDeleted, Naming, Step},
     link::{Generation, Link, LinkState, Tags, Title},
     ports::{
@@ -98,7 +98,7 @@ impl Precondition {
 #[derive(Clone)]
 pub struct LinkService {
     links: Arc<dyn LinkRepository>,
-    answers: Arc<dyn IdempotencyRepository>,
+    idempotency: Arc<dyn IdempotencyRepository>,
     clock: Arc<dyn Clock>,
     codes: Arc<dyn CodeGenerator>,
     entropy: Arc<dyn Entropy>,
@@ -119,12 +119,12 @@ impl LinkService {
     /// A service over these ports.
     pub fn new(
         links: Arc<dyn LinkRepository>,
-        answers: Arc<dyn IdempotencyRepository>,
+        idempotency: Arc<dyn IdempotencyRepository>,
         clock: Arc<dyn Clock>,
         codes: Arc<dyn CodeGenerator>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { links, answers, clock, codes, entropy }
+        Self { links, idempotency, clock, codes, entropy }
     }
 
     /// The present moment, by the clock the service decides with.
@@ -138,29 +138,29 @@ impl LinkService {
         let now = self.clock.now();
         match call.once(now) {
             None => Ok(now),
-            Some(once) => Ok(self.answers.answered_at(&once).await?.unwrap_or(now)),
+            Some(once) => Ok(self.idempotency.answered_at(&once).await?.unwrap_or(now)),
         }
     }
 
-    /// The recorded answer, if the call repeats an earlier one. Call it before validating the request: rules may
-    /// change, but a recorded answer must not.
-    pub async fn recall(&self, call: &Call) -> Result<Option<RecordedAnswer>, ServiceError> {
+    /// The idempotency record, if the call repeats an earlier one. Call it before validating the request: rules may
+    /// change, but an idempotency record must not.
+    pub async fn recall(&self, call: &Call) -> Result<Option<IdempotencyRecord>, ServiceError> {
         let Some(once) = call.once(self.clock.now()) else {
             return Ok(None);
         };
-        match self.answers.recall(&once).await? {
+        match self.idempotency.recall(&once).await? {
             None => Ok(None),
             Some(before) => repeated(before, Some).map(Some),
         }
     }
 
     /// The recorded claims, if the call repeats an earlier one. Call it before validating the request: rules may
-    /// change, but a recorded answer must not.
+    /// change, but an idempotency record must not.
     pub async fn recall_claims(&self, call: &Call) -> Result<Option<ClaimSummary>, ServiceError> {
         let Some(once) = call.once(self.clock.now()) else {
             return Ok(None);
         };
-        let before = self.answers.recall(&once).await?;
+        let before = self.idempotency.recall(&once).await?;
         before.map(|before| repeated(before, recorded_claims)).transpose()
     }
 
@@ -179,13 +179,13 @@ impl LinkService {
         let now = self.clock.now();
         let once = call.once(now).map(|once| IdempotentRequest { refusals: refusals.clone(), ..once });
         if let Some(once) = &once
-            && let Some(before) = self.answers.recall(once).await?
+            && let Some(before) = self.idempotency.recall(once).await?
         {
             return repeated(before, recorded_claims);
         }
         if requests.is_empty() {
             let before = match &once {
-                Some(once) => self.answers.record(once, &once.answered_by(Vec::new())).await?,
+                Some(once) => self.idempotency.record(once, &once.answered_by(Vec::new())).await?,
                 None => None,
             };
             let nothing = ClaimSummary { claims: Vec::new(), refusals, code_collisions: 0 };
@@ -303,7 +303,7 @@ impl LinkService {
         let access = call.caller.access();
         let once = call.once(self.clock.now());
         if let Some(once) = &once
-            && let Some(before) = self.answers.recall(once).await?
+            && let Some(before) = self.idempotency.recall(once).await?
         {
             return repeated(before, recorded_link);
         }
@@ -332,28 +332,28 @@ impl LinkService {
         let Some(once) = once else {
             return Ok(link);
         };
-        match self.answers.record(once, &RecordedAnswer::Link(link.clone())).await? {
+        match self.idempotency.record(once, &IdempotencyRecord::Link(link.clone())).await? {
             None => Ok(link),
             Some(before) => repeated(before, recorded_link),
         }
     }
 }
 
-fn recorded_claims(answer: RecordedAnswer) -> Option<ClaimSummary> {
+fn recorded_claims(answer: IdempotencyRecord) -> Option<ClaimSummary> {
     let (claims, refusals) = match answer {
-        RecordedAnswer::Claims(claims) => (claims, None),
-        RecordedAnswer::PartlyRefused { claims, refusals } => (claims, Some(refusals)),
-        RecordedAnswer::Link(_) | RecordedAnswer::ApiKey { .. } | RecordedAnswer::Block { .. } => return None,
+        IdempotencyRecord::Claims(claims) => (claims, None),
+        IdempotencyRecord::PartlyRefused { claims, refusals } => (claims, Some(refusals)),
+        IdempotencyRecord::Link(_) | IdempotencyRecord::ApiKey { .. } | IdempotencyRecord::Block { .. } => return None,
     };
     Some(ClaimSummary { claims, refusals, code_collisions: 0 })
 }
 
-fn recorded_link(answer: RecordedAnswer) -> Option<Link> {
+fn recorded_link(answer: IdempotencyRecord) -> Option<Link> {
     match answer {
-        RecordedAnswer::Link(link) => Some(link),
-        RecordedAnswer::Claims(_)
-        | RecordedAnswer::PartlyRefused { .. }
-        | RecordedAnswer::ApiKey { .. }
-        | RecordedAnswer::Block { .. } => None,
+        IdempotencyRecord::Link(link) => Some(link),
+        IdempotencyRecord::Claims(_)
+        | IdempotencyRecord::PartlyRefused { .. }
+        | IdempotencyRecord::ApiKey { .. }
+        | IdempotencyRecord::Block { .. } => None,
     }
 }

@@ -75,11 +75,11 @@ pub enum ServiceError {
     Repository(#[from] RepositoryError),
 }
 
-/// The recorded answer, if it is of the kind that this operation gives. An answer of another kind can only belong to a
+/// The idempotency record, if it is of the kind that this operation gives. An answer of another kind can only belong to a
 /// different request.
 fn repeated<T>(
     repeated: Repeated,
-    of_this_verb: impl FnOnce(crate::idempotency::RecordedAnswer) -> Option<T>,
+    of_this_verb: impl FnOnce(crate::idempotency::IdempotencyRecord) -> Option<T>,
 ) -> Result<T, ServiceError> {
     match repeated {
         Repeated::Answer(answer) => of_this_verb(*answer).ok_or(ServiceError::IdempotencyKeyReused),

@@ -4,7 +4,7 @@
 use domain::{
     actor::Actor,
     history::EventKind,
-    idempotency::{IDEMPOTENCY_WINDOW_SECONDS, IdempotentRequest, RecordedAnswer},
+    idempotency::{IDEMPOTENCY_WINDOW_SECONDS, IdempotencyRecord, IdempotentRequest},
     lifecycle::{self, Claim},
     link::Link,
     ports::{Applied, Claims, KeyCreation, Repeated, StoredKey},
@@ -28,11 +28,11 @@ pub async fn a_recorded_answer_is_recalled(subject: Subject) {
         [Claim::Created(link.clone()), Claim::Existing(link.clone()), Claim::Reactivated(link), Claim::AliasTaken];
     let key = subject.draw_key().key;
     for (number, answer) in [
-        RecordedAnswer::Claims(claims.to_vec()),
-        RecordedAnswer::Claims(Vec::new()),
-        RecordedAnswer::PartlyRefused { claims: claims.to_vec(), refusals: r#"[{"index":0}]"#.to_owned() },
-        RecordedAnswer::Link(gone),
-        RecordedAnswer::ApiKey { key, salt: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 127, 128, 255] },
+        IdempotencyRecord::Claims(claims.to_vec()),
+        IdempotencyRecord::Claims(Vec::new()),
+        IdempotencyRecord::PartlyRefused { claims: claims.to_vec(), refusals: r#"[{"index":0}]"#.to_owned() },
+        IdempotencyRecord::Link(gone),
+        IdempotencyRecord::ApiKey { key, salt: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 127, 128, 255] },
     ]
     .into_iter()
     .enumerate()
@@ -171,7 +171,7 @@ async fn recall(subject: &Subject, request: &IdempotentRequest) -> Option<Repeat
 }
 
 #[must_use]
-async fn record(subject: &Subject, request: &IdempotentRequest, answer: &RecordedAnswer) -> Option<Repeated> {
+async fn record(subject: &Subject, request: &IdempotentRequest, answer: &IdempotencyRecord) -> Option<Repeated> {
     subject.answers.record(request, answer).await.expect("the store works")
 }
 
@@ -180,11 +180,11 @@ async fn forget(subject: &Subject, until: &IdempotentRequest) -> u64 {
 }
 
 /// A different answer on each call.
-fn an_answer(subject: &Subject) -> RecordedAnswer {
-    RecordedAnswer::Link(subject.candidate(&a_link()).link)
+fn an_answer(subject: &Subject) -> IdempotencyRecord {
+    IdempotencyRecord::Link(subject.candidate(&a_link()).link)
 }
 
-fn answered(answer: RecordedAnswer) -> Repeated {
+fn answered(answer: IdempotencyRecord) -> Repeated {
     Repeated::Answer(Box::new(answer))
 }
 
@@ -197,7 +197,7 @@ pub async fn a_claim_is_recorded_with_its_effect(subject: Subject) {
     let drafts = [a_link(), a_link(), a_link().to("https://example.com/gone"), a_link().alias("taken")];
     let claims = settled(subject.claims(&drafts, Some(&request)).await);
     assert_eq!(claims.len(), 4);
-    assert_eq!(recall(&subject, &request).await, Some(answered(RecordedAnswer::Claims(claims))));
+    assert_eq!(recall(&subject, &request).await, Some(answered(IdempotencyRecord::Claims(claims))));
 }
 
 pub async fn a_repeated_claim_changes_nothing(subject: Subject) {
@@ -207,7 +207,7 @@ pub async fn a_repeated_claim_changes_nothing(subject: Subject) {
     let before = subject.everything().await;
     subject.clock.advance(60);
     let again = subject.claims(&drafts, Some(&subject.request("key"))).await;
-    assert_eq!(again, Claims::Repeated(answered(RecordedAnswer::Claims(claims))));
+    assert_eq!(again, Claims::Repeated(answered(IdempotencyRecord::Claims(claims))));
     assert_eq!(subject.everything().await, before);
 }
 
@@ -217,7 +217,7 @@ pub async fn a_repeated_claim_gives_the_link_as_it_was(subject: Subject) {
     let link = claims[0].link().expect("it was created").clone();
     let gone = subject.delete(&link).await;
     let again = subject.claims(&[a_link()], Some(&request)).await;
-    assert_eq!(again, Claims::Repeated(answered(RecordedAnswer::Claims(claims))));
+    assert_eq!(again, Claims::Repeated(answered(IdempotencyRecord::Claims(claims))));
     assert_eq!(subject.find(&link).await, gone);
 }
 
@@ -226,14 +226,14 @@ pub async fn a_claim_that_finds_an_active_link_is_recorded_too(subject: Subject)
     let request = subject.request("key");
     let claims = settled(subject.claims(&[a_link()], Some(&request)).await);
     assert_eq!(claims, [Claim::Existing(link)]);
-    assert_eq!(recall(&subject, &request).await, Some(answered(RecordedAnswer::Claims(claims))));
+    assert_eq!(recall(&subject, &request).await, Some(answered(IdempotencyRecord::Claims(claims))));
 }
 
 pub async fn a_refused_alias_is_recorded_too(subject: Subject) {
     subject.given(&a_link().of("team-b").alias("taken")).await;
     let request = subject.request("key");
     settled(subject.claims(&[a_link().alias("taken")], Some(&request)).await);
-    let refused = RecordedAnswer::Claims(vec![Claim::AliasTaken]);
+    let refused = IdempotencyRecord::Claims(vec![Claim::AliasTaken]);
     assert_eq!(recall(&subject, &request).await, Some(answered(refused)));
 }
 
@@ -249,7 +249,7 @@ pub async fn a_repeated_claim_is_told_before_a_collision(subject: Subject) {
     let request = subject.request("key");
     let claims = settled(subject.claims(&[a_link().separate().drawing("drawncode")], Some(&request)).await);
     let again = subject.claims(&[a_link().separate().drawing("drawncode")], Some(&request)).await;
-    assert_eq!(again, Claims::Repeated(answered(RecordedAnswer::Claims(claims))));
+    assert_eq!(again, Claims::Repeated(answered(IdempotencyRecord::Claims(claims))));
 }
 
 pub async fn a_collision_leaves_no_record(subject: Subject) {
@@ -269,7 +269,7 @@ pub async fn a_claim_has_its_effect_anew_after_24_hours(subject: Subject) {
     let second = settled(subject.claims(&[a_link().separate()], Some(&request)).await);
     assert_ne!(first, second);
     assert_eq!(subject.everything().await.len(), 2);
-    assert_eq!(recall(&subject, &request).await, Some(answered(RecordedAnswer::Claims(second))));
+    assert_eq!(recall(&subject, &request).await, Some(answered(IdempotencyRecord::Claims(second))));
 }
 
 pub async fn of_many_equal_claims_at_once_one_has_an_effect(subject: Subject) {
@@ -295,7 +295,7 @@ async fn assert_one_effect(subject: &Subject) {
     let [Claims::Settled(claims)] = effects.as_slice() else {
         panic!("{} effects", effects.len());
     };
-    let repeated = Claims::Repeated(answered(RecordedAnswer::Claims(claims.clone())));
+    let repeated = Claims::Repeated(answered(IdempotencyRecord::Claims(claims.clone())));
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == repeated).count(), 15);
 }
 
@@ -350,7 +350,7 @@ pub async fn a_change_is_recorded_with_its_effect(subject: Subject) {
     assert_eq!(subject.apply(&step, Some(&request)).await, Applied::Done);
     let back = after(step);
     assert_eq!(subject.find(&gone).await, back);
-    assert_eq!(recall(&subject, &request).await, Some(answered(RecordedAnswer::Link(back))));
+    assert_eq!(recall(&subject, &request).await, Some(answered(IdempotencyRecord::Link(back))));
 }
 
 pub async fn a_repeated_change_changes_nothing(subject: Subject) {
@@ -360,7 +360,7 @@ pub async fn a_repeated_change_changes_nothing(subject: Subject) {
     assert_eq!(subject.apply(&step, Some(&request)).await, Applied::Done);
     let before = subject.everything().await;
     let again = subject.apply(&step, Some(&request)).await;
-    assert_eq!(again, Applied::Repeated(answered(RecordedAnswer::Link(after(step)))));
+    assert_eq!(again, Applied::Repeated(answered(IdempotencyRecord::Link(after(step)))));
     assert_eq!(subject.everything().await, before);
 }
 
@@ -371,7 +371,7 @@ pub async fn a_repetition_is_told_even_where_the_change_would_go_through(subject
     let gone = subject.find(&link).await;
     let step = lifecycle::reactivate(&gone, subject.now());
     let again = subject.apply(&step, Some(&request)).await;
-    assert_eq!(again, Applied::Repeated(answered(RecordedAnswer::Link(gone.clone()))));
+    assert_eq!(again, Applied::Repeated(answered(IdempotencyRecord::Link(gone.clone()))));
     assert_eq!(subject.find(&link).await, gone);
 }
 
@@ -405,7 +405,7 @@ pub async fn of_many_equal_changes_at_once_one_has_an_effect(subject: Subject) {
         async move { subject.apply(&step, Some(&request)).await }
     })
     .await;
-    let repeated = Applied::Repeated(answered(RecordedAnswer::Link(after(step))));
+    let repeated = Applied::Repeated(answered(IdempotencyRecord::Link(after(step))));
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Applied::Done).count(), 1);
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == repeated).count(), 15);
     assert_eq!(subject.story(&link).await, [EventKind::Created, EventKind::Deleted]);
@@ -445,7 +445,7 @@ pub async fn of_many_equal_key_creations_at_once_one_has_an_effect(subject: Subj
     let [key] = keys.as_slice() else {
         panic!("{} keys", keys.len());
     };
-    let repeated = KeyCreation::Repeated(answered(RecordedAnswer::ApiKey { key: key.clone(), salt: SALT }));
+    let repeated = KeyCreation::Repeated(answered(IdempotencyRecord::ApiKey { key: key.clone(), salt: SALT }));
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == KeyCreation::Done).count(), 1);
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == repeated).count(), 15);
 }
@@ -454,8 +454,8 @@ async fn create(subject: &Subject, key: &StoredKey, request: &IdempotentRequest)
     subject.keys.create(key, Some((request, &answer_of(key)))).await.expect("the store works")
 }
 
-fn answer_of(key: &StoredKey) -> RecordedAnswer {
-    RecordedAnswer::ApiKey { key: key.key.clone(), salt: SALT }
+fn answer_of(key: &StoredKey) -> IdempotencyRecord {
+    IdempotencyRecord::ApiKey { key: key.key.clone(), salt: SALT }
 }
 
 const SALT: [u8; 16] = [7; 16];

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use diesel::{QueryResult, prelude::*, result::Error, sql_query, sql_types::BigInt};
 use domain::{
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::{IdempotencyRecord, IdempotentRequest},
     ports::{ForgettingSteps, IdempotencyRepository, Repeated, RepositoryError},
     time::Timestamp,
 };
@@ -40,7 +40,7 @@ impl IdempotencyRepository for SqliteStore {
     async fn record(
         &self,
         request: &IdempotentRequest,
-        answer: &RecordedAnswer,
+        answer: &IdempotencyRecord,
     ) -> Result<Option<Repeated>, RepositoryError> {
         let (request, answer) = (request.clone(), answer.clone());
         self.threads
@@ -74,7 +74,7 @@ impl IdempotencyRepository for SqliteStore {
 pub(crate) fn keep(
     connection: &mut SqliteConnection,
     request: &IdempotentRequest,
-    answer: &RecordedAnswer,
+    answer: &IdempotencyRecord,
 ) -> QueryResult<()> {
     let text = serde_json::to_string(answer).map_err(|error| Error::SerializationError(error.into()))?;
     diesel::replace_into(idempotency_keys::table)
@@ -89,7 +89,7 @@ pub(crate) fn keep(
     Ok(())
 }
 
-/// The recorded answer, unless it has expired.
+/// The idempotency record, unless it has expired.
 pub(crate) fn known_answer(
     connection: &mut SqliteConnection,
     request: &IdempotentRequest,

@@ -9,7 +9,7 @@ use diesel::{
 };
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use domain::{
-    idempotency::{IdempotentRequest, RecordedAnswer},
+    idempotency::{IdempotencyRecord, IdempotentRequest},
     ports::{ForgettingSteps, IdempotencyRepository, Repeated, RepositoryError},
     time::{InvalidTimestamp, Timestamp},
 };
@@ -52,7 +52,7 @@ impl IdempotencyRepository for PostgresStore {
     async fn record(
         &self,
         request: &IdempotentRequest,
-        answer: &RecordedAnswer,
+        answer: &IdempotencyRecord,
     ) -> Result<Option<Repeated>, RepositoryError> {
         let mut session = self.sessions.open("recording an answer").await?;
         let deadline = session.deadline();
@@ -116,7 +116,7 @@ pub(crate) async fn begin(
 pub(crate) async fn finish(
     connection: &mut AsyncPgConnection,
     request: &IdempotentRequest,
-    answer: &RecordedAnswer,
+    answer: &IdempotencyRecord,
 ) -> QueryResult<()> {
     let text =
         serde_json::to_string(answer).map_err(|error| diesel::result::Error::SerializationError(error.into()))?;
