@@ -14,17 +14,18 @@ use diesel_async::RunQueryDsl;
 use domain::{
     code::Code,
     link::Generation,
-    ports::{ChangeFeed, ChangeSubscriber, RepositoryError, RepositoryErrorKind},
+    ports::{ChangeFeed, ChangeSubscriber, FailureReason, RepositoryError, RepositoryErrorKind},
 };
 use tokio::{
     sync::Notify,
     task::JoinSet,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, error::Elapsed, sleep, sleep_until, timeout},
 };
 
 use crate::{
     PostgresStore,
-    connection::Connection,
+    connection::{ConnectError, Connection},
+    error::reason,
     listener::{self, CHANNEL},
 };
 
@@ -79,6 +80,19 @@ struct Tail {
 
 type Anything = Box<dyn std::error::Error + Send + Sync>;
 
+/// Why the history could not be read, for the operator.
+fn reason_of(error: &(dyn std::error::Error + Send + Sync + 'static)) -> FailureReason {
+    if let Some(connecting) = error.downcast_ref::<ConnectError>() {
+        connecting.reason()
+    } else if let Some(statement) = error.downcast_ref::<diesel::result::Error>() {
+        reason(statement)
+    } else if error.is::<Elapsed>() {
+        FailureReason::TimedOut
+    } else {
+        FailureReason::Unknown
+    }
+}
+
 #[async_trait]
 impl ChangeFeed for PostgresStore {
     async fn subscribe(&self, subscriber: Arc<dyn ChangeSubscriber>) -> RepositoryError {
@@ -89,7 +103,7 @@ impl ChangeFeed for PostgresStore {
             // A failed read loses nothing: the next one starts where the last good one ended.
             if read_to.is_none() || read_to == before {
                 let error = RepositoryError::new(RepositoryErrorKind::Unavailable, "reading the tail of the history");
-                return error.caused_by(reason);
+                return error.because(reason_of(reason.as_ref())).caused_by(reason);
             }
         }
     }

@@ -66,7 +66,7 @@ async fn alone(url: &str, tasks: usize, seconds: u64) -> u64 {
     let client = redis::Client::open(url).expect("an address of Redis");
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await.expect("a connection");
-    let pattern = redis::cmd("KEYS").arg("signpost:2:benchmark:*:code-*").to_owned();
+    let pattern = redis::cmd("KEYS").arg("signpost:3:benchmark:*:code-*").to_owned();
     let keys: Vec<String> = pattern.query_async(&mut connection).await.expect("an answer");
     assert!(keys.len() >= LINKS, "ask as the shared memory does first");
     let ask = move |key: String| {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Version of keys and entries. Processes with another version use other keys.
-pub(crate) const FORM: u32 = 2;
+pub(crate) const FORM: u32 = 3;
 
 /// The names of all keys and channels of one store.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The commands of the command line.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     path::PathBuf,
     process::ExitCode,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use adapter_http::OpenApiVersion;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use domain::{
     actor::Actor,
     api_key::{ApiKey, Caller, KeyId, KeySecret, Scopes},
@@ -288,9 +288,13 @@ fn health(config: &Config, ready: bool) -> anyhow::Result<ExitCode> {
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        std::io::Result::Ok(answer)
+        io::Result::Ok(answer)
     };
-    let answer = asking().with_context(|| format!("no answer from http://{address}{path}"))?;
+    let answer = asking().map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => anyhow!("it did not answer in time"),
+        _ => error.into(),
+    });
+    let answer = answer.with_context(|| format!("no answer from http://{address}{path}"))?;
     let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
     tell(body.trim_end())?;
     let works = head.starts_with("HTTP/1.1 200 ");

@@ -161,6 +161,12 @@ impl<'a> Visit<'a> for Paths<'_> {
     /// `pub(super)` is no import.
     fn visit_visibility(&mut self, _: &'a syn::Visibility) {}
 
+    fn visit_item_use(&mut self, item: &'a syn::ItemUse) {
+        let mut uses = Vec::new();
+        flatten(self.module, &item.tree, &mut Vec::new(), &mut uses);
+        self.found.extend(uses.into_iter().map(|(_, path)| path));
+    }
+
     fn visit_path(&mut self, path: &'a syn::Path) {
         let segments: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         self.found.extend(within(self.module, &segments).filter(|path| !path.is_empty()));

@@ -60,6 +60,11 @@ impl Tally {
         self.refused_by.set(Some(refusal));
     }
 
+    /// A later try was admitted.
+    pub(super) fn admit(&self) {
+        self.refused_by.set(None);
+    }
+
     pub(super) fn charged(&self) -> Charged {
         self.charged.get()
     }

@@ -55,7 +55,11 @@ impl UnknownCodeCharge {
         let (deadline, mut place) = (Instant::now() + timeout, None);
         loop {
             let charge = Self::take_unless_known(limits, tally, existence());
-            if charge.is_ok() || existence() != Existence::Pending || Instant::now() >= deadline {
+            if charge.is_ok() {
+                tally.admit();
+                return charge;
+            }
+            if existence() != Existence::Pending || Instant::now() >= deadline {
                 return charge;
             }
             if place.is_none() {

@@ -119,13 +119,40 @@ impl<S: RequiredScope> FromRequest for OnLink<S> {
         let request = request.clone();
         async move {
             let caller = Authorized::of(&request).await?;
-            let code = request.match_info().get("code").and_then(|code| code.parse::<Code>().ok());
-            let code = code.ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
-            caller.context.note(|notes| notes.code = Some(code.clone()));
+            let code = code_in_path(&request, &caller.context)?;
             Ok(Self { caller, code })
         }
         .boxed_local()
     }
+}
+
+/// A caller that may change links, and the code in the path. A blocked owner is rejected before the code is read.
+pub(crate) struct LinkChange {
+    pub(crate) caller: Authorized<LinksWrite>,
+    pub(crate) code: Code,
+}
+
+impl FromRequest for LinkChange {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        async move {
+            let caller = Authorized::<LinksWrite>::of(&request).await?;
+            ensure_owner_active(&caller.context.state, &caller.caller.owner)?;
+            let code = code_in_path(&request, &caller.context)?;
+            Ok(Self { caller, code })
+        }
+        .boxed_local()
+    }
+}
+
+fn code_in_path(request: &HttpRequest, context: &Context) -> Result<Code, Problem> {
+    let code = request.match_info().get("code").and_then(|code| code.parse::<Code>().ok());
+    let code = code.ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
+    context.note(|notes| notes.code = Some(code.clone()));
+    Ok(code)
 }
 
 /// Fails if the owner is blocked. Look for an idempotency record first: a repeated request still gets its answer.

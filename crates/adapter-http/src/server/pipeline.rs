@@ -168,6 +168,7 @@ where
         exchange.line.note_rejection();
     }
     let is_rejected = rejection.is_some();
+    let is_preflight = exchange.context.cross_origin.is_preflight(request.head());
     // Paths outside of the API are for people.
     let shows_page = policy == Some(Policy::Redirect) && prefers_page(request.headers());
     let unread = Unread::of(&mut request);
@@ -179,6 +180,8 @@ where
     request.extensions_mut().insert(Rc::clone(&exchange.context));
     let outcome = match rejection {
         Some(rejection) => Err(rejection),
+        // A browser hides why a preflight failed, so a quota rejects the request that follows.
+        None if is_preflight => dispatch(app.as_ref(), request, &mut exchange).await,
         None => match admit(&exchange.context).await {
             Ok(()) => dispatch(app.as_ref(), request, &mut exchange).await,
             Err(rejected) => Err(rejected),

@@ -36,7 +36,7 @@ pub(super) static KEYS: &[Key] = &[
     key("http.request_timeout", "2300ms", "a duration from 100ms to 60s", "How long an API request may take once its body has arrived"),
     key("http.redirect_timeout", "1s", TIMEOUT, "How long a redirect may take"),
     key("http.cors_origins", "", "a list of origins such as `https://app.example`, or `*` alone; separated by commas in variables and flags", "Origins whose scripts may call the API from a browser"),
-    key("http.keep_alive", "15s", TIMEOUT, "How long an idle connection stays open"),
+    key("http.keep_alive", "15s", TIMEOUT, "How long an idle connection stays open. Make it longer than the idle timeout of a proxy in front (nginx: 60 s)"),
     key("http.drain", "5s", PERIOD, "On shutdown: how long the server keeps serving while readiness answers 503"),
     key("http.shutdown_timeout", "10s", TIMEOUT, "After the drain: how long open requests have until they are aborted; at most 25s together with the drain"),
 

@@ -6,11 +6,7 @@ use super::body::{LinkBody, answer};
 use crate::api::contract::{CodeInPath, IfMatch, LinkChanged};
 use crate::{
     problem::Problem,
-    request::{
-        caller::{LinksWrite, OnLink, ensure_owner_active},
-        context::Effect,
-        preconditions::if_match,
-    },
+    request::{caller::LinkChange, context::Effect, preconditions::if_match},
 };
 
 /// Deletes a link. Deleting it again changes nothing. Its code is never given to another link.
@@ -23,11 +19,10 @@ use crate::{
         LinkChanged))]
 #[delete("/links/{code}")]
 pub(crate) async fn delete(
-    OnLink { caller, code }: OnLink<LinksWrite>,
+    LinkChange { caller, code }: LinkChange,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let state = &caller.context.state;
-    ensure_owner_active(state, &caller.caller.owner)?;
     let links = &state.services.links;
     let (call, expected) = (caller.call(), if_match(request.headers()));
     let link = caller.context.within_budget(Effect::Write, links.delete(&call, &code, &expected)).await?;

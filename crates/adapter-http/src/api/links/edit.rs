@@ -9,13 +9,7 @@ use super::{
 use crate::api::contract::{CodeInPath, IfMatch, LinkChanged};
 use crate::{
     problem::Problem,
-    request::{
-        body::receive_json,
-        body_room::BodySize,
-        caller::{LinksWrite, OnLink, ensure_owner_active},
-        context::Effect,
-        preconditions::if_match,
-    },
+    request::{body::receive_json, body_room::BodySize, caller::LinkChange, context::Effect, preconditions::if_match},
 };
 
 /// Edits an active link (JSON Merge Patch: `null` clears).
@@ -33,12 +27,11 @@ use crate::{
         LinkChanged))]
 #[patch("/links/{code}")]
 pub(crate) async fn edit(
-    OnLink { caller, code }: OnLink<LinksWrite>,
+    LinkChange { caller, code }: LinkChange,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let state = &caller.context.state;
-    ensure_owner_active(state, &caller.caller.owner)?;
     let body = receive_json(state, &request, payload, BodySize::Single).await?;
     let links = &state.services.links;
     let (targets, blocked) = (state.settings.targets.get(), state.blocked()?);

@@ -104,6 +104,9 @@ fn a_blocked_owner_cannot_create_links(server: &Signpost) {
     let made = block(server, "owner", &caller.owner).with_status(201).json();
     caller.claim(&json!({"url": "https://example.com/more"})).problem(403, "forbidden");
     caller.edit(&code, &json!({"title": "more"})).problem(403, "forbidden");
+    // Before it is said whether the path names a link.
+    caller.edit("no@code", &json!({"title": "more"})).problem(403, "forbidden");
+    caller.delete("no@code").problem(403, "forbidden");
     caller.read(&code).with_status(200);
     lift(server, &made).with_status(204);
     caller.claim(&json!({"url": "https://example.com/more"})).with_status(201);

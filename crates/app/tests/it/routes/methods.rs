@@ -145,3 +145,24 @@ fn scripts_of_named_origins_may_call_the_api() {
     let answer = any.ask(&Request::get("/api/v1/links").header("Origin", "https://x.example"));
     assert_eq!(answer.with_status(401).header("access-control-allow-origin"), Some("*"));
 }
+
+/// A browser hides why a preflight failed: the request that follows is the one that is rejected, and can be read.
+#[test]
+fn a_preflight_needs_no_quota() {
+    let server = Signpost::on_sqlite()
+        .set("http.cors_origins", "https://app.example")
+        .set("limits.enabled", "true")
+        .set("limits.read.burst", "2")
+        .set("limits.read.per_second", "0.01")
+        .start();
+    let preflight = Request::new("OPTIONS", "/api/v1/links")
+        .header("Origin", "https://app.example")
+        .header("Access-Control-Request-Method", "POST");
+    for _ in 0..5 {
+        server.ask(&preflight).with_status(204);
+    }
+    let reading = Request::get("/api/v1/links").header("Origin", "https://app.example");
+    let answers: Vec<_> = (0..3).map(|_| server.ask(&reading)).collect();
+    answers[2].problem(429, "quota-exceeded");
+    assert_eq!(answers[2].header("access-control-allow-origin"), Some("https://app.example"));
+}
