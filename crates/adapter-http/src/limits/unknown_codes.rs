@@ -106,3 +106,51 @@ impl Drop for UnknownCodeCharge {
 
 /// How often a visitor who waits tries again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{IpAddr, Ipv4Addr},
+        task::{Context, Waker},
+    };
+
+    use super::*;
+    use crate::limits::{Quota, Quotas};
+
+    /// Limits whose quota of unknown codes is used up by another visitor at the same address.
+    fn used_up() -> (Arc<Limits>, Tally, UnknownCodeCharge) {
+        let quota = Quota::new(0.001, NonZeroU32::MIN).expect("sensible");
+        let quotas = Quotas { redirect: quota, read: quota, claim: quota, batch: quota, keys: quota, unknown: quota };
+        let limits = Arc::new(Limits::new(Some(quotas), None, NonZeroU32::MIN));
+        let tally = Tally::new(IpAddr::from(Ipv4Addr::new(192, 0, 2, 1)).into(), Some(Policy::Redirect));
+        let Ok(charge) = UnknownCodeCharge::take(&limits, &tally) else { panic!("the first one is within the quota") };
+        (limits, tally, charge)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_300_visitors_256_wait_while_the_codes_are_read_and_44_are_rejected() {
+        let (limits, tally, _charge) = used_up();
+        let take =
+            || UnknownCodeCharge::take_when_known(&limits, &tally, || Existence::Pending, Duration::from_secs(1));
+        let mut visitors: Vec<_> = (0..300).map(|_| Box::pin(take())).collect();
+        let mut context = Context::from_waker(Waker::noop());
+        let rejected = visitors.iter_mut().filter_map(|visitor| match visitor.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(outcome) => outcome.err(),
+            std::task::Poll::Pending => None,
+        });
+        assert_eq!(rejected.count(), 44);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_visitor_who_waited_and_is_admitted_was_rejected_by_no_limit() {
+        let (limits, tally, charge) = used_up();
+        let take = UnknownCodeCharge::take_when_known(&limits, &tally, || Existence::Pending, Duration::from_secs(1));
+        let mut visitor = Box::pin(take);
+        assert!(visitor.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(tally.refused_by().is_some());
+        // The other visitor found a link.
+        charge.settle(Ok(()), |()| false).expect("it is what was given");
+        assert!(visitor.await.is_ok());
+        assert_eq!(tally.refused_by(), None);
+    }
+}
