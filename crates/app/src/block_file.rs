@@ -107,7 +107,8 @@ impl BlockFile {
 fn look(path: &Path, seen: Option<State>) -> io::Result<Look> {
     let state = match fs::metadata(path) {
         Ok(about) => Some((about.modified()?, about.len())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        // A link that leads nowhere is no missing file: its blocks stay in force, and it is reported.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => None,
         Err(error) => return Err(error),
     };
     if seen == Some(state) {
@@ -138,7 +139,18 @@ fn read(text: &str) -> (InForce, usize, usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    #[test]
+    fn a_missing_file_blocks_nothing_and_a_dangling_link_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("blocks.txt");
+        assert_eq!(look(&path, None).expect("it may be missing"), (None, Some(String::new())));
+        symlink(folder.path().join("gone.txt"), &path).expect("the folder is ours");
+        assert!(look(&path, None).is_err());
+    }
 
     #[test]
     fn each_line_blocks_one_thing() {

@@ -162,7 +162,11 @@ impl Problem {
         let mut next: Option<&dyn std::error::Error> = Some(self.cause.as_deref()?);
         let mut chain = Vec::new();
         while let Some(error) = next {
-            chain.push(error.to_string());
+            let text = error.to_string();
+            // A decorator repeats what it was doing when the store below it failed. Once is enough.
+            if chain.last() != Some(&text) {
+                chain.push(text);
+            }
             next = error.source();
         }
         Some(chain.join(": "))
@@ -403,6 +407,13 @@ mod tests {
             assert_eq!(body.matches("sgn_SSnBEMJK7Gb7[masked]").count(), 4, "{body}");
             assert!(!body.contains(&key[16..]), "{body}");
         }
+    }
+
+    #[test]
+    fn a_chain_of_causes_says_nothing_twice() {
+        let failed = || RepositoryError::new(RepositoryErrorKind::Unavailable, "resolving a code");
+        let problem = Problem::from(failed().caused_by(failed().caused_by(failed().caused_by("10.0.0.7 refused"))));
+        assert_eq!(problem.cause_chain().as_deref(), Some("resolving a code: unavailable: 10.0.0.7 refused"));
     }
 
     #[test]

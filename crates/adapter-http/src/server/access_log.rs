@@ -37,6 +37,8 @@ pub(crate) struct AccessLine {
     rejected: bool,
     answered: Option<Answered>,
     problem: Option<(ProblemKind, Option<String>)>,
+    /// Whether another line takes its place.
+    is_discarded: bool,
 }
 
 struct Answered {
@@ -59,7 +61,13 @@ impl AccessLine {
             rejected: false,
             answered: None,
             problem: None,
+            is_discarded: false,
         }
+    }
+
+    /// Writes no line: another one of the same request takes its place.
+    pub(crate) fn discard(mut self) {
+        self.is_discarded = true;
     }
 
     pub(crate) fn note_route(&mut self, pattern: Option<Cow<'static, str>>) {
@@ -98,6 +106,9 @@ impl AccessLine {
 
 impl Drop for AccessLine {
     fn drop(&mut self) {
+        if self.is_discarded {
+            return;
+        }
         let line: &Self = self;
         // The macros of slog fix the level at compile time; this line's level follows from its outcome.
         match line.level() {

@@ -101,8 +101,11 @@ where
         }
         let (app, state) = (Rc::clone(&self.app), self.state.clone());
         let later = async move {
+            // A client that leaves while it is held leaves a line, too.
+            let held = Exchange::begin(&state, request.head(), None, request.uri().clone(), arrived);
             // After a timeout the request goes on: its answer says what is still missing.
             let _in_time = timeout(state.settings.redirect_timeout / 2, state.phase.started()).await;
+            held.line.discard();
             process(&app, &state, request, arrived).await
         };
         Either::Right(later.boxed_local())
@@ -178,14 +181,15 @@ where
         NO_BODY_TIMEOUT
     };
     request.extensions_mut().insert(Rc::clone(&exchange.context));
-    let outcome = match rejection {
+    let admitted = match rejection {
         Some(rejection) => Err(rejection),
         // A browser hides why a preflight failed, so a quota rejects the request that follows.
-        None if is_preflight => dispatch(app.as_ref(), request, &mut exchange).await,
-        None => match admit(&exchange.context).await {
-            Ok(()) => dispatch(app.as_ref(), request, &mut exchange).await,
-            Err(rejected) => Err(rejected),
-        },
+        None if is_preflight => Ok(()),
+        None => admit(&exchange.context).await,
+    };
+    let outcome = match admitted {
+        Ok(()) => dispatch(app.as_ref(), request, &mut exchange).await,
+        Err(rejected) => Err(rejected),
     };
     settle_body(unread, outcome.as_ref().err(), body_timeout, &exchange.context).await;
     exchange.finish(outcome, |problem, context| {

@@ -111,10 +111,19 @@ fn calls_are_rejected_while_too_many_wait_and_admitted_when_they_are_served() {
 #[test]
 fn a_panic_is_a_problem_and_the_worker_goes_on() {
     let server = RunningServer::start(random_codes());
-    server.store.suffer(Trouble::Panics);
+    let panics = |answer: &Answer| {
+        assert_problem(answer, 500, "internal");
+        let line = server.log_of(answer.header("x-request-id").expect("every answer has one"));
+        assert!(line.contains("\"ERRO\""), "{line}");
+        assert!(line.contains("the handler panicked"), "{line}");
+    };
     for _ in 0..3 {
-        assert_problem(&claim(&server, "https://example.com/"), 500, "internal");
-        assert_problem(&server.ask("GET", "/abcdef", None), 500, "internal");
+        server.store.suffer(Trouble::Panics);
+        panics(&claim(&server, "https://example.com/"));
+        panics(&server.ask("GET", "/abcdef", None));
+        // Where a redirect is tried without waiting.
+        server.store.suffer(Trouble::PanicsAtOnce);
+        panics(&server.ask("GET", "/abcdef", None));
     }
     server.store.suffer(Trouble::None);
     assert_eq!(claim(&server, "https://example.com/").status, 201);
@@ -147,7 +156,7 @@ fn health_asks_the_store_once_however_often_it_is_asked() {
 
 #[test]
 fn health_fails_with_the_store_while_life_and_readiness_do_not() {
-    let server = RunningServer::start(random_codes());
+    let server = RunningServer::starting(random_codes());
     assert_problem(&server.ask("GET", "/readyz", None), 503, "unavailable");
     server.phase.become_ready();
     server.store.suffer(Trouble::Hangs);
@@ -162,4 +171,16 @@ fn health_fails_with_the_store_while_life_and_readiness_do_not() {
     assert_problem(&server.ask("GET", "/readyz", None), 503, "unavailable");
     server.phase.become_ready();
     assert_problem(&server.ask("GET", "/readyz", None), 503, "unavailable");
+}
+
+/// A request is held until the process is ready. A client that leaves meanwhile has a line in the log, as any other.
+#[test]
+fn a_client_that_leaves_while_its_request_is_held_leaves_a_line() {
+    let server = RunningServer::starting(random_codes());
+    server.ask_and_leave("left.while.held");
+    let (begun, left) = (Instant::now(), || server.log_of("left.while.held").contains("client-disconnected"));
+    while !left() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{}", server.log_of("left.while.held"));
+        assert_eq!(server.ask("GET", "/livez", None).status, 200);
+    }
 }

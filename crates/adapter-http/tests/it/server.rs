@@ -18,6 +18,7 @@ use domain::{
     ports::CodeGenerator,
     service::{BlockService, Blocked, KeyService, LinkService, ResolveService},
 };
+use rustix::net::sockopt::set_socket_linger;
 use serde_json::Value;
 use slog::{Drain, Logger, o};
 use test_support::{ManualClock, MemoryStore, SeededEntropy};
@@ -36,8 +37,15 @@ pub(crate) struct RunningServer {
 pub(crate) const PATIENCE: Duration = Duration::from_millis(300);
 
 impl RunningServer {
-    /// Served by one worker on a thread of its own, until the test process ends.
+    /// Served by one worker on a thread of its own, until the test process ends. It is ready.
     pub(crate) fn start(codes: impl CodeGenerator + 'static) -> Self {
+        let server = Self::starting(codes);
+        server.phase.become_ready();
+        server
+    }
+
+    /// The same, but not ready yet.
+    pub(crate) fn starting(codes: impl CodeGenerator + 'static) -> Self {
         let store = Arc::new(TroubledStore::new());
         let (clock, entropy) = (Arc::new(ManualClock::default()), Arc::new(SeededEntropy::new(1)));
         let keys = KeyService::new(store.clone(), store.clone(), clock.clone(), entropy.clone());
@@ -86,6 +94,17 @@ impl RunningServer {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the server answers");
         Answer::parse(&answer)
+    }
+
+    /// Sends a request that is held, and resets the connection once the server has read it.
+    pub(crate) fn ask_and_leave(&self, request_id: &str) {
+        let mut stream = TcpStream::connect(self.address).expect("the server listens");
+        let ask = |path: &str, id: &str| format!("GET {path} HTTP/1.1\r\nhost: test\r\nx-request-id: {id}\r\n\r\n");
+        // Both come in one piece, so the answer to the first shows that the second one has come.
+        let both = ask("/livez", "before") + &ask("/abcdef", request_id);
+        stream.write_all(both.as_bytes()).expect("the server reads");
+        stream.read_exact(&mut [0; 15]).expect("the server answers");
+        set_socket_linger(&stream, Some(Duration::ZERO)).expect("it is a socket");
     }
 
     /// Every line logged for that request.

@@ -32,6 +32,7 @@ pub(crate) enum Trouble {
     Fails(RepositoryErrorKind),
     Hangs,
     Panics,
+    PanicsAtOnce,
 }
 
 #[derive(Debug)]
@@ -57,7 +58,7 @@ impl TroubledStore {
     async fn trouble(&self) -> Result<(), RepositoryError> {
         let trouble = *self.trouble.lock().expect("no thread panics while holding it");
         match trouble {
-            Trouble::None => Ok(()),
+            Trouble::None | Trouble::PanicsAtOnce => Ok(()),
             Trouble::Fails(kind) => {
                 Err(RepositoryError::new(kind, "doing its work").caused_by("10.0.0.7:5432 SELECT secret"))
             }
@@ -114,6 +115,12 @@ impl LinkResolver for TroubledStore {
     async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
         self.trouble().await?;
         self.inner.resolve(code).await
+    }
+
+    fn resolve_at_once(&self, _: &Code) -> Option<Resolved> {
+        let trouble = *self.trouble.lock().expect("no thread panics while holding it");
+        assert_ne!(trouble, Trouble::PanicsAtOnce, "the store panics");
+        None
     }
 }
 
