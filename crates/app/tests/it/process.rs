@@ -195,7 +195,7 @@ fn a_draining_server_keeps_serving_but_is_not_ready() {
     open.send(&Request::get("/readyz")).expect("an answer").with_status(200);
     let begun = Instant::now();
     server.signal(Signal::TERM);
-    assert!(eventually(Duration::from_millis(500), || server.get("/readyz").status == 503));
+    assert!(eventually(PATIENCE, || server.get("/readyz").status == 503));
     let unready = open.send(&Request::get("/readyz")).expect("an answer");
     assert_eq!(unready.header("connection"), Some("close"), "a proxy has to know that nothing else is answered there");
     assert!(unready.problem(503, "unavailable")["detail"].as_str().is_some_and(|why| why.contains("draining")));
@@ -241,6 +241,7 @@ fn an_answer_during_the_drain_closes_its_connection() {
 fn the_last_callers_are_answered_or_refused() {
     let server = Signpost::on_sqlite().patient().set("http.drain", "1s").start();
     server.signal(Signal::TERM);
+    assert!(eventually(PATIENCE, || server.get("/readyz").status == 503));
     let ask = || {
         let mut answered = 0_u32;
         // A connection may be refused. A request on an open connection is answered.
