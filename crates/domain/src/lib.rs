@@ -90,6 +90,7 @@ mod alphabet;
 pub mod api_key;
 pub mod behaviour;
 pub mod block;
+pub mod click;
 pub mod code;
 mod entropy;
 pub mod history;

@@ -13,17 +13,21 @@
 
 mod api_keys;
 mod blocks;
+mod clicks;
 mod effects;
 mod error;
 mod idempotency;
 mod links;
-
 mod shared_limiter;
 mod unreadable;
 
 pub use crate::entropy::Entropy;
 pub use api_keys::{ApiKeyRepository, KeyCreation, KeyPosition, StoredKey};
 pub use blocks::{BlockPosition, BlockRepository, Blocking, Revision};
+pub use clicks::{
+    ClickBatch, ClickDescriber, ClickRecorder, ClickRecorders, ClickRepository, ClickTotals, Counted, Shipped,
+    StatisticsOf, ValueCount,
+};
 pub use effects::{Clock, CodeGenerator, Identify, Ping, RandomCodes};
 pub use error::{FailureReason, RepositoryError, RepositoryErrorKind};
 pub use idempotency::{ForgettingSteps, IdempotencyRepository, Repeated};
