@@ -146,6 +146,10 @@ compose-check:
     print("compose.yaml is consistent; Docker itself was not asked")
     CHECK
 
+# Check the lists of bots and browsers against public lists of user agents
+agents:
+    @.ci/agents
+
 # Generate clients from the OpenAPI document and run each of them through the whole lifecycle of a link
 clients *arguments:
     @.ci/clients "$@"
@@ -158,7 +162,7 @@ pages *arguments:
 proxies *arguments:
     @.ci/proxies "$@"
 
-# Run today's long check: coverage floors, a part of the soak tests, generated clients and pages, or proxies
+# Run today's long check: user agents and coverage floors, a part of the soak tests, generated clients and pages, or proxies
 turn day="":
     #!/usr/bin/env bash
     set -euo pipefail
@@ -166,7 +170,7 @@ turn day="":
     case $((day % 4)) in
         0) just clients && just pages ;;
         1) just proxies ;;
-        2) just coverage ;;
+        2) just agents && just coverage ;;
         3) just soak-slice 100 ;;
     esac
 

@@ -1,0 +1,7 @@
+//! What clicks tell, from outside.
+
+mod agents;
+mod clicks;
+mod files;
+mod mmdb;
+mod support;
