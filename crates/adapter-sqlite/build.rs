@@ -3,4 +3,5 @@
 #[expect(clippy::disallowed_macros, reason = "this is how a build script talks to cargo")]
 fn main() {
     println!("cargo::rerun-if-changed=../../migrations/sqlite");
+    println!("cargo::rerun-if-changed=../../migrations/sqlite-clicks");
 }

@@ -12,6 +12,7 @@ use domain::{
     link::{Generation, Link},
     ports::{Applied, Claims, LinkRepository, ListQuery, RepositoryError, RepositoryErrorKind},
 };
+use uuid::Uuid;
 
 use crate::{CachedResolver, run_to_end::RunToEnd};
 
@@ -118,6 +119,10 @@ impl LinkRepository for WriteThroughLinks {
             outcome
         })
         .await
+    }
+
+    async fn with_ids(&self, ids: &[Uuid]) -> Result<Vec<Link>, RepositoryError> {
+        self.links.with_ids(ids).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError> {

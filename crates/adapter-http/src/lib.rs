@@ -11,7 +11,7 @@
 //! | `request`                          | what a handler works with                                          |
 //! | `limits`                           | quotas, concurrency, memory                                        |
 //! | `problem`                          | every way a request can fail                                       |
-//! | `wire`, `html`                     | the stream guard in front of the HTTP library; HTML pages          |
+//! | `wire`, `html`, `qr`               | the stream guard in front of the HTTP library; HTML pages; QR codes |
 //!
 //! To add an endpoint:
 //!
@@ -26,6 +26,7 @@ mod html;
 mod limits;
 mod ops;
 pub mod problem;
+mod qr;
 mod redirect;
 mod request;
 mod response;
@@ -39,9 +40,12 @@ mod wire;
 extern crate self as adapter_http;
 
 pub use limits::{ForwardingField, Quota, Quotas, TrustedProxies};
+pub use qr::{InvalidLogo, Logo};
 pub use request::cors::Origins;
 pub use request::inherited_codes::InheritedCodes;
-pub use request::state::{CurrentPolicy, OwnPages, Phase, Services, Settings, TaskState, Tasks};
+pub use request::state::{
+    ClickServices, ClickSettings, CurrentPolicy, OwnPages, Phase, Services, Settings, TaskState, Tasks,
+};
 pub use routes::openapi::{OpenApiVersion, PATH_WORDS, openapi_json};
 pub use server::access_log::REQUEST_TAG;
 pub use server::{ServerOptions, serve};

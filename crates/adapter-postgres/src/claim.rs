@@ -85,7 +85,7 @@ macro_rules! claim_sql {
                     i.actor, i.request_id, i.at
                 FROM claimed c, input i WHERE c.activation_id = i.id
             )
-            SELECT l.id, l.code, l.owner_id, l.target, l.redirect, l.forward_query, l.expires_at, l.deleted_at, l.generation,
+            SELECT l.code, l.id, l.owner_id, l.target, l.redirect, l.forward_query, l.expires_at, l.deleted_at, l.generation,
                 l.title, l.tags, l.deduplicated, l.created_at, l.updated_at, l.reactivated_at,
                 CASE WHEN l.id = i.id THEN 'created' WHEN l.activation_id = i.id THEN 'reactivated' ELSE 'existing' END
             FROM (SELECT * FROM known UNION ALL SELECT * FROM claimed) l, input i"

@@ -1,4 +1,5 @@
-//! Signpost's production store: links, histories, idempotency records, blocks and API keys in PostgreSQL 15 or later.
+//! Signpost's production store: links, histories, idempotency records, blocks, API keys and counts of
+//! clicks in PostgreSQL 15 or later.
 //!
 //! One call of a port is one statement or one transaction. Every wait has a timeout: getting a connection from the
 //! pool, connecting, each statement (in the client and on the server) and locks. A connection that timed out is closed
@@ -13,6 +14,7 @@
 //! | `links`, `claim`, `change`, `list`     | the repository of links                                            |
 //! | `lookups`                              | the resolver of redirects                                          |
 //! | `idempotency`, `api_keys`, `blocks`    | the other repositories                                             |
+//! | `clicks`                               | counts of clicks: shipping, statistics and upkeep                  |
 //! | `change_feed`, `listener`, `creations` | new history entries, and what wakes their reader                   |
 //! | `codes`                                | every code, page by page                                           |
 //! | `rows`, `schema`                       | rows, and their conversion to domain types                         |
@@ -26,6 +28,7 @@ mod blocks;
 mod change;
 mod change_feed;
 mod claim;
+mod clicks;
 mod codes;
 mod connection;
 mod creations;

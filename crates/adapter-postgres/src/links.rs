@@ -12,6 +12,7 @@ use domain::{
     ports::{Applied, Claims, LinkRepository, LinkResolver, ListQuery, Page, RepositoryError, Resolved},
 };
 use futures_util::{StreamExt, stream::FuturesOrdered};
+use uuid::Uuid;
 
 use crate::{
     PostgresStore, change,
@@ -72,6 +73,15 @@ impl LinkRepository for PostgresStore {
         let found = until(deadline, query.first(session.connection())).await;
         let row = session.close(Effect::Read, found.map(OptionalExtension::optional))?;
         row.map(|row: LinkRow| row.into_link(DOING)).transpose()
+    }
+
+    async fn with_ids(&self, ids: &[Uuid]) -> Result<Vec<Link>, RepositoryError> {
+        let mut session = self.lists.open("finding links").await?;
+        let deadline = session.deadline();
+        let query = links::table.filter(links::id.eq_any(ids)).select(LinkRow::as_select());
+        let found = until(deadline, query.load(session.connection())).await;
+        let rows: Vec<LinkRow> = session.close(Effect::Read, found)?;
+        Ok(rows.into_iter().filter_map(|row| self.left_out.unless("links", row.name(), row.parse())).collect())
     }
 
     async fn apply(

@@ -21,6 +21,10 @@ pub struct PostgresOptions {
     pub redirect_pool_size: usize,
     /// Maximum connections for lists of links and codes.
     pub list_pool_size: usize,
+    /// Maximum connections for counting clicks.
+    pub shipping_pool_size: usize,
+    /// Maximum connections for statistics of clicks.
+    pub statistics_pool_size: usize,
     /// When TLS is required.
     pub tls: TlsPolicy,
     /// PEM file of the certificate authorities to trust. `None`: those of the operating system.
@@ -31,6 +35,13 @@ pub struct PostgresOptions {
     pub pool_timeout: Duration,
     /// Timeout of one statement or transaction.
     pub statement_timeout: Duration,
+}
+
+impl PostgresOptions {
+    /// Connections for counting clicks that serve one process well: one that ships, and one for the rest.
+    pub const SHIPPING_POOL_SIZE: usize = 2;
+    /// Connections for statistics that serve one process well.
+    pub const STATISTICS_POOL_SIZE: usize = 4;
 }
 
 /// Leaves out the URL, which may hold a password.

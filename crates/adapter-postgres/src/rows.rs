@@ -27,7 +27,6 @@ use crate::{
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = links, check_for_backend(Pg))]
 pub(crate) struct LinkRow {
-    id: Uuid,
     code: String,
     #[diesel(embed)]
     following: ResolutionRow,
@@ -43,6 +42,7 @@ pub(crate) struct LinkRow {
 #[derive(Clone, Queryable, Selectable)]
 #[diesel(table_name = links, check_for_backend(Pg))]
 pub(crate) struct ResolutionRow {
+    id: Uuid,
     owner_id: String,
     target: String,
     redirect: i16,
@@ -96,12 +96,12 @@ impl FromSql<Array<Text>, Pg> for Texts {
 impl LinkRow {
     /// The id, which names the row in reports.
     pub(crate) fn name(&self) -> Uuid {
-        self.id
+        self.following.id
     }
 
     /// Position in the order of lists.
     pub(crate) fn position(&self) -> RowPosition<Uuid> {
-        RowPosition { created_at: self.created_at, id: self.id }
+        RowPosition { created_at: self.created_at, id: self.following.id }
     }
 
     pub(crate) fn into_link(self, doing: &'static str) -> Result<Link, RepositoryError> {
@@ -111,7 +111,7 @@ impl LinkRow {
     pub(crate) fn parse(self) -> Result<Link, Anything> {
         let following = self.following.parse()?;
         Ok(Link {
-            id: self.id,
+            id: following.id,
             code: in_column("code", Code::from_stored(&self.code))?,
             owner: following.owner,
             behaviour: following.behaviour,
@@ -144,7 +144,8 @@ impl ResolutionRow {
             expires_at: in_column("expires_at", self.expires_at.map(moment).transpose())?,
         };
         let generation = in_column("generation", Generation::try_from(self.generation))?;
-        Ok(Resolution { owner: in_column("owner_id", self.owner_id.parse())?, behaviour, state, generation })
+        let owner = in_column("owner_id", self.owner_id.parse())?;
+        Ok(Resolution { id: self.id, owner, behaviour, state, generation })
     }
 }
 

@@ -36,6 +36,10 @@ pub struct PostgresStore {
     pub(crate) redirects: Lookups,
     /// Pool for lists of links and codes, which may run long.
     pub(crate) lists: Sessions,
+    /// Pool for counting clicks, and for what belongs to it.
+    pub(crate) shipping: Sessions,
+    /// Pool for statistics of clicks, which may run long.
+    pub(crate) statistics: Sessions,
     pub(crate) creations: Creations,
     /// Timeout of one statement or transaction.
     pub(crate) statement_timeout: Duration,
@@ -66,6 +70,8 @@ impl PostgresStore {
                 connector.runtime(),
             ),
             lists: sessions(options.list_pool_size)?,
+            shipping: sessions(options.shipping_pool_size)?,
+            statistics: sessions(options.statistics_pool_size)?,
             creations: Creations::default(),
             statement_timeout: options.statement_timeout,
             left_out: LeftOut::default(),

@@ -21,6 +21,7 @@ use tokio::{
     runtime::Handle,
     time::{Instant, sleep, timeout_at},
 };
+use uuid::Uuid;
 
 const LINKS: usize = 20_000;
 
@@ -66,7 +67,7 @@ async fn alone(url: &str, tasks: usize, seconds: u64) -> u64 {
     let client = redis::Client::open(url).expect("an address of Redis");
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await.expect("a connection");
-    let pattern = redis::cmd("KEYS").arg("signpost:3:benchmark:*:code-*").to_owned();
+    let pattern = redis::cmd("KEYS").arg("signpost:4:benchmark:*:code-*").to_owned();
     let keys: Vec<String> = pattern.query_async(&mut connection).await.expect("an answer");
     assert!(keys.len() >= LINKS, "ask as the shared memory does first");
     let ask = move |key: String| {
@@ -125,8 +126,13 @@ impl LinkResolver for Quiet {
     async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
         let url = format!("https://example.com/a/target/that/is/as/long/as/targets/usually/are/{code}?a=1&b=2");
         let behaviour = Behaviour::to(Target::from_stored(url).expect("a target"));
-        let resolution =
-            Resolution { owner: Owner::default(), behaviour, state: LinkState::Active, generation: Generation::FIRST };
+        let resolution = Resolution {
+            id: Uuid::nil(),
+            owner: Owner::default(),
+            behaviour,
+            state: LinkState::Active,
+            generation: Generation::FIRST,
+        };
         Ok(Resolved::by_store(Some(resolution)))
     }
 }

@@ -14,9 +14,10 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 /// Version of keys and entries. Processes with another version use other keys.
-pub(crate) const FORM: u32 = 3;
+pub(crate) const FORM: u32 = 4;
 
 /// The names of all keys and channels of one store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +62,7 @@ impl Names {
 
 #[derive(Serialize, Deserialize)]
 struct Rest<'a> {
+    id: Uuid,
     owner: Cow<'a, Owner>,
     behaviour: Cow<'a, Behaviour>,
     deleted_at: Option<Timestamp>,
@@ -80,8 +82,12 @@ pub(crate) fn write(resolution: &Resolution) -> String {
         LinkState::Active => None,
         LinkState::Deleted { at } => Some(at),
     };
-    let rest =
-        Rest { owner: Cow::Borrowed(&resolution.owner), behaviour: Cow::Borrowed(&resolution.behaviour), deleted_at };
+    let rest = Rest {
+        id: resolution.id,
+        owner: Cow::Borrowed(&resolution.owner),
+        behaviour: Cow::Borrowed(&resolution.behaviour),
+        deleted_at,
+    };
     let json = serde_json::to_string(&rest).expect("texts and numbers are JSON");
     format!("{} {json}", resolution.generation.get())
 }
@@ -93,10 +99,10 @@ pub(crate) fn read(text: &str) -> Option<Entry> {
     };
     let generation = parse_generation(generation)?;
     // Whatever the entry holds, its target is validated as a target of any store is.
-    let Rest { owner, behaviour, deleted_at } = serde_json::from_str(json).ok()?;
+    let Rest { id, owner, behaviour, deleted_at } = serde_json::from_str(json).ok()?;
     let (owner, behaviour) = (owner.into_owned(), behaviour.into_owned());
     let state = deleted_at.map_or(LinkState::Active, |at| LinkState::Deleted { at });
-    Some(Entry::Whole(Arc::new(Resolution { owner, behaviour, state, generation })))
+    Some(Entry::Whole(Arc::new(Resolution { id, owner, behaviour, state, generation })))
 }
 
 /// A message on the channel of changes.
@@ -128,7 +134,7 @@ mod tests {
             ..Behaviour::to(target)
         };
         let generation = Generation::new(7).expect("positive");
-        Resolution { owner: Owner::default(), behaviour, state, generation }
+        Resolution { id: Uuid::from_u128(7), owner: Owner::default(), behaviour, state, generation }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use domain::{
     link::{Generation, Link},
     ports::{Applied, Claims, LinkRepository, ListQuery, RepositoryError},
 };
+use uuid::Uuid;
 
 use crate::SharedMemory;
 
@@ -72,6 +73,10 @@ impl LinkRepository for SharedLinks {
             self.shared.0.changed(&[&change.after]).await;
         }
         Ok(applied)
+    }
+
+    async fn with_ids(&self, ids: &[Uuid]) -> Result<Vec<Link>, RepositoryError> {
+        self.links.with_ids(ids).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError> {

@@ -44,14 +44,24 @@ impl SqliteFile {
     /// Opens the store. Each of its calls returns within `call_timeout`. The schema must exist (see
     /// [`SqliteFile::migrate`]).
     pub fn open(&self, call_timeout: Duration) -> Result<SqliteStore, OpenError> {
+        let connections = self.connections(LOOKUPS, SCANS, call_timeout)?;
+        let threads = Threads::start(connections, call_timeout).map_err(OpenError::Threads)?;
+        Ok(SqliteStore { threads, new_in_a_row: NewInARow::default(), left_out: LeftOut::default() })
+    }
+
+    /// Connections for a writer and so many readers of each kind.
+    pub(crate) fn connections(
+        &self,
+        lookups: usize,
+        scans: usize,
+        call_timeout: Duration,
+    ) -> Result<Connections, OpenError> {
         let mut writer = self.connect()?;
         // Shorter than the timeout of a call: if another process writes for longer, the call fails as unavailable, not
         // as indeterminate.
         let busy = format!("PRAGMA busy_timeout = {}", (call_timeout * 3 / 4).as_millis());
         writer.batch_execute(&busy).map_err(OpenError::Setup)?;
-        let connections = Connections { writer, lookups: self.readers(LOOKUPS)?, scans: self.readers(SCANS)? };
-        let threads = Threads::start(connections, call_timeout).map_err(OpenError::Threads)?;
-        Ok(SqliteStore { threads, new_in_a_row: NewInARow::default(), left_out: LeftOut::default() })
+        Ok(Connections { writer, lookups: self.readers(lookups)?, scans: self.readers(scans)? })
     }
 
     fn readers(&self, count: usize) -> Result<Vec<SqliteConnection>, OpenError> {

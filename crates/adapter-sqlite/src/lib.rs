@@ -1,4 +1,5 @@
-//! Signpost's embedded default store: links, histories, idempotency records, blocks and API keys in one SQLite file.
+//! Signpost's embedded default store: links, histories, idempotency records, blocks and API keys in one SQLite
+//! file, and counts of clicks in another.
 //!
 //! SQLite is compiled in. It runs on its own threads: one writer with group commit, a few readers, and separate readers
 //! for long reads. WAL mode with `synchronous=FULL` makes every acknowledged write survive a power loss.
@@ -6,8 +7,9 @@
 //! Read a row by its unique key with `get_result`, not with `first`. `first` adds `LIMIT ?`, and SQLite prepares a
 //! statement with a bound limit again at every call, which costs several times what running it costs.
 //!
-//! To change the schema: (1) add a migration of the same name under `migrations/postgres` and `migrations/sqlite`, (2)
-//! change `schema.rs` and `rows.rs` of both stores to match, (3) run the contract suite.
+//! To change the schema: (1) add a migration of the same name under `migrations/postgres` and `migrations/sqlite`, or
+//! `migrations/sqlite-clicks` for clicks, (2) change `schema.rs` and `rows.rs` of both stores to match, (3) run the
+//! contract suite.
 //!
 //! | file                                   | holds                                                  |
 //! |----------------------------------------|--------------------------------------------------------|
@@ -15,6 +17,7 @@
 //! | `file`                                 | [`SqliteFile`]: the database file and how it is opened |
 //! | `links`, `claim`, `statements`, `list` | the repository and the resolver of links               |
 //! | `idempotency`, `api_keys`, `blocks`    | the other repositories                                 |
+//! | `clicks`                               | counts of clicks, in a file of their own               |
 //! | `change_feed`                          | new history entries                                    |
 //! | `codes`                                | every code, page by page                               |
 //! | `rows`, `schema`                       | rows, and their conversion to domain types             |
@@ -26,6 +29,7 @@ mod api_keys;
 mod blocks;
 mod change_feed;
 mod claim;
+mod clicks;
 mod codes;
 mod error;
 mod file;
@@ -42,6 +46,7 @@ mod threads;
 mod upgrade;
 mod writer;
 
+pub use clicks::{SqliteClickFile, SqliteClicks};
 pub use file::{OpenError, SqliteFile};
 pub use migrate::MigrationStatus;
 pub use store::SqliteStore;

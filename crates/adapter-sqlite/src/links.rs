@@ -10,12 +10,13 @@ use domain::{
     link::{Generation, Link},
     ports::{Applied, Claims, LinkRepository, LinkResolver, ListQuery, Page, RepositoryError, Resolved},
 };
+use uuid::Uuid;
 
 use crate::{
     SqliteStore,
     claim::{self, Guess},
     idempotency, list,
-    rows::{EventRow, ResolutionRow},
+    rows::{EventRow, LinkRow, ResolutionRow},
     schema::{link_events, links},
     statements::{add_event, by_code, update},
     writer::Undo,
@@ -70,6 +71,18 @@ impl LinkRepository for SqliteStore {
     async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
         let code = code.clone();
         self.threads.look_up("finding a link", move |connection| by_code(connection, &code)).await
+    }
+
+    async fn with_ids(&self, ids: &[Uuid]) -> Result<Vec<Link>, RepositoryError> {
+        let ids: Vec<_> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
+        let left_out = self.left_out.clone();
+        self.threads
+            .look_up("finding links", move |connection| {
+                let rows = links::table.filter(links::id.eq_any(ids)).select(LinkRow::as_select());
+                let rows: Vec<LinkRow> = rows.load(connection)?;
+                Ok(rows.into_iter().filter_map(|row| left_out.unless("links", row.name(), row.parse())).collect())
+            })
+            .await
     }
 
     async fn apply(

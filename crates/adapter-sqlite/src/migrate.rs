@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use diesel::{
-    RunQueryDsl, SqliteConnection,
+    QueryResult, RunQueryDsl, SqliteConnection,
     dsl::sql,
     migration::{Migration, MigrationSource},
     select,
@@ -14,7 +14,15 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::{OpenError, SqliteFile, upgrade};
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+const OF_LINKS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+const OF_CLICKS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite-clicks");
+
+/// The migrations of one kind of file.
+pub(crate) struct Migrations {
+    known: fn() -> EmbeddedMigrations,
+    /// Runs after the migrations, in their transaction.
+    finish: fn(&mut SqliteConnection) -> QueryResult<()>,
+}
 
 /// A migration and whether it is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,35 +36,54 @@ pub struct MigrationStatus {
 impl SqliteFile {
     /// Applies every pending migration, finishes upgrades of rows, and returns the names of the migrations it applied.
     pub fn migrate(&self) -> Result<Vec<String>, OpenError> {
-        self.with_schema_lock(|connection| {
-            let mut applied = Vec::new();
-            for migration in connection.pending_migrations(MIGRATIONS)? {
-                connection.run_migration(&migration)?;
-                applied.push(migration.name().to_string());
-            }
-            upgrade::finish(connection)?;
-            Ok(applied)
-        })
+        Migrations::LINKS.apply(self)
     }
 
     /// Reverts the last migration and returns its name; `None` if none is applied. Data that only this migration has a
     /// place for is lost.
     pub fn revert(&self) -> Result<Option<String>, OpenError> {
-        self.with_schema_lock(|connection| {
+        Migrations::LINKS.revert(self)
+    }
+
+    /// Every migration this binary knows, oldest first. Only reads, and creates no file.
+    pub fn migrations(&self) -> Result<Vec<MigrationStatus>, OpenError> {
+        Migrations::LINKS.list(self)
+    }
+}
+
+impl Migrations {
+    /// Those of the file of links, with everything but clicks.
+    pub(crate) const LINKS: Self = Self { known: || OF_LINKS, finish: upgrade::finish };
+    /// Those of the file of clicks.
+    pub(crate) const CLICKS: Self = Self { known: || OF_CLICKS, finish: |_| Ok(()) };
+
+    pub(crate) fn apply(&self, file: &SqliteFile) -> Result<Vec<String>, OpenError> {
+        file.with_schema_lock(|connection| {
+            let mut applied = Vec::new();
+            for migration in connection.pending_migrations((self.known)())? {
+                connection.run_migration(&migration)?;
+                applied.push(migration.name().to_string());
+            }
+            (self.finish)(connection)?;
+            Ok(applied)
+        })
+    }
+
+    pub(crate) fn revert(&self, file: &SqliteFile) -> Result<Option<String>, OpenError> {
+        file.with_schema_lock(|connection| {
             if connection.applied_migrations()?.is_empty() {
                 return Ok(None);
             }
-            let version = connection.revert_last_migration(MIGRATIONS)?;
-            let known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS)?;
+            let version = connection.revert_last_migration((self.known)())?;
+            let known = MigrationSource::<Sqlite>::migrations(&(self.known)())?;
             let reverted = known.iter().find(|migration| migration.name().version() == version);
             Ok(reverted.map(|migration| migration.name().to_string()))
         })
     }
 
-    /// Every migration this binary knows, oldest first. Only reads, and creates no file.
-    pub fn migrations(&self) -> Result<Vec<MigrationStatus>, OpenError> {
-        let applied = if self.path().is_file() { self.applied_versions()? } else { Vec::new() };
-        let mut known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS).map_err(OpenError::Migrate)?;
+    pub(crate) fn list(&self, file: &SqliteFile) -> Result<Vec<MigrationStatus>, OpenError> {
+        let applied = if file.path().is_file() { file.applied_versions()? } else { Vec::new() };
+        let mut known = MigrationSource::<Sqlite>::migrations(&(self.known)()).map_err(OpenError::Migrate)?;
         known.sort_by_key(|migration| migration.name().version().as_owned());
         let status = |migration: Box<dyn Migration<Sqlite>>| MigrationStatus {
             name: migration.name().to_string(),
@@ -64,7 +91,9 @@ impl SqliteFile {
         };
         Ok(known.into_iter().map(status).collect())
     }
+}
 
+impl SqliteFile {
     /// The versions in the table of migrations; none if there is no such table.
     fn applied_versions(&self) -> Result<Vec<String>, OpenError> {
         const TABLE: &str = "EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations')";

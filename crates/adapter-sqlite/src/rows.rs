@@ -25,7 +25,6 @@ use crate::{
 // Keeps the SQL the same whatever the values are, so that it is not built anew for each row.
 #[diesel(treat_none_as_default_value = false)]
 pub(crate) struct LinkRow {
-    id: Vec<u8>,
     code: String,
     #[diesel(embed)]
     following: ResolutionRow,
@@ -45,6 +44,7 @@ pub(crate) struct LinkRow {
 // Keeps the SQL the same whatever the values are, so that it is not built anew for each row.
 #[diesel(treat_none_as_default_value = false)]
 pub(crate) struct ResolutionRow {
+    id: Vec<u8>,
     owner_id: String,
     target: String,
     redirect: i32,
@@ -71,9 +71,9 @@ pub(crate) fn hex(id: &[u8]) -> String {
 impl From<&Link> for LinkRow {
     fn from(link: &Link) -> Self {
         Self {
-            id: link.id.as_bytes().to_vec(),
             code: link.code.to_string(),
             following: ResolutionRow {
+                id: link.id.as_bytes().to_vec(),
                 owner_id: link.owner.to_string(),
                 target: link.behaviour.target.to_string(),
                 redirect: i32::from(link.behaviour.redirect.as_u16()),
@@ -101,18 +101,18 @@ impl LinkRow {
 
     /// The id as text, which names the row in reports.
     pub(crate) fn name(&self) -> String {
-        hex(&self.id)
+        hex(&self.following.id)
     }
 
     /// Position in the order of lists.
     pub(crate) fn position(&self) -> RowPosition {
-        RowPosition { created_at: self.created_at, id: self.id.clone() }
+        RowPosition { created_at: self.created_at, id: self.following.id.clone() }
     }
 
     pub(crate) fn parse(self) -> Result<Link, Anything> {
         let following = self.following.parse()?;
         Ok(Link {
-            id: in_column("id", Uuid::from_slice(&self.id))?,
+            id: following.id,
             code: in_column("code", Code::from_stored(&self.code))?,
             owner: following.owner,
             behaviour: following.behaviour,
@@ -145,7 +145,8 @@ impl ResolutionRow {
             expires_at: in_column("expires_at", self.expires_at.map(moment).transpose())?,
         };
         let generation = in_column("generation", Generation::try_from(self.generation))?;
-        Ok(Resolution { owner: in_column("owner_id", self.owner_id.parse())?, behaviour, state, generation })
+        let owner = in_column("owner_id", self.owner_id.parse())?;
+        Ok(Resolution { id: in_column("id", Uuid::from_slice(&self.id))?, owner, behaviour, state, generation })
     }
 }
 

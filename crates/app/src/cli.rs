@@ -101,6 +101,21 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: BlockAction,
     },
+    /// Show the clicks of a link over time, and by what they tell, directly from the store
+    Stats {
+        /// Code of the link; without it, the clicks of all links
+        code: Option<String>,
+        #[command(flatten)]
+        question: StatsArguments,
+        /// Delete all counts of the link instead; those of all links of its owner stay
+        #[arg(long, requires = "code")]
+        erase: bool,
+    },
+    /// Look at the clicks on disk that the store has not counted yet, or count them
+    Spool {
+        #[command(subcommand)]
+        action: SpoolAction,
+    },
     /// Print the OpenAPI document
     Openapi {
         /// OpenAPI version; 3.0 is for generators that do not support 3.1
@@ -113,6 +128,37 @@ pub(crate) enum Command {
         #[arg(long)]
         ready: bool,
     },
+}
+
+/// Which clicks to show.
+#[derive(Args, Debug)]
+pub(crate) struct StatsArguments {
+    /// Their begin, RFC 3339 or a date [default: some thirty intervals before the end]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Their end, RFC 3339 or a date, which is included [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// Length of each bar: hour, day, week or month
+    #[arg(long, value_name = "INTERVAL", default_value = "day", value_parser = ["hour", "day", "week", "month"])]
+    pub(crate) interval: String,
+    /// Time zone of the bars, by its IANA name
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub(crate) tz: String,
+    /// Whether clicks of bots count: exclude, only or include
+    #[arg(long, value_name = "CHOICE", default_value = "exclude", value_parser = ["exclude", "only", "include"])]
+    pub(crate) bots: String,
+}
+
+/// The actions on the click spool. Only `ship` changes anything.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum SpoolAction {
+    /// Show each stream, how much of it the store has counted, and what waits; works beside a running server
+    Status,
+    /// Read every record, and report those that cannot be read; the exit code is 1 if there are any
+    Check,
+    /// Count what dead processes left behind; clicks of a running server are left to it
+    Ship,
 }
 
 /// The actions on the schema.

@@ -24,13 +24,13 @@ use uuid::Uuid;
 
 use crate::{
     cli::{Arguments, BlockAction, Command, KeysAction, MigrateAction, SettingsArguments, tell, tell_aside},
+    click_commands,
     config::{Config, Sources},
-    log,
+    log, own_files,
     serve::serve,
     stores::Backend,
     targets,
     unreadable::NotedRows,
-    well_known,
 };
 
 /// Runs the command that the arguments name, and returns its exit code.
@@ -46,6 +46,10 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::CheckStore => runtime()?.block_on(check_store(&config))?,
         Command::Keys { action } => runtime()?.block_on(keys(&config, action))?,
         Command::Block { action } => runtime()?.block_on(block(&config, action))?,
+        Command::Stats { code, question, erase } => {
+            runtime()?.block_on(click_commands::stats(&config, code.as_deref(), &question, erase))?;
+        }
+        Command::Spool { action } => return runtime()?.block_on(click_commands::spool(&config, action)),
         Command::Openapi { version } => {
             let version = if version == "3.0" { OpenApiVersion::V3_0 } else { OpenApiVersion::V3_1 };
             tell(&adapter_http::openapi_json(version))?;
@@ -131,7 +135,7 @@ fn check_config(config: &Config) -> anyhow::Result<()> {
     for setting in config.effective() {
         tell(&format!("{} = {}  # {}", setting.key, setting.value, setting.source))?;
     }
-    well_known::read(config.pages.well_known_dir.as_deref())?;
+    own_files::read(&config.pages)?;
     targets::must_be_readable(&config.targets)
 }
 

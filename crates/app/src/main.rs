@@ -3,11 +3,12 @@
 //! | file                                  | holds                                                 |
 //! |---------------------------------------|-------------------------------------------------------|
 //! | `cli`, `commands`                     | the command line and its commands                     |
+//! | `clicks`, `click_commands`            | the spool, its shipper, salts; commands on clicks     |
 //! | `config`                              | settings from defaults, file, environment and flags   |
 //! | `serve`                               | start, readiness, drain and shutdown of the server    |
 //! | `stores`                              | the store, chosen at run time                         |
 //! | `tasks`, `supervisor`                 | background tasks, and what restarts them              |
-//! | `targets`, `block_file`, `well_known` | files of the operator: hosts, blocks, `/.well-known/` |
+//! | `targets`, `block_file`, `own_files`  | files of the operator: hosts, blocks, pages           |
 //! | `admin_key`                           | the first admin key                                   |
 //! | `log`                                 | log lines, and the thread that writes them            |
 //! | `listener`, `sole_server`             | the listening socket; one server for each SQLite file |
@@ -17,11 +18,14 @@
 mod admin_key;
 mod block_file;
 mod cli;
+mod click_commands;
+mod clicks;
 mod commands;
 mod config;
 mod effects;
 mod listener;
 mod log;
+mod own_files;
 mod serve;
 mod sole_server;
 mod stores;
@@ -29,7 +33,6 @@ mod supervisor;
 mod targets;
 mod tasks;
 mod unreadable;
-mod well_known;
 
 use std::process::ExitCode;
 

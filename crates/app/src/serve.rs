@@ -1,14 +1,15 @@
 //! The server: start, readiness, drain and shutdown.
 
 use std::{
-    collections::BTreeMap,
     future::pending,
     io::{self, IsTerminal},
     sync::Arc,
     time::Duration,
 };
 
-use adapter_http::{CurrentPolicy, InheritedCodes, Origins, PATH_WORDS, Phase, ServerOptions, Settings, Tasks};
+use adapter_http::{
+    ClickSettings, CurrentPolicy, InheritedCodes, Origins, PATH_WORDS, Phase, ServerOptions, Settings, Tasks,
+};
 use anyhow::{Context, bail};
 use domain::{code::Code, service::BlockService};
 use slog::{Logger, info, o, warn};
@@ -22,16 +23,17 @@ use crate::{
     admin_key,
     block_file::BlockFile,
     cli::tell_aside,
+    clicks::{self, Clicks},
     config::{AnonymousAccess, Config},
     effects::SystemClock,
     listener::{self, LAST_CALL},
+    own_files::{self, OwnFiles},
     sole_server::SoleServer,
     stores::{Backend, Store},
     supervisor::Supervisor,
     targets::Targets,
     tasks::{Following, watch_over},
     unreadable::LoggedRows,
-    well_known,
 };
 
 /// Longest pause between two attempts to prepare the store at the start.
@@ -43,7 +45,7 @@ const LONGEST_CLOSE: Duration = Duration::from_secs(3);
 pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     log_panics(log.clone());
     let mut stop = Stop::listen()?;
-    let well_known = well_known::read(config.pages.well_known_dir.as_deref())?;
+    let own_files = own_files::read(&config.pages)?;
     let listener = listener::bind(config)?;
     let address = listener.local_addr()?;
     let last_call = listener.try_clone()?;
@@ -64,7 +66,8 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     let targets = Targets::load(config, log)?;
     let phase = Phase::default();
     let memory = store.remembered(config, log);
-    let services = store.services(config, memory.clone());
+    let clicks = Clicks::open(config, store.clicks.clone(), log)?;
+    let services = store.services(config, memory.clone(), clicks.services());
     let blocks = services.blocks.clone();
     let block_file = BlockFile::load(config.blocks_file.clone(), blocks.blocked().clone(), log)
         .with_context(|| format!("blocks.file {}", config.blocks_file.display()))?;
@@ -76,7 +79,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         listener,
         &server_options(config),
         services,
-        settings(config, targets.policy(), Arc::new(supervisor.clone()), inherited.clone(), well_known),
+        settings(config, targets.policy(), Arc::new(supervisor.clone()), inherited.clone(), own_files),
         phase.clone(),
         log.new(o!()),
     )?;
@@ -93,12 +96,14 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
             store: Arc::clone(&store),
             blocks: blocks.clone(),
             inherited,
+            clicks: clicks.clone(),
             config: config.clone(),
             log: log.clone(),
         };
         preparing.spawn(start.prepare(following.clone(), phase.clone()));
     }
     watch_over(&supervisor, &store, &memory, &following, (blocks, block_file), targets, log);
+    let shipper = clicks::watch_over(&supervisor, &clicks, log);
 
     let signal = tokio::select! {
         signal = stop.next() => signal,
@@ -138,7 +143,13 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     preparing.abort_all();
     supervisor.stop();
     if !cut {
+        if let Some(shipper) = shipper {
+            clicks::ship_the_last(&clicks, &shipper, log).await;
+        }
         close(store, log).await;
+    }
+    if let Some(spool) = &clicks.spool {
+        spool.close();
     }
     info!(log, "stopped"; "event.name" => "server.stopped");
     Ok(())
@@ -190,7 +201,7 @@ fn settings(
     targets: CurrentPolicy,
     tasks: Arc<dyn Tasks>,
     inherited: InheritedCodes,
-    well_known: BTreeMap<String, Vec<u8>>,
+    own_files: OwnFiles,
 ) -> Settings {
     Settings {
         public_url: config.public_url.clone(),
@@ -198,8 +209,13 @@ fn settings(
         targets,
         cors_origins: Origins::of(&config.http.cors_origins),
         crawlable: config.pages.crawlable,
-        well_known,
+        well_known: own_files.well_known,
         pages: Arc::new(config.pages.own.clone()),
+        clicks: ClickSettings {
+            respect_opt_out: config.clicks.respect_opt_out,
+            ignored: config.clicks.ignore_networks.clone(),
+        },
+        qr_logo: own_files.qr_logo,
         anonymous_may_claim: match config.auth {
             AnonymousAccess::Off => false,
             AnonymousAccess::Shorten => true,
@@ -230,6 +246,7 @@ struct Start {
     store: Arc<Store>,
     blocks: BlockService,
     inherited: InheritedCodes,
+    clicks: Clicks,
     config: Config,
     log: Logger,
 }
@@ -264,6 +281,8 @@ impl Start {
             self.blocks.refresh().await?;
             announce_admin_key(store, config, log).await?;
         }
+        // Clicks before that have no visitor.
+        clicks::refresh_salts(&self.clicks).await?;
         let codes = store.codes.codes_among(&PATH_WORDS).await?;
         self.inherited.learn(codes.iter().filter_map(|code| Code::from_stored(code).ok()).collect());
         Ok(())

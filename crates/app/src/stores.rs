@@ -3,15 +3,16 @@
 use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
 
 use adapter_cache::{CacheOptions, CachedApiKeys, CachedResolver, WriteThroughLinks};
+use adapter_http::ClickServices;
 use adapter_postgres::{PostgresOptions, PostgresStore};
 use adapter_redis::{RedisOptions, SharedChanges, SharedLinks, SharedMemory, SharedResolver};
-use adapter_sqlite::{OpenError, SqliteFile, SqliteStore};
+use adapter_sqlite::{MigrationStatus, OpenError, SqliteClickFile, SqliteFile, SqliteStore};
 use anyhow::{Context, bail};
 use domain::{
     access::Access,
     block::Subject,
     ports::{
-        ApiKeyRepository, BlockPosition, BlockRepository, ChangeFeed, Clock, CodeCatalog, Entropy,
+        ApiKeyRepository, BlockPosition, BlockRepository, ChangeFeed, ClickRepository, Clock, CodeCatalog, Entropy,
         IdempotencyRepository, Identify, KeyPosition, LinkFilter, LinkRepository, LinkResolver, ListQuery, Ping,
         Position, RandomCodes, SharedLimiter, Sort, UnreadableRows,
     },
@@ -32,8 +33,22 @@ const VIOLATION: &str = "CHECK constraint failed";
 /// Where data is stored. The store need not be reachable yet.
 #[derive(Clone)]
 pub(crate) enum Backend {
-    Sqlite(SqliteFile, Duration),
+    Sqlite(SqliteFiles, Duration),
     Postgres(Arc<PostgresStore>),
+}
+
+/// The files of a SQLite store.
+#[derive(Clone)]
+pub(crate) struct SqliteFiles {
+    links: SqliteFile,
+    /// Counts of clicks have a file of their own: SQLite has one writer for each file.
+    clicks: SqliteClickFile,
+}
+
+impl SqliteFiles {
+    fn new(links: &Path) -> Self {
+        Self { links: SqliteFile::new(links), clicks: SqliteClickFile::new(links.with_file_name("clicks.db")) }
+    }
 }
 
 /// A migration, and whether it is applied.
@@ -46,13 +61,15 @@ impl Backend {
     /// Reads the settings. Does not connect.
     pub(crate) fn of(config: &StoreConfig, runtime: &Handle) -> anyhow::Result<Self> {
         match &config.location {
-            StoreLocation::Sqlite(path) => Ok(Self::Sqlite(SqliteFile::new(path), config.statement_timeout)),
+            StoreLocation::Sqlite(path) => Ok(Self::Sqlite(SqliteFiles::new(path), config.statement_timeout)),
             StoreLocation::Postgres(url) => {
                 let options = PostgresOptions {
                     url: url.expose().to_owned(),
                     pool_size: config.pool_size,
                     redirect_pool_size: config.redirect_pool_size,
                     list_pool_size: config.list_pool_size,
+                    shipping_pool_size: PostgresOptions::SHIPPING_POOL_SIZE,
+                    statistics_pool_size: PostgresOptions::STATISTICS_POOL_SIZE,
                     tls: match config.tls {
                         TlsPolicy::Auto => adapter_postgres::TlsPolicy::OffHost,
                         TlsPolicy::Require => adapter_postgres::TlsPolicy::Always,
@@ -81,14 +98,17 @@ impl Backend {
     pub(crate) fn must_exist(&self) -> anyhow::Result<()> {
         match self {
             // No other part of this process has the file open: closing it here would release SQLite's own locks on it.
-            Self::Sqlite(file, _) => match File::open(file.path()) {
+            Self::Sqlite(files, _) => match File::open(files.links.path()) {
                 Ok(_) => Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
                     "there is no database at {}: name the folder of your server with --data-dir, or its store with --set store.url=…; `signpost migrate` makes a new one",
-                    file.path().display()
+                    files.links.path().display()
                 ),
                 Err(error) => {
-                    bail!("{} cannot be read: {error}; run this as the user of the server", file.path().display())
+                    bail!(
+                        "{} cannot be read: {error}; run this as the user of the server",
+                        files.links.path().display()
+                    )
                 }
             },
             Self::Postgres(_) => Ok(()),
@@ -107,7 +127,7 @@ impl Backend {
     /// The file of a SQLite store.
     pub(crate) fn file(&self) -> Option<&Path> {
         match self {
-            Self::Sqlite(file, _) => Some(file.path()),
+            Self::Sqlite(files, _) => Some(files.links.path()),
             Self::Postgres(_) => None,
         }
     }
@@ -115,7 +135,7 @@ impl Backend {
     /// Adds the name of the SQLite file to an error.
     fn opened<T>(&self, outcome: Result<T, OpenError>) -> anyhow::Result<T> {
         match self {
-            Self::Sqlite(file, _) => outcome.with_context(|| file.path().display().to_string()),
+            Self::Sqlite(files, _) => outcome.with_context(|| files.links.path().display().to_string()),
             Self::Postgres(_) => Ok(outcome?),
         }
     }
@@ -123,7 +143,10 @@ impl Backend {
     /// Applies all missing migrations and returns their names.
     pub(crate) async fn migrate(&self) -> anyhow::Result<Vec<String>> {
         match self {
-            Self::Sqlite(file, _) => self.opened(file.migrate()),
+            Self::Sqlite(files, _) => {
+                let links = self.opened(files.links.migrate())?;
+                Ok([links, self.opened(files.clicks.migrate())?].concat())
+            }
             Self::Postgres(store) => Ok(store.migrate().await?),
         }
     }
@@ -131,7 +154,15 @@ impl Backend {
     /// Reverts the last migration and returns its name; `None` if none is applied.
     pub(crate) async fn revert(&self) -> anyhow::Result<Option<String>> {
         match self {
-            Self::Sqlite(file, _) => self.opened(file.revert()),
+            // The migrations of both files are one sequence, by their names.
+            Self::Sqlite(files, _) => {
+                let last = |migrations: Vec<MigrationStatus>| {
+                    migrations.into_iter().filter(|status| status.applied).map(|status| status.name).next_back()
+                };
+                let links = last(self.opened(files.links.migrations())?);
+                let clicks = last(self.opened(files.clicks.migrations())?);
+                if clicks > links { self.opened(files.clicks.revert()) } else { self.opened(files.links.revert()) }
+            }
             Self::Postgres(store) => Ok(store.revert().await?),
         }
     }
@@ -139,9 +170,15 @@ impl Backend {
     /// All migrations, oldest first.
     pub(crate) async fn migrations(&self) -> anyhow::Result<Vec<MigrationLine>> {
         Ok(match self {
-            Self::Sqlite(file, _) => {
-                let lines = self.opened(file.migrations())?.into_iter();
-                lines.map(|status| MigrationLine { name: status.name, applied: status.applied }).collect()
+            Self::Sqlite(files, _) => {
+                let (links, clicks) = (self.opened(files.links.migrations())?, self.opened(files.clicks.migrations())?);
+                let mut lines: Vec<_> = links
+                    .into_iter()
+                    .chain(clicks)
+                    .map(|status| MigrationLine { name: status.name, applied: status.applied })
+                    .collect();
+                lines.sort_by(|one, other| one.name.cmp(&other.name));
+                lines
             }
             Self::Postgres(store) => {
                 let lines = store.migrations().await?.into_iter();
@@ -153,7 +190,13 @@ impl Backend {
     /// What is wrong with the stored data or with the store; empty if nothing is.
     pub(crate) async fn faults(&self) -> anyhow::Result<Vec<String>> {
         let damage = match self {
-            Self::Sqlite(file, _) => self.opened(file.damage())?,
+            Self::Sqlite(files, _) => {
+                let links = self.opened(files.links.damage())?;
+                // Before the first migration there is no such file.
+                let clicks =
+                    if files.clicks.path().is_file() { self.opened(files.clicks.damage())? } else { Vec::new() };
+                [links, clicks].concat()
+            }
             Self::Postgres(_) => Vec::new(),
         };
         if !damage.iter().all(|finding| finding.starts_with(VIOLATION)) {
@@ -184,15 +227,21 @@ impl Backend {
     /// Opens the store behind its ports. Rows that cannot be read are left out and reported to `unreadable`.
     pub(crate) fn open(&self, unreadable: Arc<dyn UnreadableRows>) -> anyhow::Result<Store> {
         match self {
-            Self::Sqlite(file, patience) => {
-                let store = Arc::<SqliteStore>::new(self.opened(file.open(*patience))?);
-                store.tell_of_unreadable_rows(unreadable);
-                let file = Arc::clone(&store);
-                Ok(Store { close: Some(Box::new(move || file.close())), ..Store::over(store) })
+            Self::Sqlite(files, patience) => {
+                let store = Arc::<SqliteStore>::new(self.opened(files.links.open(*patience))?);
+                let clicks = Arc::new(self.opened(files.clicks.open(store.clone(), *patience))?);
+                store.tell_of_unreadable_rows(unreadable.clone());
+                clicks.tell_of_unreadable_rows(unreadable);
+                let both = (Arc::clone(&store), Arc::clone(&clicks));
+                let close = move || {
+                    both.1.close();
+                    both.0.close();
+                };
+                Ok(Store { close: Some(Box::new(close)), ..Store::over(store, clicks) })
             }
             Self::Postgres(store) => {
                 store.tell_of_unreadable_rows(unreadable);
-                Ok(Store { identity: Some(store.clone()), ..Store::over(Arc::clone(store)) })
+                Ok(Store { identity: Some(store.clone()), ..Store::over(Arc::clone(store), store.clone()) })
             }
         }
     }
@@ -200,7 +249,8 @@ impl Backend {
 
 /// A store behind its ports.
 pub(crate) struct Store {
-    links: Arc<dyn LinkRepository>,
+    pub(crate) links: Arc<dyn LinkRepository>,
+    pub(crate) clicks: Arc<dyn ClickRepository>,
     pub(crate) idempotency: Arc<dyn IdempotencyRepository>,
     resolver: Arc<dyn LinkResolver>,
     keys: Arc<dyn ApiKeyRepository>,
@@ -217,7 +267,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    fn over<S>(store: Arc<S>) -> Self
+    fn over<S>(store: Arc<S>, clicks: Arc<dyn ClickRepository>) -> Self
     where
         S: LinkRepository
             + IdempotencyRepository
@@ -231,6 +281,7 @@ impl Store {
     {
         Self {
             links: store.clone(),
+            clicks,
             idempotency: store.clone(),
             resolver: store.clone(),
             keys: store.clone(),
@@ -280,7 +331,12 @@ impl Store {
     }
 
     /// The services of the HTTP adapter, with redirects from the cache `memory`.
-    pub(crate) fn services(&self, config: &Config, memory: CachedResolver) -> adapter_http::Services {
+    pub(crate) fn services(
+        &self,
+        config: &Config,
+        memory: CachedResolver,
+        clicks: ClickServices,
+    ) -> adapter_http::Services {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let codes = Arc::new(RandomCodes::new(config.codes.length, entropy.clone()));
@@ -296,6 +352,7 @@ impl Store {
             store: self.ping.clone(),
             shared: self.shared.as_ref().map(|(shared, _)| Arc::new(shared.clone()) as Arc<dyn Ping>),
             shared_limiter: self.shared.as_ref().map(|(shared, _)| Arc::new(shared.clone()) as Arc<dyn SharedLimiter>),
+            clicks,
             entropy,
         }
     }

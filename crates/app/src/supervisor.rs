@@ -52,6 +52,11 @@ impl Failure {
     pub(crate) fn new(words: &'static str, details: impl Into<String>) -> Self {
         Self { words, details: details.into() }
     }
+
+    /// The whole reason, for the log or the operator.
+    pub(crate) fn details(&self) -> &str {
+        &self.details
+    }
 }
 
 impl From<&RepositoryError> for Failure {

@@ -138,7 +138,7 @@ impl ChangeSubscriber for Reporting {
     }
 }
 
-/// Maintains what processes share in Redis, and reports every second whether Redis idempotency.
+/// Maintains what processes share in Redis, and reports every second whether Redis answers.
 async fn share(
     shared: SharedMemory,
     store: Arc<dyn Identify>,

@@ -46,6 +46,8 @@ fn postgres(url: &str) -> PostgresStore {
         pool_size: 8,
         redirect_pool_size: 4,
         list_pool_size: 4,
+        shipping_pool_size: PostgresOptions::SHIPPING_POOL_SIZE,
+        statistics_pool_size: PostgresOptions::STATISTICS_POOL_SIZE,
         tls: TlsPolicy::OffHost,
         tls_ca_file: None,
         connect_timeout: PATIENCE / 2,

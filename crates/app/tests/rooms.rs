@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["request"],
     &["limits"],
     &["problem"],
-    &["wire", "html"],
+    &["wire", "html", "qr"],
 ];
 
 /// Modules of one row of which the first imports the second, and the reason.

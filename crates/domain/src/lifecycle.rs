@@ -12,6 +12,7 @@
 //! A store runs these functions or must agree with them. The contract suite compares the two.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
     behaviour::{Behaviour, RedirectStatus},
@@ -204,6 +205,8 @@ fn changed(before: &Link, after: Link, kind: EventKind, now: Timestamp) -> Step 
 /// What the redirect path knows of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolution {
+    /// The id of the link.
+    pub id: Uuid,
     /// Whose link it is.
     pub owner: Owner,
     /// What following it does.
@@ -228,6 +231,7 @@ impl Resolution {
 impl From<&Link> for Resolution {
     fn from(link: &Link) -> Self {
         Self {
+            id: link.id,
             owner: link.owner.clone(),
             behaviour: link.behaviour.clone(),
             state: link.state,
@@ -289,7 +293,7 @@ mod tests {
 
     fn candidate(naming: Naming, url: &str) -> Candidate {
         let link = Link {
-            id: uuid::Uuid::from_u128(1),
+            id: Uuid::from_u128(1),
             code: "h7RkQ2mX".parse().expect("valid"),
             owner: Owner::default(),
             behaviour: Behaviour::to(target(url)),

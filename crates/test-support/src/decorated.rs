@@ -76,6 +76,10 @@ impl LinkRepository for Decorated {
         self.links.apply(change, provenance, once).await
     }
 
+    async fn with_ids(&self, ids: &[Uuid]) -> Result<Vec<Link>, RepositoryError> {
+        self.links.with_ids(ids).await
+    }
+
     async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError> {
         self.links.list(query).await
     }

@@ -1,5 +1,7 @@
 //! The in-memory store: the pure rules under one lock. The SQL stores are compared with it.
 
+mod clicks;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard},
@@ -24,9 +26,14 @@ use domain::{
 };
 use uuid::Uuid;
 
-/// Links, keys, blocks and idempotency records in memory. They are lost when it is dropped.
+use clicks::ClickTables;
+
+/// Links, keys, blocks, idempotency records and counts of clicks in memory. They are lost when it is dropped.
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<Tables>);
+pub struct MemoryStore {
+    tables: Mutex<Tables>,
+    clicks: Mutex<ClickTables>,
+}
 
 #[derive(Clone, Debug, Default)]
 struct Tables {
@@ -47,7 +54,7 @@ struct Recorded {
 
 impl MemoryStore {
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.0.lock().expect("no test panics while it holds the lock")
+        self.tables.lock().expect("no test panics while it holds the lock")
     }
 }
 
@@ -153,6 +160,10 @@ impl LinkRepository for MemoryStore {
             tables.record(request, IdempotencyRecord::Link(change.after.clone()));
         }
         Ok(Applied::Done)
+    }
+
+    async fn with_ids(&self, ids: &[Uuid]) -> Result<Vec<Link>, RepositoryError> {
+        Ok(self.tables().links.values().filter(|link| ids.contains(&link.id)).cloned().collect())
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError> {

@@ -16,3 +16,18 @@ mod contract {
 mod links_alone {
     test_support::link_contract_suite!(super::fresh);
 }
+
+mod clicks {
+    use std::sync::Arc;
+
+    use test_support::MemoryStore;
+
+    async fn fresh() -> (Arc<MemoryStore>, Arc<MemoryStore>, ()) {
+        let store = Arc::<MemoryStore>::default();
+        (store.clone(), store, ())
+    }
+
+    mod contract {
+        test_support::click_contract_suite!(super::fresh);
+    }
+}

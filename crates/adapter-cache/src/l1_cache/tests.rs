@@ -6,6 +6,7 @@ use domain::{
     target::{Target, TargetPolicy},
 };
 use tokio::time::advance;
+use uuid::Uuid;
 
 use super::*;
 
@@ -25,6 +26,7 @@ fn code() -> Code {
 fn target(length: usize) -> Resolution {
     let url = format!("https://example.com/{}", "a".repeat(length - "https://example.com/".len()));
     Resolution {
+        id: Uuid::from_u128(1),
         owner: Owner::default(),
         behaviour: Behaviour::to(Target::parse(&url, &TargetPolicy::default()).expect("valid")),
         state: LinkState::Active,

@@ -27,6 +27,7 @@ use tokio::{
     task::{JoinHandle, yield_now},
     time::advance,
 };
+use uuid::Uuid;
 
 use crate::{
     OPTIONS, cached,
@@ -108,6 +109,10 @@ impl LinkRepository for LateLinks {
 
     async fn list(&self, _: &ListQuery) -> Result<Vec<Link>, RepositoryError> {
         unreachable!("nothing is listed")
+    }
+
+    async fn with_ids(&self, _: &[Uuid]) -> Result<Vec<Link>, RepositoryError> {
+        unreachable!("no ids are looked up")
     }
 
     async fn history(&self, _: &Code, _: Option<Generation>, _: u32) -> Result<Vec<LinkEvent>, RepositoryError> {

@@ -22,6 +22,7 @@ use domain::{
     time::Timestamp,
 };
 use tokio::sync::{Semaphore, mpsc};
+use uuid::Uuid;
 
 /// How the store responds to a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +135,10 @@ impl LinkRepository for Changing {
         unreachable!("nothing is listed")
     }
 
+    async fn with_ids(&self, _: &[Uuid]) -> Result<Vec<Link>, RepositoryError> {
+        unreachable!("no ids are looked up")
+    }
+
     async fn history(&self, _: &Code, _: Option<Generation>, _: u32) -> Result<Vec<LinkEvent>, RepositoryError> {
         unreachable!("no history is read")
     }
@@ -166,10 +171,10 @@ pub(crate) fn link(text: &str) -> Link {
     }
 }
 
-fn uuid(text: &str) -> uuid::Uuid {
+fn uuid(text: &str) -> Uuid {
     let mut bytes = [0; 16];
     bytes[..text.len().min(16)].copy_from_slice(&text.as_bytes()[..text.len().min(16)]);
-    uuid::Uuid::from_bytes(bytes)
+    Uuid::from_bytes(bytes)
 }
 
 /// The same link, deleted.

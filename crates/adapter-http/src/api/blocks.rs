@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{common_fields::text_fault, paging::Query};
+use super::common_fields::text_fault;
 use crate::api::contract::{IdempotencyKey, InvalidCursor};
 use crate::{
     problem::{FieldProblem, Problem, ProblemKind},
@@ -20,6 +20,7 @@ use crate::{
         caller::{Admin, Authorized},
         context::Effect,
         json::{Fault, Fields, Json, string},
+        query::Query,
     },
 };
 

@@ -14,6 +14,16 @@ pub(crate) struct CodeInPath {
     code: String,
 }
 
+/// What an answer holds beside the link.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes a parameter")]
+pub(crate) struct Include {
+    /// `clicks`: how often each link was followed
+    #[param(pattern = "^clicks$", example = "clicks")]
+    include: Option<String>,
+}
+
 /// The key that makes a POST repeatable.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]

@@ -10,10 +10,7 @@ use domain::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    common_fields::{expiry, text_fault},
-    paging::Query,
-};
+use super::common_fields::{expiry, text_fault};
 use crate::api::contract::{IdempotencyKey, InvalidCursor};
 use crate::{
     problem::{FieldProblem, Problem, ProblemKind},
@@ -23,6 +20,7 @@ use crate::{
         caller::{Admin, Authorized},
         context::Effect,
         json::{Fault, Fields, Json, string, strings},
+        query::Query,
     },
 };
 

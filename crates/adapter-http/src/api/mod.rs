@@ -7,3 +7,4 @@ pub(crate) mod cursor;
 pub(crate) mod keys;
 pub(crate) mod links;
 mod paging;
+pub(crate) mod stats;

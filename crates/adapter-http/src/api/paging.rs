@@ -1,4 +1,4 @@
-//! Query strings of lists: every parameter must be known, given once and valid. All faults are reported at once.
+//! Pages of lists, as the query of a request asks for them.
 
 use actix_web::{HttpRequest, HttpResponse, http::header, http::header::HeaderValue};
 use domain::api_key::KeySecret;
@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::cursor::{CursorPosition, CursorScope};
 
 use crate::{
-    problem::{FieldProblem, Problem},
-    request::json::{Fault, field_problem},
+    problem::Problem,
+    request::{json::Fault, query::Query},
     response::fixed,
 };
 
@@ -17,30 +17,13 @@ const USUAL_PAGE: u32 = 50;
 /// Most entries of a page.
 const LARGEST_PAGE: u32 = 100;
 
-/// The parameters of a request, taken one by one.
-pub(crate) struct Query {
-    parameters: Vec<(String, String)>,
-    problems: Vec<FieldProblem>,
-}
-
 impl Query {
-    pub(crate) fn of(request: &HttpRequest) -> Self {
-        let given = url::form_urlencoded::parse(request.query_string().as_bytes()).into_owned();
-        // Forms also send fields that were left empty.
-        let parameters = given.filter(|(_, value)| !value.is_empty()).collect();
-        Self { parameters, problems: Vec::new() }
-    }
-
-    /// Takes a parameter out and reads it.
-    pub(crate) fn take<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, Fault>) -> Option<T> {
-        let index = self.parameters.iter().position(|(given, _)| given == name)?;
-        let (_, value) = self.parameters.remove(index);
-        if self.parameters.iter().any(|(given, _)| given == name) {
-            self.parameters.retain(|(given, _)| given != name);
-            self.fault(name, &Fault::new("duplicate", "is given twice"));
-            return None;
-        }
-        read(&value).map_err(|fault| self.fault(name, &fault)).ok()
+    /// Whether a request about one link asks for its clicks. Other parameters mean nothing there, and are accepted.
+    pub(crate) fn includes_clicks(request: &HttpRequest) -> Result<bool, Problem> {
+        let mut query = Self::of(request).only("include");
+        let included = query.take("include", included);
+        query.finish("link")?;
+        Ok(included.unwrap_or_default())
     }
 
     /// The page that the caller asks for. `question` names the list and its filters. Fails with everything that is
@@ -52,14 +35,14 @@ impl Query {
     ) -> Result<PageRequest<P>, Problem> {
         let limit = self.limit();
         let cursor = self.take("cursor", |text| Ok(text.to_owned()));
-        self.finish()?;
+        self.finish("list")?;
         let scope = CursorScope { caller: secret.digest(), question: question() };
         let after = cursor.map(|cursor| scope.open(&cursor)).transpose()?;
         Ok(PageRequest { limit, after, scope })
     }
 
     /// How many entries the caller wants.
-    fn limit(&mut self) -> u32 {
+    pub(crate) fn limit(&mut self) -> u32 {
         let wrong = || Fault::new("out-of-range", format!("must be a whole number from 1 to {LARGEST_PAGE}"));
         let read = |text: &str| match text.parse() {
             Ok(limit) if (1..=LARGEST_PAGE).contains(&limit) => Ok(limit),
@@ -67,19 +50,11 @@ impl Query {
         };
         self.take("limit", read).unwrap_or(USUAL_PAGE)
     }
+}
 
-    /// Reports the parameters that were not taken as unknown. Fails with everything that is wrong.
-    fn finish(mut self) -> Result<(), Problem> {
-        for (name, _) in std::mem::take(&mut self.parameters) {
-            self.fault(&name, &Fault::new("unknown-parameter", "is not a parameter of this list"));
-        }
-        if self.problems.is_empty() { Ok(()) } else { Err(Problem::invalid(self.problems)) }
-    }
-
-    fn fault(&mut self, name: &str, fault: &Fault) {
-        let name: String = name.chars().take(100).collect();
-        self.problems.push(field_problem(format!("query/{name}"), fault.code, &fault.detail));
-    }
+/// What else the links of an answer have: `clicks`, and nothing else.
+pub(crate) fn included(text: &str) -> Result<bool, Fault> {
+    if text == "clicks" { Ok(true) } else { Err(Fault::new("unknown-value", "must be clicks")) }
 }
 
 /// The page of a list that a caller asks for.

@@ -32,7 +32,11 @@ mod tally;
 mod unknown_codes;
 
 pub(crate) use self::{
-    charging::Limits, client::ClientAddress, headers::Standing, policy::Policy, tally::Tally,
+    charging::Limits,
+    client::{ClientAddress, network_text},
+    headers::Standing,
+    policy::Policy,
+    tally::Tally,
     unknown_codes::UnknownCodeCharge,
 };
 pub use self::{

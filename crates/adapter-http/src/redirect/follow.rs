@@ -10,20 +10,21 @@ use actix_web::{
     route, web,
 };
 use domain::{
+    click::OrphanReason,
     code::{Code, is_reserved},
     ports::{Existence, FailureReason, Source},
     service::{Follow, Followed, ResolveService},
 };
 use tokio::time::timeout;
 
-use super::{charge::charge_when_known, preview::preview};
+use super::{charge::charge_when_known, click::record, preview::preview};
 use crate::{
     limits::UnknownCodeCharge,
     problem::{Problem, ProblemKind},
     request::{
         context::{Context, Effect, InContext},
         inherited_codes::InheritedCodes,
-        methods::{RouteTable, not_allowed, nothing_there, tell_methods},
+        methods::{PICTURE, RouteTable, not_allowed, nothing_there, tell_methods},
         state::State,
     },
 };
@@ -62,8 +63,8 @@ pub(crate) async fn follow(
 ) -> HandlerResult {
     let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
     // GET and HEAD accept a code with text pasted around it. Other methods need the exact code of a link. They work
-    // neither for reserved words nor for previews.
-    let is_no_link = is_reserved(&code) || Code::from_stored(&code).is_err();
+    // neither for reserved words nor for previews and QR codes.
+    let is_no_link = is_reserved(&code) || Code::from_stored(&code).is_err() || code.ends_with(PICTURE);
     if !only_reads && is_no_link && state.settings.inherited.get(&code).is_none() {
         return nothing_there(state, routes, request).await;
     }
@@ -74,7 +75,7 @@ pub(crate) async fn follow(
     let code = Code::from_pasted(&code).map_err(|_| Problem::new(ProblemKind::NotFound))?;
     context.note(|notes| notes.code = Some(code.clone()));
     let charge = charge_when_known(&context, &code).await?;
-    let answer = ask_and_follow(charge, &context, &code, request.query_string()).await?;
+    let answer = ask_and_follow(charge, &context, &code, request.head()).await?;
     let keeps_method = matches!(answer.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
     let asks_for_methods = request.method() == Method::OPTIONS;
     if only_reads || (keeps_method && !asks_for_methods) {
@@ -117,13 +118,13 @@ pub(crate) enum Begun {
 
 /// Begins to follow a code. A client over its quota is rejected here, before anything is set up for waiting, because
 /// clients try codes by the million.
-pub(crate) fn begin(context: &Context, code: &Code, query: &str) -> Begun {
+pub(crate) fn begin(context: &Context, code: &Code, head: &RequestHead) -> Begun {
     let Context { state, tally, .. } = context;
     let resolver = &state.services.resolver;
     let admit = || state.limits.charge_visitor(tally);
-    let unknown = match resolver.follow_at_once(code, query) {
+    let unknown = match resolver.follow_at_once(code, query(head)) {
         Some(known) if known.followed != Followed::Unknown => {
-            return Begun::Ended(admit().and_then(|()| answer(context, known)));
+            return Begun::Ended(admit().and_then(|()| answer(context, known, head)));
         }
         unknown => unknown,
     };
@@ -138,28 +139,33 @@ pub(crate) fn begin(context: &Context, code: &Code, query: &str) -> Begun {
     match (charge.and_then(|charge| charge.and(admit())), unknown) {
         (Err(too_many), _) => Begun::Ended(Err(too_many)),
         (Ok(charge), None) => Begun::MustAsk(charge),
-        (Ok(_charged), Some(unknown)) => Begun::Ended(answer(context, unknown)),
+        (Ok(_charged), Some(unknown)) => Begun::Ended(answer(context, unknown, head)),
     }
 }
 
 /// Follows a code to the end.
-pub(crate) async fn go_on(begun: Begun, context: &Context, code: &Code, query: &str) -> HandlerResult {
+pub(crate) async fn go_on(begun: Begun, context: &Context, code: &Code, head: &RequestHead) -> HandlerResult {
     match begun {
         Begun::Ended(outcome) => outcome,
-        Begun::MustAsk(charge) => ask_and_follow(charge, context, code, query).await,
+        Begun::MustAsk(charge) => ask_and_follow(charge, context, code, head).await,
         Begun::MustWait => {
             let charge = charge_when_known(context, code).await?;
             let charge = charge.and(context.state.limits.charge_visitor(&context.tally))?;
-            ask_and_follow(charge, context, code, query).await
+            ask_and_follow(charge, context, code, head).await
         }
     }
 }
 
 /// Follows a code that the store has to be asked for.
-async fn ask_and_follow(charge: UnknownCodeCharge, context: &Context, code: &Code, query: &str) -> HandlerResult {
+async fn ask_and_follow(
+    charge: UnknownCodeCharge,
+    context: &Context,
+    code: &Code,
+    head: &RequestHead,
+) -> HandlerResult {
     let settings = &context.state.settings;
     let (bound, waiting) = (settings.redirect_timeout, context.lookups().begin());
-    let following = context.state.services.resolver.follow(code, query);
+    let following = context.state.services.resolver.follow(code, query(head));
     let followed = context.in_time(Effect::Read, async {
         match timeout(bound, following).await {
             Ok(followed) => followed.map_err(Problem::from),
@@ -175,7 +181,12 @@ async fn ask_and_follow(charge: UnknownCodeCharge, context: &Context, code: &Cod
         Err(problem) => waiting.ends_refused(problem),
     }
     let resolved = charge.settle(followed, |resolved| resolved.followed == Followed::Unknown)?;
-    answer(context, resolved)
+    answer(context, resolved, head)
+}
+
+/// The query of the request; empty if there is none.
+fn query(head: &RequestHead) -> &str {
+    head.uri.query().unwrap_or_default()
 }
 
 /// A redirect, or why there is none.
@@ -188,13 +199,23 @@ const NO_SUCH_CODE: &str = "No link has this code; capital and small letters dif
 /// Stale: store unavailable, served from an expired cache entry (RFC 9211 §2.2).
 const STALE: &str = "signpost; hit; fwd=stale";
 
-fn answer(context: &Context, Follow { followed, source }: Follow) -> HandlerResult {
+fn answer(context: &Context, Follow { followed, source }: Follow, head: &RequestHead) -> HandlerResult {
     context.note(|notes| notes.cache_result = Some(cache_result(source, &followed)));
     match followed {
-        Followed::Unknown => Err(Problem::new(ProblemKind::NotFound).detail(NO_SUCH_CODE)),
-        Followed::Blocked => Err(Problem::new(ProblemKind::Blocked)),
-        Followed::Gone(_) => Err(Problem::new(ProblemKind::Gone)),
-        Followed::Redirect { status, location, max_age } => {
+        Followed::Unknown => {
+            context.record_orphan(&head.method, OrphanReason::Unknown);
+            Err(Problem::new(ProblemKind::NotFound).detail(NO_SUCH_CODE))
+        }
+        Followed::Blocked => {
+            context.record_orphan(&head.method, OrphanReason::Blocked);
+            Err(Problem::new(ProblemKind::Blocked))
+        }
+        Followed::Gone(_) => {
+            context.record_orphan(&head.method, OrphanReason::Gone);
+            Err(Problem::new(ProblemKind::Gone))
+        }
+        Followed::Redirect { status, location, max_age, link, at } => {
+            record(context, head, &link, at);
             let status = StatusCode::from_u16(status).expect("a link redirects with an HTTP status");
             let mut redirect = HttpResponse::build(status);
             redirect

@@ -1,5 +1,7 @@
 //! Previews: where a link leads, without going there.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{self, HeaderMap},
@@ -45,17 +47,9 @@ pub(crate) async fn show(
 
 /// The preview of a code.
 pub(crate) async fn preview(context: &Context, headers: &HeaderMap, code: &Code) -> Result<HttpResponse, Problem> {
-    let (format, state) = (preferred_format(headers)?, &context.state);
-    context.note(|notes| notes.code = Some(code.clone()));
-    let charge = charge_when_known(context, code).await?;
-    let known = context.in_time(Effect::Read, state.services.resolver.preview(code)).await;
-    let resolution = match charge.settle(known, |known| *known == Previewed::Unknown)? {
-        Previewed::Leads(resolution) => resolution,
-        Previewed::Unknown => return Err(Problem::new(ProblemKind::NotFound)),
-        Previewed::Blocked => return Err(Problem::new(ProblemKind::Blocked)),
-        Previewed::Gone(Gone::Deleted | Gone::Expired) => return Err(Problem::new(ProblemKind::Gone)),
-    };
-    let preview = Preview::of(code, &resolution, &state.settings.public_url);
+    let format = preferred_format(headers)?;
+    let resolution = followable(context, code).await?;
+    let preview = Preview::of(code, &resolution, &context.state.settings.public_url);
     Ok(match format {
         Format::Json => HttpResponse::Ok()
             .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -64,6 +58,19 @@ pub(crate) async fn preview(context: &Context, headers: &HeaderMap, code: &Code)
             .json(preview),
         Format::Html => html("Preview", &preview.to_html()),
     })
+}
+
+/// Where a link would lead now. Fails as a redirect would.
+pub(super) async fn followable(context: &Context, code: &Code) -> Result<Arc<Resolution>, Problem> {
+    context.note(|notes| notes.code = Some(code.clone()));
+    let charge = charge_when_known(context, code).await?;
+    let known = context.in_time(Effect::Read, context.state.services.resolver.preview(code)).await;
+    match charge.settle(known, |known| *known == Previewed::Unknown)? {
+        Previewed::Leads(resolution) => Ok(resolution),
+        Previewed::Unknown => Err(Problem::new(ProblemKind::NotFound)),
+        Previewed::Blocked => Err(Problem::new(ProblemKind::Blocked)),
+        Previewed::Gone(Gone::Deleted | Gone::Expired) => Err(Problem::new(ProblemKind::Gone)),
+    }
 }
 
 /// Where a link leads.

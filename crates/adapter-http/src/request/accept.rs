@@ -38,6 +38,14 @@ pub(crate) fn prefers_page(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Whether a client prefers a table (RFC 4180) to JSON.
+pub(crate) fn prefers_csv(headers: &HeaderMap) -> bool {
+    let is_named = |ranges: &String| named(ranges, "text/csv");
+    ranges(headers)
+        .filter(is_named)
+        .is_some_and(|ranges| quality(&ranges, "text", "csv") > quality(&ranges, "application", "json"))
+}
+
 /// A content coding (RFC 9110 §8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
@@ -133,6 +141,17 @@ mod tests {
         assert_eq!(format("application/*, text/html;q=0"), Some(Format::Json));
         assert_eq!(format("image/png"), None);
         assert_eq!(format("*/*;q=0"), None);
+    }
+
+    #[test]
+    fn a_table_is_sent_only_if_it_is_preferred_to_json() {
+        for table in ["text/csv", "text/csv, application/json;q=0.9", "text/csv, */*;q=0.1"] {
+            assert!(prefers_csv(&accepting(table)), "{table}");
+        }
+        for json in ["*/*", "application/json", "text/csv;q=0.5, application/json", "text/*", "text/csv;q=0"] {
+            assert!(!prefers_csv(&accepting(json)), "{json}");
+        }
+        assert!(!prefers_csv(&HeaderMap::new()));
     }
 
     #[test]

@@ -51,7 +51,7 @@ macro_rules! required_scopes {
     )*};
 }
 
-required_scopes!(LinksRead, LinksCreate, LinksWrite, Admin);
+required_scopes!(LinksRead, LinksCreate, LinksWrite, StatsRead, Admin);
 
 impl<S: RequiredScope> FromRequest for Authorized<S> {
     type Error = Problem;

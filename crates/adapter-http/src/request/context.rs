@@ -10,9 +10,14 @@ use std::{
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest,
     dev::{Payload, RequestHead},
+    http::Method,
     web,
 };
-use domain::{history::RequestId, ports::FailureReason};
+use domain::{
+    click::OrphanReason,
+    history::RequestId,
+    ports::{ClickRecorder, FailureReason},
+};
 use futures_util::future::{Ready, ready};
 use slog::warn;
 use tokio::time::{error::Elapsed, timeout};
@@ -47,6 +52,8 @@ pub(crate) struct Context {
     pub(crate) cross_origin: CrossOrigin,
     /// The room of its body, until the request is answered.
     body_room: RefCell<Option<BodyRoom>>,
+    /// Records clicks of the worker; `None` if clicks are not recorded.
+    pub(crate) recorder: Option<Rc<dyn ClickRecorder>>,
 }
 
 /// Whether an unconfirmed call may have changed something.
@@ -57,7 +64,12 @@ pub(crate) enum Effect {
 }
 
 impl Context {
-    pub(crate) fn new(head: &RequestHead, policy: Option<Policy>, state: &web::Data<State>) -> Self {
+    pub(crate) fn new(
+        head: &RequestHead,
+        policy: Option<Policy>,
+        state: &web::Data<State>,
+        recorder: Option<Rc<dyn ClickRecorder>>,
+    ) -> Self {
         let headers = head.headers();
         warn_of_untrusted_proxy(head, state);
         let mut random = [0; trace::RANDOM_BYTES];
@@ -76,6 +88,7 @@ impl Context {
                 CrossOrigin::Off
             },
             body_room: RefCell::default(),
+            recorder,
             state: state.clone(),
         }
     }
@@ -83,6 +96,13 @@ impl Context {
     /// Whether the connection ends with this answer. A proxy that reads so in the answer sends no more requests on it.
     pub(crate) fn is_last(&self) -> bool {
         self.closes.get() || self.state.phase.is_draining()
+    }
+
+    /// Counts a visit that led nowhere. Only `GET` is a visit.
+    pub(crate) fn record_orphan(&self, method: &Method, reason: OrphanReason) {
+        if self.recorder.is_some() && *method == Method::GET {
+            self.state.services.clicks.orphans.add(reason);
+        }
     }
 
     /// Adds to the log line.

@@ -47,11 +47,21 @@ impl RouteTable {
 
 fn fits(template: &[String], segments: &[&str]) -> bool {
     let part_fits = |(part, segment): (&String, &&str)| match part.strip_prefix('{') {
-        Some(parameter) if parameter.ends_with('+') => segment.len() > 1 && segment.ends_with('+'),
-        Some(_) => !segment.is_empty() && !segment.ends_with('+'),
+        Some(parameter) => {
+            let suffix = parameter.split_once('}').map_or("", |(_, suffix)| suffix);
+            segment.len() > suffix.len() && segment.ends_with(suffix) && (!suffix.is_empty() || !has_suffix(segment))
+        }
         None => part == segment,
     };
     template.len() == segments.len() && template.iter().zip(segments).all(part_fits)
+}
+
+/// What follows a code in the address of its QR code.
+pub(crate) const PICTURE: &str = ".qr";
+
+/// Whether a segment is that of a preview or a QR code.
+fn has_suffix(segment: &str) -> bool {
+    segment.ends_with('+') || segment.ends_with(PICTURE)
 }
 
 /// Answers a request for which there is no handler: an unknown path, an unknown method, or `OPTIONS`.

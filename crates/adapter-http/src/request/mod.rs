@@ -8,6 +8,7 @@
 //! | `caller`          | the API key it presents, and what that allows                         |
 //! | `body`, `json`    | its body, and the fields in that; `body_room` bounds all bodies       |
 //! | `unread`          | what a handler leaves unread of a body                                |
+//! | `query`           | its query string                                                      |
 //! | `accept`, `cors`, `preconditions` | its other header fields                               |
 //! | `methods`         | which methods a path has                                              |
 //! | `slashes`, `inherited_codes` | paths with one slash too many, reserved words that are codes |
@@ -24,6 +25,7 @@ pub(crate) mod json;
 pub(crate) mod methods;
 pub(crate) mod notes;
 pub(crate) mod preconditions;
+pub(crate) mod query;
 pub(crate) mod slashes;
 pub(crate) mod state;
 pub(crate) mod store_outcomes;

@@ -12,11 +12,13 @@ use std::{
 
 use domain::{
     block::InForce,
-    ports::{Entropy, Ping, SharedLimiter},
-    service::{BlockService, KeyService, LinkService, ResolveService},
+    click::{DailySalts, OrphanCounters},
+    ports::{ClickRecorders, Entropy, Ping, SharedLimiter},
+    service::{BlockService, KeyService, LinkService, ResolveService, StatisticsService},
     target::TargetPolicy,
     time::Timestamp,
 };
+use ipnet::IpNet;
 use slog::Logger;
 use tokio::sync::Notify;
 
@@ -24,6 +26,7 @@ use super::{body_room::Bodies, cors::Origins, inherited_codes::InheritedCodes, s
 use crate::{
     limits::{Limits, Quotas, TrustedProxies, concurrency::CallLimits, memory::MemoryBudget},
     problem::{Problem, ProblemKind},
+    qr::Logo,
 };
 
 /// The services behind the routes.
@@ -43,13 +46,34 @@ pub struct Services {
     pub shared: Option<Arc<dyn Ping>>,
     /// Counts what all processes admit together; `None` if each process counts alone.
     pub shared_limiter: Option<Arc<dyn SharedLimiter>>,
+    /// Clicks, and the statistics of them.
+    pub clicks: ClickServices,
     /// Randomness for the ids of requests and traces.
     pub entropy: Arc<dyn Entropy>,
+}
+
+/// What redirects need to record clicks, and the API to read their statistics.
+#[derive(Clone)]
+pub struct ClickServices {
+    /// Records clicks, one recorder for each worker.
+    pub recorders: Arc<dyn ClickRecorders>,
+    /// The salts of visitors.
+    pub salts: DailySalts,
+    /// Visits that led nowhere.
+    pub orphans: OrphanCounters,
+    /// Statistics.
+    pub statistics: StatisticsService,
 }
 
 impl std::fmt::Debug for Services {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Services").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for ClickServices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClickServices").finish_non_exhaustive()
     }
 }
 
@@ -70,6 +94,8 @@ pub struct Settings {
     pub well_known: BTreeMap<String, Vec<u8>>,
     /// The operator's own pages, to which browsers are redirected if a link is unknown, gone or blocked.
     pub pages: Arc<OwnPages>,
+    /// The operator's logo, for the middle of QR codes.
+    pub qr_logo: Option<Arc<Logo>>,
     /// Whether callers without a key may claim.
     pub anonymous_may_claim: bool,
     /// The proxies whose forwarding header fields are trusted.
@@ -86,10 +112,27 @@ pub struct Settings {
     pub redirect_timeout: Duration,
     /// Timeout of receiving a body.
     pub body_timeout: Duration,
+    /// Which clicks are recorded, and how.
+    pub clicks: ClickSettings,
     /// The tasks that watch something in the background.
     pub tasks: Arc<dyn Tasks>,
     /// Codes of links that are reserved words by now.
     pub inherited: InheritedCodes,
+}
+
+/// Which clicks are recorded, and how.
+#[derive(Clone, Debug)]
+pub struct ClickSettings {
+    /// Whether a client that asks not to be tracked (`Sec-GPC: 1`, `DNT: 1`) counts in totals only.
+    pub respect_opt_out: bool,
+    /// The networks whose clicks are not recorded.
+    pub ignored: Vec<IpNet>,
+}
+
+impl Default for ClickSettings {
+    fn default() -> Self {
+        Self { respect_opt_out: true, ignored: Vec::new() }
+    }
 }
 
 /// The tasks of the process that watch something.

@@ -140,6 +140,7 @@ fn exact(bytes: Vec<u8>) -> Bytes {
     Bytes::from(bytes.into_boxed_slice())
 }
 
-fn tag_of(bytes: &[u8]) -> String {
+/// The entity tag of a document, without quotes.
+pub(super) fn tag_of(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes)[..12])
 }

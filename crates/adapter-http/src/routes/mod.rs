@@ -6,14 +6,14 @@ use actix_web::web;
 use utoipa_actix_web::{scope, service_config::ServiceConfig};
 
 use crate::{
-    api::{blocks, keys, links},
+    api::{blocks, keys, links, stats},
     ops::health,
-    redirect::{follow, preview},
+    redirect::{follow, preview, qr},
     request::methods::nothing_there,
     site::{docs, front},
 };
 
-/// Every route there is. The two that take any code come last.
+/// Every route there is. The three that take any code come last.
 pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
     config
         .service(
@@ -28,6 +28,11 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
                 .service(links::delete::delete)
                 .service(links::reactivate::reactivate)
                 .service(links::history::history)
+                .service(stats::of_link)
+                .service(stats::of_all)
+                .service(stats::top)
+                .service(stats::orphans)
+                .service(links::qr::show)
                 .service(keys::create)
                 .service(keys::list)
                 .service(keys::read)
@@ -48,5 +53,6 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
         .service(front::favicon)
         .service(front::well_known)
         .service(preview::show)
+        .service(qr::show)
         .service(follow::follow);
 }

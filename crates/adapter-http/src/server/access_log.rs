@@ -14,6 +14,7 @@ use actix_web::{
 use slog::{KV, Level, Logger, Record, Serializer};
 
 use crate::{
+    limits::network_text,
     problem::{Problem, ProblemKind},
     request::context::Context,
 };
@@ -140,7 +141,7 @@ impl KV for AccessLine {
             None => out.emit_str("error.type", "client-disconnected")?,
         }
         out.emit_f64("duration_s", self.begun.elapsed().as_secs_f64())?;
-        out.emit_str("client.address", &self.context.tally.client.network().text())?;
+        out.emit_str("client.address", &network_text(self.context.tally.client.network()))?;
         if let Some(agent) = &self.user_agent {
             out.emit_str("user_agent.original", shortened(&String::from_utf8_lossy(agent.as_bytes())))?;
         }

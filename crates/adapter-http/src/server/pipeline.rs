@@ -23,7 +23,7 @@ use actix_web::{
     },
     web,
 };
-use domain::code::Code;
+use domain::{code::Code, ports::ClickRecorder};
 use futures_util::{
     FutureExt, TryFutureExt,
     future::{Either, LocalBoxFuture, Ready, ready},
@@ -70,14 +70,23 @@ where
 
     fn new_service(&self, config: ()) -> Self::Future {
         let state = self.state.clone();
-        self.app.new_service(config).map_ok(|app| Pipeline { app: Rc::new(app), state }).boxed_local()
+        let recorder = state.services.clicks.recorders.recorder().map(Rc::from);
+        let worker = Worker { state, recorder };
+        self.app.new_service(config).map_ok(|app| Pipeline { app: Rc::new(app), worker }).boxed_local()
     }
 }
 
 /// The pipeline.
 pub(crate) struct Pipeline<S> {
     app: Rc<S>,
+    worker: Worker,
+}
+
+/// What all requests of one worker share.
+#[derive(Clone)]
+struct Worker {
     state: web::Data<State>,
+    recorder: Option<Rc<dyn ClickRecorder>>,
 }
 
 type Answer = Result<Response<BoxBody>, Error>;
@@ -96,17 +105,18 @@ where
 
     fn call(&self, request: Request) -> Self::Future {
         let arrived = Instant::now();
-        if !self.state.phase.is_starting() || !waits_for_start(request.path()) {
-            return process(&self.app, &self.state, request, arrived);
+        if !self.worker.state.phase.is_starting() || !waits_for_start(request.path()) {
+            return process(&self.app, &self.worker, request, arrived);
         }
-        let (app, state) = (Rc::clone(&self.app), self.state.clone());
+        let (app, worker) = (Rc::clone(&self.app), self.worker.clone());
         let later = async move {
             // A client that leaves while it is held leaves a line, too.
-            let held = Exchange::begin(&state, request.head(), None, request.uri().clone(), arrived);
+            let held = Exchange::begin(&worker, request.head(), None, request.uri().clone(), arrived);
             // After a timeout the request goes on: its answer says what is still missing.
+            let state = &worker.state;
             let _in_time = timeout(state.settings.redirect_timeout / 2, state.phase.started()).await;
             held.line.discard();
-            process(&app, &state, request, arrived).await
+            process(&app, &worker, request, arrived).await
         };
         Either::Right(later.boxed_local())
     }
@@ -119,45 +129,38 @@ fn waits_for_start(path: &str) -> bool {
     path.starts_with("/api/") || (is_one_segment && !matches!(path, "/livez" | "/readyz" | "/health"))
 }
 
-fn process<S>(app: &Rc<S>, state: &web::Data<State>, mut request: Request, arrived: Instant) -> Answering
+fn process<S>(app: &Rc<S>, worker: &Worker, mut request: Request, arrived: Instant) -> Answering
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error> + 'static,
 {
     // A redirect ignores the body, but it has to be read, so the request goes to the application.
     let has_body = !matches!(request.payload(), Payload::None);
-    let code = if has_body { None } else { code_to_follow(request.head(), &state.settings.inherited) };
+    let code = if has_body { None } else { code_to_follow(request.head(), &worker.state.settings.inherited) };
     if let Some(code) = code {
-        return process_redirect(state, request, code, arrived);
+        return process_redirect(worker, request, code, arrived);
     }
-    Either::Right(process_routed(Rc::clone(app), state.clone(), request, arrived).map(Ok).boxed_local())
+    Either::Right(process_routed(Rc::clone(app), worker.clone(), request, arrived).map(Ok).boxed_local())
 }
 
 /// Follows a code, at once if it is cached.
-fn process_redirect(state: &web::Data<State>, request: Request, code: Code, arrived: Instant) -> Answering {
-    let mut exchange = Exchange::begin(state, request.head(), Some(Policy::Redirect), request.uri().clone(), arrived);
+fn process_redirect(worker: &Worker, request: Request, code: Code, arrived: Instant) -> Answering {
+    let mut exchange = Exchange::begin(worker, request.head(), Some(Policy::Redirect), request.uri().clone(), arrived);
     exchange.context.note(|notes| notes.code = Some(code.clone()));
     exchange.line.note_route(Some(follow::ROUTE.into()));
-    let query = request.uri().query().unwrap_or_default();
-    let begun = catch_unwind(AssertUnwindSafe(|| follow::begin(&exchange.context, &code, query)));
+    let begun = catch_unwind(AssertUnwindSafe(|| follow::begin(&exchange.context, &code, request.head())));
     let begun = begun.unwrap_or_else(|_| Begun::Ended(Err(Panicked.into())));
     if let Begun::Ended(outcome) = begun {
         return Either::Left(ready(Ok(exchange.finish_redirect(outcome, request.head()))));
     }
     let later = async move {
-        let query = request.uri().query().unwrap_or_default();
-        let outcome = caught(follow::go_on(begun, &exchange.context, &code, query)).await;
+        let outcome = caught(follow::go_on(begun, &exchange.context, &code, request.head())).await;
         Ok(exchange.finish_redirect(outcome, request.head()))
     };
     Either::Right(later.boxed_local())
 }
 
 /// Sends a request through the application.
-async fn process_routed<S>(
-    app: Rc<S>,
-    state: web::Data<State>,
-    mut request: Request,
-    arrived: Instant,
-) -> Response<BoxBody>
+async fn process_routed<S>(app: Rc<S>, worker: Worker, mut request: Request, arrived: Instant) -> Response<BoxBody>
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
 {
@@ -165,7 +168,8 @@ where
     forgive_slash(&mut request);
     // By the path as the router reads it, percent-encoded or not.
     let policy = Policy::of(request.method(), Url::new(request.uri().clone()).path());
-    let mut exchange = Exchange::begin(&state, request.head(), policy, asked.clone(), arrived);
+    let mut exchange = Exchange::begin(&worker, request.head(), policy, asked.clone(), arrived);
+    let state = &worker.state;
     let rejection = rejection(request.headers(), &state.rejection_nonce);
     if rejection.is_some() {
         exchange.line.note_rejection();
@@ -209,15 +213,9 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn begin(
-        state: &web::Data<State>,
-        head: &RequestHead,
-        policy: Option<Policy>,
-        asked: Uri,
-        arrived: Instant,
-    ) -> Self {
-        let context = Rc::new(Context::new(head, policy, state));
-        let line = AccessLine::begin(&state.log, head, asked, Rc::clone(&context), arrived);
+    fn begin(worker: &Worker, head: &RequestHead, policy: Option<Policy>, asked: Uri, arrived: Instant) -> Self {
+        let context = Rc::new(Context::new(head, policy, &worker.state, worker.recorder.clone()));
+        let line = AccessLine::begin(&worker.state.log, head, asked, Rc::clone(&context), arrived);
         Self { context, line }
     }
 

@@ -3,17 +3,18 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use actix_web::{
-    HttpResponse, Responder,
+    HttpRequest, HttpResponse, Responder,
     http::header::{self, ContentType},
     route, web,
 };
 use bytes::Bytes;
+use domain::click::OrphanReason;
 use serde::de::IgnoredAny;
 
 use crate::{
     html::html,
     problem::{Problem, ProblemKind},
-    request::state::State,
+    request::{context::InContext, state::State},
     response::body::Shared,
 };
 
@@ -23,7 +24,12 @@ use crate::{
         (status = 200, description = "What this service is", body = String, content_type = "text/html"),
         (status = 302, description = "The operator's own page", headers(("Location" = String)))))]
 #[route("/", method = "GET", method = "HEAD")]
-pub(crate) async fn front(state: web::Data<State>) -> impl Responder {
+pub(crate) async fn front(
+    state: web::Data<State>,
+    InContext(context): InContext,
+    request: HttpRequest,
+) -> impl Responder {
+    context.record_orphan(request.method(), OrphanReason::Bare);
     match &state.settings.landing_url {
         Some(url) => HttpResponse::Found().insert_header((header::LOCATION, url.as_str())).finish(),
         None => html(

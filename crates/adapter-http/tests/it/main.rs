@@ -2,5 +2,6 @@
 
 mod documentation;
 mod failures;
+mod qr;
 mod server;
 mod troubled_store;

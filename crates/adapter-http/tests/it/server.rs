@@ -10,13 +10,15 @@ use std::{
 };
 
 use adapter_http::{
-    CurrentPolicy, InheritedCodes, Origins, Phase, ServerOptions, Services, Settings, TaskState, Tasks, TrustedProxies,
-    serve,
+    ClickServices, ClickSettings, CurrentPolicy, InheritedCodes, Logo, Origins, Phase, ServerOptions, Services,
+    Settings, TaskState, Tasks, TrustedProxies, serve,
 };
 use domain::{
     api_key::KeySecret,
-    ports::CodeGenerator,
-    service::{BlockService, Blocked, KeyService, LinkService, ResolveService},
+    click::{DailySalts, OrphanCounters},
+    ports::{ClickProgress, ClickRecorder, ClickRecorders, CodeGenerator},
+    service::{BlockService, Blocked, KeyService, LinkService, ResolveService, StatisticsService},
+    time::Timestamp,
 };
 use rustix::net::sockopt::set_socket_linger;
 use serde_json::Value;
@@ -56,10 +58,16 @@ impl RunningServer {
             links,
             keys: keys.clone(),
             blocks: blocks.clone(),
-            resolver: ResolveService::new(store.clone(), blocks.blocked().clone(), clock),
+            resolver: ResolveService::new(store.clone(), blocks.blocked().clone(), clock.clone()),
             store: store.clone(),
             shared: None,
             shared_limiter: None,
+            clicks: ClickServices {
+                recorders: Arc::new(NoClicks),
+                salts: DailySalts::default(),
+                orphans: OrphanCounters::default(),
+                statistics: StatisticsService::new(Arc::new(MemoryStore::default()), Arc::new(NoClicks), clock, 400),
+            },
             entropy,
         };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -81,11 +89,20 @@ impl RunningServer {
 
     /// Sends a request with the admin key.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        self.send(method, path, &self.key_field(), body)
+    }
+
+    /// The header field with the admin key.
+    pub(crate) fn key_field(&self) -> String {
+        format!("x-api-key: {}\r\n", self.key.expose())
+    }
+
+    /// Sends a request with these header fields, each with its line end.
+    pub(crate) fn send(&self, method: &str, path: &str, fields: &str, body: Option<&Value>) -> Answer {
         let body = body.map(Value::to_string).unwrap_or_default();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nx-api-key: {}\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{fields}\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            self.key.expose(),
             body.len()
         );
         let mut stream = TcpStream::connect(self.address).expect("the server listens");
@@ -135,6 +152,7 @@ fn settings() -> Settings {
         crawlable: true,
         well_known: std::collections::BTreeMap::new(),
         pages: Arc::default(),
+        qr_logo: Some(Arc::new(logo())),
         anonymous_may_claim: false,
         proxies: TrustedProxies::default(),
         quotas: None,
@@ -143,9 +161,18 @@ fn settings() -> Settings {
         request_timeout: PATIENCE,
         redirect_timeout: PATIENCE,
         body_timeout: Duration::from_secs(5),
+        clicks: ClickSettings::default(),
         tasks: Arc::new(NoTasks),
         inherited: InheritedCodes::default(),
     }
+}
+
+/// A grey square.
+fn logo() -> Logo {
+    let mut file = Vec::new();
+    let encoder = png::Encoder::new(&mut file, 1, 1);
+    encoder.write_header().and_then(|mut writer| writer.write_image_data(&[128])).expect("memory takes all");
+    Logo::from_png(&file).expect("a picture")
 }
 
 /// An answer, read to its end.
@@ -203,5 +230,20 @@ struct NoTasks;
 impl Tasks for NoTasks {
     fn states(&self) -> Vec<TaskState> {
         Vec::new()
+    }
+}
+
+/// Clicks are not recorded.
+struct NoClicks;
+
+impl ClickRecorders for NoClicks {
+    fn recorder(&self) -> Option<Box<dyn ClickRecorder>> {
+        None
+    }
+}
+
+impl ClickProgress for NoClicks {
+    fn counted_until(&self) -> Timestamp {
+        Timestamp::from_unix_micros(0).expect("1970 is in range")
     }
 }

@@ -24,6 +24,7 @@ use domain::{
     time::Timestamp,
 };
 use test_support::MemoryStore;
+use uuid::Uuid;
 
 /// What is wrong with the store. Keys always work, so that a request gets as far as the failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,11 @@ impl LinkRepository for TroubledStore {
     ) -> Result<Applied, RepositoryError> {
         self.trouble().await?;
         self.inner.apply(change, provenance, once).await
+    }
+
+    async fn with_ids(&self, ids: &[Uuid]) -> Result<Vec<Link>, RepositoryError> {
+        self.trouble().await?;
+        self.inner.with_ids(ids).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError> {

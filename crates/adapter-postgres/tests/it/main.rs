@@ -2,6 +2,7 @@
 
 mod batches;
 mod change_feed;
+mod clicks;
 mod contract;
 mod failures;
 mod schema;
@@ -28,6 +29,8 @@ fn options(url: &str) -> PostgresOptions {
         pool_size: 8,
         redirect_pool_size: 4,
         list_pool_size: 4,
+        shipping_pool_size: PostgresOptions::SHIPPING_POOL_SIZE,
+        statistics_pool_size: PostgresOptions::STATISTICS_POOL_SIZE,
         tls: TlsPolicy::OffHost,
         tls_ca_file: None,
         connect_timeout: Duration::from_secs(10),

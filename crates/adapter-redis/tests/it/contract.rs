@@ -10,7 +10,7 @@ static REDIS: LazyLock<Arc<RedisServer>> = LazyLock::new(RedisServer::start);
 
 async fn fresh() -> (Arc<Decorated>, Process) {
     let process = Process::on(Arc::new(MemoryStore::default()), &REDIS.url());
-    let epoch = format!("signpost:3:{}:epoch", process.identity());
+    let epoch = format!("signpost:4:{}:epoch", process.identity());
     assert!(eventually(async || REDIS.command(&["EXISTS", &epoch]) == "1").await, "it does not use Redis");
     (process.decorated(), process)
 }

@@ -273,7 +273,7 @@ async fn an_epoch_from_the_future_or_from_long_ago_is_ignored() {
     for held_until in ["9000000000000", "1000"] {
         let redis = RedisServer::start();
         let store = Arc::new(MemoryStore::default());
-        let epoch = format!("signpost:3:{}:epoch", identity(&store));
+        let epoch = format!("signpost:4:{}:epoch", identity(&store));
         assert_eq!(redis.command(&["SET", &epoch, &format!("strange {held_until}")]), "OK");
         let process = Process::on(store, &redis.url());
         process.trusts_redis().await;

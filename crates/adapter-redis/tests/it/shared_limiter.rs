@@ -144,7 +144,7 @@ async fn only_live_processes_are_counted() {
             .await
     };
     assert!(of_both(2).await);
-    let key = format!("signpost:3:{}:processes", one.identity());
+    let key = format!("signpost:4:{}:processes", one.identity());
     redis.command(&["ZADD", &key, "1", "one that ended long ago"]);
     redis.command(&["ZADD", &key, "99999999999999", "one from before a clock was set back"]);
     assert!(eventually(async || redis.command(&["ZCARD", &key]).trim() == "2").await);

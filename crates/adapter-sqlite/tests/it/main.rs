@@ -1,6 +1,7 @@
 //! The SQLite store: its contract, its schema, and its durability.
 
 mod change_feed;
+mod clicks;
 mod contract;
 mod durability;
 mod long_lists;

@@ -26,8 +26,8 @@ pub(crate) use self::{
     layers::Source,
     problems::Problems,
     sections::{
-        AnonymousAccess, CacheConfig, CodesConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat, LogLevel,
-        PagesConfig, RedisConfig, StoreConfig, TargetsConfig, TlsPolicy,
+        AnonymousAccess, CacheConfig, ClicksConfig, CodesConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat,
+        LogLevel, PagesConfig, RedisConfig, StoreConfig, TargetsConfig, TlsPolicy,
     },
     sources::Sources,
     values::StoreLocation,
@@ -51,6 +51,7 @@ pub(crate) struct Config {
     pub(crate) codes: CodesConfig,
     pub(crate) targets: TargetsConfig,
     pub(crate) pages: PagesConfig,
+    pub(crate) clicks: ClicksConfig,
     pub(crate) blocks_file: PathBuf,
     pub(crate) auth: AnonymousAccess,
     pub(crate) proxies: TrustedProxies,
@@ -103,6 +104,7 @@ impl Config {
             codes: CodesConfig::read(reader),
             targets: TargetsConfig::read(reader),
             pages: PagesConfig::read(reader),
+            clicks: ClicksConfig::read(reader),
             blocks_file: reader.value("blocks.file", |text| parse::file_in(text, &data_dir)),
             auth: reader.value(
                 "auth.anonymous",

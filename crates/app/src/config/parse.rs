@@ -71,6 +71,24 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(total)).filter(|duration| *duration <= YEAR)
 }
 
+/// A size in bytes, written with a binary unit.
+pub(super) fn size(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let bytes: u64 = match unit {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(bytes)
+}
+
+/// A number of days, such as `400d`.
+pub(super) fn days(range: RangeInclusive<u32>) -> impl Fn(&str) -> Option<u32> {
+    move |text| whole(range.clone())(text.strip_suffix('d')?)
+}
+
 /// A web address, by the rules for targets. It may be private, because the operator chose it.
 pub(super) fn web_url(text: &str) -> Option<String> {
     let policy = TargetPolicy::new(true, &[]);

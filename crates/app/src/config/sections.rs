@@ -8,7 +8,9 @@ use std::{
 };
 
 use adapter_http::{ForwardingField, OwnPages, Quota, Quotas};
+use adapter_spool::SpoolMode;
 use domain::code::CodeLength;
+use ipnet::IpNet;
 
 use super::{
     parse::{self, choice, from_text, timeout, whole},
@@ -173,6 +175,7 @@ pub(crate) struct PagesConfig {
     pub(crate) crawlable: bool,
     pub(crate) well_known_dir: Option<PathBuf>,
     pub(crate) own: OwnPages,
+    pub(crate) qr_logo: Option<PathBuf>,
 }
 
 impl PagesConfig {
@@ -185,6 +188,38 @@ impl PagesConfig {
                 gone: reader.optional("pages.gone_url", parse::web_url),
                 blocked: reader.optional("pages.blocked_url", parse::web_url),
             },
+            qr_logo: reader.optional("pages.qr_logo", parse::path),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ClicksConfig {
+    pub(crate) enabled: bool,
+    pub(crate) spool: SpoolMode,
+    /// In bytes.
+    pub(crate) spool_limit: u64,
+    /// In days.
+    pub(crate) keep_hours: u32,
+    pub(crate) respect_opt_out: bool,
+    pub(crate) ignore_networks: Vec<IpNet>,
+    pub(crate) bots_file: Option<PathBuf>,
+    pub(crate) geo_database: Option<PathBuf>,
+}
+
+impl ClicksConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let modes = [("auto", SpoolMode::Auto), ("mmap", SpoolMode::Mmap), ("write", SpoolMode::Write)];
+        let limit = |text: &str| parse::size(text).filter(|bytes| (1 << 20..=1 << 40).contains(bytes));
+        Self {
+            enabled: reader.value("clicks.enabled", from_text),
+            spool: reader.value("clicks.spool", choice(&modes)),
+            spool_limit: reader.value("clicks.spool_limit", limit),
+            keep_hours: reader.value("clicks.keep_hours", parse::days(1..=3_650)),
+            respect_opt_out: reader.value("clicks.respect_opt_out", from_text),
+            ignore_networks: reader.list("clicks.ignore_networks", parse::network),
+            bots_file: reader.optional("clicks.bots_file", parse::path),
+            geo_database: reader.optional("geo.database", parse::path),
         }
     }
 }

@@ -385,18 +385,13 @@ fn an_unusable_database_file_is_named_in_the_error() {
     }
 }
 
-/// The folders of the migrations, which are the same on both stores.
+/// The names of the migrations, which are the same on both stores.
 fn names_of_migrations() -> Vec<String> {
-    let names = |store: &str| -> Vec<String> {
-        let folder = format!("{}/../../migrations/{store}", env!("CARGO_MANIFEST_DIR"));
-        let entries = fs::read_dir(folder).expect("the repository has them").flatten();
-        let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        names.sort_unstable();
-        names
-    };
-    let sqlite = names("sqlite");
-    assert_eq!(sqlite, names("postgres"));
-    sqlite
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/postgres");
+    let entries = fs::read_dir(folder).expect("the repository has them").flatten();
+    let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    names
 }
 
 /// Runs `check-config` with these settings.

@@ -11,6 +11,7 @@
 #[macro_use]
 mod support;
 
+mod clicks;
 mod config;
 mod crashes;
 mod crowds;

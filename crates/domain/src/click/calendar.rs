@@ -1,5 +1,7 @@
 //! The calendar that clicks are counted in: UTC hours, days and months, as numbers since 1970.
 
+use std::ops::Range;
+
 use chrono::{DateTime, Datelike, NaiveDate};
 
 use crate::time::Timestamp;
@@ -100,6 +102,34 @@ impl Month {
     }
 }
 
+/// A range of days, cut into whole months and the days before and after them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WholeMonths {
+    /// Days before the first whole month; all days if there is no whole month.
+    pub before: Range<Day>,
+    /// The months of which every day is in the range.
+    pub months: Range<Month>,
+    /// Days after the last whole month.
+    pub after: Range<Day>,
+}
+
+impl WholeMonths {
+    /// The whole months of `days`.
+    pub fn of(days: Range<Day>) -> Self {
+        let Range { start, end } = days;
+        if start < end {
+            let (first, last) = (start.month(), Day(end.0 - 1).month());
+            let from = if first.first_day() == start { first } else { first.next() };
+            let until = if last.next().first_day() == end { last.next() } else { last };
+            if from < until {
+                let (before, after) = (start..from.first_day(), until.first_day()..end);
+                return Self { before, months: from..until, after };
+            }
+        }
+        Self { before: start..end, months: Month(0)..Month(0), after: end..end }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,5 +157,26 @@ mod tests {
         assert_eq!((Hour::of(moment), Day::of(moment), Day::of(moment).month()), (Hour(-1), Day(-1), Month(-1)));
         assert_eq!((Hour(-1).of_day(), Day(-1).of_week()), (23, 2));
         assert_eq!(Month(-1).first_day().begin().to_string(), "1969-12-01T00:00:00.000000Z");
+    }
+
+    #[test]
+    fn each_day_of_a_range_is_in_a_whole_month_or_beside_them() {
+        let begin = Day::of(moment("2023-12-30T00:00:00Z"));
+        for (start, length) in (0..70).flat_map(|start| (-1..140).map(move |length| (start, length))) {
+            let days = Day(begin.0 + start)..Day(begin.0 + start + length);
+            let WholeMonths { before, months, after } = WholeMonths::of(days.clone());
+            let in_months = months.start.first_day().0..months.end.first_day().0;
+            let covered: Vec<_> =
+                (before.start.0..before.end.0).chain(in_months).chain(after.start.0..after.end.0).collect();
+            assert_eq!(covered, (days.start.0..days.end.0).collect::<Vec<_>>(), "{days:?}");
+            assert!(before.end.0 - before.start.0 < 61 && after.end.0 - after.start.0 < 31, "{days:?}");
+        }
+    }
+
+    #[test]
+    fn whole_months_reach_to_the_last_day_there_is() {
+        let last = Day::of(moment("9999-12-31T00:00:00Z"));
+        let months = WholeMonths::of(last.month().first_day()..last.next()).months;
+        assert_eq!(months, last.month()..last.month().next());
     }
 }

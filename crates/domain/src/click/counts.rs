@@ -63,7 +63,8 @@ pub struct DimensionKey<S> {
 /// The values that are stored already, by subject, day and dimension.
 pub type StoredValues<S> = HashMap<(S, Day, Dimension), HashSet<Arc<str>>>;
 
-/// Counts values beyond [`Dimension::MAX_VALUES`] as [`OTHER`]. Values that are `stored` come first.
+/// Counts values beyond [`Dimension::MAX_VALUES`] as [`OTHER`], which is not one of them. Values that are `stored` come
+/// first.
 pub fn limit_values<S: Clone + Ord + Hash>(
     counts: DimensionCounts<S>,
     mut stored: StoredValues<S>,
@@ -71,6 +72,12 @@ pub fn limit_values<S: Clone + Ord + Hash>(
     let mut limited = BTreeMap::new();
     for (key, count) in counts {
         let values = stored.entry((key.subject.clone(), key.day, key.dimension)).or_default();
+        // What was limited before takes none of the room.
+        values.remove(OTHER);
+        if &*key.value == OTHER {
+            *limited.entry(key).or_default() += count;
+            continue;
+        }
         let fits = values.contains(&key.value) || values.len() < Dimension::MAX_VALUES;
         let key = if fits {
             values.insert(key.value.clone());
@@ -81,6 +88,16 @@ pub fn limit_values<S: Clone + Ord + Hash>(
         *limited.entry(key).or_default() += count;
     }
     limited
+}
+
+/// How many values `counts` has of each subject, day and [open](Dimension::is_open) dimension. Only where this and the
+/// number of stored values exceed [`Dimension::MAX_VALUES`], [`limit_values`] needs to know the stored ones.
+pub fn open_values<S: Clone + Ord>(counts: &DimensionCounts<S>) -> BTreeMap<(S, Day, Dimension), usize> {
+    let mut values: BTreeMap<_, HashSet<&str>> = BTreeMap::new();
+    for key in counts.keys().filter(|key| key.dimension.is_open() && &*key.value != OTHER) {
+        values.entry((key.subject.clone(), key.day, key.dimension)).or_default().insert(&key.value);
+    }
+    values.into_iter().map(|(subject, values)| (subject, values.len())).collect()
 }
 
 impl ClickCounts {
@@ -232,6 +249,47 @@ mod tests {
         let others: Vec<_> = limited.iter().filter(|(key, _)| &*key.value == OTHER).map(|(_, count)| *count).collect();
         assert_eq!((limited.len(), others), (Dimension::MAX_VALUES + 1, vec![2]));
         assert!(limited.keys().any(|key| key.value == value_stored));
+    }
+
+    #[test]
+    fn what_is_limited_already_takes_no_room() {
+        let key = |value: &str| DimensionKey {
+            subject: LINK,
+            day: day(),
+            dimension: Dimension::Referrer,
+            value: value.into(),
+            kind: ClickKind::Human,
+        };
+        let known: HashSet<Arc<str>> = (1..Dimension::MAX_VALUES).map(|number| format!("{number}").into()).collect();
+        for is_stored in [false, true] {
+            let mut known = known.clone();
+            known.extend(is_stored.then(|| OTHER.into()));
+            let stored = HashMap::from([((LINK, day(), Dimension::Referrer), known)]);
+            let counts = DimensionCounts::from([(key(OTHER), 2), (key("fits"), 1), (key("late"), 4)]);
+            let limited = limit_values(counts, stored);
+            assert_eq!(limited, DimensionCounts::from([(key(OTHER), 6), (key("fits"), 1)]), "{is_stored}");
+        }
+    }
+
+    #[test]
+    fn open_values_are_counted_once_for_both_kinds() {
+        let mut counts = counted();
+        let referrers = |counts: &ClickCounts| open_values(&counts.dimensions)[&(LINK, day(), Dimension::Referrer)];
+        assert_eq!(referrers(&counts), 1);
+        let another = DimensionKey {
+            subject: LINK,
+            day: day(),
+            dimension: Dimension::Referrer,
+            value: "example.org".into(),
+            kind: ClickKind::Bot,
+        };
+        counts.dimensions.insert(another, 1);
+        assert_eq!(referrers(&counts), 2);
+        assert!(open_values(&counts.dimensions).keys().all(|(_, _, dimension)| *dimension != Dimension::HourOfWeek));
+    }
+
+    fn day() -> Day {
+        Day::of("2026-11-29T00:00:00Z".parse().expect("a moment"))
     }
 
     #[test]

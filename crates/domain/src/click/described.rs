@@ -41,6 +41,15 @@ impl Dimension {
     /// Most values that a dimension keeps for one link and one day. Clicks with further ones count as [`OTHER`].
     pub const MAX_VALUES: usize = 300;
 
+    /// Whether one link can have more than [`MAX_VALUES`](Self::MAX_VALUES) values of it on one day. The values of the
+    /// other dimensions are from short lists.
+    pub fn is_open(self) -> bool {
+        match self {
+            Self::Referrer | Self::Browser | Self::Os | Self::Language => true,
+            Self::Country | Self::Device | Self::HourOfWeek => false,
+        }
+    }
+
     /// The number that stores use.
     pub fn number(self) -> i16 {
         match self {

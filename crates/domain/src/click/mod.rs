@@ -7,12 +7,14 @@ mod calendar;
 mod counts;
 mod described;
 mod network;
+mod salts;
 mod visitor;
 
-pub use calendar::{Day, Hour, Month};
-pub use counts::{ClickCounts, DimensionCounts, DimensionKey, LinkTotal, StoredValues, limit_values};
+pub use calendar::{Day, Hour, Month, WholeMonths};
+pub use counts::{ClickCounts, DimensionCounts, DimensionKey, LinkTotal, StoredValues, limit_values, open_values};
 pub use described::{DescribedClick, Dimension, NOT_RECORDED, OTHER, Traits, UNKNOWN};
 pub use network::ClientNetwork;
+pub use salts::{DailySalts, OrphanCounters};
 pub use visitor::{DailySalt, InvalidSketch, VisitorHash, VisitorSketch};
 
 use uuid::Uuid;

@@ -31,6 +31,12 @@ pub trait ClickDescriber: Send {
     fn describe(&mut self, click: &Click<'_>) -> Traits;
 }
 
+/// How far the clicks of this process are counted.
+pub trait ClickProgress: Send + Sync {
+    /// All clicks that this process recorded before that moment are stored.
+    fn counted_until(&self) -> Timestamp;
+}
+
 /// Stores counts of clicks.
 ///
 /// A stream of clicks is numbered from 1 without holes. The store keeps the number up to which it has counted each

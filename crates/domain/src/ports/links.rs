@@ -41,6 +41,9 @@ pub trait LinkRepository: Send + Sync {
     /// The link with this code, deleted or not. It MUST see every change acknowledged before the call.
     async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError>;
 
+    /// The links with these ids, deleted or not, in any order. Ids that no link has are left out.
+    async fn with_ids(&self, ids: &[Uuid]) -> Result<Vec<Link>, RepositoryError>;
+
     /// Stores a change if the link still has the generation it starts from.
     ///
     /// - If the generation differs, the call MUST change nothing and return [`Applied::Stale`].

@@ -211,6 +211,7 @@ mod tests {
     fn blocks_code(blocked: &Blocked, code: &str) -> bool {
         let target = "https://example.com/".to_owned().try_into().expect("a target");
         let resolution = Resolution {
+            id: Uuid::from_u128(1),
             owner: Owner::default(),
             behaviour: Behaviour::to(target),
             state: LinkState::Active,

@@ -236,6 +236,12 @@ impl LinkService {
         self.links.find(code).await?.filter(|link| access.includes(&link.owner)).ok_or(ServiceError::NotFound)
     }
 
+    /// The links with these ids that the caller may see, in any order.
+    pub async fn with_ids(&self, access: &Access, ids: &[Uuid]) -> Result<Vec<Link>, ServiceError> {
+        let links = self.links.with_ids(ids).await?;
+        Ok(links.into_iter().filter(|link| access.includes(&link.owner)).collect())
+    }
+
     /// One page of links.
     pub async fn list(&self, query: ListQuery) -> Result<LinkPage, ServiceError> {
         let limit = query.limit;

@@ -4,11 +4,16 @@ mod blocks;
 mod keys;
 mod links;
 mod resolve;
+mod statistics;
 
 pub use blocks::{BlockService, Blocked};
 pub use keys::{FirstKey, IssuedKey, KeyService, NewKey, Refused};
 pub use links::{AliasNeedsKey, ClaimRequest, ClaimSummary, LinkPage, LinkService, Precondition};
 pub use resolve::{Follow, Followed, Previewed, ResolveService};
+pub use statistics::{
+    Bots, Breakdowns, Edge, Interval, InvalidQuery, KindCounts, Statistics, StatisticsQuery, StatisticsService,
+    UnknownZone, Zone,
+};
 
 use crate::{
     api_key::Caller,

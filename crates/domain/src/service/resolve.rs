@@ -7,6 +7,7 @@ use crate::{
     code::Code,
     lifecycle::{Gone, Resolution},
     ports::{Clock, Existence, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved, Source},
+    time::Timestamp,
 };
 
 /// What following a code leads to, and where the answer comes from.
@@ -29,6 +30,10 @@ pub enum Followed {
         location: String,
         /// How many seconds the answer may be cached; 0 if it is stale.
         max_age: u64,
+        /// The link that is followed.
+        link: Arc<Resolution>,
+        /// When it is followed.
+        at: Timestamp,
     },
     /// A link that was taken down.
     Blocked,
@@ -79,7 +84,7 @@ impl ResolveService {
     pub fn follow_at_once(&self, code: &Code, query: &str) -> Option<Follow> {
         // No link is followed before the first read of the blocklist.
         let known = if self.blocked.is_unread() { None } else { self.resolver.resolve_at_once(code) };
-        known.map(|resolved| self.followed(code, &resolved, query))
+        known.map(|resolved| self.followed(code, resolved, query))
     }
 
     /// Whether a link may have that code, without asking the store.
@@ -91,27 +96,27 @@ impl ResolveService {
     pub async fn follow(&self, code: &Code, query: &str) -> Result<Follow, RepositoryError> {
         self.must_know_blocks()?;
         let resolved = self.resolver.resolve(code).await?;
-        Ok(self.followed(code, &resolved, query))
+        Ok(self.followed(code, resolved, query))
     }
 
-    fn followed(&self, code: &Code, Resolved { resolution, source }: &Resolved, query: &str) -> Follow {
-        if resolution.as_ref().is_some_and(|resolution| self.is_blocked(code, resolution)) {
-            return Follow { followed: Followed::Blocked, source: *source };
+    fn followed(&self, code: &Code, Resolved { resolution, source }: Resolved, query: &str) -> Follow {
+        let Some(resolution) = resolution else {
+            return Follow { followed: Followed::Unknown, source };
+        };
+        if self.is_blocked(code, &resolution) {
+            return Follow { followed: Followed::Blocked, source };
         }
         let most = match source {
             Source::Store | Source::SharedMemory { .. } | Source::Memory => Self::MAX_AGE_SECONDS,
             Source::StaleMemory => 0,
         };
-        let followed = match resolution.as_ref().map(|resolution| resolution.follow(self.clock.now())) {
-            None => Followed::Unknown,
-            Some(Err(gone)) => Followed::Gone(gone),
-            Some(Ok(link)) => Followed::Redirect {
-                status: link.status(),
-                location: link.location(query),
-                max_age: link.max_age(most),
-            },
+        let at = self.clock.now();
+        let found = resolution.follow(at).map(|link| (link.status(), link.location(query), link.max_age(most)));
+        let followed = match found {
+            Err(gone) => Followed::Gone(gone),
+            Ok((status, location, max_age)) => Followed::Redirect { status, location, max_age, link: resolution, at },
         };
-        Follow { followed, source: *source }
+        Follow { followed, source }
     }
 
     fn must_know_blocks(&self) -> Result<(), RepositoryError> {

@@ -27,6 +27,18 @@ pub async fn a_list_shows_links_as_they_are_found(subject: Subject) {
     }
 }
 
+pub async fn links_are_found_by_their_ids(subject: Subject) {
+    let one = subject.given(&a_link().separate()).await;
+    let other = subject.given(&a_link().separate().deleted()).await;
+    subject.given(&a_link().separate()).await;
+    let mut found = subject.links.with_ids(&[other.id, Uuid::from_u128(5), one.id]).await.expect("the store works");
+    found.sort_by_key(|link| link.id);
+    let mut expected = vec![one, other];
+    expected.sort_by_key(|link| link.id);
+    assert_eq!(found, expected);
+    assert!(subject.links.with_ids(&[]).await.expect("the store works").is_empty());
+}
+
 pub async fn the_newest_link_comes_first(subject: Subject) {
     let mut links = links_a_microsecond_apart(&subject, 5).await;
     links.reverse();

@@ -19,12 +19,16 @@
 //! A store that keeps links alone, without API keys and blocks, uses
 //! [`link_contract_suite!`](crate::link_contract_suite) in the same way.
 //!
+//! Clicks have a suite of their own: [`click_contract_suite!`](crate::click_contract_suite).
+//!
 //! To add a case, write it as a `pub async fn` in the file of its theme. Its name is a sentence. List the name in
-//! [`contract_suite!`](crate::contract_suite).
+//! the macro of its suite.
 
 use std::{pin::Pin, sync::Arc};
 
-use domain::ports::{ApiKeyRepository, BlockRepository, IdempotencyRepository, LinkRepository, LinkResolver, Ping};
+use domain::ports::{
+    ApiKeyRepository, BlockRepository, ClickRepository, IdempotencyRepository, LinkRepository, LinkResolver, Ping,
+};
 use tokio::runtime::{Builder, Runtime};
 
 /// Asserts that an operation was rejected for exactly this reason.
@@ -41,6 +45,10 @@ pub mod api_keys;
 pub mod blocks;
 pub mod change;
 pub mod claim;
+mod click_figures;
+pub mod click_sequences;
+mod click_subject;
+pub mod clicks;
 pub mod crowds;
 pub mod history;
 pub mod idempotency;
@@ -53,6 +61,8 @@ mod subject;
 /// The seed of the randomness of every case.
 const SEED: u64 = 7;
 
+pub use click_figures::{Figure, click_figures};
+pub use click_subject::ClickSubject;
 pub use sequences::random_sequences_agree;
 pub use subject::{LinkDraft, Subject, a_link};
 
@@ -85,6 +95,21 @@ where
     Done: Future<Output = ()> + 'static,
 {
     run_over(fresh, |store| case(Subject::over_links(store, SEED)));
+}
+
+/// The same, over a store of links and the repository of their clicks, which may be the same one.
+pub fn run_for_clicks<L, C, G, Made, Done>(fresh: impl FnOnce() -> Made, case: impl FnOnce(ClickSubject) -> Done)
+where
+    L: LinkStore + 'static,
+    C: ClickRepository + 'static,
+    Made: Future<Output = (Arc<L>, Arc<C>, G)>,
+    Done: Future<Output = ()> + 'static,
+{
+    let fresh = async || {
+        let (links, clicks, guard) = fresh().await;
+        (Arc::new(ClickSubject::over(links, clicks, SEED)), guard)
+    };
+    run_over(fresh, |subject| case(ClickSubject::clone(&subject)));
 }
 
 fn run_over<S, G, Made, Done>(fresh: impl FnOnce() -> Made, case: impl FnOnce(Arc<S>) -> Done)
@@ -272,6 +297,7 @@ macro_rules! contract_suite {
             list {
                 an_empty_store_lists_nothing,
                 a_list_shows_links_as_they_are_found,
+                links_are_found_by_their_ids,
                 the_newest_link_comes_first,
                 the_oldest_link_comes_first_if_asked_for,
                 links_of_one_moment_follow_their_ids,
@@ -460,6 +486,70 @@ macro_rules! link_contract_suite {
     };
 }
 
+/// One `#[test]` for each case of the contract that is about clicks, over what the given function makes: a store of
+/// links, the repository of their clicks, which may be the same one, and what must live as long.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use test_support::MemoryStore;
+/// async fn fresh() -> (Arc<MemoryStore>, Arc<MemoryStore>, ()) {
+///     let store = Arc::<MemoryStore>::default();
+///     (store.clone(), store, ())
+/// }
+///
+/// mod clicks {
+///     test_support::click_contract_suite!(super::fresh);
+/// }
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! click_contract_suite {
+    ($fresh:path) => {
+        $crate::contract_suite! {
+            @cases run_for_clicks $fresh;
+            clicks {
+                of_a_new_stream_nothing_is_counted,
+                a_click_is_in_every_count,
+                people_and_bots_are_counted_apart,
+                a_link_that_only_bots_follow_has_no_people,
+                a_batch_that_is_stored_again_is_counted_once,
+                a_batch_from_another_number_changes_nothing_and_tells_the_number,
+                streams_are_counted_apart,
+                a_batch_without_clicks_moves_the_number,
+                clicks_of_missing_links_are_left_out_and_told,
+                clicks_of_a_deleted_link_are_counted,
+                a_forgotten_stream_is_counted_up_to_nothing,
+                five_thousand_clicks_are_counted_in_one_batch,
+                two_shippers_of_one_stream_count_it_once,
+                shippers_of_the_same_links_at_once_add_up,
+                a_dropped_batch_happened_completely_or_not_at_all,
+                values_beyond_the_limit_count_as_other,
+                one_batch_with_too_many_values_keeps_the_limit,
+                shippers_that_reach_the_limit_at_once_keep_it,
+                values_are_told_apart_byte_by_byte,
+                breakdowns_agree_with_days_wherever_a_range_begins_and_ends,
+                hours_and_days_are_those_of_the_range_in_order,
+                clicks_of_another_owner_are_not_in_those_of_an_owner,
+                clicks_of_some_links_are_added_up,
+                links_without_a_click_have_no_totals,
+                the_last_click_is_the_latest_whatever_the_order,
+                a_visitor_counts_once_a_day_over_all_batches,
+                visitors_of_shippers_at_once_are_all_counted,
+                every_caller_gets_the_first_salt_of_a_day,
+                old_salts_are_deleted_and_no_others,
+                forgotten_hours_stay_in_days_and_totals,
+                many_hours_are_forgotten_in_bounded_calls,
+                an_erased_link_has_no_counts_and_its_owner_keeps_them,
+                the_most_clicked_links_come_first,
+                visits_that_led_nowhere_are_added_up_by_day_and_reason,
+            }
+            click_sequences {
+                random_batches_are_counted_like_their_clicks,
+            }
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -470,6 +560,8 @@ mod tests {
             include_str!("blocks.rs"),
             include_str!("change.rs"),
             include_str!("claim.rs"),
+            include_str!("click_sequences.rs"),
+            include_str!("clicks.rs"),
             include_str!("history.rs"),
             include_str!("idempotency.rs"),
             include_str!("list.rs"),

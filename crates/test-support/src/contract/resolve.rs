@@ -29,6 +29,7 @@ pub async fn a_resolution_says_what_the_link_does(subject: Subject) {
         for draft in [draft.clone(), draft.forwarding_queries()] {
             let link = subject.given(&draft.to("https://example.com/a?b=1#c")).await;
             let expected = Resolution {
+                id: link.id,
                 owner: link.owner,
                 behaviour: link.behaviour,
                 state: LinkState::Active,
@@ -141,6 +142,8 @@ pub async fn an_active_link_redirects_with_its_status_to_its_target(subject: Sub
             status: redirect.as_u16(),
             location: "https://example.com/%7Euser?a=1#b".to_owned(),
             max_age: 10,
+            link: Arc::new(Resolution::from(&link)),
+            at: subject.now(),
         };
         assert_eq!(follow(&subject, &link.code, "ignored=1").await, expected);
     }

@@ -1,7 +1,7 @@
 //! A link, as callers see it.
 
 use actix_web::{HttpResponse, HttpResponseBuilder, http::StatusCode, http::header};
-use domain::{lifecycle::Claim, link::Link, time::Timestamp};
+use domain::{lifecycle::Claim, link::Link, ports::ClickTotals, time::Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -59,9 +59,38 @@ pub(crate) struct LinkBody {
     /// When it was last brought back.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     reactivated_at: Option<Timestamp>,
+    /// How often it was followed, if `include=clicks` asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clicks: Option<ClicksBody>,
+}
+
+/// How often a link was followed, since it exists.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LinkClicks)]
+pub(crate) struct ClicksBody {
+    /// By people and bots.
+    total: u64,
+    /// By people.
+    humans: u64,
+    /// By bots.
+    bots: u64,
+    /// When it was last followed.
+    #[schema(required = true, value_type = Option<String>, format = DateTime)]
+    last_at: Option<Timestamp>,
+}
+
+impl From<ClickTotals> for ClicksBody {
+    fn from(totals: ClickTotals) -> Self {
+        Self { total: totals.total(), humans: totals.humans, bots: totals.bots, last_at: totals.last_at }
+    }
 }
 
 impl LinkBody {
+    /// The same with its clicks.
+    pub(crate) fn with_clicks(self, totals: ClickTotals) -> Self {
+        Self { clicks: Some(totals.into()), ..self }
+    }
+
     pub(crate) fn of(link: &Link, public_url: &str, now: Timestamp) -> Self {
         Self {
             id: link.id,
@@ -81,6 +110,7 @@ impl LinkBody {
             updated_at: link.updated_at,
             deleted_at: link.deleted_at(),
             reactivated_at: link.reactivated_at,
+            clicks: None,
         }
     }
 }

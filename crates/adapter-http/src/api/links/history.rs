@@ -7,9 +7,11 @@ use utoipa::ToSchema;
 
 use crate::api::contract::{CodeInPath, InvalidCursor};
 use crate::{
-    api::paging::Query,
     problem::Problem,
-    request::caller::{LinksRead, OnLink},
+    request::{
+        caller::{LinksRead, OnLink},
+        query::Query,
+    },
 };
 
 /// A page of history.

@@ -11,13 +11,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{body::LinkBody, fields::target_fault};
-use crate::api::contract::InvalidCursor;
+use crate::api::contract::{Include, InvalidCursor};
 use crate::{
-    api::{common_fields::text_fault, paging::Query},
+    api::{common_fields::text_fault, paging::included},
     problem::Problem,
     request::{
         caller::{Authorized, LinksRead},
         json::Fault,
+        query::Query,
     },
 };
 
@@ -35,6 +36,7 @@ pub(crate) struct LinkPageBody {
 /// Lists links, newest first. A key sees the links of its owner, an administrator's key those of all owners.
 #[utoipa::path(method(get, head), path = "/links", tag = "links", operation_id = "list_links",
     params(
+        Include,
         ("state" = Option<StateSchema>, Query, description = "Only links in this state"),
         ("q" = Option<String>, Query, description = "Only links with this text in code, URL or title", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
         ("tag" = Option<String>, Query, description = "Only links with this tag", min_length = 1, max_length = 50, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
@@ -60,6 +62,7 @@ pub(crate) async fn list(caller: Authorized<LinksRead>, request: HttpRequest) ->
         created_before: query.take("created_before", moment),
     };
     let sort = query.take("sort", sort).unwrap_or_default();
+    let includes_clicks = query.take("include", included).unwrap_or_default();
     let mut page = query.page(&caller.secret, || format!("links {filter:?} {sort:?}"))?;
 
     let state = &caller.context.state;
@@ -67,7 +70,13 @@ pub(crate) async fn list(caller: Authorized<LinksRead>, request: HttpRequest) ->
     let wanted = ListQuery { access: caller.access(), filter, sort, after: page.after.take(), limit: page.limit };
     let found = caller.context.list_within_budget(links.list(wanted)).await?;
     let now = links.now();
-    let items = found.items.iter().map(|link| LinkBody::of(link, &state.settings.public_url, now)).collect();
+    let mut items: Vec<_> =
+        found.items.iter().map(|link| LinkBody::of(link, &state.settings.public_url, now)).collect();
+    if includes_clicks {
+        let ids: Vec<_> = found.items.iter().map(|link| link.id).collect();
+        let totals = caller.context.list_within_budget(state.services.clicks.statistics.totals(&ids)).await?;
+        items = items.into_iter().zip(totals).map(|(item, totals)| item.with_clicks(totals)).collect();
+    }
     Ok(page.answer(&request, found.next.as_ref(), |next_cursor| LinkPageBody { items, next_cursor }))
 }
 

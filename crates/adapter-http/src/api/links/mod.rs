@@ -8,5 +8,6 @@ pub(crate) mod edit;
 pub(crate) mod fields;
 pub(crate) mod history;
 pub(crate) mod list;
+pub(crate) mod qr;
 pub(crate) mod reactivate;
 pub(crate) mod read;

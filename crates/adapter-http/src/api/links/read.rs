@@ -1,21 +1,28 @@
 //! `GET /api/v1/links/{code}`: one link, deleted ones too.
 
-use actix_web::{HttpRequest, HttpResponse, http::StatusCode, route};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    route,
+};
 
 use super::body::{LinkBody, answer, tagged};
-use crate::api::contract::CodeInPath;
+use crate::api::contract::{CodeInPath, Include};
 use crate::{
     problem::Problem,
     request::{
         caller::{LinksRead, OnLink},
         context::Effect,
         preconditions::not_modified,
+        query::Query,
     },
 };
 
 /// Reads a link, deleted ones too.
+///
+/// With `include=clicks` the link has its clicks, and the answer no `ETag`: clicks do not change the generation.
 #[utoipa::path(method(get, head), path = "/links/{code}", tag = "links", operation_id = "get_link",
-    params(CodeInPath,
+    params(CodeInPath, Include,
         ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the caller knows already")),
     security(("bearer" = []), ("header" = [])),
     responses(
@@ -29,6 +36,12 @@ pub(crate) async fn read(
     let state = &caller.context.state;
     let links = &state.services.links;
     let link = caller.context.within_budget(Effect::Read, links.find(&caller.access(), &code)).await?;
+    if Query::includes_clicks(&request)? {
+        let ids = [link.id];
+        let totals = caller.context.list_within_budget(state.services.clicks.statistics.totals(&ids)).await?;
+        let body = LinkBody::of(&link, &state.settings.public_url, links.now()).with_clicks(totals[0]);
+        return Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "private, no-cache")).json(body));
+    }
     if not_modified(request.headers(), link.generation) {
         return Ok(tagged(StatusCode::NOT_MODIFIED, &link).finish());
     }

@@ -22,9 +22,12 @@ use utoipa_actix_web::AppExt;
 
 use super::routes;
 use crate::{
-    api::links::list::{SortSchema, StateSchema},
+    api::{
+        links::list::{SortSchema, StateSchema},
+        stats::question::{BotsSchema, CompareSchema, IntervalSchema},
+    },
     problem::{PROBLEM_JSON, ProblemBody, ProblemKind},
-    request::methods::RouteTable,
+    request::methods::{PICTURE, RouteTable},
 };
 
 #[derive(OpenApi)]
@@ -37,13 +40,14 @@ use crate::{
     ),
     tags(
         (name = "links", description = "Claim, read, list, edit, delete, reactivate"),
+        (name = "statistics", description = "Clicks, over time and by what they tell (scope `stats:read`)"),
         (name = "keys", description = "API keys (scope `admin`)"),
         (name = "blocks", description = "Takedowns (scope `admin`)"),
         (name = "redirects", description = "What visitors see"),
         (name = "health", description = "For probes and people on call"),
         (name = "pages", description = "Documentation and files that are not links")
     ),
-    components(schemas(ProblemBody, StateSchema, SortSchema))
+    components(schemas(ProblemBody, StateSchema, SortSchema, IntervalSchema, BotsSchema, CompareSchema))
 )]
 struct Base;
 
@@ -134,6 +138,9 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
     if operation.request_body.is_some() {
         kinds.extend([Kind::PayloadTooLarge, Kind::UnsupportedMediaType]);
     }
+    if path.ends_with(PICTURE) {
+        kinds.push(Kind::ValidationFailed);
+    }
     if operation.security.is_some() {
         kinds.push(Kind::ValidationFailed);
         if !matches!(method, HttpMethod::Get | HttpMethod::Head) {
@@ -206,6 +213,8 @@ mod tests {
             ("/api/v1/keys/abc", Some("GET, HEAD, DELETE, OPTIONS")),
             ("/abc", Some("GET, HEAD, OPTIONS")),
             ("/abc+", Some("GET, HEAD, OPTIONS")),
+            ("/abc.qr", Some("GET, HEAD, OPTIONS")),
+            ("/api/v1/links/abc/qr", Some("GET, HEAD, OPTIONS")),
             ("/livez", Some("GET, HEAD, OPTIONS")),
             ("/", Some("GET, HEAD, OPTIONS")),
             ("*", Some("GET, HEAD, POST, PATCH, DELETE, OPTIONS")),

@@ -17,3 +17,4 @@ mod preview;
 mod reactivate;
 mod read;
 mod redirect;
+mod stats;

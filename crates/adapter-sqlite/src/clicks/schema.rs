@@ -1,0 +1,18 @@
+//! The tables that the query builder knows, as the migrations make them.
+
+diesel::table! {
+    click_streams (id) {
+        id -> Binary,
+        acked -> BigInt,
+        dropped -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    link_visitors_day (link_id, day) {
+        link_id -> Binary,
+        day -> Integer,
+        sketch -> Binary,
+    }
+}

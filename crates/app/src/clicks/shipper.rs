@@ -1,0 +1,156 @@
+//! The shipper: reads clicks from the spool, describes and counts them, and stores the counts.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use adapter_enrich::Describer;
+use adapter_spool::{Piece, Spool};
+use domain::{
+    click::DescribedClick,
+    ports::{ClickBatch, ClickDescriber, ClickRepository, Clock, Shipped},
+};
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use super::{parts::Clicks, progress::Progress};
+use crate::{effects::SystemClock, supervisor::Failure};
+
+/// Most clicks of one batch. The more, the fewer rows are written for each.
+const LARGEST_BATCH: usize = 5_000;
+/// The first batch, and the smallest after failures: clicks of many links take the store longer than its timeout allows
+/// for a large batch.
+const SMALLEST_BATCH: usize = 100;
+
+/// Ships the clicks of one process, and those that dead processes left on the same volume.
+pub(crate) struct Shipper {
+    spool: Spool,
+    repository: Arc<dyn ClickRepository>,
+    describer: Arc<Mutex<Describer>>,
+    progress: Progress,
+    /// How far each stream is counted, as the store said last.
+    acked: HashMap<Uuid, u64>,
+    totals: ShippedTotals,
+    /// Most clicks of the next batch: twice as many after a success, half as many after a failure.
+    batch: usize,
+}
+
+/// What was shipped since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ShippedTotals {
+    /// Clicks that were counted.
+    pub(crate) stored: u64,
+    /// Clicks of links that do not exist.
+    pub(crate) of_missing_links: u64,
+    /// Records of a later release, which this one cannot count.
+    pub(crate) unknown: u64,
+}
+
+impl Shipper {
+    /// A shipper; `None` if clicks are not recorded.
+    pub(crate) fn new(clicks: &Clicks) -> Option<Self> {
+        Some(Self {
+            spool: clicks.spool.clone()?,
+            repository: clicks.repository.clone(),
+            describer: clicks.describer.clone()?,
+            progress: clicks.progress.clone(),
+            acked: HashMap::new(),
+            totals: ShippedTotals::default(),
+            batch: SMALLEST_BATCH,
+        })
+    }
+
+    /// What was shipped so far.
+    pub(crate) fn totals(&self) -> ShippedTotals {
+        self.totals
+    }
+
+    /// Ships everything that was recorded before this call. `alive` is called after each batch.
+    pub(crate) async fn ship_all(&mut self, alive: impl Fn() + Send) -> Result<(), Failure> {
+        let begun = SystemClock.now();
+        let spool = self.spool.clone();
+        let streams = blocking(move || spool.streams()).await?;
+        // One batch of each stream in turn: no stream waits until another one has nothing left.
+        let mut left = streams.ids;
+        while !left.is_empty() {
+            let mut unfinished = Vec::new();
+            for stream in left {
+                if self.ship_batch(stream).await? {
+                    unfinished.push(stream);
+                }
+                alive();
+            }
+            left = unfinished;
+        }
+        if let Some((folder, error)) = streams.failures.first() {
+            let details = format!("{}: {error}", folder.display());
+            return Err(Failure::new("a folder of the click spool cannot be read", details));
+        }
+        self.progress.reached(begun);
+        Ok(())
+    }
+
+    /// Ships one batch of a stream. Returns whether the stream may have more that was recorded before this call.
+    async fn ship_batch(&mut self, stream: Uuid) -> Result<bool, Failure> {
+        let mut acked = match self.acked.get(&stream) {
+            Some(acked) => *acked,
+            None => self.repository.acked(&stream).await.map_err(|error| Failure::from(&error))?,
+        };
+        let (spool, after, most) = (self.spool.clone(), acked, self.batch);
+        let piece = blocking(move || spool.read(&stream, after, most)).await?.map_err(|error| unreadable(&error))?;
+        let (until, is_full) = (piece.until, piece.clicks.len() as u64 + piece.unknown >= most as u64);
+        if !piece.is_empty() {
+            acked = self.store(stream, piece).await?;
+        }
+        self.acked.insert(stream, acked);
+        let spool = self.spool.clone();
+        let removed = blocking(move || spool.acknowledged(&stream, acked)).await?;
+        for gone in removed.map_err(|error| unreadable(&error))? {
+            // Its row is of no use any more. If this fails, the row stays, and does no harm.
+            self.acked.remove(&gone);
+            self.repository.forget_stream(&gone).await.map_err(|error| Failure::from(&error))?;
+        }
+        // Another process may have counted it up to elsewhere: then the rest is still to be read.
+        Ok(is_full || acked != until)
+    }
+
+    /// Stores a piece, and returns how far the stream is counted then.
+    async fn store(&mut self, stream: Uuid, piece: Piece) -> Result<u64, Failure> {
+        let (after, until, lost, unknown) = (piece.after, piece.until, piece.lost, piece.unknown);
+        let describer = Arc::clone(&self.describer);
+        let clicks = blocking(move || described(&describer, &piece)).await?;
+        let count = clicks.len() as u64;
+        let batch = ClickBatch { stream, after, until, lost, clicks, at: SystemClock.now() };
+        let stored = self.repository.store(&batch).await.map_err(|error| Failure::from(&error));
+        self.batch = if stored.is_ok() { self.batch * 2 } else { self.batch / 2 };
+        self.batch = self.batch.clamp(SMALLEST_BATCH, LARGEST_BATCH);
+        match stored? {
+            Shipped::Stored { of_missing_links } => {
+                self.totals.stored += count - of_missing_links;
+                self.totals.of_missing_links += of_missing_links;
+                self.totals.unknown += unknown;
+                Ok(until)
+            }
+            Shipped::Elsewhere { acked } => Ok(acked),
+        }
+    }
+}
+
+fn described(describer: &Mutex<Describer>, piece: &Piece) -> Vec<DescribedClick> {
+    let mut describer = describer.lock().unwrap_or_else(PoisonError::into_inner);
+    let clicks = piece.clicks.iter().map(|(_, click)| {
+        let traits = describer.describe(&click.as_click());
+        DescribedClick { at: click.at, link: click.link, visitor: click.visitor, traits }
+    });
+    clicks.collect()
+}
+
+fn unreadable(error: &std::io::Error) -> Failure {
+    Failure::new("the click spool cannot be read", error.to_string())
+}
+
+/// Runs work that reads files or computes for long.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    spawn_blocking(work).await.map_err(|error| Failure::new("it panicked", error.to_string()))
+}
