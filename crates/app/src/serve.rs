@@ -3,6 +3,7 @@
 use std::{
     future::pending,
     io::{self, IsTerminal},
+    net::TcpListener,
     sync::Arc,
     time::Duration,
 };
@@ -122,14 +123,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     info!(log, "{} received: draining for {:?}, then finishing; a second signal stops at once", signal, drain;
         "event.name" => "server.draining");
     let finishing = async {
-        sleep(drain).await;
-        if !drain.is_zero() {
-            if let Err(error) = listener::ignore_new_connections(&last_call) {
-                warn!(log, "connections that arrive while the listener closes may be reset: {}", error; "event.name" => "listener.filter_failed");
-            }
-            sleep(LAST_CALL).await;
-        }
-        drop(last_call);
+        stop_listening(drain, last_call, log).await;
         handle.stop(true).await;
         serving.await.context("the server panicked")
     };
@@ -146,19 +140,33 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         if let Some(shipper) = shipper {
             clicks::ship_the_last(&clicks, &shipper, log).await;
         }
-        close(store, log).await;
-    }
-    if let Some(spool) = &clicks.spool {
-        spool.close();
+        close(store, clicks, log).await;
     }
     info!(log, "stopped"; "event.name" => "server.stopped");
     Ok(())
 }
 
-/// Closes the store. One that takes longer than `LONGEST_CLOSE` is left as a crash would leave it, which loses nothing
-/// either.
-async fn close(store: Arc<Store>, log: &Logger) {
-    let closing = tokio::task::spawn_blocking(move || store.close());
+/// Serves on for the drain. After it, connections that wait in the backlog are accepted, and new ones are ignored.
+async fn stop_listening(drain: Duration, last_call: TcpListener, log: &Logger) {
+    sleep(drain).await;
+    if drain.is_zero() {
+        return;
+    }
+    if let Err(error) = listener::ignore_new_connections(&last_call) {
+        warn!(log, "connections that arrive while the listener closes may be reset: {}", error; "event.name" => "listener.filter_failed");
+    }
+    sleep(LAST_CALL).await;
+}
+
+/// Closes the store and the spool. What takes longer than `LONGEST_CLOSE` is left as a crash would leave it, which loses
+/// nothing either.
+async fn close(store: Arc<Store>, clicks: Clicks, log: &Logger) {
+    let closing = tokio::task::spawn_blocking(move || {
+        store.close();
+        if let Some(spool) = &clicks.spool {
+            spool.close();
+        }
+    });
     if timeout(LONGEST_CLOSE, closing).await.is_err() {
         warn!(log, "the store did not close in time"; "event.name" => "store.close_timeout");
     }

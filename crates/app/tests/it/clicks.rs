@@ -234,7 +234,7 @@ fn no_file_holds_the_address_of_a_visitor(setup: &Setup) {
         assert!(!is_below(&setup.data_dir(), &form), "{form:?}");
         assert!(!output.as_bytes().windows(form.len()).any(|window| window == form), "{form:?}");
         if setup.is_on_postgres() {
-            let hex: String = form.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex = form.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
             assert_eq!(rows_with(&setup, &hex), "0", "{hex}");
         }
     }
