@@ -70,13 +70,21 @@ pub(crate) fn streams(folder: &Path) -> io::Result<Vec<(Uuid, PathBuf)>> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if let Ok(stream) = name.parse::<Uuid>()
             && name == stream.to_string()
-            && path.join(LOCK).is_file()
+            && is_there(&path.join(LOCK))
         {
             found.push((stream, path));
         }
     }
     found.sort();
     Ok(found)
+}
+
+/// Whether the file is there. One that cannot be looked at is: the caller finds out why.
+fn is_there(file: &Path) -> bool {
+    match fs::metadata(file) {
+        Ok(metadata) => metadata.is_file(),
+        Err(error) => !is_gone(&error),
+    }
 }
 
 /// The path of a segment.
@@ -98,15 +106,19 @@ pub(crate) fn segments(stream: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// Removes all segments of a stream, its lock and its folder. Foreign files stay, and so does the folder then, but it is
-/// no stream any more.
+/// Removes the lock and the folder of a stream of which all segments are removed. What is left there under the name of a
+/// segment could not be read: it is renamed and stays, as foreign files do, and so does the folder then, but it is no
+/// stream any more.
 pub(crate) fn remove_stream(stream: &Path) -> io::Result<()> {
     let listed = match segments(stream) {
         Err(error) if is_gone(&error) => return Ok(()),
         listed => listed?,
     };
     for (_, path) in listed {
-        remove(&path)?;
+        match fs::rename(&path, path.with_extension("damaged")) {
+            Err(error) if !is_gone(&error) => return Err(error),
+            _ => {}
+        }
     }
     remove(&stream.join(LOCK))?;
     match fs::remove_dir(stream) {
@@ -169,5 +181,6 @@ mod tests {
         remove_stream(&path).expect("it is removed");
         assert_eq!(streams(folder.path()).expect("it is listed"), []);
         assert!(path.join("README").exists());
+        assert!(path.join("00000012.damaged").exists(), "what cannot be read is kept");
     }
 }

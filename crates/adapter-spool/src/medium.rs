@@ -1,7 +1,7 @@
 //! Whether a file system can be trusted with a mapping.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
@@ -12,7 +12,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{error::SpoolError, options::SpoolMode};
+use crate::{error::SpoolError, folder, options::SpoolMode};
 
 /// How segments are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,8 @@ fn can_allocate(folder: &Path) -> io::Result<bool> {
         file => file?,
     };
     let allocated = allocate(&file, 4_096);
-    fs::remove_file(&path)?;
+    // A process in another container may have the same id, and have removed it.
+    folder::remove(&path)?;
     match allocated {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(false),

@@ -22,7 +22,8 @@ pub struct SpoolOptions {
     pub folder: PathBuf,
     /// How records reach the page cache.
     pub mode: SpoolMode,
-    /// Maximum size of all segments of this process in bytes. Beyond it the oldest segment is dropped.
+    /// Maximum size of all segments of this process in bytes, at least 256 KiB for each worker. Beyond it the oldest
+    /// segment is dropped.
     pub limit: u64,
     /// Bytes of acknowledged segments that are kept, in case the store is restored from a backup.
     pub kept: u64,

@@ -78,7 +78,16 @@ impl Writer {
             self.rotate(click.at);
         }
         let length = self.encoder.encode(click);
-        let place = self.place(length).or_else(|| if self.rotate(click.at) { self.place(length) } else { None });
+        let place = self.place(length).or_else(|| {
+            if self.rotate(click.at) {
+                return self.place(length);
+            }
+            // A full segment is of no use any more. Once it is counted, it makes room for another one.
+            if let Some(full) = self.active.take() {
+                full.segment.seal();
+            }
+            None
+        });
         let (Some(at), Some(active)) = (place, self.active.as_mut()) else { return false };
         let is_written = active.append(&mut self.encoder, at, length);
         self.next += u64::from(is_written);

@@ -14,7 +14,7 @@ impl Shared {
     /// Makes room for `size` more bytes below the limit. Segments that are acknowledged go first, then the oldest ones
     /// that are not. Returns whether there is room.
     pub(crate) fn make_room(&self, size: u64) -> io::Result<bool> {
-        while self.bytes().saturating_add(size) > self.options.limit {
+        while self.bytes().saturating_add(size) > self.limit() {
             if !self.remove_kept(0)? && !self.drop_oldest()? {
                 return Ok(false);
             }
@@ -102,6 +102,10 @@ impl Shared {
             folder::remove_stream(&stream.folder)?;
             self.forget_stream(&stream);
             removed.push(stream.id);
+        }
+        // Otherwise a stream could come back after a power cut, whose row in the store is forgotten.
+        if !removed.is_empty() {
+            folder::sync(&self.options.folder)?;
         }
         Ok(removed)
     }

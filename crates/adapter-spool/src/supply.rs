@@ -18,6 +18,8 @@ const MAX_SIZE: u64 = 8 << 20;
 const MIN_SIZE: u64 = 64 << 10;
 /// A segment takes this part of the limit, and of the space that is free, at most.
 const PART: u64 = 16;
+/// How many segments there is room for, for each worker at least.
+const LEAST_SEGMENTS: u64 = 4;
 /// How often a stream is made anew because another process took its folder for that of a dead one.
 const ATTEMPTS: usize = 5;
 /// Pages are prefaulted for twice the clicks since the last time, within these bounds.
@@ -69,7 +71,7 @@ impl Shared {
 
     fn make_segment(&self, stream: &Stream) -> io::Result<LiveSegment> {
         let free = free_bytes(&self.options.folder)?;
-        let mut size = preferred_size(self.options.limit.min(free));
+        let mut size = preferred_size(self.limit().min(free), self.workers().len() as u64);
         let ordinal = stream.state().next_ordinal;
         loop {
             let mut failure = io::ErrorKind::StorageFull.into();
@@ -90,6 +92,11 @@ impl Shared {
         }
     }
 
+    /// Maximum size of all segments: with less than this for each worker, some would have none.
+    pub(crate) fn limit(&self) -> u64 {
+        self.options.limit.max(self.workers().len() as u64 * LEAST_SEGMENTS * MIN_SIZE)
+    }
+
     /// Prefaults the pages that the workers write next.
     pub(crate) fn prefault(&self) {
         for stream in self.streams().into_iter().filter(|stream| stream.is_own) {
@@ -108,9 +115,9 @@ fn is_spare(segment: &Segment) -> bool {
     matches!(&segment.body, Body::Live(live) if live.first().is_none() && !live.is_sealed())
 }
 
-/// The size of a segment, if there are that many bytes for all of them.
-fn preferred_size(space: u64) -> u64 {
-    (space / PART / MIN_SIZE * MIN_SIZE).clamp(MIN_SIZE, MAX_SIZE)
+/// The size of a segment, if there are that many bytes for all of them, so that each worker can have some.
+fn preferred_size(space: u64, workers: u64) -> u64 {
+    (space / PART.max(LEAST_SEGMENTS * workers) / MIN_SIZE * MIN_SIZE).clamp(MIN_SIZE, MAX_SIZE)
 }
 
 #[cfg(test)]
@@ -119,10 +126,15 @@ mod tests {
 
     #[test]
     fn segments_shrink_when_space_is_short() {
-        for (space, size) in
-            [(1 << 40, 8 << 20), (1 << 30, 8 << 20), (8 << 20, 512 << 10), (1 << 20, 64 << 10), (0, 64 << 10)]
-        {
-            assert_eq!(preferred_size(space), size, "{space}");
+        for (space, workers, size) in [
+            (1 << 40, 1, 8 << 20),
+            (1 << 30, 1, 8 << 20),
+            (8 << 20, 4, 512 << 10),
+            (8 << 20, 8, 256 << 10),
+            (1 << 20, 1, 64 << 10),
+            (0, 1, 64 << 10),
+        ] {
+            assert_eq!(preferred_size(space, workers), size, "{space}");
         }
     }
 }

@@ -129,16 +129,27 @@ async fn status(config: &Config) -> anyhow::Result<ExitCode> {
             stream.damaged()
         ))?;
     }
+    let is_unknown = |segment: &SegmentReport| matches!(segment.survey, Survey::OtherVersion | Survey::Unreadable);
+    let unknown = streams.iter().flat_map(|stream| &stream.segments).filter(|segment| is_unknown(segment)).count();
+    if unknown > 0 {
+        tell(&format!("{unknown} segments cannot be read by this release: `signpost spool check` names them"))?;
+    }
     tell(&format!("{waiting} clicks wait for the store"))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if unknown == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn check(config: &Config) -> anyhow::Result<ExitCode> {
     let folder = clicks::folder(&config.data_dir);
-    let (mut clicks, mut unknown, mut damaged, mut unreadable) = (0, 0, 0, 0);
+    let (mut clicks, mut unknown, mut damaged, mut unreadable, mut others) = (0, 0, 0, 0, 0);
     for stream in streams(&folder)? {
-        for segment in stream.segments.iter().filter(|segment| segment.survey == Survey::Unreadable) {
-            tell(&format!("{}: no segment", segment.path.display()))?;
+        for segment in &stream.segments {
+            let words = match segment.survey {
+                Survey::Unreadable => "no segment",
+                Survey::OtherVersion => "a segment of another release, which this one cannot read",
+                Survey::Segment { .. } | Survey::Unused => continue,
+            };
+            others += u64::from(segment.survey == Survey::OtherVersion);
+            tell(&format!("{}: {words}", segment.path.display()))?;
         }
         clicks += stream.clicks();
         unknown += stream.unknown();
@@ -148,7 +159,7 @@ fn check(config: &Config) -> anyhow::Result<ExitCode> {
     tell(&format!(
         "{clicks} clicks, {unknown} records of a later release, {unreadable} segments that cannot be read, {damaged} damaged"
     ))?;
-    Ok(if damaged + unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if damaged + unreadable + others == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The streams on disk; none before the first start.

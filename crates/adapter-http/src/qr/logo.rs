@@ -62,7 +62,7 @@ impl Logo {
     }
 
     /// The file in Base64.
-    pub(super) fn encoded(&self) -> &str {
+    pub(crate) fn encoded(&self) -> &str {
         &self.encoded
     }
 

@@ -111,8 +111,10 @@ pub(crate) async fn answer(
         Format::Svg => "image/svg+xml",
         Format::Png => "image/png",
     };
-    let picture = drawn(short_url, style).await?;
-    let tag = format!("\"{}\"", tag_of(&picture));
+    // What a picture shows, and the release that draws it, decide its bytes. So a client that has it costs no drawing.
+    let logo = style.logo.as_deref().map_or("", Logo::encoded);
+    let shown = format!("{} {short_url} {style:?} {logo}", env!("CARGO_PKG_VERSION"));
+    let tag = format!("\"{}\"", tag_of(shown.as_bytes()));
     let known = names_tag(request.headers(), &tag);
     let mut answer = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     answer.insert_header((header::ETAG, tag));
@@ -122,6 +124,7 @@ pub(crate) async fn answer(
     if known {
         return Ok(answer.finish());
     }
+    let picture = drawn(short_url, style).await?;
     answer.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(media_type)));
     // Opened as a page, an SVG document may do nothing.
     answer.insert_header((header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(NOTHING_BUT_PICTURES)));

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::atomic::Ordering, time::Instant};
 
 use diesel::{
     QueryResult,
+    connection::SimpleConnection,
     prelude::*,
     sql_query,
     sql_types::{BigInt, Binary, Integer},
@@ -42,7 +43,8 @@ impl SqliteClicks {
         if self.forget_salts(salts).await? {
             self.log_holds_salts.store(true, Ordering::Release);
         }
-        Ok(!self.empty_log().await? || more)
+        self.empty_log().await?;
+        Ok(more)
     }
 
     async fn forget_hours(&self, oldest: &'static str, before: Hour) -> Result<bool, RepositoryError> {
@@ -70,25 +72,28 @@ impl SqliteClicks {
         self.threads.write("forgetting salts", forgetting).await
     }
 
-    /// Moves the log into the file and truncates it, if it may hold a salt that is deleted. Returns whether it holds
-    /// none: as long as another connection reads from the log, it cannot be truncated.
-    async fn empty_log(&self) -> Result<bool, RepositoryError> {
+    /// Moves the log into the file and truncates it, if it may hold a salt that is deleted. As long as another connection
+    /// reads from the log, it cannot be truncated: then the next call tries again. Nothing waits meanwhile.
+    async fn empty_log(&self) -> Result<(), RepositoryError> {
         #[derive(QueryableByName)]
         struct Checkpoint {
             #[diesel(sql_type = Integer)]
             busy: i32,
         }
         if !self.log_holds_salts.load(Ordering::Acquire) {
-            return Ok(true);
+            return Ok(());
         }
         let emptying = |connection: &mut SqliteConnection| {
-            sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result::<Checkpoint>(connection)
+            connection.batch_execute("PRAGMA busy_timeout = 0")?;
+            let checkpoint = sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result::<Checkpoint>(connection);
+            connection.batch_execute("PRAGMA busy_timeout = 5000")?;
+            // A writer that is at work makes it fail as a reader does.
+            Ok(checkpoint.is_ok_and(|checkpoint| checkpoint.busy == 0))
         };
-        let is_empty = self.threads.look_up("emptying the log of clicks", emptying).await?.busy == 0;
-        if is_empty {
+        if self.threads.look_up("emptying the log of clicks", emptying).await? {
             self.log_holds_salts.store(false, Ordering::Release);
         }
-        Ok(is_empty)
+        Ok(())
     }
 }
 

@@ -11,6 +11,8 @@ use super::{parts::Clicks, shipper::ShippedTotals};
 #[derive(Clone)]
 pub(super) struct Losses {
     told: Arc<Mutex<Lost>>,
+    /// What could not be read, as it was logged last.
+    unreadable: Arc<Mutex<Option<String>>>,
     log: Logger,
 }
 
@@ -26,7 +28,20 @@ struct Lost {
 
 impl Losses {
     pub(super) fn new(log: &Logger) -> Self {
-        Self { told: Arc::default(), log: log.new(o!()) }
+        Self { told: Arc::default(), unreadable: Arc::default(), log: log.new(o!()) }
+    }
+
+    /// Logs what cannot be read on the disk, once until that changes.
+    pub(super) fn tell_unreadable(&self, unreadable: Option<String>) {
+        let mut told = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told == unreadable {
+            return;
+        }
+        if let Some(details) = &unreadable {
+            warn!(self.log, "a part of the click spool cannot be read; its clicks are not counted"; "event.name" => "clicks.unreadable",
+                "error.message" => details);
+        }
+        *told = unreadable;
     }
 
     /// Logs what was lost since the last call.

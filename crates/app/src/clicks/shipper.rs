@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashMap,
+    io,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use adapter_enrich::Describer;
@@ -11,12 +13,14 @@ use domain::{
     click::DescribedClick,
     ports::{ClickBatch, ClickDescriber, ClickRepository, Clock, Shipped},
 };
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::Instant};
 use uuid::Uuid;
 
 use super::{parts::Clicks, progress::Progress};
 use crate::{effects::SystemClock, supervisor::Failure};
 
+/// How often the store is asked again how far it has counted.
+const ASK_AGAIN: Duration = Duration::from_mins(1);
 /// Most clicks of one batch. The more, the fewer rows are written for each.
 const LARGEST_BATCH: usize = 5_000;
 /// The first batch, and the smallest after failures: clicks of many links take the store longer than its timeout allows
@@ -31,6 +35,8 @@ pub(crate) struct Shipper {
     progress: Progress,
     /// How far each stream is counted, as the store said last.
     acked: HashMap<Uuid, u64>,
+    /// When the store was last asked for all of them.
+    asked: Instant,
     totals: ShippedTotals,
     /// Most clicks of the next batch: twice as many after a success, half as many after a failure.
     batch: usize,
@@ -56,6 +62,7 @@ impl Shipper {
             describer: clicks.describer.clone()?,
             progress: clicks.progress.clone(),
             acked: HashMap::new(),
+            asked: Instant::now(),
             totals: ShippedTotals::default(),
             batch: SMALLEST_BATCH,
         })
@@ -66,39 +73,55 @@ impl Shipper {
         self.totals
     }
 
-    /// Ships everything that was recorded before this call. `alive` is called after each batch.
-    pub(crate) async fn ship_all(&mut self, alive: impl Fn() + Send) -> Result<(), Failure> {
+    /// Ships everything that was recorded before this call. `alive` is called after each batch. A stream that cannot be
+    /// shipped does not hold up the others. Returns what cannot be read on the disk.
+    pub(crate) async fn ship_all(&mut self, alive: impl Fn() + Send) -> Result<Option<String>, Failure> {
         let begun = SystemClock.now();
+        // After a failover the store may have counted less than it said before.
+        if self.asked.elapsed() > ASK_AGAIN {
+            self.acked.clear();
+            self.asked = Instant::now();
+        }
         let spool = self.spool.clone();
         let streams = blocking(move || spool.streams()).await?;
+        let folder = streams.failures.into_iter().next().map(|(folder, error)| (folder.display().to_string(), error));
+        let mut unreadable = folder.map(|(folder, error)| format!("{folder}: {error}"));
+        let mut failure = None;
         // One batch of each stream in turn: no stream waits until another one has nothing left.
         let mut left = streams.ids;
         while !left.is_empty() {
             let mut unfinished = Vec::new();
             for stream in left {
-                if self.ship_batch(stream).await? {
-                    unfinished.push(stream);
+                match self.ship_batch(stream).await {
+                    Ok(true) => unfinished.push(stream),
+                    Ok(false) => {}
+                    Err(Unshipped::Unreadable(error)) => unreadable = Some(format!("stream {stream}: {error}")),
+                    Err(Unshipped::Failed(reason)) => {
+                        self.acked.remove(&stream);
+                        failure.get_or_insert(reason);
+                    }
                 }
                 alive();
             }
             left = unfinished;
         }
-        if let Some((folder, error)) = streams.failures.first() {
-            let details = format!("{}: {error}", folder.display());
-            return Err(Failure::new("a folder of the click spool cannot be read", details));
+        match failure {
+            Some(failure) => Err(failure),
+            None => {
+                self.progress.reached(begun);
+                Ok(unreadable)
+            }
         }
-        self.progress.reached(begun);
-        Ok(())
     }
 
     /// Ships one batch of a stream. Returns whether the stream may have more that was recorded before this call.
-    async fn ship_batch(&mut self, stream: Uuid) -> Result<bool, Failure> {
+    async fn ship_batch(&mut self, stream: Uuid) -> Result<bool, Unshipped> {
         let mut acked = match self.acked.get(&stream) {
             Some(acked) => *acked,
             None => self.repository.acked(&stream).await.map_err(|error| Failure::from(&error))?,
         };
         let (spool, after, most) = (self.spool.clone(), acked, self.batch);
-        let piece = blocking(move || spool.read(&stream, after, most)).await?.map_err(|error| unreadable(&error))?;
+        let piece = blocking(move || spool.read(&stream, after, most)).await?.map_err(Unshipped::Unreadable)?;
         let (until, is_full) = (piece.until, piece.clicks.len() as u64 + piece.unknown >= most as u64);
         if !piece.is_empty() {
             acked = self.store(stream, piece).await?;
@@ -106,7 +129,7 @@ impl Shipper {
         self.acked.insert(stream, acked);
         let spool = self.spool.clone();
         let removed = blocking(move || spool.acknowledged(&stream, acked)).await?;
-        for gone in removed.map_err(|error| unreadable(&error))? {
+        for gone in removed.map_err(Unshipped::Unreadable)? {
             // Its row is of no use any more. If this fails, the row stays, and does no harm.
             self.acked.remove(&gone);
             self.repository.forget_stream(&gone).await.map_err(|error| Failure::from(&error))?;
@@ -146,8 +169,17 @@ fn described(describer: &Mutex<Describer>, piece: &Piece) -> Vec<DescribedClick>
     clicks.collect()
 }
 
-fn unreadable(error: &std::io::Error) -> Failure {
-    Failure::new("the click spool cannot be read", error.to_string())
+/// Why a batch was not shipped.
+enum Unshipped {
+    /// Its files cannot be read, or not be removed.
+    Unreadable(io::Error),
+    Failed(Failure),
+}
+
+impl From<Failure> for Unshipped {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
 }
 
 /// Runs work that reads files or computes for long.

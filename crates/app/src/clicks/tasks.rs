@@ -9,7 +9,7 @@ use std::{
 use adapter_enrich::Lists;
 use domain::{
     click::{Day, Hour},
-    ports::Clock,
+    ports::{Clock, RepositoryErrorKind},
 };
 use slog::{Logger, info};
 use tokio::{
@@ -72,9 +72,13 @@ async fn keep_shipping(shipper: Arc<Mutex<Shipper>>, clicks: Clicks, report: Rep
         let totals = shipper.totals();
         drop(shipper);
         losses.tell(&clicks, totals);
-        match shipped.and(orphans) {
-            Ok(()) => {
-                report.succeeded();
+        match shipped.and_then(|unreadable| orphans.map(|()| unreadable)) {
+            Ok(unreadable) => {
+                match &unreadable {
+                    None => report.succeeded(),
+                    Some(_) => report.succeeded_but("a part of the click spool cannot be read"),
+                }
+                losses.tell_unreadable(unreadable);
                 pause = PAUSE;
             }
             Err(failure) => {
@@ -110,7 +114,10 @@ async fn ship_orphans(clicks: &Clicks) -> Result<(), Failure> {
     }
     let stored = clicks.repository.add_orphans(&counts).await;
     stored.map_err(|error| {
-        clicks.orphans.give_back(&counts);
+        // If the outcome is unknown, they may be counted: rather none than twice.
+        if error.kind() != RepositoryErrorKind::Indeterminate {
+            clicks.orphans.give_back(&counts);
+        }
         Failure::from(&error)
     })
 }
@@ -169,19 +176,21 @@ async fn keep_house(clicks: Clicks, report: Report) -> Infallible {
     loop {
         let removed = remove_old_segments(&clicks).await;
         let hours: Hour = statistics.first_kept_day().first_hour();
-        loop {
+        let forgotten = loop {
             match clicks.repository.forget(salts::first_kept_day(), hours).await {
                 Ok(true) => report.is_busy(),
-                Ok(false) => break,
-                Err(error) => {
-                    report.failed(Failure::from(&error));
-                    sleep(PAUSE).await;
-                }
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(Failure::from(&error)),
             }
-        }
-        match removed {
-            Some(Err(error)) => report.failed(Failure::new("the click spool cannot be read", error)),
-            Some(Ok(())) | None => report.succeeded(),
+        };
+        match (removed, forgotten) {
+            (_, Err(failure)) => {
+                report.failed(failure);
+                sleep(LONGEST_PAUSE).await;
+                continue;
+            }
+            (Some(Err(error)), Ok(())) => report.failed(Failure::new("the click spool cannot be read", error)),
+            (Some(Ok(())) | None, Ok(())) => report.succeeded(),
         }
         sleep(HOUSEKEEPING).await;
     }

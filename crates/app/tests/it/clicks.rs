@@ -343,6 +343,23 @@ fn clicks_wait_on_the_disk_while_the_database_is_gone() {
     assert_counted(&caller, &code, 51);
 }
 
+/// A stream that cannot be read is named, and holds up no other one.
+#[test]
+fn a_stream_that_cannot_be_read_does_not_stop_the_counting() {
+    let setup = Signpost::on_sqlite();
+    let stream = setup.data_dir().join("clicks/0198c5b2-0000-7000-8000-000000000001");
+    fs::create_dir_all(stream.join("00000001.clicks")).expect("a folder in the place of a segment");
+    fs::write(stream.join("lock"), "").expect("it can be written");
+    let server = setup.start();
+    let caller = reader(&server);
+    let code = caller.code("https://example.com/beside");
+    server.ask(&following(&code)).with_status(302);
+    assert_counted(&caller, &code, 1);
+    let event = server.event("clicks.unreadable");
+    assert!(event["error.message"].as_str().is_some_and(|text| text.contains("0198c5b2")), "{event}");
+    assert!(server.get("/health").json()["checks"].to_string().contains("cannot be read"), "health says nothing");
+}
+
 /// A folder that cannot be written costs the counting, not the redirects.
 #[test]
 fn a_spool_that_cannot_be_opened_only_switches_counting_off() {

@@ -382,10 +382,10 @@ impl StatisticsService {
         let kept = self.first_kept_day();
         let mut counted = Vec::new();
         if first < kept.first_hour() {
-            let days = first.day()..kept.min(Hour(end.0 - 1).day().next());
-            let days = self.clicks.days(of, days).await?;
+            let first_day = if first.of_day() == 0 { first.day() } else { first.day().next() };
+            let days = self.clicks.days(of, first_day..kept.min(Hour(end.0 - 1).day().next())).await?;
             let as_hours = days.into_iter().map(|Counted { when, kind, clicks }| Counted {
-                when: when.first_hour().max(first),
+                when: when.first_hour(),
                 kind,
                 clicks,
             });
