@@ -29,12 +29,19 @@ STATEFUL_PROBLEMS = {
 
 # Wrong fields that depend on the clock, on the configuration, or on the meaning of a parsed URL.
 SEMANTIC_FAULTS = {
+    "before-1970": "there are no statistics of earlier dates",
     "internal-name": "only the configuration tells which hosts are private",
+    "no-logo": "only the configuration tells whether there is a logo",
+    "no-whole-hours": "whether a zone has the hours of UTC stands in the IANA database",
+    "not-after-begin": "the end is compared with the begin",
     "not-of-that-kind": "what a value has to be follows from the kind beside it",
     "not-in-future": "an expiry is compared with the clock",
     "own-host": "only the configuration tells which hosts are ours",
     "private-address": "only the configuration tells which addresses are private",
     "refused-host": "what is blocked stands in the store",
+    "too-many-parts": "how many parts a series has follows from three parameters",
+    "unknown-zone": "the names of time zones stand in the IANA database",
+    "unreadable": "a colour is compared with its background",
     "reserved": "words that are routes are no aliases",
 }
 

@@ -105,13 +105,11 @@ impl Shipper {
             }
             left = unfinished;
         }
-        match failure {
-            Some(failure) => Err(failure),
-            None => {
-                self.progress.reached(begun);
-                Ok(unreadable)
-            }
+        if let Some(failure) = failure {
+            return Err(failure);
         }
+        self.progress.reached(begun);
+        Ok(unreadable)
     }
 
     /// Ships one batch of a stream. Returns whether the stream may have more that was recorded before this call.

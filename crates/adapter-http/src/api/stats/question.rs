@@ -23,10 +23,10 @@ use crate::{
 #[expect(dead_code, reason = "describes parameters")]
 pub(crate) struct Filters {
     /// Their begin: RFC 3339, or a date in the time zone. Some thirty intervals before the end if not given
-    #[param(example = "2026-11-01")]
+    #[param(example = "2026-11-01", format = Date)]
     from: Option<String>,
     /// Their end: RFC 3339, or a date, which is included. Now if not given
-    #[param(example = "2026-11-30")]
+    #[param(example = "2026-11-30", format = Date)]
     to: Option<String>,
     /// Length of the parts of the series; `day` if not given
     interval: Option<IntervalSchema>,
@@ -45,10 +45,10 @@ pub(crate) struct Filters {
 #[expect(dead_code, reason = "describes parameters")]
 pub(crate) struct Range {
     /// The first UTC day: RFC 3339 or a date. 30 days before the end if not given
-    #[param(example = "2026-11-01")]
+    #[param(example = "2026-11-01", format = Date)]
     from: Option<String>,
     /// The last UTC day: RFC 3339 or a date. Today if not given
-    #[param(example = "2026-11-30")]
+    #[param(example = "2026-11-30", format = Date)]
     to: Option<String>,
     /// Whether clicks of bots count; `exclude` if not given
     bots: Option<BotsSchema>,
@@ -117,7 +117,7 @@ pub(crate) fn range(mut query: Query, now: Timestamp) -> Result<(Timestamp, Time
     let bots = query.take("bots", bots).unwrap_or_default();
     let (from, to) = edges(&mut query, Zone::UTC, Interval::Day, now);
     if to <= from {
-        query.fault("to", &Fault::new("out-of-range", InvalidQuery::Empty));
+        query.fault("to", &Fault::new("not-after-begin", InvalidQuery::Empty));
     }
     query.finish("question")?;
     // A date stands for its whole day, whose end is the next day's begin.
@@ -134,9 +134,9 @@ fn edges(query: &mut Query, zone: Zone, interval: Interval, now: Timestamp) -> (
 /// What is wrong with a question whose parameters are valid by themselves.
 pub(crate) fn fault(invalid: InvalidQuery) -> FieldProblem {
     let (name, code) = match invalid {
-        InvalidQuery::Empty => ("to", "out-of-range"),
-        InvalidQuery::TooLong => ("interval", "too-many"),
-        InvalidQuery::NoHours => ("tz", "conflict"),
+        InvalidQuery::Empty => ("to", "not-after-begin"),
+        InvalidQuery::TooLong => ("interval", "too-many-parts"),
+        InvalidQuery::NoHours => ("tz", "no-whole-hours"),
     };
     field_problem(format!("query/{name}"), code, &invalid.to_string())
 }
@@ -148,11 +148,18 @@ pub(crate) fn tag(text: &str) -> Result<String, Fault> {
 
 fn moment(text: &str, zone: Zone, edge: Edge) -> Result<Timestamp, Fault> {
     let wrong = "must be a date such as 2026-11-30, or a time such as 2026-11-30T12:00:00Z, from 1970 on";
-    zone.moment(text, edge).ok_or_else(|| Fault::new("not-a-time", wrong))
+    // Dates before that are dates, but there is no statistic of them.
+    let code = if text.parse::<Timestamp>().is_ok() || is_date(text) { "before-1970" } else { "not-a-time" };
+    zone.moment(text, edge).ok_or_else(|| Fault::new(code, wrong))
+}
+
+/// `YYYY-MM-DD`.
+fn is_date(text: &str) -> bool {
+    text.len() == "2026-11-30".len() && format!("{text}T00:00:00Z").parse::<Timestamp>().is_ok()
 }
 
 fn zone(text: &str) -> Result<Zone, Fault> {
-    text.parse().map_err(|error| Fault::new("unknown-value", error))
+    text.parse().map_err(|error| Fault::new("unknown-zone", error))
 }
 
 fn interval(text: &str) -> Result<Interval, Fault> {
