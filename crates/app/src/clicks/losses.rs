@@ -56,17 +56,21 @@ impl Losses {
         };
         let before = std::mem::replace(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner), now);
         for (cause, words, count) in [
-            ("no-space", "no room was ready for them on the disk", now.no_space - before.no_space),
-            ("over-limit", "the spool had reached clicks.spool_limit", now.over_limit - before.over_limit),
-            ("damaged", "their records are damaged", now.damaged - before.damaged),
-            ("later-release", "a later release has written them", now.unknown - before.unknown),
+            ("no-space", "no room was ready for them on the disk", now.no_space.saturating_sub(before.no_space)),
+            (
+                "over-limit",
+                "the spool had reached clicks.spool_limit",
+                now.over_limit.saturating_sub(before.over_limit),
+            ),
+            ("damaged", "their records are damaged", now.damaged.saturating_sub(before.damaged)),
+            ("later-release", "a later release has written them", now.unknown.saturating_sub(before.unknown)),
         ] {
             if count > 0 {
                 warn!(self.log, "{} clicks are lost: {}", count, words; "event.name" => "clicks.lost",
                     "cause" => cause, "count" => count);
             }
         }
-        let missing = now.of_missing_links - before.of_missing_links;
+        let missing = now.of_missing_links.saturating_sub(before.of_missing_links);
         if missing > 0 {
             info!(self.log, "{} clicks belong to links that the store does not have", missing;
                 "event.name" => "clicks.of_missing_links", "count" => missing);

@@ -15,6 +15,7 @@ use domain::{
     service::StatisticsService,
 };
 use slog::{Logger, warn};
+use url::Url;
 use uuid::{Builder, Uuid};
 
 use super::progress::Progress;
@@ -116,13 +117,12 @@ fn open_spool(config: &Config, log: &Logger) -> Option<Spool> {
 
 /// Looks up what clicks tell. Fails if a file of the operator cannot be used.
 pub(crate) fn describer(config: &Config) -> anyhow::Result<Describer> {
-    let public = config.public_url.split_once("://").map_or("", |(_, host)| host);
-    let public = public.rsplit_once(':').map_or(public, |(host, _port)| host);
+    let public = Url::parse(&config.public_url).context("public_url")?;
     let own = config.targets.own_hosts.iter().cloned();
     let options = DescriberOptions {
         bots_file: config.clicks.bots_file.clone(),
         geo_database: config.clicks.geo_database.clone(),
-        own_hosts: own.chain([public.to_owned()]).collect(),
+        own_hosts: own.chain(public.host_str().map(str::to_owned)).collect(),
     };
     Describer::new(options).context("clicks")
 }

@@ -16,8 +16,8 @@ pub(crate) fn first_kept_day() -> Day {
     Day(Day::of(SystemClock.now()).0 - KEPT_DAYS + 1)
 }
 
-/// Makes the salts of today and tomorrow known, if clicks are recorded. The day of a click that began a moment ago may be yesterday's: its salt
-/// stays known too.
+/// Makes the salts of today and tomorrow known, if clicks are recorded. The day of a click that began a moment ago may be
+/// yesterday's: its salt stays known too.
 pub(crate) async fn refresh(clicks: &Clicks) -> Result<(), RepositoryError> {
     if clicks.spool.is_none() {
         return Ok(());
