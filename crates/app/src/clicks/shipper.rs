@@ -184,3 +184,60 @@ impl From<Failure> for Unshipped {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     spawn_blocking(work).await.map_err(|error| Failure::new("it panicked", error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use adapter_enrich::DescriberOptions;
+    use adapter_spool::SpoolOptions;
+    use domain::{
+        click::Click,
+        ports::{ClickRecorders, Clock},
+    };
+    use test_support::MemoryStore;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::clicks::new_stream_id;
+
+    /// A store that a failover took back to an earlier state has counted less than it said.
+    #[tokio::test(start_paused = true)]
+    async fn the_store_is_asked_again_how_far_it_has_counted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let spool = Spool::open(SpoolOptions::new(folder.path()), new_stream_id).expect("the folder can be written");
+        let store = Arc::new(MemoryStore::default());
+        let mut shipper = Shipper {
+            spool: spool.clone(),
+            repository: store.clone(),
+            describer: Arc::new(Mutex::new(Describer::new(DescriberOptions::default()).expect("no file is read"))),
+            progress: Progress::new(true),
+            acked: HashMap::new(),
+            asked: Instant::now(),
+            totals: ShippedTotals::default(),
+            batch: SMALLEST_BATCH,
+        };
+        let recorder = spool.recorder().expect("a spool records");
+        let click = Click {
+            at: SystemClock.now(),
+            link: Uuid::from_u128(1),
+            visitor: None,
+            network: None,
+            referrer: "",
+            user_agent: "",
+            language: "",
+            is_prefetch: false,
+            opted_out: false,
+        };
+        recorder.record(&click);
+        let stream = spool.streams().ids[0];
+        let ship = async |shipper: &mut Shipper| {
+            let unreadable = shipper.ship_all(|| ()).await.map_err(|failure| failure.details().to_owned());
+            assert_eq!(unreadable, Ok(None));
+            store.acked(&stream).await.expect("memory does not fail")
+        };
+        assert_eq!(ship(&mut shipper).await, 1);
+        store.forget_stream(&stream).await.expect("memory does not fail");
+        assert_eq!(ship(&mut shipper).await, 0, "what the store said last is believed for a while");
+        advance(ASK_AGAIN + Duration::from_secs(1)).await;
+        assert_eq!(ship(&mut shipper).await, 1);
+    }
+}
