@@ -12,7 +12,9 @@ use std::{
 use adapter_spool::{OwnedClick, Spool, SpoolMode, SpoolOptions};
 use domain::ports::ClickRecorder;
 
-use crate::support::{Shipper, a_click, balance, eventually, open, record, recorder, roomy, segments, small};
+use crate::support::{
+    Shipper, a_click, balance, eventually, open, record, recorder, roomy, segments, small, wait_for_spare,
+};
 
 fn bytes_on_disk(folder: &Path) -> u64 {
     segments(folder).iter().filter_map(|path| fs::metadata(path).ok()).map(|file| file.len()).sum()
@@ -79,6 +81,7 @@ fn acknowledged_segments_are_removed_once_they_are_old() {
         OwnedClick { at: click.at.plus_seconds(day * 86_400).expect("a moment"), ..click }
     };
     recorder.record(&day(1, 0).as_click());
+    wait_for_spare(&spool);
     // After more than a day another segment is begun, although there is room.
     recorder.record(&day(2, 2).as_click());
     let mut shipper = Shipper::default();

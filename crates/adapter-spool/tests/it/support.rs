@@ -79,7 +79,7 @@ pub(crate) fn record(spool: &Spool, recorder: &dyn ClickRecorder, numbers: std::
 }
 
 /// A spare of the newest stream is a file whose begin is zero. The worker has it once it is accounted for.
-fn wait_for_spare(spool: &Spool) {
+pub(crate) fn wait_for_spare(spool: &Spool) {
     let is_spare = |path: &Path| {
         let mut begin = [1; 8];
         File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok_and(|()| begin == [0; 8])
