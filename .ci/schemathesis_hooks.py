@@ -21,6 +21,8 @@ from schemathesis.openapi.checks import (
 # Problems that depend on what the store holds, not on how the request looks.
 STATEFUL_PROBLEMS = {
     "blocked": "the link was taken down",
+    "domain-in-use": "links live on the short domain",
+    "domain-taken": "the short domain exists",
     "gone": "the link was deleted, or has expired",
     "idempotency-key-reused": "the key came with another body before",
     "invalid-cursor": "the server seals cursors, a client cannot make one up",
@@ -30,8 +32,10 @@ STATEFUL_PROBLEMS = {
 # Wrong fields that depend on the clock, on the configuration, or on the meaning of a parsed URL.
 SEMANTIC_FAULTS = {
     "before-1970": "there are no statistics of earlier dates",
+    "forbidden-domain": "the short domains of a key stand in the store",
     "internal-name": "only the configuration tells which hosts are private",
     "no-logo": "only the configuration tells whether there is a logo",
+    "not-a-host": "what a host name is stands in the WHATWG URL standard",
     "no-whole-hours": "whether a zone has the hours of UTC stands in the IANA database",
     "not-after-begin": "the end is compared with the begin",
     "not-of-that-kind": "what a value has to be follows from the kind beside it",
@@ -39,7 +43,9 @@ SEMANTIC_FAULTS = {
     "own-host": "only the configuration tells which hosts are ours",
     "private-address": "only the configuration tells which addresses are private",
     "refused-host": "what is blocked stands in the store",
+    "retired-domain": "whether a short domain takes new links stands in the store",
     "too-many-parts": "how many parts a series has follows from three parameters",
+    "unknown-domain": "the short domains stand in the store",
     "unknown-zone": "the names of time zones stand in the IANA database",
     "unreadable": "a colour is compared with its background",
     "reserved": "words that are routes are no aliases",

@@ -6,8 +6,8 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 use adapter_cache::{CacheOptions, CachedResolver};
 use criterion::{Criterion, criterion_group, criterion_main};
 use domain::{
+    address::Address,
     behaviour::Behaviour,
-    code::Code,
     ports::LinkResolver,
     service::{Blocked, ResolveService},
     target::{Target, TargetPolicy},
@@ -23,7 +23,7 @@ const URL: &str = "https://example.com/a/target/that/is/as/long/as/targets/usual
 const LINKS: usize = 2_000;
 
 fn parsing(criterion: &mut Criterion) {
-    criterion.bench_function("parse a code", |bench| bench.iter(|| black_box("h7RkQ2mX").parse::<Code>()));
+    criterion.bench_function("parse a code", |bench| bench.iter(|| black_box("h7RkQ2mX").parse::<Address>()));
     let policy = TargetPolicy::default();
     criterion.bench_function("parse a target", |bench| bench.iter(|| Target::parse(black_box(URL), &policy)));
     let behaviour = Behaviour::to(Target::parse(URL, &policy).expect("a target"));
@@ -43,18 +43,18 @@ fn resolving(criterion: &mut Criterion) {
     };
     let log = Logger::root(Discard, o!());
     let resolver = CachedResolver::new(store.clone(), options, runtime.handle().clone(), log);
-    let codes: Vec<Code> = runtime.block_on(async {
+    let addresses: Vec<Address> = runtime.block_on(async {
         let subject = Subject::over(store, 7);
-        let mut codes = Vec::with_capacity(LINKS);
+        let mut addresses = Vec::with_capacity(LINKS);
         for number in 0..LINKS {
             let draft = a_link().to(&format!("{URL}&n={number}")).alias(&format!("code-{number:06}"));
-            let code = subject.given(&draft).await.code;
-            resolver.resolve(&code).await.expect("the in-memory store does not fail");
-            codes.push(code);
+            let address = subject.given(&draft).await.address();
+            resolver.resolve(&address).await.expect("the in-memory store does not fail");
+            addresses.push(address);
         }
-        codes
+        addresses
     });
-    let mut next = codes.iter().cycle();
+    let mut next = addresses.iter().cycle();
     criterion.bench_function("resolve a remembered code", |bench| {
         bench.iter(|| resolver.resolve_at_once(next.next().expect("it cycles")).expect("it is cached"));
     });

@@ -11,8 +11,8 @@ use std::{
 };
 
 use domain::{
-    code::Code,
-    ports::{CodeCatalog, Existence, RepositoryError},
+    address::Address,
+    ports::{AddressCatalog, Existence, RepositoryError},
 };
 use fastbloom::AtomicBloomFilter;
 use slog::{Logger, info, warn};
@@ -70,15 +70,24 @@ impl Filter {
         Self { bits, count: AtomicUsize::new(0), capacity }
     }
 
-    fn add(&self, code: &str) {
-        if !self.bits.insert(code) {
+    fn add(&self, address: &str) {
+        if !self.bits.insert(address) {
             self.count.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    fn contains(&self, address: &Address) -> bool {
+        with_text(address, |text| self.bits.contains(text))
     }
 
     fn is_full(&self) -> bool {
         self.count.load(Ordering::Acquire) >= self.capacity
     }
+}
+
+/// The text of an address, under which a filter holds it.
+fn with_text<T>(address: &Address, use_text: impl FnOnce(&str) -> T) -> T {
+    if address.domain.is_default() { use_text(address.code.as_str()) } else { use_text(&address.to_string()) }
 }
 
 impl KnownCodes {
@@ -94,20 +103,20 @@ impl KnownCodes {
         Self { filters: RwLock::default(), is_outdated, outdated: Notify::new(), limit, is_read }
     }
 
-    pub(crate) fn existence(&self, code: &Code) -> Existence {
+    pub(crate) fn existence(&self, address: &Address) -> Existence {
         match &self.filters.read().expect("no thread panics while it holds this lock").complete {
             None if self.limit > 0 && !self.is_read.load(Ordering::Acquire) => Existence::Pending,
             None => Existence::Unsure,
-            Some(filter) if filter.bits.contains(code.as_str()) => Existence::Possible,
+            Some(filter) if filter.contains(address) => Existence::Possible,
             Some(_) => Existence::Absent,
         }
     }
 
-    /// Adds the code of a link.
-    pub(crate) fn add(&self, code: &Code) {
+    /// Adds the address of a link.
+    pub(crate) fn add(&self, address: &Address) {
         let filters = self.filters.read().expect("no thread panics while it holds this lock");
         for filter in filters.complete.iter().chain(&filters.filling) {
-            filter.add(code.as_str());
+            with_text(address, |text| filter.add(text));
         }
         if filters.filling.is_none() && filters.complete.as_ref().is_some_and(|filter| filter.is_full()) {
             self.gap();
@@ -121,7 +130,7 @@ impl KnownCodes {
     }
 
     /// Fills the filter whenever that is needed. Never returns.
-    pub(crate) async fn keep(&self, catalog: &dyn CodeCatalog, tell: Tell<'_>, log: &Logger) -> Infallible {
+    pub(crate) async fn keep(&self, catalog: &dyn AddressCatalog, tell: Tell<'_>, log: &Logger) -> Infallible {
         loop {
             if self.limit > 0 && self.is_outdated.swap(false, Ordering::AcqRel) {
                 self.fill_until_it_is_done(catalog, tell, log).await;
@@ -132,7 +141,7 @@ impl KnownCodes {
         }
     }
 
-    async fn fill_until_it_is_done(&self, catalog: &dyn CodeCatalog, tell: Tell<'_>, log: &Logger) {
+    async fn fill_until_it_is_done(&self, catalog: &dyn AddressCatalog, tell: Tell<'_>, log: &Logger) {
         let (begun, mut unfinished, mut failed) = (Instant::now(), Unfinished(Some(self)), false);
         let filled = loop {
             // Each attempt begins anew. After a failure, a page that was read does not show that this attempt will
@@ -158,7 +167,7 @@ impl KnownCodes {
     /// there are too many.
     async fn fill(
         &self,
-        catalog: &dyn CodeCatalog,
+        catalog: &dyn AddressCatalog,
         on_its_way: &(dyn Fn() + Send + Sync),
     ) -> Result<Option<usize>, RepositoryError> {
         let estimate = usize::try_from(catalog.estimate().await?).unwrap_or(usize::MAX);
@@ -215,20 +224,20 @@ impl Drop for Unfinished<'_> {
 /// Adds every code to `filter`. Returns whether all of them fit.
 async fn fill_one(
     filter: &Filter,
-    catalog: &dyn CodeCatalog,
+    catalog: &dyn AddressCatalog,
     on_its_way: &(dyn Fn() + Send + Sync),
 ) -> Result<bool, RepositoryError> {
     let mut after = None;
     loop {
-        let codes = catalog.codes(after.as_deref(), KnownCodes::PAGE).await?;
+        let addresses = catalog.addresses(after.as_deref(), KnownCodes::PAGE).await?;
         on_its_way();
-        for code in &codes {
-            filter.add(code);
+        for address in &addresses {
+            filter.add(address);
         }
         if filter.is_full() {
             return Ok(false);
         }
-        match codes.into_iter().last() {
+        match addresses.into_iter().last() {
             Some(last) => after = Some(last),
             None => return Ok(true),
         }

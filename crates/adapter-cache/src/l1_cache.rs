@@ -1,4 +1,4 @@
-//! The L1 cache: links and unknown codes, and how old they may be.
+//! The L1 cache: links and unknown addresses, and how old they may be.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use domain::{
-    code::Code,
+    address::Address,
     lifecycle::Resolution,
     link::{Generation, LinkState},
     ports::{Resolved, Source},
@@ -20,15 +20,15 @@ use tokio::time::Instant;
 
 use crate::CacheOptions;
 
-/// One unknown code is cached for every ten links. Unknown codes have room of their own, so that guessed codes cannot
+/// One unknown address is cached for every ten links. Unknown addresses have room of their own, so that guessed addresses cannot
 /// push links out.
 const UNKNOWN_SHARE: usize = 10;
 
-/// Cached links and unknown codes. A lookup holds no lock for long.
+/// Cached links and unknown addresses. A lookup holds no lock for long.
 pub(crate) struct L1Cache {
-    links: Cache<Code, Known, ByLength>,
-    /// The unknown codes, and when each of them expires.
-    unknown: Cache<Code, Instant>,
+    links: Cache<Address, Known, ByLength>,
+    /// The unknown addresses, and when each of them expires.
+    unknown: Cache<Address, Instant>,
     options: CacheOptions,
     jitter: RandomState,
     /// Raised when changes may have been missed (a gap). What was cached before is looked up again.
@@ -74,13 +74,13 @@ impl Asked {
 #[derive(Clone, Debug)]
 struct ByLength;
 
-impl Weighter<Code, Known> for ByLength {
-    fn weight(&self, _: &Code, known: &Known) -> u64 {
+impl Weighter<Address, Known> for ByLength {
+    fn weight(&self, _: &Address, known: &Known) -> u64 {
         1 + known.resolution.behaviour.target.as_str().len() as u64 / 1024
     }
 }
 
-/// What the cache holds of a code.
+/// What the cache holds of an address.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Lookup {
     /// A fresh answer.
@@ -115,12 +115,12 @@ impl L1Cache {
         Asked { at: Instant::now(), epoch: self.epoch.load(Ordering::Acquire) }
     }
 
-    pub(crate) fn look_up(&self, code: &Code) -> Lookup {
+    pub(crate) fn look_up(&self, address: &Address) -> Lookup {
         let now = Instant::now();
-        if let Some(known) = self.links.get(code) {
+        if let Some(known) = self.links.get(address) {
             return self.look_up_link(&known, now);
         }
-        match self.unknown.get(code) {
+        match self.unknown.get(address) {
             Some(until) if now < until => Lookup::Fresh(Resolved { resolution: None, source: Source::Memory }),
             Some(_) | None => Lookup::Miss,
         }
@@ -162,50 +162,50 @@ impl L1Cache {
         milliseconds(moment - self.born)
     }
 
-    /// The time to live, up to a tenth shorter, by code: links that were cached together do not expire together.
-    fn time_to_live(&self, code: &Code) -> Duration {
-        let share = u32::try_from(self.jitter.hash_one(code) % 256).expect("below 256");
+    /// The time to live, up to a tenth shorter, by address: links that were cached together do not expire together.
+    fn time_to_live(&self, address: &Address) -> Duration {
+        let share = u32::try_from(self.jitter.hash_one(address) % 256).expect("below 256");
         self.options.ttl * (2_560 - share) / 2_560
     }
 
     /// Caches a link as it was at `asked`, unless changes may have been missed since. The caller holds the lock that
-    /// orders the changes of this code.
-    pub(crate) fn keep(&self, code: &Code, resolution: Arc<Resolution>, asked: Asked) {
-        self.unknown.remove(code);
+    /// orders the changes of this address.
+    pub(crate) fn keep(&self, address: &Address, resolution: Arc<Resolution>, asked: Asked) {
+        self.unknown.remove(address);
         if asked.epoch != self.epoch.load(Ordering::Acquire) {
             return;
         }
         // A link that was cached before a gap may come from another server, and may be newer than all that this one
         // has.
         let newer = |known: &Known| known.epoch == asked.epoch && known.resolution.generation > resolution.generation;
-        if self.links.peek(code).is_some_and(|known| newer(&known)) {
+        if self.links.peek(address).is_some_and(|known| newer(&known)) {
             return;
         }
-        let until = self.milliseconds(asked.at + self.time_to_live(code));
-        self.links.insert(code.clone(), Known { resolution, until, epoch: asked.epoch, doubted: false });
+        let until = self.milliseconds(asked.at + self.time_to_live(address));
+        self.links.insert(address.clone(), Known { resolution, until, epoch: asked.epoch, doubted: false });
     }
 
-    /// Caches that no link had this code at `asked`.
-    pub(crate) fn insert_unknown(&self, code: &Code, asked: Asked) {
+    /// Caches that no link had this address at `asked`.
+    pub(crate) fn insert_unknown(&self, address: &Address, asked: Asked) {
         if asked.epoch == self.epoch.load(Ordering::Acquire) {
-            self.unknown.insert(code.clone(), asked.at + self.options.negative_ttl);
+            self.unknown.insert(address.clone(), asked.at + self.options.negative_ttl);
         }
     }
 
     /// Marks the cached link as doubted: the store is asked again, and the link is only served as stale. The caller
-    /// holds the lock that orders the changes of this code.
-    pub(crate) fn doubt(&self, code: &Code) {
-        self.unknown.remove(code);
-        if let Some(known) = self.links.peek(code) {
+    /// holds the lock that orders the changes of this address.
+    pub(crate) fn doubt(&self, address: &Address) {
+        self.unknown.remove(address);
+        if let Some(known) = self.links.peek(address) {
             let until = known.until.min(self.milliseconds(Instant::now()));
-            self.links.insert(code.clone(), Known { until, doubted: true, ..known });
+            self.links.insert(address.clone(), Known { until, doubted: true, ..known });
         }
     }
 
     /// Removes what is older than `generation`.
-    pub(crate) fn remove_older(&self, code: &Code, generation: Generation) {
-        self.unknown.remove(code);
-        self.links.remove_if(code, |known| known.resolution.generation < generation);
+    pub(crate) fn remove_older(&self, address: &Address, generation: Generation) {
+        self.unknown.remove(address);
+        self.links.remove_if(address, |known| known.resolution.generation < generation);
     }
 
     /// Notes a gap: everything that is cached now is looked up again before it is used.

@@ -4,11 +4,11 @@ use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::{
-    code::Code,
+    address::Address,
     lifecycle::Resolution,
     link::{Generation, Link},
     ports::{
-        ChangeSubscriber, CodeCatalog, Existence, FailureReason, LinkResolver, RepositoryError, RepositoryErrorKind,
+        AddressCatalog, ChangeSubscriber, Existence, FailureReason, LinkResolver, RepositoryError, RepositoryErrorKind,
         Resolved, Source,
     },
 };
@@ -56,34 +56,34 @@ impl CachedResolver {
         Self(Arc::new(Inner { cache, single_flight: SingleFlight::new(), known_codes, store_client, runtime, log }))
     }
 
-    /// Keeps the codes of `catalog` known. Never returns. Reads all of them after every gap; the change feed reports
+    /// Keeps the addresses of `catalog` known. Never returns. Reads all of them after every gap; the change feed reports
     /// new ones. Calls `tell` with the progress at least every two seconds.
     pub async fn keep_codes_known(
         &self,
-        catalog: &dyn CodeCatalog,
+        catalog: &dyn AddressCatalog,
         tell: &(dyn Fn(Progress<'_>) + Send + Sync),
     ) -> Infallible {
         self.0.known_codes.keep(catalog, tell, &self.0.log).await
     }
 
     /// Starts a lookup in the store, or joins the one in flight; `None` if the store must not be asked now.
-    fn question(&self, code: &Code) -> Option<watch::Receiver<Option<Outcome>>> {
+    fn question(&self, address: &Address) -> Option<watch::Receiver<Option<Outcome>>> {
         if !self.0.store_client.breaker.may_allow() {
             return None;
         }
-        let (tell, outcome) = match self.0.single_flight.join(code)? {
+        let (tell, outcome) = match self.0.single_flight.join(address)? {
             Role::Follower(outcome) => return Some(outcome),
             Role::Leader(tell, outcome) => (tell, outcome),
         };
         if !self.0.store_client.breaker.allows() {
             // Another lookup makes the try just now.
-            drop(self.0.single_flight.complete(code));
+            drop(self.0.single_flight.complete(address));
             return None;
         }
-        let (inner, code) = (Arc::clone(&self.0), code.clone());
+        let (inner, address) = (Arc::clone(&self.0), address.clone());
         self.0.runtime.spawn(async move {
-            let (outcome, asked) = (CompletionGuard(&inner, &code), inner.cache.asked());
-            let outcome = outcome.keep(inner.store_client.ask(&code).await, asked);
+            let (outcome, asked) = (CompletionGuard(&inner, &address), inner.cache.asked());
+            let outcome = outcome.keep(inner.store_client.ask(&address).await, asked);
             // All callers may have gone away.
             let _unheard = tell.send(Some(outcome));
         });
@@ -91,8 +91,8 @@ impl CachedResolver {
     }
 
     /// The answer if the store gives none: a cached one if possible, or else the error.
-    fn instead(&self, code: &Code, error: RepositoryError) -> Result<Resolved, RepositoryError> {
-        match (error.kind(), self.0.cache.look_up(code)) {
+    fn instead(&self, address: &Address, error: RepositoryError) -> Result<Resolved, RepositoryError> {
+        match (error.kind(), self.0.cache.look_up(address)) {
             (_, Lookup::Fresh(resolved) | Lookup::RefreshDue(resolved)) => Ok(resolved),
             (RepositoryErrorKind::Unavailable | RepositoryErrorKind::Indeterminate, Lookup::Stale(resolved)) => {
                 Ok(resolved)
@@ -103,19 +103,19 @@ impl CachedResolver {
 }
 
 /// Ends a lookup, even if its task panics or is cancelled.
-struct CompletionGuard<'a>(&'a Inner, &'a Code);
+struct CompletionGuard<'a>(&'a Inner, &'a Address);
 
 impl CompletionGuard<'_> {
     fn keep(self, answer: Result<Resolved, RepositoryError>, asked: Asked) -> Outcome {
-        let Self(inner, code) = self;
+        let Self(inner, address) = self;
         std::mem::forget(self);
-        let (shard, invalidated) = inner.single_flight.complete(code);
+        let (shard, invalidated) = inner.single_flight.complete(address);
         let found = match answer {
             Ok(found) => found,
             Err(error) => return Outcome::Failed(Arc::new(error)),
         };
         let generation = found.resolution.as_ref().map(|resolution| resolution.generation);
-        if invalidated.outdates(generation) || shard.is_below_floor(code, generation, asked) {
+        if invalidated.outdates(generation) || shard.is_below_floor(address, generation, asked) {
             return Outcome::Outdated;
         }
         let asked = match found.source {
@@ -123,8 +123,8 @@ impl CompletionGuard<'_> {
             Source::Store | Source::Memory | Source::StaleMemory => asked,
         };
         match &found.resolution {
-            Some(resolution) => inner.cache.keep(code, Arc::clone(resolution), asked),
-            None => inner.cache.insert_unknown(code, asked),
+            Some(resolution) => inner.cache.keep(address, Arc::clone(resolution), asked),
+            None => inner.cache.insert_unknown(address, asked),
         }
         Outcome::Found(found)
     }
@@ -138,33 +138,33 @@ impl Drop for CompletionGuard<'_> {
 
 #[async_trait]
 impl LinkResolver for CachedResolver {
-    fn resolve_at_once(&self, code: &Code) -> Option<Resolved> {
-        match self.0.cache.look_up(code) {
+    fn resolve_at_once(&self, address: &Address) -> Option<Resolved> {
+        match self.0.cache.look_up(address) {
             Lookup::Fresh(resolved) => Some(resolved),
             Lookup::RefreshDue(resolved) => {
                 // The refreshed answer is for later lookups.
-                let _later = self.question(code);
+                let _later = self.question(address);
                 Some(resolved)
             }
             Lookup::Stale(resolved) if self.0.store_client.breaker.is_open() => {
                 // If another try is due, this lookup makes it.
-                let _later = self.question(code);
+                let _later = self.question(address);
                 Some(resolved)
             }
             Lookup::Stale(_) | Lookup::Miss => None,
         }
     }
 
-    fn existence(&self, code: &Code) -> Existence {
-        self.0.known_codes.existence(code)
+    fn existence(&self, address: &Address) -> Existence {
+        self.0.known_codes.existence(address)
     }
 
-    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
+    async fn resolve(&self, address: &Address) -> Result<Resolved, RepositoryError> {
         for _ in 0..Self::ATTEMPTS {
-            if let Some(resolved) = self.resolve_at_once(code) {
+            if let Some(resolved) = self.resolve_at_once(address) {
                 return Ok(resolved);
             }
-            let Some(mut outcome) = self.question(code) else {
+            let Some(mut outcome) = self.question(address) else {
                 let left_alone = self.0.store_client.breaker.is_open();
                 let refused = if left_alone {
                     let why = "the circuit breaker is open";
@@ -172,17 +172,17 @@ impl LinkResolver for CachedResolver {
                 } else {
                     unavailable("too many codes are asked for").because(FailureReason::Busy)
                 };
-                return self.instead(code, refused);
+                return self.instead(address, refused);
             };
             let outcome = match outcome.wait_for(Option::is_some).await {
                 Ok(outcome) => outcome.clone().expect("the outcome was waited for"),
-                Err(_lost) => return self.instead(code, unavailable("the question was lost")),
+                Err(_lost) => return self.instead(address, unavailable("the question was lost")),
             };
             match outcome {
                 Outcome::Found(resolved) => return Ok(resolved),
                 Outcome::Outdated => {}
                 Outcome::Failed(error) => {
-                    return self.instead(code, RepositoryError::new(error.kind(), DOING).caused_by(error));
+                    return self.instead(address, RepositoryError::new(error.kind(), DOING).caused_by(error));
                 }
             }
         }
@@ -195,9 +195,9 @@ fn unavailable(cause: &'static str) -> RepositoryError {
 }
 
 impl ChangeSubscriber for CachedResolver {
-    fn changed(&self, code: &Code, generation: Generation) {
-        self.0.known_codes.add(code);
-        self.0.note_change(code, generation, Notice::FromHistory);
+    fn changed(&self, address: &Address, generation: Generation) {
+        self.0.known_codes.add(address);
+        self.0.note_change(address, generation, Notice::FromHistory);
     }
 
     /// The change feed reads on a session of its own, which says little of whether lookups work.
@@ -229,15 +229,15 @@ enum Notice {
 
 impl Inner {
     /// Raises the floor, outdates the lookup in flight, and removes what is older.
-    fn note_change(&self, code: &Code, generation: Generation, notice: Notice) {
+    fn note_change(&self, address: &Address, generation: Generation, notice: Notice) {
         let (next_write, writes_are_under_way) = self.single_flight.next_write();
         let epoch = self.cache.asked().epoch();
-        let mut shard = self.single_flight.shard(code);
-        shard.invalidate(code, generation);
-        self.cache.remove_older(code, generation);
+        let mut shard = self.single_flight.shard(address);
+        shard.invalidate(address, generation);
+        self.cache.remove_older(address, generation);
         // A generation that was only read matters only to writes in flight.
         if notice == Notice::FromHistory || writes_are_under_way {
-            let raised = shard.raise_floor(code, generation, next_write, epoch);
+            let raised = shard.raise_floor(address, generation, next_write, epoch);
             drop(shard);
             self.check(raised);
         }
@@ -261,20 +261,20 @@ pub(crate) struct WriteInFlight {
     number: u64,
     begun: Asked,
     /// Codes of links that it may have changed, until its outcome is known.
-    unsettled: Vec<Code>,
+    unsettled: Vec<Address>,
 }
 
 impl CachedResolver {
-    /// A write begins that may change the links with these codes, as far as they are known.
-    pub(crate) fn begin_write(&self, codes: Vec<Code>) -> WriteInFlight {
+    /// A write begins that may change the links with these addresses, as far as they are known.
+    pub(crate) fn begin_write(&self, addresses: Vec<Address>) -> WriteInFlight {
         let cache = Arc::clone(&self.0);
         let (begun, number) = (cache.cache.asked(), cache.single_flight.begin_write());
-        WriteInFlight { cache, number, begun, unsettled: codes }
+        WriteInFlight { cache, number, begun, unsettled: addresses }
     }
 
     /// A link was read with this generation.
-    pub(crate) fn read(&self, code: &Code, generation: Generation) {
-        self.0.note_change(code, generation, Notice::FromAnswer);
+    pub(crate) fn read(&self, address: &Address, generation: Generation) {
+        self.0.note_change(address, generation, Notice::FromAnswer);
     }
 }
 
@@ -282,20 +282,20 @@ impl WriteInFlight {
     /// The write changed a link to this.
     pub(crate) fn written(&self, link: &Link) {
         let inner = self.cache.as_ref();
-        let (code, generation) = (&link.code, link.generation);
-        inner.known_codes.add(code);
+        let (address, generation) = (&link.address(), link.generation);
+        inner.known_codes.add(address);
         let (next_write, _) = inner.single_flight.next_write();
-        let mut shard = inner.single_flight.shard(code);
+        let mut shard = inner.single_flight.shard(address);
         // Newer changes may have been reported before this one.
-        if shard.is_below_floor(code, Some(generation), self.begun) {
+        if shard.is_below_floor(address, Some(generation), self.begun) {
             return;
         }
-        shard.invalidate(code, generation);
-        inner.cache.remove_older(code, generation);
-        if !shard.is_doubted(code, self.number) {
-            inner.cache.keep(code, Arc::new(Resolution::from(link)), self.begun);
+        shard.invalidate(address, generation);
+        inner.cache.remove_older(address, generation);
+        if !shard.is_doubted(address, self.number) {
+            inner.cache.keep(address, Arc::new(Resolution::from(link)), self.begun);
         }
-        let raised = shard.raise_floor(code, generation, next_write, self.begun.epoch());
+        let raised = shard.raise_floor(address, generation, next_write, self.begun.epoch());
         drop(shard);
         inner.check(raised);
     }
@@ -310,10 +310,10 @@ impl Drop for WriteInFlight {
     fn drop(&mut self) {
         let inner = self.cache.as_ref();
         let (next_write, _) = inner.single_flight.next_write();
-        for code in &self.unsettled {
-            let mut shard = inner.single_flight.shard(code);
-            let doubted = shard.doubt(code, next_write, self.begun.epoch());
-            inner.cache.doubt(code);
+        for address in &self.unsettled {
+            let mut shard = inner.single_flight.shard(address);
+            let doubted = shard.doubt(address, next_write, self.begun.epoch());
+            inner.cache.doubt(address);
             drop(shard);
             inner.check(doubted);
         }

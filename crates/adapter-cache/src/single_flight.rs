@@ -1,4 +1,4 @@
-//! Single-flight: one lookup in flight for each code, however many callers wait for it. Also the writes of this process
+//! Single-flight: one lookup in flight for each address, however many callers wait for it. Also the writes of this process
 //! that are in flight, and floors: reported generations below which nothing is cached.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 };
 
 use domain::{
-    code::Code,
+    address::Address,
     link::Generation,
     ports::{RepositoryError, Resolved},
 };
@@ -30,7 +30,7 @@ pub(crate) enum Outcome {
     Failed(Arc<RepositoryError>),
 }
 
-/// Lookups and writes in flight, floors, and the locks that order everything about one code.
+/// Lookups and writes in flight, floors, and the locks that order everything about one address.
 pub(crate) struct SingleFlight {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
@@ -39,10 +39,10 @@ pub(crate) struct SingleFlight {
     writes: Mutex<Writes>,
 }
 
-/// The lookups of some codes, and their floors. While it is locked, nothing about these codes changes.
+/// The lookups of some addresses, and their floors. While it is locked, nothing about these addresses changes.
 pub(crate) struct Shard {
-    flights: HashMap<Code, Flight>,
-    floors: HashMap<Code, Floor>,
+    flights: HashMap<Address, Flight>,
+    floors: HashMap<Address, Floor>,
     /// The number of floors in all shards.
     count: Arc<AtomicUsize>,
 }
@@ -122,15 +122,15 @@ impl SingleFlight {
         Self { shards, hasher: RandomState::new(), count, floors, writes }
     }
 
-    pub(crate) fn shard(&self, code: &Code) -> MutexGuard<'_, Shard> {
-        let index = usize::try_from(self.hasher.hash_one(code) % Self::SHARDS as u64).expect("below 64");
+    pub(crate) fn shard(&self, address: &Address) -> MutexGuard<'_, Shard> {
+        let index = usize::try_from(self.hasher.hash_one(address) % Self::SHARDS as u64).expect("below 64");
         lock(&self.shards[index])
     }
 
-    /// Joins the lookup of `code`, as leader or follower; `None` if too many lookups are in flight.
-    pub(crate) fn join(&self, code: &Code) -> Option<Role> {
-        let mut shard = self.shard(code);
-        if let Some(flight) = shard.flights.get(code) {
+    /// Joins the lookup of `address`, as leader or follower; `None` if too many lookups are in flight.
+    pub(crate) fn join(&self, address: &Address) -> Option<Role> {
+        let mut shard = self.shard(address);
+        if let Some(flight) = shard.flights.get(address) {
             return Some(Role::Follower(flight.outcome.clone()));
         }
         if self.count.fetch_add(1, Ordering::AcqRel) >= Self::MAX {
@@ -138,14 +138,16 @@ impl SingleFlight {
             return None;
         }
         let (tell, outcome) = watch::channel(None);
-        shard.flights.insert(code.clone(), Flight { outcome: outcome.clone(), invalidated: Invalidation::default() });
+        shard
+            .flights
+            .insert(address.clone(), Flight { outcome: outcome.clone(), invalidated: Invalidation::default() });
         Some(Role::Leader(tell, outcome))
     }
 
-    /// Ends the lookup of `code`. Returns its shard, still locked, and what happened to the link meanwhile.
-    pub(crate) fn complete(&self, code: &Code) -> (MutexGuard<'_, Shard>, Invalidation) {
-        let mut shard = self.shard(code);
-        let flight = shard.flights.remove(code);
+    /// Ends the lookup of `address`. Returns its shard, still locked, and what happened to the link meanwhile.
+    pub(crate) fn complete(&self, address: &Address) -> (MutexGuard<'_, Shard>, Invalidation) {
+        let mut shard = self.shard(address);
+        let flight = shard.flights.remove(address);
         self.count.fetch_sub(1, Ordering::AcqRel);
         (shard, flight.map(|flight| flight.invalidated).unwrap_or_default())
     }
@@ -207,64 +209,64 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shard {
-    /// A change of `code` was reported that a lookup in flight may not have seen.
-    pub(crate) fn invalidate(&mut self, code: &Code, generation: Generation) {
-        if let Some(flight) = self.flights.get_mut(code) {
+    /// A change of `address` was reported that a lookup in flight may not have seen.
+    pub(crate) fn invalidate(&mut self, address: &Address, generation: Generation) {
+        if let Some(flight) = self.flights.get_mut(address) {
             flight.invalidated.by = flight.invalidated.by.max(Some(generation));
         }
     }
 
-    /// A change of `code` ended with an unknown outcome. Neither a lookup in flight nor a write before `write` may have
+    /// A change of `address` ended with an unknown outcome. Neither a lookup in flight nor a write before `write` may have
     /// seen it.
-    pub(crate) fn doubt(&mut self, code: &Code, write: u64, epoch: u32) -> Result<(), FloorsOverflow> {
-        if let Some(flight) = self.flights.get_mut(code) {
+    pub(crate) fn doubt(&mut self, address: &Address, write: u64, epoch: u32) -> Result<(), FloorsOverflow> {
+        if let Some(flight) = self.flights.get_mut(address) {
             flight.invalidated.doubted = true;
         }
         let floor = Floor { generation: None, raised: Instant::now(), write, epoch, doubted: write };
-        match self.floors.get_mut(code) {
+        match self.floors.get_mut(address) {
             Some(known) => *known = Floor { generation: known.generation, epoch: known.epoch, ..floor },
-            None => self.add_floor(code, floor)?,
+            None => self.add_floor(address, floor)?,
         }
         Ok(())
     }
 
     /// Whether a change with an unknown outcome may have replaced what the write of that number did.
-    pub(crate) fn is_doubted(&self, code: &Code, write: u64) -> bool {
-        self.floors.get(code).is_some_and(|floor| write < floor.doubted)
+    pub(crate) fn is_doubted(&self, address: &Address, write: u64) -> bool {
+        self.floors.get(address).is_some_and(|floor| write < floor.doubted)
     }
 
-    /// From now on nothing older than `generation` is cached for `code`. `write` is the number of the next write, and
+    /// From now on nothing older than `generation` is cached for `address`. `write` is the number of the next write, and
     /// `epoch` the number of gaps. A first generation needs no floor: nothing is older.
     pub(crate) fn raise_floor(
         &mut self,
-        code: &Code,
+        address: &Address,
         generation: Generation,
         write: u64,
         epoch: u32,
     ) -> Result<(), FloorsOverflow> {
         let floor = Floor { generation: Some(generation), raised: Instant::now(), write, epoch, doubted: 0 };
-        if let Some(known) = self.floors.get_mut(code) {
+        if let Some(known) = self.floors.get_mut(address) {
             if known.generation <= Some(generation) || known.epoch != epoch {
                 *known = Floor { doubted: known.doubted, ..floor };
             }
         } else if generation > Generation::FIRST {
-            self.add_floor(code, floor)?;
+            self.add_floor(address, floor)?;
         }
         Ok(())
     }
 
-    fn add_floor(&mut self, code: &Code, floor: Floor) -> Result<(), FloorsOverflow> {
+    fn add_floor(&mut self, address: &Address, floor: Floor) -> Result<(), FloorsOverflow> {
         if self.count.fetch_add(1, Ordering::AcqRel) >= SingleFlight::MAX_FLOORS {
             self.count.fetch_sub(1, Ordering::AcqRel);
             return Err(FloorsOverflow);
         }
-        self.floors.insert(code.clone(), floor);
+        self.floors.insert(address.clone(), floor);
         Ok(())
     }
 
     /// Whether an answer of that generation, to a lookup that started at `asked`, is below the floor.
-    pub(crate) fn is_below_floor(&self, code: &Code, generation: Option<Generation>, asked: Asked) -> bool {
-        let floor = self.floors.get(code).filter(|floor| !is_later(asked, floor));
+    pub(crate) fn is_below_floor(&self, address: &Address, generation: Option<Generation>, asked: Asked) -> bool {
+        let floor = self.floors.get(address).filter(|floor| !is_later(asked, floor));
         floor.is_some_and(|floor| generation < floor.generation)
     }
 }
@@ -282,16 +284,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_doubt_changes_neither_generation_nor_epoch_of_a_floor() {
         let single_flight = SingleFlight::new();
-        let code: Code = "known".parse().expect("a code");
+        let address: Address = "known".parse().expect("an address");
         let third = Generation::new(3).expect("positive");
-        let mut shard = single_flight.shard(&code);
-        shard.raise_floor(&code, third, 1, 7).expect("there is room");
-        shard.doubt(&code, 2, 8).expect("there is room");
-        let floor = shard.floors[&code];
+        let mut shard = single_flight.shard(&address);
+        shard.raise_floor(&address, third, 1, 7).expect("there is room");
+        shard.doubt(&address, 2, 8).expect("there is room");
+        let floor = shard.floors[&address];
         assert_eq!((floor.generation, floor.epoch, floor.write, floor.doubted), (Some(third), 7, 2, 2));
         // A later floor keeps the doubt.
-        shard.raise_floor(&code, third.next(), 3, 7).expect("there is room");
-        let floor = shard.floors[&code];
+        shard.raise_floor(&address, third.next(), 3, 7).expect("there is room");
+        let floor = shard.floors[&address];
         assert_eq!((floor.generation, floor.write, floor.doubted), (Some(third.next()), 3, 2));
     }
 }

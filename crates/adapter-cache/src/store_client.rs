@@ -10,7 +10,7 @@ use std::{
 };
 
 use domain::{
-    code::Code,
+    address::Address,
     ports::{FailureReason, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved},
 };
 use slog::Logger;
@@ -38,15 +38,15 @@ impl StoreClient {
         Self { store, timeout, breaker: Breaker::new(log), budget: RetryBudget::default() }
     }
 
-    /// Looks `code` up in the store. Reads are idempotent, so a lookup that fails early is retried: a restarted server
+    /// Looks `address` up in the store. Reads are idempotent, so a lookup that fails early is retried: a restarted server
     /// leaves broken connections behind, each of which fails once.
-    pub(crate) async fn ask(&self, code: &Code) -> Result<Resolved, RepositoryError> {
+    pub(crate) async fn ask(&self, address: &Address) -> Result<Resolved, RepositoryError> {
         let asked = Instant::now();
         let deadline = asked + self.timeout;
         self.budget.earn();
         let mut retries = 0;
         loop {
-            let Ok(answer) = timeout_at(deadline, self.store.resolve(code)).await else {
+            let Ok(answer) = timeout_at(deadline, self.store.resolve(address)).await else {
                 self.breaker.timed_out(asked);
                 let error = RepositoryError::new(RepositoryErrorKind::Unavailable, DOING);
                 return Err(error.because(FailureReason::TimedOut).caused_by("no answer in time"));

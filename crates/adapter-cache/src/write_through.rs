@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use domain::{
-    code::Code,
+    address::Address,
     history::{LinkEvent, Provenance},
     idempotency::IdempotentRequest,
     lifecycle::{Candidate, Change, Claim, Naming},
@@ -36,10 +36,10 @@ impl WriteThroughLinks {
     }
 }
 
-/// The code of an alias, which may be cached before the claim. A code that was drawn for the claim is not.
-fn chosen_code(candidate: &Candidate) -> Option<Code> {
+/// The address of an alias, which may be cached before the claim. An address that was drawn for the claim is not.
+fn chosen_address(candidate: &Candidate) -> Option<Address> {
     match candidate.naming {
-        Naming::Alias => Some(candidate.link.code.clone()),
+        Naming::Alias => Some(candidate.link.address()),
         Naming::Shared | Naming::Separate => None,
     }
 }
@@ -54,8 +54,8 @@ fn may_have_happened(error: &RepositoryError) -> bool {
 
 #[async_trait]
 impl LinkRepository for WriteThroughLinks {
-    /// If the outcome is unknown, the links whose codes are known are doubted. A claim by target may also have
-    /// reactivated a link under a code that only the store knows. That link answers 410 until the change feed reports
+    /// If the outcome is unknown, the links whose addresses are known are doubted. A claim by target may also have
+    /// reactivated a link under an address that only the store knows. That link answers 410 until the change feed reports
     /// it.
     async fn claim(
         &self,
@@ -65,7 +65,7 @@ impl LinkRepository for WriteThroughLinks {
         let (links, cache) = (Arc::clone(&self.links), self.cache.clone());
         let (candidates, once) = (candidates.to_vec(), once.cloned());
         RunToEnd::new(async move {
-            let write = cache.begin_write(candidates.iter().filter_map(chosen_code).collect());
+            let write = cache.begin_write(candidates.iter().filter_map(chosen_address).collect());
             let outcome = links.claim(&candidates, once.as_ref()).await;
             match &outcome {
                 Ok(Claims::Settled(settled)) => {
@@ -74,14 +74,14 @@ impl LinkRepository for WriteThroughLinks {
                             Claim::Created(link) | Claim::Reactivated(link) => write.written(link),
                             // The link was read, not changed: a newer change may have been reported before this answer
                             // came.
-                            Claim::Existing(link) => cache.read(&link.code, link.generation),
+                            Claim::Existing(link) => cache.read(&link.address(), link.generation),
                             Claim::AliasTaken => {}
                         }
                     }
                     write.settle();
                 }
                 Err(error) if may_have_happened(error) => drop(write),
-                Ok(Claims::CodeCollision | Claims::Repeated(_)) | Err(_) => write.settle(),
+                Ok(Claims::CodeCollision | Claims::UnknownDomain | Claims::Repeated(_)) | Err(_) => write.settle(),
             }
             outcome
         })
@@ -89,10 +89,10 @@ impl LinkRepository for WriteThroughLinks {
     }
 
     /// Redirects must not contradict what a caller has read: nothing older than that stays cached.
-    async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
-        let found = self.links.find(code).await?;
+    async fn find(&self, address: &Address) -> Result<Option<Link>, RepositoryError> {
+        let found = self.links.find(address).await?;
         if let Some(link) = &found {
-            self.cache.read(&link.code, link.generation);
+            self.cache.read(&link.address(), link.generation);
         }
         Ok(found)
     }
@@ -106,7 +106,7 @@ impl LinkRepository for WriteThroughLinks {
         let (links, cache) = (Arc::clone(&self.links), self.cache.clone());
         let (change, provenance, once) = (change.clone(), provenance.clone(), once.cloned());
         RunToEnd::new(async move {
-            let write = cache.begin_write(vec![change.after.code.clone()]);
+            let write = cache.begin_write(vec![change.after.address()]);
             let outcome = links.apply(&change, &provenance, once.as_ref()).await;
             match &outcome {
                 Ok(Applied::Done) => {
@@ -131,10 +131,10 @@ impl LinkRepository for WriteThroughLinks {
 
     async fn history(
         &self,
-        code: &Code,
+        address: &Address,
         before: Option<Generation>,
         limit: u32,
     ) -> Result<Vec<LinkEvent>, RepositoryError> {
-        self.links.history(code, before, limit).await
+        self.links.history(address, before, limit).await
     }
 }

@@ -44,7 +44,7 @@ pub use qr::{InvalidLogo, Logo};
 pub use request::cors::Origins;
 pub use request::inherited_codes::InheritedCodes;
 pub use request::state::{
-    ClickServices, ClickSettings, CurrentPolicy, OwnPages, Phase, Services, Settings, TaskState, Tasks,
+    ClickServices, ClickSettings, CurrentPolicy, OwnPages, Phase, Services, Settings, TaskState, Tasks, UnknownHost,
 };
 pub use routes::openapi::{OpenApiVersion, PATH_WORDS, openapi_json};
 pub use server::access_log::REQUEST_TAG;

@@ -10,6 +10,7 @@ use diesel::{
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use domain::{
     actor::Actor,
+    address::DomainId,
     api_key::{ApiKey, KeyDigest, KeyId},
     idempotency::{IdempotencyRecord, IdempotentRequest},
     ports::{ApiKeyRepository, KeyCreation, KeyPosition, Page, RepositoryError, StoredKey, in_column},
@@ -161,6 +162,7 @@ async fn insert(connection: &mut AsyncPgConnection, StoredKey { key, digest }: &
             api_keys::name.eq(key.name.as_str()),
             api_keys::owner_id.eq(key.owner.as_str()),
             api_keys::scopes.eq(scopes),
+            api_keys::domains.eq(key.domains.iter().map(|id| i16::from(*id)).collect::<Vec<_>>()),
             api_keys::digest.eq(digest.as_bytes().as_slice()),
             api_keys::created_at.eq(stored(key.created_at)),
             api_keys::expires_at.eq(key.expires_at.map(stored)),
@@ -182,6 +184,7 @@ struct KeyRow {
     name: String,
     owner_id: String,
     scopes: Texts,
+    domains: Vec<i16>,
     digest: Vec<u8>,
     created_at: PgTimestamp,
     expires_at: Option<PgTimestamp>,
@@ -207,6 +210,7 @@ impl KeyRow {
             name: in_column("name", self.name.parse())?,
             owner: in_column("owner_id", self.owner_id.parse())?,
             scopes: in_column("scopes", in_column("scopes", self.scopes.read())?.try_into())?,
+            domains: in_column("domains", self.domains.into_iter().map(DomainId::try_from).collect())?,
             created_at: in_column("created_at", moment(self.created_at))?,
             expires_at: in_column("expires_at", self.expires_at.map(moment).transpose())?,
             last_used_at: in_column("last_used_at", self.last_used_at.map(moment).transpose())?,

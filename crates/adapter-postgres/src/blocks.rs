@@ -172,7 +172,7 @@ async fn position(connection: &mut AsyncPgConnection, block: &Block) -> QueryRes
         }
         let before = blocks::table
             .filter(blocks::kind.eq(block.subject.kind()))
-            .filter(blocks::value.eq(block.subject.value()))
+            .filter(blocks::value.eq(block.subject.value().as_ref()))
             .filter(blocks::lifted_at.is_null())
             .select(BlockRow::as_select())
             .first(connection)
@@ -212,7 +212,7 @@ impl From<&Block> for BlockRow {
         Self {
             id: block.id,
             kind: block.subject.kind().to_owned(),
-            value: block.subject.value().to_owned(),
+            value: block.subject.value().into_owned(),
             reason: block.reason.as_str().to_owned(),
             created_at: stored(block.created_at),
             created_by: block.created_by.to_string(),

@@ -78,6 +78,7 @@ impl From<diesel::result::Error> for Undone {
 /// One statement, prepared once per connection: the update, guarded by the generation it starts from, and its history
 /// entry.
 struct ChangeStatement<'a> {
+    domain_id: i16,
     code: &'a str,
     from: i64,
     target: &'a str,
@@ -103,6 +104,7 @@ impl<'a> ChangeStatement<'a> {
     fn new(change: &'a Change, provenance: &'a Provenance) -> Self {
         let after = &change.after;
         Self {
+            domain_id: after.domain.into(),
             code: after.code.as_str(),
             from: change.from.get(),
             target: after.behaviour.target.as_str(),
@@ -139,7 +141,9 @@ impl QueryFragment<Pg> for ChangeStatement<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("WITH input AS (SELECT ");
         out.push_bind_param::<Text, _>(self.code)?;
-        out.push_sql(" AS code), changed AS (UPDATE links l SET target = ");
+        out.push_sql(" AS code, ");
+        out.push_bind_param::<SmallInt, _>(&self.domain_id)?;
+        out.push_sql(" AS domain_id), changed AS (UPDATE links l SET target = ");
         out.push_bind_param::<Text, _>(self.target)?;
         out.push_sql(", redirect = ");
         out.push_bind_param::<SmallInt, _>(&self.redirect)?;
@@ -165,12 +169,12 @@ impl QueryFragment<Pg> for ChangeStatement<'_> {
         out.push_bind_param::<Nullable<Timestamptz>, _>(&self.deleted_at)?;
         out.push_sql(", reactivated_at = ");
         out.push_bind_param::<Nullable<Timestamptz>, _>(&self.reactivated_at)?;
-        out.push_sql(" FROM input i WHERE l.code = i.code AND l.generation = ");
+        out.push_sql(" FROM input i WHERE l.code = i.code AND l.domain_id = i.domain_id AND l.generation = ");
         out.push_bind_param::<BigInt, _>(&self.from)?;
         out.push_sql(
-            " RETURNING l.id, l.code, l.generation), event AS (
-                INSERT INTO link_events (link_id, code, generation, kind, actor, request_id, at)
-                SELECT c.id, c.code, c.generation, ",
+            " RETURNING l.id, l.domain_id, l.code, l.generation), event AS (
+                INSERT INTO link_events (link_id, domain_id, code, generation, kind, actor, request_id, at)
+                SELECT c.id, c.domain_id, c.code, c.generation, ",
         );
         out.push_bind_param::<Text, _>(self.kind)?;
         out.push_sql(", ");
@@ -181,7 +185,9 @@ impl QueryFragment<Pg> for ChangeStatement<'_> {
         out.push_bind_param::<Timestamptz, _>(&self.at)?;
         out.push_sql(
             " FROM changed c)
-            SELECT EXISTS (SELECT FROM changed), EXISTS (SELECT FROM links l, input i WHERE l.code = i.code)",
+            SELECT EXISTS (SELECT FROM changed), EXISTS (
+                SELECT FROM links l, input i WHERE l.code = i.code AND l.domain_id = i.domain_id
+            )",
         );
         Ok(())
     }

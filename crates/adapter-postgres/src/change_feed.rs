@@ -12,6 +12,7 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 use domain::{
+    address::{Address, DomainId},
     code::Code,
     link::Generation,
     ports::{ChangeFeed, ChangeSubscriber, FailureReason, RepositoryError, RepositoryErrorKind},
@@ -46,10 +47,10 @@ SELECT pg_current_snapshot()::text AS snapshot,
     NOT pg_is_in_recovery() AND pg_snapshot_xmax(pg_current_snapshot()) >= pg_snapshot_xmax($1::pg_snapshot)
         AND concat_ws(' ', inet_server_addr(), inet_server_port(), pg_postmaster_start_time()) = $3 AS same_server,
     ARRAY(
-    SELECT code || ' ' || generation FROM link_events
+    SELECT domain_id || '/' || code || ' ' || generation FROM link_events
     WHERE xact >= pg_snapshot_xmax($1::pg_snapshot) AND xact < pg_snapshot_xmax(pg_current_snapshot())
     UNION ALL
-    SELECT e.code || ' ' || e.generation
+    SELECT e.domain_id || '/' || e.code || ' ' || e.generation
     FROM pg_snapshot_xip($1::pg_snapshot) AS in_progress JOIN link_events e ON e.xact = in_progress
     LIMIT $2
 ) AS entries";
@@ -138,9 +139,9 @@ impl PostgresStore {
             if tail.entries.len() > MAX_ENTRIES {
                 subscriber.gap();
             }
-            // An invalid code is in no cache, so it is skipped.
-            for (code, generation) in tail.entries.iter().filter_map(|entry| parse(entry)) {
-                subscriber.changed(&code, generation);
+            // An invalid address is in no cache, so it is skipped.
+            for (address, generation) in tail.entries.iter().filter_map(|entry| parse(entry)) {
+                subscriber.changed(&address, generation);
             }
             subscriber.synced_until(asked.elapsed());
             position.snapshot = tail.snapshot;
@@ -166,9 +167,12 @@ async fn notify(session: &mut Connection) -> Result<(), Anything> {
     Ok(())
 }
 
-fn parse(entry: &str) -> Option<(Code, Generation)> {
-    let (code, generation) = entry.split_once(' ')?;
-    Some((Code::from_stored(code).ok()?, Generation::new(generation.parse().ok()?)?))
+fn parse(entry: &str) -> Option<(Address, Generation)> {
+    let (address, generation) = entry.split_once(' ')?;
+    let (domain, code) = address.split_once('/')?;
+    let domain = domain.parse().ok().and_then(DomainId::new)?;
+    let address = Address::new(domain, Code::from_stored(code).ok()?);
+    Some((address, Generation::new(generation.parse().ok()?)?))
 }
 
 #[cfg(test)]
@@ -176,10 +180,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_is_a_code_and_a_generation() {
-        let (code, generation) = parse("h7RkQ2mX 12").expect("valid");
-        assert_eq!((code.as_str(), generation.get()), ("h7RkQ2mX", 12));
-        for bad in ["", "h7RkQ2mX", "h7RkQ2mX 0", "h7RkQ2mX x", "? 1"] {
+    fn an_entry_is_an_address_and_a_generation() {
+        for (entry, text) in [("0/h7RkQ2mX 12", "h7RkQ2mX"), ("7/h7RkQ2mX 12", "7/h7RkQ2mX")] {
+            let (address, generation) = parse(entry).expect("valid");
+            assert_eq!((address.to_string().as_str(), generation.get()), (text, 12));
+        }
+        for bad in ["", "0/h7RkQ2mX", "h7RkQ2mX 1", "0/h7RkQ2mX 0", "0/h7RkQ2mX x", "0/? 1", "-1/a 1"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }

@@ -72,20 +72,20 @@ macro_rules! claim_sql {
             ", known AS (
                 SELECT l.* FROM links l, input i WHERE ", $known, " AND l.state = 'active'
             ), claimed AS (
-                INSERT INTO links AS l (id, activation_id, code, owner_id, dedup_key, target, redirect, forward_query,
+                INSERT INTO links AS l (id, activation_id, domain_id, code, owner_id, dedup_key, target, redirect, forward_query,
                     expires_at, title, tags, deduplicated, state, generation, created_at, updated_at)
-                SELECT i.id, i.id, i.code, i.owner_id, i.dedup_key, i.target, i.redirect, i.forward_query,
+                SELECT i.id, i.id, i.domain_id, i.code, i.owner_id, i.dedup_key, i.target, i.redirect, i.forward_query,
                     i.expires_at, i.title, i.tags, i.deduplicated, 'active', 1, i.at, i.at
                 FROM input i WHERE NOT EXISTS (SELECT FROM known) ",
             $($conflict,)*
             "   RETURNING l.*
             ), event AS (
-                INSERT INTO link_events (link_id, code, generation, kind, actor, request_id, at)
-                SELECT c.id, c.code, c.generation, CASE WHEN c.id = i.id THEN 'created' ELSE 'reactivated' END,
+                INSERT INTO link_events (link_id, domain_id, code, generation, kind, actor, request_id, at)
+                SELECT c.id, c.domain_id, c.code, c.generation, CASE WHEN c.id = i.id THEN 'created' ELSE 'reactivated' END,
                     i.actor, i.request_id, i.at
                 FROM claimed c, input i WHERE c.activation_id = i.id
             )
-            SELECT l.code, l.id, l.owner_id, l.target, l.redirect, l.forward_query, l.expires_at, l.deleted_at, l.generation,
+            SELECT l.domain_id, l.code, l.id, l.owner_id, l.target, l.redirect, l.forward_query, l.expires_at, l.deleted_at, l.generation,
                 l.title, l.tags, l.deduplicated, l.created_at, l.updated_at, l.reactivated_at,
                 CASE WHEN l.id = i.id THEN 'created' WHEN l.activation_id = i.id THEN 'reactivated' ELSE 'existing' END
             FROM (SELECT * FROM known UNION ALL SELECT * FROM claimed) l, input i"
@@ -107,16 +107,16 @@ macro_rules! reactivate_sql {
 
 impl ClaimSql for Shared {
     const SQL: &'static str = claim_sql!(
-        known: "l.owner_id = i.owner_id AND l.dedup_key = i.dedup_key AND l.deduplicated",
-        conflict: "ON CONFLICT (owner_id, dedup_key) WHERE deduplicated ", reactivate_sql!()
+        known: "l.owner_id = i.owner_id AND l.dedup_key = i.dedup_key AND l.domain_id = i.domain_id AND l.deduplicated",
+        conflict: "ON CONFLICT (owner_id, dedup_key, domain_id) WHERE deduplicated ", reactivate_sql!()
     );
 }
 
 /// Returns no row if the alias belongs to another owner or behaves differently.
 impl ClaimSql for Alias {
     const SQL: &'static str = claim_sql!(
-        known: "l.code = i.code AND l.owner_id = i.owner_id AND l.dedup_key = i.dedup_key",
-        conflict: "ON CONFLICT (code) ", reactivate_sql!(),
+        known: "l.code = i.code AND l.domain_id = i.domain_id AND l.owner_id = i.owner_id AND l.dedup_key = i.dedup_key",
+        conflict: "ON CONFLICT (code, domain_id) ", reactivate_sql!(),
             "WHERE l.owner_id = excluded.owner_id AND l.dedup_key = excluded.dedup_key "
     );
 }
@@ -129,6 +129,7 @@ impl ClaimSql for Separate {
 /// prepared once per connection.
 struct ClaimStatement<'a, N> {
     link: &'a Link,
+    domain_id: i16,
     dedup_key: DedupKey,
     redirect: i16,
     expires_at: Option<DateTime<Utc>>,
@@ -144,6 +145,7 @@ impl<'a, N> ClaimStatement<'a, N> {
         let Candidate { link, provenance, naming: _ } = candidate;
         Self {
             link,
+            domain_id: link.domain.into(),
             dedup_key: link.dedup_key(),
             redirect: redirect_column(link.behaviour.redirect),
             expires_at: link.behaviour.expires_at.map(Timestamp::to_datetime),
@@ -170,6 +172,8 @@ impl<N: ClaimSql> QueryFragment<Pg> for ClaimStatement<'_, N> {
         out.push_sql("WITH input AS (SELECT ");
         out.push_bind_param::<Uuid, _>(&self.link.id)?;
         out.push_sql(" AS id, ");
+        out.push_bind_param::<SmallInt, _>(&self.domain_id)?;
+        out.push_sql(" AS domain_id, ");
         out.push_bind_param::<Text, _>(self.link.code.as_str())?;
         out.push_sql(" AS code, ");
         out.push_bind_param::<Text, _>(self.link.owner.as_str())?;

@@ -36,6 +36,22 @@ pub(crate) fn is_code_collision(error: &Error) -> bool {
     }
 }
 
+/// The constraint that a link violates if its short domain does not exist.
+const DOMAIN_CONSTRAINT: &str = "links_domain";
+
+/// Whether the short domain of a new link does not exist.
+pub(crate) fn is_unknown_domain(error: &Error) -> bool {
+    matches!(error, Error::DatabaseError(_, about) if about.constraint_name() == Some(DOMAIN_CONSTRAINT))
+}
+
+/// The constraint that protects short domains with links.
+const DOMAIN_GUARD: &str = "short_domains_guard";
+
+/// Whether links live on a short domain that was to be removed.
+pub(crate) fn is_domain_in_use(error: &Error) -> bool {
+    matches!(error, Error::DatabaseError(_, about) if about.constraint_name() == Some(DOMAIN_GUARD))
+}
+
 /// The kind of a database error.
 pub(crate) fn classify(error: &Error, effect: Effect) -> RepositoryErrorKind {
     use DatabaseErrorKind as Kind;

@@ -45,6 +45,7 @@ mod options;
 mod rows;
 mod schema;
 mod session;
+mod short_domains;
 mod store;
 mod upgrade;
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use diesel::{QueryResult, prelude::*};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use domain::{
-    code::Code,
+    address::Address,
     history::{LinkEvent, Provenance},
     idempotency::IdempotentRequest,
     lifecycle::{Candidate, Change, Claim, Naming},
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     PostgresStore, change,
     claim::{self, Settled},
-    error::{Effect, is_code_collision},
+    error::{Effect, is_code_collision, is_unknown_domain},
     idempotency, list,
     rows::{EventRow, LinkRow, RowPosition, stored},
     schema::{link_events, links},
@@ -26,8 +26,8 @@ use crate::{
 
 #[async_trait]
 impl LinkResolver for PostgresStore {
-    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
-        self.redirects.resolve(code).await
+    async fn resolve(&self, address: &Address) -> Result<Resolved, RepositoryError> {
+        self.redirects.resolve(address).await
     }
 }
 
@@ -52,6 +52,7 @@ impl LinkRepository for PostgresStore {
         };
         let outcome = outcome.map(|result| match result {
             Err(ClaimError::Diesel(error)) if is_code_collision(&error) => Ok(Ok(Claims::CodeCollision)),
+            Err(ClaimError::Diesel(error)) if is_unknown_domain(&error) => Ok(Ok(Claims::UnknownDomain)),
             Err(ClaimError::Diesel(error)) => Err(error),
             Err(ClaimError::Corrupt(error)) => Ok(Err(error)),
             Ok(claims) => Ok(Ok(claims)),
@@ -65,11 +66,14 @@ impl LinkRepository for PostgresStore {
         Ok(claims)
     }
 
-    async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
+    async fn find(&self, address: &Address) -> Result<Option<Link>, RepositoryError> {
         const DOING: &str = "finding a link";
         let mut session = self.sessions.open(DOING).await?;
         let deadline = session.deadline();
-        let query = links::table.filter(links::code.eq(code.as_str())).select(LinkRow::as_select());
+        let query = links::table
+            .filter(links::code.eq(address.code.as_str()))
+            .filter(links::domain_id.eq(i16::from(address.domain)))
+            .select(LinkRow::as_select());
         let found = until(deadline, query.first(session.connection())).await;
         let row = session.close(Effect::Read, found.map(OptionalExtension::optional))?;
         row.map(|row: LinkRow| row.into_link(DOING)).transpose()
@@ -116,7 +120,7 @@ impl LinkRepository for PostgresStore {
 
     async fn history(
         &self,
-        code: &Code,
+        address: &Address,
         before: Option<Generation>,
         limit: u32,
     ) -> Result<Vec<LinkEvent>, RepositoryError> {
@@ -128,7 +132,8 @@ impl LinkRepository for PostgresStore {
             while let Some((before, count)) = page.missing() {
                 let rows: Vec<EventRow> = link_events::table
                     .inner_join(links::table)
-                    .filter(links::code.eq(code.as_str()))
+                    .filter(links::code.eq(address.code.as_str()))
+                    .filter(links::domain_id.eq(i16::from(address.domain)))
                     .filter(link_events::generation.lt(before.unwrap_or(i64::MAX)))
                     .order(link_events::generation.desc())
                     .limit(count)
@@ -136,7 +141,7 @@ impl LinkRepository for PostgresStore {
                     .load(connection)
                     .await?;
                 page.take(rows, EventRow::position, |row| {
-                    self.left_out.unless("link_events", format!("{code} {}", row.position()), row.parse())
+                    self.left_out.unless("link_events", format!("{address} {}", row.position()), row.parse())
                 });
             }
             QueryResult::Ok(page.into_items())
@@ -234,8 +239,8 @@ fn lock_order(candidates: &[Candidate]) -> Vec<usize> {
     order.sort_by_cached_key(|index| {
         let Candidate { link, naming, .. } = &candidates[*index];
         match naming {
-            Naming::Shared => (0, Some(link.dedup_key()), None),
-            Naming::Alias => (1, None, Some(link.code.clone())),
+            Naming::Shared => (0, Some((link.dedup_key(), link.domain)), None),
+            Naming::Alias => (1, None, Some(link.address())),
             Naming::Separate => (2, None, None),
         }
     });

@@ -7,7 +7,7 @@ use diesel::{
     sql_types::{Bool, Text, Timestamptz, Uuid as SqlUuid},
 };
 use domain::{
-    access::Access,
+    address::DomainId,
     ports::{LinkFilter, ListQuery, Sort},
 };
 use uuid::Uuid;
@@ -17,6 +17,10 @@ use crate::{
     schema::links,
 };
 
+fn numbers(domains: &[DomainId]) -> Vec<i16> {
+    domains.iter().map(|domain| i16::from(*domain)).collect()
+}
+
 /// The next `count` links of `query` after a position, in its order.
 pub(crate) fn statement(
     query: &ListQuery,
@@ -24,10 +28,16 @@ pub(crate) fn statement(
     count: i64,
 ) -> links::BoxedQuery<'_, Pg, SqlTypeOf<AsSelect<LinkRow, Pg>>> {
     let mut statement = links::table.select(LinkRow::as_select()).into_boxed();
-    if let Access::Owner(owner) = &query.access {
+    if let Some(owner) = query.access.owner() {
         statement = statement.filter(links::owner_id.eq(owner.as_str()));
     }
-    let LinkFilter { state, text, tag, target, created_after, created_before } = &query.filter;
+    if let Some(domains) = query.access.domains() {
+        statement = statement.filter(links::domain_id.eq_any(numbers(domains)));
+    }
+    let LinkFilter { domain, state, text, tag, target, created_after, created_before } = &query.filter;
+    if let Some(domain) = domain {
+        statement = statement.filter(links::domain_id.eq(i16::from(*domain)));
+    }
     if let Some(state) = state {
         statement = statement.filter(links::state.eq(state.name()));
     }

@@ -6,7 +6,7 @@ use std::{collections::HashMap, panic::AssertUnwindSafe, slice, sync::Arc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use domain::{
-    code::Code,
+    address::Address,
     ports::{FailureReason, RepositoryError, RepositoryErrorKind, Resolved},
 };
 use futures_util::{FutureExt, future::join_all};
@@ -24,19 +24,19 @@ use crate::{
 };
 
 const DOING: &str = "resolving a code";
-/// Maximum codes in one statement.
+/// Maximum addresses in one statement.
 const AT_ONCE: usize = 64;
-/// Maximum codes that wait for a connection. More are rejected: they could not be answered in time.
+/// Maximum addresses that wait for a connection. More are rejected: they could not be answered in time.
 const MAX_WAITING: usize = 4_096;
 
 type Answer = Result<Resolved, RepositoryError>;
-type Found = HashMap<String, ResolutionRow>;
+type Found = HashMap<(i16, String), ResolutionRow>;
 
 /// The queue of lookups that wait for a connection.
 pub(crate) struct Lookups(mpsc::Sender<Question>);
 
 struct Question {
-    code: Code,
+    address: Address,
     asker: oneshot::Sender<Answer>,
 }
 
@@ -52,9 +52,9 @@ impl Lookups {
         Self(ask)
     }
 
-    pub(crate) async fn resolve(&self, code: &Code) -> Answer {
+    pub(crate) async fn resolve(&self, address: &Address) -> Answer {
         let (asker, answer) = oneshot::channel();
-        if self.0.try_send(Question { code: code.clone(), asker }).is_err() {
+        if self.0.try_send(Question { address: address.clone(), asker }).is_err() {
             return Err(unavailable("too many wait for a connection"));
         }
         answer.await.unwrap_or_else(|_lost| Err(unavailable("the question was lost")))
@@ -96,27 +96,28 @@ async fn answer(some: &mut Vec<Question>, sessions: &Sessions) {
     // next batch needs the connection.
     let session = sessions.open(DOING).await;
     some.retain(|question| !question.asker.is_closed());
-    let (codes, mut askers): (Vec<_>, Vec<_>) = some.drain(..).map(|question| (question.code, question.asker)).unzip();
+    let (addresses, mut askers): (Vec<_>, Vec<_>) =
+        some.drain(..).map(|question| (question.address, question.asker)).unzip();
     let session = match session {
-        Ok(session) if codes.is_empty() => return session.give_back(),
+        Ok(session) if addresses.is_empty() => return session.give_back(),
         other => other,
     };
     let found = tokio::select! {
         biased;
-        found = look_up(&codes, session) => found,
+        found = look_up(&addresses, session) => found,
         _ = join_all(askers.iter_mut().map(oneshot::Sender::closed)) => return,
     };
     match found {
         Ok(found) => {
-            for (code, asker) in codes.iter().zip(askers) {
-                tell(asker, read(&found, code));
+            for (address, asker) in addresses.iter().zip(askers) {
+                tell(asker, read(&found, address));
             }
         }
-        // One unreadable row must not fail the other codes, so each code is looked up on its own.
-        Err(error) if codes.len() > 1 && error.kind() != RepositoryErrorKind::Unavailable => {
-            for (code, asker) in codes.iter().zip(askers) {
-                let found = look_up(slice::from_ref(code), sessions.open(DOING).await).await;
-                tell(asker, found.and_then(|found| read(&found, code)));
+        // One unreadable row must not fail the other addresses, so each is looked up on its own.
+        Err(error) if addresses.len() > 1 && error.kind() != RepositoryErrorKind::Unavailable => {
+            for (address, asker) in addresses.iter().zip(askers) {
+                let found = look_up(slice::from_ref(address), sessions.open(DOING).await).await;
+                tell(asker, found.and_then(|found| read(&found, address)));
             }
         }
         Err(error) => {
@@ -133,19 +134,23 @@ fn tell(asker: oneshot::Sender<Answer>, answer: Answer) {
     let _gone = asker.send(answer);
 }
 
-/// The answer for `code`. The row is cloned, because several callers may have asked for the same code.
-fn read(found: &Found, code: &Code) -> Answer {
-    let row = found.get(code.as_str()).cloned();
+/// The answer for `address`. The row is cloned, because several callers may have asked for the same one.
+fn read(found: &Found, address: &Address) -> Answer {
+    let key = (address.domain.into(), address.code.as_str().to_owned());
+    let row = found.get(&key).cloned();
     row.map(|row| row.into_resolution(DOING)).transpose().map(Resolved::by_store)
 }
 
-async fn look_up(codes: &[Code], session: Result<Session, RepositoryError>) -> Result<Found, RepositoryError> {
+async fn look_up(addresses: &[Address], session: Result<Session, RepositoryError>) -> Result<Found, RepositoryError> {
     let mut session = session?;
     let deadline = session.deadline();
-    let wanted: Vec<_> = codes.iter().map(Code::as_str).collect();
-    let query = links::table.filter(links::code.eq_any(wanted)).select((links::code, ResolutionRow::as_select()));
-    let found = until(deadline, query.load::<(String, ResolutionRow)>(session.connection())).await;
-    Ok(session.close(Effect::Read, found)?.into_iter().collect())
+    // Namesakes on other short domains are found too. They are few, and the statement is the same for all.
+    let wanted: Vec<_> = addresses.iter().map(|address| address.code.as_str()).collect();
+    let columns = (links::domain_id, links::code, ResolutionRow::as_select());
+    let query = links::table.filter(links::code.eq_any(wanted)).select(columns);
+    let found = until(deadline, query.load::<(i16, String, ResolutionRow)>(session.connection())).await;
+    let rows = session.close(Effect::Read, found)?;
+    Ok(rows.into_iter().map(|(domain, code, row)| ((domain, code), row)).collect())
 }
 
 fn unavailable(cause: &'static str) -> RepositoryError {

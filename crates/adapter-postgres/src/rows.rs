@@ -27,6 +27,7 @@ use crate::{
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = links, check_for_backend(Pg))]
 pub(crate) struct LinkRow {
+    domain_id: i16,
     code: String,
     #[diesel(embed)]
     following: ResolutionRow,
@@ -112,6 +113,7 @@ impl LinkRow {
         let following = self.following.parse()?;
         Ok(Link {
             id: following.id,
+            domain: in_column("domain_id", self.domain_id.try_into())?,
             code: in_column("code", Code::from_stored(&self.code))?,
             owner: following.owner,
             behaviour: following.behaviour,

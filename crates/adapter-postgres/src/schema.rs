@@ -3,6 +3,7 @@
 diesel::table! {
     links (id) {
         id -> Uuid,
+        domain_id -> SmallInt,
         code -> Text,
         owner_id -> Text,
         target -> Text,
@@ -26,6 +27,7 @@ diesel::table! {
 diesel::table! {
     link_events (link_id, generation) {
         link_id -> Uuid,
+        domain_id -> SmallInt,
         code -> Text,
         generation -> BigInt,
         kind -> Text,
@@ -51,6 +53,7 @@ diesel::table! {
         name -> Text,
         owner_id -> Text,
         scopes -> Array<Text>,
+        domains -> Array<SmallInt>,
         digest -> Binary,
         created_at -> Timestamptz,
         expires_at -> Nullable<Timestamptz>,
@@ -153,6 +156,23 @@ diesel::table! {
         link_id -> Uuid,
         day -> Integer,
         sketch -> Binary,
+    }
+}
+
+diesel::table! {
+    short_domains (id) {
+        id -> SmallInt,
+        host -> Nullable<Text>,
+        landing_url -> Nullable<Text>,
+        not_found_url -> Nullable<Text>,
+        gone_url -> Nullable<Text>,
+        blocked_url -> Nullable<Text>,
+        redirect -> Nullable<SmallInt>,
+        robots -> Text,
+        accepts_links -> Bool,
+        generation -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
     }
 }
 

@@ -54,6 +54,7 @@ async fn compute_fragment_keys(connection: &mut AsyncPgConnection, after: Option
             let key = link.dedup_key();
             let holder = links::table
                 .filter(links::owner_id.eq(link.owner.as_str()))
+                .filter(links::domain_id.eq(i16::from(link.domain)))
                 .filter(links::dedup_key.eq(key.as_bytes().as_slice()))
                 .filter(links::deduplicated)
                 .filter(links::id.ne(link.id));

@@ -8,8 +8,8 @@ use std::{env::args, sync::Arc, time::Duration};
 use adapter_redis::{RedisOptions, SharedChanges, SharedMemory, SharedResolver};
 use async_trait::async_trait;
 use domain::{
+    address::Address,
     behaviour::Behaviour,
-    code::Code,
     lifecycle::Resolution,
     link::{Generation, LinkState, Owner},
     ports::{ChangeFeed, ChangeSubscriber, Identify, LinkResolver, RepositoryError, Resolved, Source},
@@ -49,14 +49,14 @@ async fn shared(url: &str, tasks: usize, seconds: u64) -> u64 {
     tokio::spawn(async move { keeping.keep(&Quiet, Arc::new(NoSubscriber)).await });
     let resolver = Arc::new(SharedResolver::new(Arc::new(Quiet), shared));
     for code in codes() {
-        while resolver.resolve(&code).await.expect("it answers").source == Source::Store {
+        while resolver.resolve(&code.clone().into()).await.expect("it answers").source == Source::Store {
             sleep(Duration::from_micros(100)).await;
         }
     }
-    let ask = move |code: Code| {
+    let ask = move |code: Address| {
         let resolver = Arc::clone(&resolver);
         async move {
-            let resolved = resolver.resolve(&code).await.expect("it answers");
+            let resolved = resolver.resolve(&code.clone().into()).await.expect("it answers");
             assert!(matches!(resolved.source, Source::SharedMemory { .. }), "not from Redis");
         }
     };
@@ -114,7 +114,7 @@ where
     asked
 }
 
-fn codes() -> impl Iterator<Item = Code> {
+fn codes() -> impl Iterator<Item = Address> {
     (0..LINKS).map(|number| format!("code-{number:08}").parse().expect("valid"))
 }
 
@@ -123,7 +123,7 @@ struct Quiet;
 
 #[async_trait]
 impl LinkResolver for Quiet {
-    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
+    async fn resolve(&self, code: &Address) -> Result<Resolved, RepositoryError> {
         let url = format!("https://example.com/a/target/that/is/as/long/as/targets/usually/are/{code}?a=1&b=2");
         let behaviour = Behaviour::to(Target::from_stored(url).expect("a target"));
         let resolution = Resolution {
@@ -158,7 +158,7 @@ impl Identify for Quiet {
 struct NoSubscriber;
 
 impl ChangeSubscriber for NoSubscriber {
-    fn changed(&self, _: &Code, _: Generation) {}
+    fn changed(&self, _: &Address, _: Generation) {}
     fn synced_until(&self, _: Duration) {}
     fn gap(&self) {}
 }

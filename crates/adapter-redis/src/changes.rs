@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
-    code::Code,
+    address::Address,
     link::Generation,
     ports::{ChangeFeed, ChangeSubscriber, RepositoryError},
 };
@@ -68,14 +68,14 @@ impl ChangeFeed for SharedChanges {
 }
 
 enum News {
-    Changed(Code, Generation),
+    Changed(Address, Generation),
     SyncedUntil(Instant),
 }
 
 async fn carry(some: &mut Vec<News>, shared: &SharedMemory, subscriber: &dyn ChangeSubscriber) {
     let changed = |news: &News| match news {
         // No entry can be older than a creation.
-        News::Changed(code, generation) if *generation > Generation::FIRST => Some((code.clone(), *generation)),
+        News::Changed(address, generation) if *generation > Generation::FIRST => Some((address.clone(), *generation)),
         News::Changed(..) | News::SyncedUntil(_) => None,
     };
     let changes: Vec<_> = some.iter().filter_map(changed).collect();
@@ -84,7 +84,7 @@ async fn carry(some: &mut Vec<News>, shared: &SharedMemory, subscriber: &dyn Cha
     }
     for news in some.drain(..) {
         match news {
-            News::Changed(code, generation) => subscriber.changed(&code, generation),
+            News::Changed(address, generation) => subscriber.changed(&address, generation),
             News::SyncedUntil(moment) => {
                 shared.0.synced_until(moment);
                 subscriber.synced_until(moment.elapsed());
@@ -113,8 +113,8 @@ impl Relay {
 }
 
 impl ChangeSubscriber for Relay {
-    fn changed(&self, code: &Code, generation: Generation) {
-        self.take(News::Changed(code.clone(), generation));
+    fn changed(&self, address: &Address, generation: Generation) {
+        self.take(News::Changed(address.clone(), generation));
     }
 
     fn synced_until(&self, ago: Duration) {

@@ -6,8 +6,8 @@
 use std::{borrow::Cow, sync::Arc};
 
 use domain::{
+    address::Address,
     behaviour::Behaviour,
-    code::Code,
     lifecycle::Resolution,
     link::{Generation, LinkState, Owner},
     time::Timestamp,
@@ -54,9 +54,9 @@ impl Names {
         format!("signpost:{FORM}:{}:quota:{:032x}", self.store, u128::from_be_bytes(*name))
     }
 
-    /// The key of the entry of a code.
-    pub(crate) fn link(&self, epoch: &str, code: &Code) -> String {
-        format!("signpost:{FORM}:{}:{epoch}:{code}", self.store)
+    /// The key of the entry of an address.
+    pub(crate) fn link(&self, epoch: &str, address: &Address) -> String {
+        format!("signpost:{FORM}:{}:{epoch}:{address}", self.store)
     }
 }
 
@@ -106,13 +106,13 @@ pub(crate) fn read(text: &str) -> Option<Entry> {
 }
 
 /// A message on the channel of changes.
-pub(crate) fn write_change(code: &Code, generation: Generation) -> String {
-    format!("{code} {}", generation.get())
+pub(crate) fn write_change(address: &Address, generation: Generation) -> String {
+    format!("{address} {}", generation.get())
 }
 
-pub(crate) fn read_change(text: &str) -> Option<(Code, Generation)> {
-    let (code, generation) = text.split_once(' ')?;
-    Some((code.parse().ok()?, parse_generation(generation)?))
+pub(crate) fn read_change(text: &str) -> Option<(Address, Generation)> {
+    let (address, generation) = text.split_once(' ')?;
+    Some((address.parse().ok()?, parse_generation(generation)?))
 }
 
 fn parse_generation(text: &str) -> Option<Generation> {
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_change_is_a_code_and_a_generation() {
-        let code: Code = "h7RkQ2mX".parse().expect("a code");
+        let code: Address = "h7RkQ2mX".parse().expect("a code");
         let generation = Generation::new(12).expect("positive");
         assert_eq!(read_change(&write_change(&code, generation)), Some((code, generation)));
         for bad in ["", "h7RkQ2mX", "h7RkQ2mX 0", "h7RkQ2mX x", "? 1"] {
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn every_store_and_epoch_has_its_own_keys() {
-        let code: Code = "h7RkQ2mX".parse().expect("a code");
+        let code: Address = "h7RkQ2mX".parse().expect("a code");
         let (one, other) = (Names::new("1/2/3"), Names::new("1/2/4"));
         let keys = [
             one.link("a", &code),

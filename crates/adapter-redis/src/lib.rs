@@ -6,7 +6,7 @@
 //!
 //! | file            | holds                                                                                        |
 //! |-----------------|----------------------------------------------------------------------------------------------|
-//! | `address`       | the address of one server, or of sentinels that know the current primary                     |
+//! | `endpoint`      | the address of one server, or of sentinels that know the current primary                     |
 //! | `options`       | [`RedisOptions`]                                                                             |
 //! | `shared_memory` | [`SharedMemory`]: what other crates use, and the ports it implements                         |
 //! | `shared`        | the state behind it: the current connection, and whether entries can be trusted              |
@@ -34,8 +34,8 @@
 //! - An entry carries the generation of its link, and only a higher generation replaces it. A late write changes
 //!   nothing.
 
-mod address;
 mod changes;
+mod endpoint;
 mod entry;
 mod epoch;
 mod links;
@@ -47,8 +47,8 @@ mod shared;
 mod shared_memory;
 mod supervisor;
 
-pub use address::{InvalidUrl, check_url};
 pub use changes::SharedChanges;
+pub use endpoint::{InvalidUrl, check_url};
 pub use links::SharedLinks;
 pub use options::RedisOptions;
 pub use resolver::SharedResolver;

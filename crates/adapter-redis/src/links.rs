@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use domain::{
-    code::Code,
+    address::Address,
     history::{LinkEvent, Provenance},
     idempotency::IdempotentRequest,
     lifecycle::{Candidate, Change, Claim},
@@ -58,8 +58,8 @@ impl LinkRepository for SharedLinks {
         Ok(claims)
     }
 
-    async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
-        self.links.find(code).await
+    async fn find(&self, address: &Address) -> Result<Option<Link>, RepositoryError> {
+        self.links.find(address).await
     }
 
     async fn apply(
@@ -85,10 +85,10 @@ impl LinkRepository for SharedLinks {
 
     async fn history(
         &self,
-        code: &Code,
+        address: &Address,
         before: Option<Generation>,
         limit: u32,
     ) -> Result<Vec<LinkEvent>, RepositoryError> {
-        self.links.history(code, before, limit).await
+        self.links.history(address, before, limit).await
     }
 }

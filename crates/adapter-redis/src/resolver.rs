@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use domain::{
-    code::Code,
+    address::Address,
     ports::{LinkResolver, RepositoryError, Resolved, Source},
 };
 use tokio::time::Instant;
@@ -32,18 +32,18 @@ impl SharedResolver {
 
 #[async_trait]
 impl LinkResolver for SharedResolver {
-    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
+    async fn resolve(&self, address: &Address) -> Result<Resolved, RepositoryError> {
         let Some(handle) = self.shared.0.trusted_handle() else {
-            return self.store.resolve(code).await;
+            return self.store.resolve(address).await;
         };
-        if let Some(resolution) = handle.read(code).await {
+        if let Some(resolution) = handle.read(address).await {
             let source = Source::SharedMemory { ago: handle.up_to_date.elapsed() };
             return Ok(Resolved { resolution: Some(resolution), source });
         }
         let asked = Instant::now();
-        let resolved = self.store.resolve(code).await?;
+        let resolved = self.store.resolve(address).await?;
         if let Some(resolution) = &resolved.resolution {
-            self.shared.0.fill(handle, code, resolution, asked);
+            self.shared.0.fill(handle, address, resolution, asked);
         }
         Ok(resolved)
     }

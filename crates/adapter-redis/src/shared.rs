@@ -9,7 +9,7 @@ use std::{
 };
 
 use domain::{
-    code::Code,
+    address::Address,
     lifecycle::Resolution,
     link::{Generation, Link},
     ports::{Entropy, LimiterReply, LimiterRequest},
@@ -18,7 +18,7 @@ use slog::{Logger, info};
 use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
 
 use crate::{
-    address::{Address, InvalidUrl},
+    endpoint::{Endpoint, InvalidUrl},
     entry::{self, Entry, Names},
     epoch::{RedisTime, Watermark},
     options::RedisOptions,
@@ -27,7 +27,7 @@ use crate::{
 
 /// What all clones of a [`SharedMemory`](crate::SharedMemory) share.
 pub(crate) struct Shared {
-    pub(crate) address: Address,
+    pub(crate) endpoint: Endpoint,
     pub(crate) options: RedisOptions,
     pub(crate) log: Logger,
     entropy: Arc<dyn Entropy>,
@@ -88,7 +88,7 @@ impl Shared {
         log: Logger,
     ) -> Result<Self, InvalidUrl> {
         Ok(Self {
-            address: Address::of(&options)?,
+            endpoint: Endpoint::of(&options)?,
             options,
             log,
             name: draw_name(entropy.as_ref()),
@@ -152,7 +152,7 @@ impl Shared {
         let Some(connection) = self.connection() else {
             return;
         };
-        let messages: Vec<_> = links.iter().map(|link| entry::write_change(&link.code, link.generation)).collect();
+        let messages: Vec<_> = links.iter().map(|link| entry::write_change(&link.address(), link.generation)).collect();
         let handle = self.handle_for_changes();
         let writes: Vec<_> = handle.iter().flat_map(|handle| links.iter().map(|link| handle.whole(link))).collect();
         let connection = handle.as_ref().map_or(&connection, |handle| &handle.connection);
@@ -163,11 +163,12 @@ impl Shared {
     }
 
     /// Outdates every older entry of links that were changed.
-    pub(crate) async fn outdate(&self, changes: &[(Code, Generation)]) {
+    pub(crate) async fn outdate(&self, changes: &[(Address, Generation)]) {
         let Some(handle) = self.handle_for_changes() else {
             return;
         };
-        let writes: Vec<_> = changes.iter().map(|(code, generation)| handle.outdated(code, *generation)).collect();
+        let writes: Vec<_> =
+            changes.iter().map(|(address, generation)| handle.outdated(address, *generation)).collect();
         if !handle.connection.session.write(&writes, self.options.ttl, "", &[]).await {
             handle.connection.session.lose("a change was not confirmed");
         }
@@ -175,7 +176,7 @@ impl Shared {
 
     /// Writes an answer of the store in the background; `asked` is when the store was asked. If the write is skipped,
     /// nothing is wrong: the next lookup asks the store again.
-    pub(crate) fn fill(&self, handle: EpochHandle, code: &Code, resolution: &Resolution, asked: Instant) {
+    pub(crate) fn fill(&self, handle: EpochHandle, address: &Address, resolution: &Resolution, asked: Instant) {
         let Ok(permit) = Arc::clone(&self.fills).try_acquire_owned() else {
             return;
         };
@@ -183,7 +184,7 @@ impl Shared {
             return;
         };
         let not_after = time + u64::try_from((asked + Self::MAX_FILL_AGE - moment).as_millis()).unwrap_or(0);
-        let (key, ttl) = (handle.key(code), self.options.ttl);
+        let (key, ttl) = (handle.key(address), self.options.ttl);
         let write = Write { key, generation: resolution.generation.get(), entry: entry::write(resolution) };
         self.runtime.spawn(async move {
             handle.connection.session.write_if_in_time(&write, ttl, not_after).await;
@@ -273,9 +274,9 @@ impl Shared {
 }
 
 impl EpochHandle {
-    /// The entry of a code; `None` if there is no whole one.
-    pub(crate) async fn read(&self, code: &Code) -> Option<Arc<Resolution>> {
-        let text = self.connection.session.read(&self.key(code)).await?;
+    /// The entry of an address; `None` if there is no whole one.
+    pub(crate) async fn read(&self, address: &Address) -> Option<Arc<Resolution>> {
+        let text = self.connection.session.read(&self.key(address)).await?;
         match entry::read(&text)? {
             Entry::Whole(resolution) => Some(resolution),
             Entry::Outdated => None,
@@ -284,16 +285,16 @@ impl EpochHandle {
 
     fn whole(&self, link: &Link) -> Write {
         let entry = entry::write(&Resolution::from(link));
-        Write { key: self.key(&link.code), generation: link.generation.get(), entry }
+        Write { key: self.key(&link.address()), generation: link.generation.get(), entry }
     }
 
-    fn outdated(&self, code: &Code, generation: Generation) -> Write {
+    fn outdated(&self, address: &Address, generation: Generation) -> Write {
         let generation = generation.get();
-        Write { key: self.key(code), generation, entry: generation.to_string() }
+        Write { key: self.key(address), generation, entry: generation.to_string() }
     }
 
-    fn key(&self, code: &Code) -> String {
-        self.connection.names.link(&self.epoch, code)
+    fn key(&self, address: &Address) -> String {
+        self.connection.names.link(&self.epoch, address)
     }
 }
 

@@ -15,7 +15,7 @@ use domain::ports::{
 use slog::Logger;
 use tokio::runtime::Handle;
 
-use crate::{address::InvalidUrl, options::RedisOptions, session::Verb, shared::Shared, supervisor};
+use crate::{endpoint::InvalidUrl, options::RedisOptions, session::Verb, shared::Shared, supervisor};
 
 /// The cache in Redis that all processes on one store share. Clones share their state.
 #[derive(Clone)]

@@ -72,7 +72,7 @@ async fn names(shared: &Shared, store: &dyn Identify) -> Names {
 
 async fn connect(shared: &Shared, names: &Names) -> Result<(Arc<Connection>, PubSub), String> {
     let command_timeout = shared.options.timeout;
-    let client = shared.address.client().await?;
+    let client = shared.endpoint.client().await?;
     let session = Session::open(&client, command_timeout, Arc::clone(&shared.is_connected)).await?;
     let subscribing = async {
         let mut subscription = client.get_async_pubsub().await?;

@@ -36,7 +36,7 @@ impl BlockRepository for SqliteStore {
                 }
                 let before = blocks::table
                     .filter(blocks::kind.eq(block.subject.kind()))
-                    .filter(blocks::value.eq(block.subject.value()))
+                    .filter(blocks::value.eq(block.subject.value().as_ref()))
                     .filter(blocks::lifted_at.is_null())
                     .select(BlockRow::as_select())
                     .get_result(connection)
@@ -164,7 +164,7 @@ impl From<&Block> for BlockRow {
         Self {
             id: block.id.as_bytes().to_vec(),
             kind: block.subject.kind().to_owned(),
-            value: block.subject.value().to_owned(),
+            value: block.subject.value().into_owned(),
             reason: block.reason.as_str().to_owned(),
             created_at: block.created_at.unix_micros(),
             created_by: block.created_by.to_string(),

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use diesel::{dsl::max, prelude::*};
 use domain::{
+    address::{Address, DomainId},
     code::Code,
     link::Generation,
     ports::{ChangeFeed, ChangeSubscriber, RepositoryError},
@@ -31,10 +32,10 @@ impl ChangeFeed for SqliteStore {
             };
             match entries {
                 Some(entries) => {
-                    for (code, generation) in entries {
-                        // An invalid code is in no cache, so it is skipped.
-                        if let (Ok(code), Some(generation)) = (Code::from_stored(&code), Generation::new(generation)) {
-                            subscriber.changed(&code, generation);
+                    for (domain, code, generation) in entries {
+                        // An invalid address is in no cache, so it is skipped.
+                        if let Some((address, generation)) = read(domain, &code, generation) {
+                            subscriber.changed(&address, generation);
                         }
                     }
                 }
@@ -47,12 +48,17 @@ impl ChangeFeed for SqliteStore {
     }
 }
 
+fn read(domain: i16, code: &str, generation: i64) -> Option<(Address, Generation)> {
+    let (domain, code) = (DomainId::try_from(domain).ok()?, Code::from_stored(code).ok()?);
+    Some((Address::new(domain, code), Generation::new(generation)?))
+}
+
 /// The history after a position.
 struct Tail {
     /// The sequence number of the last entry.
     end: i64,
     /// The entries after the position; `None` if they cannot be determined, which is a gap.
-    entries: Option<Vec<(String, i64)>>,
+    entries: Option<Vec<(i16, String, i64)>>,
 }
 
 impl SqliteStore {
@@ -69,7 +75,7 @@ impl SqliteStore {
                     };
                     let entries = link_events::table
                         .filter(link_events::seq.gt(place))
-                        .select((link_events::code, link_events::generation))
+                        .select((link_events::domain_id, link_events::code, link_events::generation))
                         .load(connection)?;
                     Ok(Tail { end, entries: Some(entries) })
                 })

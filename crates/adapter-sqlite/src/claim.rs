@@ -1,6 +1,9 @@
 //! The claim: the domain's own rule, run inside a transaction in which no other connection writes.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use diesel::{
     AppearsOnTable, QueryResult,
@@ -13,7 +16,7 @@ use diesel::{
     sqlite::Sqlite,
 };
 use domain::{
-    code::Code,
+    address::{Address, DomainId},
     history::{EventKind, LinkEvent},
     idempotency::IdempotentRequest,
     lifecycle::{self, Candidate, Claim, Naming},
@@ -25,8 +28,8 @@ use crate::{
     error::NEVER_REPLACED,
     idempotency,
     rows::LinkRow,
-    schema::links,
-    statements::{add_event, by_code, update},
+    schema::{links, short_domains},
+    statements::{add_event, at, by_address, update},
     writer::Undo,
 };
 
@@ -54,12 +57,13 @@ fn met_by(connection: &mut SqliteConnection, candidate: &Candidate) -> QueryResu
     let wanted = &candidate.link;
     match candidate.naming {
         Naming::Separate => Ok(None),
-        Naming::Alias => by_code(connection, &wanted.code),
+        Naming::Alias => by_address(connection, &wanted.address()),
         Naming::Shared => {
             let key = wanted.dedup_key();
             let query = links::table
                 .filter(links::owner_id.eq(wanted.owner.as_str()))
                 .filter(links::dedup_key.eq(key.as_bytes().as_slice()))
+                .filter(links::domain_id.eq(i16::from(wanted.domain)))
                 .filter(IsDeduplicated)
                 .select(LinkRow::as_select());
             query.get_result(connection).optional()?.map(LinkRow::into_link).transpose()
@@ -92,7 +96,7 @@ impl NewInARow {
                 self.0.store(self.0.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
             }
             Ok(Claims::Settled(_)) | Err(_) => self.0.store(0, Ordering::Relaxed),
-            Ok(Claims::CodeCollision | Claims::Repeated(_)) => {}
+            Ok(Claims::CodeCollision | Claims::UnknownDomain | Claims::Repeated(_)) => {}
         }
     }
 }
@@ -125,6 +129,12 @@ pub(crate) fn settle_all(
         && let Some(before) = idempotency::known_answer(connection, request)?
     {
         return Ok(Claims::Repeated(before));
+    }
+    let domains: BTreeSet<_> = candidates.iter().map(|candidate| candidate.link.domain).collect();
+    for domain in domains.into_iter().filter(|domain| !domain.is_default()) {
+        if !exists_domain(connection, domain)? {
+            return Err(Undo::Answer(Claims::UnknownDomain));
+        }
     }
     let mut claims = Vec::with_capacity(candidates.len());
     for candidate in candidates {
@@ -180,16 +190,19 @@ fn insert(connection: &mut SqliteConnection, link: &Link) -> Result<(), Undo<Cla
         return Ok(());
     };
     match refused {
-        Error::DatabaseError(..) if is_taken(connection, &link.code).is_ok_and(|taken| taken) => {
+        Error::DatabaseError(..) if is_taken(connection, &link.address()).is_ok_and(|taken| taken) => {
             Err(Undo::Answer(Claims::CodeCollision))
         }
         error => Err(error.into()),
     }
 }
 
-fn is_taken(connection: &mut SqliteConnection, code: &Code) -> QueryResult<bool> {
-    let holder = links::table.filter(links::code.eq(code.as_str())).select(links::id);
-    select(exists(holder)).get_result(connection)
+fn exists_domain(connection: &mut SqliteConnection, id: DomainId) -> QueryResult<bool> {
+    select(exists(short_domains::table.find(i16::from(id)))).get_result(connection)
+}
+
+fn is_taken(connection: &mut SqliteConnection, address: &Address) -> QueryResult<bool> {
+    select(exists(at!(address).select(links::id))).get_result(connection)
 }
 
 #[cfg(test)]
@@ -217,6 +230,7 @@ mod tests {
         let target = Target::parse(&format!("https://example.com/{number}"), &TargetPolicy::default()).expect("valid");
         let link = Link {
             id: Uuid::from_u128(number.into()),
+            domain: DomainId::DEFAULT,
             code: format!("code-{number}").parse().expect("valid"),
             owner: Owner::default(),
             behaviour: Behaviour::to(target),

@@ -40,6 +40,7 @@ mod list;
 mod migrate;
 mod rows;
 mod schema;
+mod short_domains;
 mod statements;
 mod store;
 mod threads;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use diesel::prelude::*;
 use domain::{
-    code::Code,
+    address::Address,
     history::{LinkEvent, Provenance},
     idempotency::{IdempotencyRecord, IdempotentRequest},
     lifecycle::{Candidate, Change},
@@ -18,18 +18,22 @@ use crate::{
     idempotency, list,
     rows::{EventRow, LinkRow, ResolutionRow},
     schema::{link_events, links},
-    statements::{add_event, by_code, update},
+    statements::{add_event, at, by_address, update},
     writer::Undo,
 };
 
 #[async_trait]
 impl LinkResolver for SqliteStore {
-    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
-        let code = code.clone();
+    async fn resolve(&self, address: &Address) -> Result<Resolved, RepositoryError> {
+        let address = address.clone();
         self.threads
             .look_up("resolving a code", move |connection| {
-                let query = links::table.filter(links::code.eq(code.as_str())).select(ResolutionRow::as_select());
-                query.get_result(connection).optional()?.map(ResolutionRow::into_resolution).transpose()
+                at!(address)
+                    .select(ResolutionRow::as_select())
+                    .get_result(connection)
+                    .optional()?
+                    .map(ResolutionRow::into_resolution)
+                    .transpose()
             })
             .await
             .map(Resolved::by_store)
@@ -68,9 +72,9 @@ impl LinkRepository for SqliteStore {
         outcome
     }
 
-    async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
-        let code = code.clone();
-        self.threads.look_up("finding a link", move |connection| by_code(connection, &code)).await
+    async fn find(&self, address: &Address) -> Result<Option<Link>, RepositoryError> {
+        let address = address.clone();
+        self.threads.look_up("finding a link", move |connection| by_address(connection, &address)).await
     }
 
     async fn with_ids(&self, ids: &[Uuid]) -> Result<Vec<Link>, RepositoryError> {
@@ -106,25 +110,26 @@ impl LinkRepository for SqliteStore {
 
     async fn history(
         &self,
-        code: &Code,
+        address: &Address,
         before: Option<Generation>,
         limit: u32,
     ) -> Result<Vec<LinkEvent>, RepositoryError> {
-        let (code, left_out) = (code.clone(), self.left_out.clone());
+        let (address, left_out) = (address.clone(), self.left_out.clone());
         self.threads
             .look_up("reading a history", move |connection| {
                 let mut page = Page::behind(before.map(Generation::get), limit);
                 while let Some((before, count)) = page.missing() {
                     let rows: Vec<EventRow> = link_events::table
                         .inner_join(links::table)
-                        .filter(links::code.eq(code.as_str()))
+                        .filter(links::code.eq(address.code.as_str()))
+                        .filter(links::domain_id.eq(i16::from(address.domain)))
                         .filter(link_events::generation.lt(before.unwrap_or(i64::MAX)))
                         .order(link_events::generation.desc())
                         .limit(count)
                         .select(EventRow::as_select())
                         .load(connection)?;
                     page.take(rows, EventRow::position, |row| {
-                        left_out.unless("link_events", format!("{code} {}", row.position()), row.parse())
+                        left_out.unless("link_events", format!("{address} {}", row.position()), row.parse())
                     });
                 }
                 Ok(page.into_items())
@@ -144,8 +149,8 @@ fn apply(
     {
         return Ok(Applied::Repeated(before));
     }
-    let query = links::table.filter(links::code.eq(change.after.code.as_str())).select(links::generation);
-    let Some(generation) = query.get_result::<i64>(connection).optional()? else {
+    let known = at!(change.after).select(links::generation).get_result::<i64>(connection);
+    let Some(generation) = known.optional()? else {
         return Ok(Applied::Missing);
     };
     if generation != change.from.get() {

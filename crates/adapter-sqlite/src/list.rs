@@ -8,7 +8,6 @@ use diesel::{
     sqlite::Sqlite,
 };
 use domain::{
-    access::Access,
     link::Link,
     ports::{LeftOut, LinkFilter, ListQuery, Page, Sort},
 };
@@ -28,7 +27,7 @@ macro_rules! narrowed {
     ($statement:expr, $query:expr, $after:expr, $end:expr) => {{
         let (mut statement, query, after, end): (_, &ListQuery, Option<&RowPosition>, Option<&RowPosition>) =
             ($statement, $query, $after, $end);
-        if let Access::Owner(owner) = &query.access {
+        if let Some(owner) = query.access.owner() {
             statement = statement.filter(links::owner_id.eq(owner.as_str()));
         }
         if let Some(moment) = query.filter.created_after {
@@ -91,8 +90,12 @@ fn rows(
     loop {
         caller.still_waits()?;
         let wanted = count - i64::try_from(rows.len()).expect("a page has fewer than 2^32 rows");
-        let end = if passes_over_links(&query.filter) { step(connection, query, after.as_ref())? } else { None };
-        let statement = matching(statement(query, after.as_ref(), end.as_ref()), &query.filter).limit(wanted);
+        let end = if query.access.domains().is_some() || passes_over_links(&query.filter) {
+            step(connection, query, after.as_ref())?
+        } else {
+            None
+        };
+        let statement = matching(statement(query, after.as_ref(), end.as_ref()), query).limit(wanted);
         let some: Vec<LinkRow> = statement.load(connection)?;
         let is_full = some.len() == usize::try_from(wanted).unwrap_or(usize::MAX);
         rows.extend(some);
@@ -105,8 +108,8 @@ fn rows(
 
 /// Whether the filter has conditions that no index covers.
 fn passes_over_links(filter: &LinkFilter) -> bool {
-    let LinkFilter { state, text, tag, target, created_after: _, created_before: _ } = filter;
-    state.is_some() || text.is_some() || tag.is_some() || target.is_some()
+    let LinkFilter { domain, state, text, tag, target, created_after: _, created_before: _ } = filter;
+    domain.is_some() || state.is_some() || text.is_some() || tag.is_some() || target.is_some()
 }
 
 /// The end of the step that begins after a position; `None` if it is the last step. Reads only an index.
@@ -128,8 +131,15 @@ fn statement<'a>(query: &'a ListQuery, after: Option<&RowPosition>, end: Option<
 }
 
 /// Adds the conditions that no index covers.
-fn matching<'a>(mut statement: Rows<'a>, filter: &'a LinkFilter) -> Rows<'a> {
-    let LinkFilter { state, text, tag, target, created_after: _, created_before: _ } = filter;
+fn matching<'a>(mut statement: Rows<'a>, query: &'a ListQuery) -> Rows<'a> {
+    if let Some(domains) = query.access.domains() {
+        let numbers: Vec<_> = domains.iter().map(|domain| i16::from(*domain)).collect();
+        statement = statement.filter(links::domain_id.eq_any(numbers));
+    }
+    let LinkFilter { domain, state, text, tag, target, created_after: _, created_before: _ } = &query.filter;
+    if let Some(domain) = domain {
+        statement = statement.filter(links::domain_id.eq(i16::from(*domain)));
+    }
     if let Some(state) = state {
         statement = statement.filter(links::state.eq(state.name()));
     }
@@ -155,6 +165,7 @@ fn matching<'a>(mut statement: Rows<'a>, filter: &'a LinkFilter) -> Rows<'a> {
 #[cfg(test)]
 mod tests {
     use domain::{
+        address::DomainId,
         ports::StateFilter,
         target::{Target, TargetPolicy},
         time::Timestamp,
@@ -170,6 +181,7 @@ mod tests {
         assert!(!passes_over_links(&none) && !passes_over_links(&indexed));
         let target = Target::parse("https://example.com/", &TargetPolicy::default()).expect("valid");
         for filter in [
+            LinkFilter { domain: Some(DomainId::DEFAULT), ..none.clone() },
             LinkFilter { state: Some(StateFilter::Deleted), ..none.clone() },
             LinkFilter { text: Some("a".to_owned()), ..none.clone() },
             LinkFilter { tag: Some("a".to_owned()), ..none.clone() },

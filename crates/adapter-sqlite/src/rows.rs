@@ -25,6 +25,7 @@ use crate::{
 // Keeps the SQL the same whatever the values are, so that it is not built anew for each row.
 #[diesel(treat_none_as_default_value = false)]
 pub(crate) struct LinkRow {
+    domain_id: i16,
     code: String,
     #[diesel(embed)]
     following: ResolutionRow,
@@ -71,6 +72,7 @@ pub(crate) fn hex(id: &[u8]) -> String {
 impl From<&Link> for LinkRow {
     fn from(link: &Link) -> Self {
         Self {
+            domain_id: link.domain.into(),
             code: link.code.to_string(),
             following: ResolutionRow {
                 id: link.id.as_bytes().to_vec(),
@@ -113,6 +115,7 @@ impl LinkRow {
         let following = self.following.parse()?;
         Ok(Link {
             id: following.id,
+            domain: in_column("domain_id", self.domain_id.try_into())?,
             code: in_column("code", Code::from_stored(&self.code))?,
             owner: following.owner,
             behaviour: following.behaviour,

@@ -3,6 +3,7 @@
 diesel::table! {
     links (id) {
         id -> Binary,
+        domain_id -> SmallInt,
         code -> Text,
         owner_id -> Text,
         target -> Text,
@@ -26,6 +27,7 @@ diesel::table! {
     link_events (seq) {
         seq -> BigInt,
         link_id -> Binary,
+        domain_id -> SmallInt,
         code -> Text,
         generation -> BigInt,
         kind -> Text,
@@ -51,6 +53,7 @@ diesel::table! {
         name -> Text,
         owner_id -> Text,
         scopes -> Text,
+        domains -> Text,
         digest -> Binary,
         created_at -> BigInt,
         expires_at -> Nullable<BigInt>,
@@ -86,6 +89,23 @@ diesel::table! {
     unfinished_upgrades (name) {
         name -> Text,
         after -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
+    short_domains (id) {
+        id -> SmallInt,
+        host -> Nullable<Text>,
+        landing_url -> Nullable<Text>,
+        not_found_url -> Nullable<Text>,
+        gone_url -> Nullable<Text>,
+        blocked_url -> Nullable<Text>,
+        redirect -> Nullable<Integer>,
+        robots -> Text,
+        accepts_links -> Bool,
+        generation -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
     }
 }
 

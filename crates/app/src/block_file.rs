@@ -12,6 +12,7 @@ use std::{
 };
 
 use domain::{
+    address::DomainId,
     api_key::KeyId,
     block::{InForce, Subject},
     service::Blocked,
@@ -129,7 +130,16 @@ fn read(text: &str) -> (InForce, usize, usize) {
         match line.split_once(char::is_whitespace).map(|(kind, value)| (kind, value.trim())) {
             _ if line.is_empty() => {}
             Some(("key", id)) if let Ok(id) = id.parse() => keys.push(id),
-            Some((kind, value)) if let Ok(subject) = Subject::parse(kind, value) => subjects.push(subject),
+            // On another short domain than the default one, which has a number: `code 7/promo`.
+            Some(("code", value))
+                if value.contains('/')
+                    && let Ok(address) = value.parse() =>
+            {
+                subjects.push(Subject::Address(address));
+            }
+            Some((kind, value)) if let Ok(subject) = Subject::parse(kind, value, DomainId::DEFAULT) => {
+                subjects.push(subject);
+            }
             Some(_) | None => bad += 1,
         }
     }
@@ -155,9 +165,9 @@ mod tests {
     #[test]
     fn each_line_blocks_one_thing() {
         let (blocked, count, bad) = read(
-            "# emergency\ncode abc\nhost Evil.Example. # ticket 7\n owner\tteam-a \n\nkey SSnBEMJK7Gb7\nkey x\nplanet mars\nhost\n",
+            "# emergency\ncode abc\ncode 7/abc\ncode 07/abc\nhost Evil.Example. # ticket 7\n owner\tteam-a \n\nkey SSnBEMJK7Gb7\nkey x\nplanet mars\nhost\n",
         );
-        assert_eq!((count, bad), (4, 3));
+        assert_eq!((count, bad), (5, 4));
         assert!(blocked.block_host("www.evil.example") && blocked.block_owner(&"team-a".parse().expect("an owner")));
         assert!(blocked.block_key(&"SSnBEMJK7Gb7".parse().expect("an id")));
         assert!(read("").0.is_empty());

@@ -101,10 +101,20 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: BlockAction,
     },
+    /// Add, list, change and remove short domains, directly in the store
+    ///
+    /// Running servers apply a change within two seconds.
+    Domains {
+        #[command(subcommand)]
+        action: DomainsAction,
+    },
     /// Show the clicks of a link over time, and by what they tell, directly from the store
     Stats {
         /// Code of the link; without it, the clicks of all links
         code: Option<String>,
+        /// Host of the link's short domain [default: the default one]
+        #[arg(long, value_name = "HOST", requires = "code")]
+        domain: Option<String>,
         #[command(flatten)]
         question: StatsArguments,
         /// Delete all counts of the link instead; those of all links of its owner stay
@@ -190,6 +200,9 @@ pub(crate) enum KeysAction {
         /// Scopes of the key, separated by commas: links:read, links:create, links:write, stats:read, admin
         #[arg(long = "scope", required = true, value_delimiter = ',')]
         scopes: Vec<String>,
+        /// Short domains to which the key is bound, separated by commas; `default` for the default one [default: all]
+        #[arg(long = "domain", value_name = "HOST", value_delimiter = ',')]
+        domains: Vec<String>,
         /// Time when the key expires, RFC 3339; without it the key never expires
         #[arg(long)]
         expires_at: Option<String>,
@@ -203,12 +216,64 @@ pub(crate) enum KeysAction {
     },
 }
 
+/// The actions on short domains. Running servers apply them within two seconds.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DomainsAction {
+    /// Add a short domain
+    Add {
+        /// Host name, such as go.example.com
+        host: String,
+        #[command(flatten)]
+        settings: DomainArguments,
+    },
+    /// List all short domains; the default one is the first
+    List,
+    /// Change a short domain
+    Edit {
+        /// Host name; `default` for the default one
+        host: String,
+        #[command(flatten)]
+        settings: DomainArguments,
+    },
+    /// Remove a short domain on which no link lives
+    Remove {
+        /// Host name
+        host: String,
+    },
+}
+
+/// How addresses on a short domain behave. An empty text clears a setting.
+#[derive(Args, Debug)]
+pub(crate) struct DomainArguments {
+    /// Where the bare short domain redirects
+    #[arg(long, value_name = "URL")]
+    pub(crate) landing_url: Option<String>,
+    /// Page for browsers at unknown codes
+    #[arg(long, value_name = "URL")]
+    pub(crate) not_found_url: Option<String>,
+    /// Page for browsers at deleted and expired links
+    #[arg(long, value_name = "URL")]
+    pub(crate) gone_url: Option<String>,
+    /// Page for browsers at links that were taken down
+    #[arg(long, value_name = "URL")]
+    pub(crate) blocked_url: Option<String>,
+    /// Redirect of links that are claimed without one: 301, 302, 307 or 308
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) redirect: Option<String>,
+    /// What crawlers are told: noindex, index or disallow
+    #[arg(long, value_name = "RULE")]
+    pub(crate) robots: Option<String>,
+    /// Whether links can be claimed on it: true or false
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) accepts_links: Option<bool>,
+}
+
 /// The actions on takedowns. Running servers apply them within two seconds.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BlockAction {
     /// Take one link down
     Code {
-        /// Code of the link
+        /// Code of the link; on another short domain than the default one, with its host: go.example/promo
         code: String,
         #[command(flatten)]
         why: Why,

@@ -5,6 +5,7 @@ use std::{path::Path, process::ExitCode, sync::Arc};
 use adapter_spool::{SegmentReport, Spool, StreamReport, Survey, inspect};
 use anyhow::{Context, anyhow, bail};
 use domain::{
+    address::Address,
     click::Dimension,
     code::Code,
     ports::{Clock, StatisticsOf},
@@ -15,6 +16,7 @@ use crate::{
     cli::{SpoolAction, StatsArguments, tell},
     clicks::{self, Clicks, Shipper},
     config::Config,
+    domain_commands::named_domain,
     effects::SystemClock,
     stores::{Backend, Store},
     unreadable::NotedRows,
@@ -24,6 +26,7 @@ use crate::{
 pub(crate) async fn stats(
     config: &Config,
     code: Option<&str>,
+    domain: Option<&str>,
     question: &StatsArguments,
     erase: bool,
 ) -> anyhow::Result<()> {
@@ -33,7 +36,7 @@ pub(crate) async fn stats(
         None => StatisticsOf::Everyone,
         Some(code) => {
             let found = match code.parse::<Code>() {
-                Ok(code) => store.links.find(&code).await?,
+                Ok(code) => store.links.find(&Address::new(named_domain(&store, domain).await?, code)).await?,
                 Err(_) => None,
             };
             StatisticsOf::Link(found.with_context(|| format!("no link has the code {code}"))?.id)

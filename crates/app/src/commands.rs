@@ -14,7 +14,7 @@ use adapter_http::OpenApiVersion;
 use anyhow::{Context, anyhow, bail};
 use domain::{
     actor::Actor,
-    api_key::{ApiKey, Caller, KeyId, KeySecret, Scopes},
+    api_key::{ApiKey, Caller, KeyId, KeySecret, Scope, Scopes},
     block::{Block, Subject},
     link::Owner,
     service::{BlockService, Call, KeyService, NewKey, ServiceError},
@@ -26,6 +26,7 @@ use crate::{
     cli::{Arguments, BlockAction, Command, KeysAction, MigrateAction, SettingsArguments, tell, tell_aside},
     click_commands,
     config::{Config, Sources},
+    domain_commands::{self, named_domain},
     log, own_files,
     serve::serve,
     stores::Backend,
@@ -46,8 +47,10 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::CheckStore => runtime()?.block_on(check_store(&config))?,
         Command::Keys { action } => runtime()?.block_on(keys(&config, action))?,
         Command::Block { action } => runtime()?.block_on(block(&config, action))?,
-        Command::Stats { code, question, erase } => {
-            runtime()?.block_on(click_commands::stats(&config, code.as_deref(), &question, erase))?;
+        Command::Domains { action } => runtime()?.block_on(domain_commands::domains(&config, action))?,
+        Command::Stats { code, domain, question, erase } => {
+            let stats = click_commands::stats(&config, code.as_deref(), domain.as_deref(), &question, erase);
+            runtime()?.block_on(stats)?;
         }
         Command::Spool { action } => return runtime()?.block_on(click_commands::spool(&config, action)),
         Command::Openapi { version } => {
@@ -155,15 +158,24 @@ async fn check_store(config: &Config) -> anyhow::Result<()> {
 async fn keys(config: &Config, action: KeysAction) -> anyhow::Result<()> {
     let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
     backend.must_be_migrated().await?;
-    let keys = backend.open(Arc::<NotedRows>::default())?.key_service();
+    let store = backend.open(Arc::<NotedRows>::default())?;
+    let keys = store.key_service();
     match action {
-        KeysAction::Create { name, owner, scopes, expires_at } => {
+        KeysAction::Create { name, owner, scopes, domains: hosts, expires_at } => {
+            let mut domains = Vec::new();
+            for host in &hosts {
+                domains.push(named_domain(&store, Some(host)).await?);
+            }
             let new = NewKey {
                 name: name.parse().context("--name")?,
                 owner: owner.parse::<Owner>().context("--owner")?,
                 scopes: Scopes::try_from(scopes).context("--scope")?,
+                domains,
                 expires_at: expires_at.map(|text| text.parse()).transpose().context("--expires-at")?,
             };
+            if !new.domains.is_empty() && new.scopes.allow(Scope::Admin) {
+                bail!("an administrator's key is not bound to short domains: leave out --domain");
+            }
             let issued = keys.create(&operator_call(&new.owner), None, &new).await?;
             tell_aside(&format!(
                 "key {} for owner {} in {}, shown this once:",
@@ -205,7 +217,13 @@ async fn block(config: &Config, action: BlockAction) -> anyhow::Result<()> {
             };
         }
     };
-    let subject = Subject::parse(kind, &value).with_context(|| format!("{kind} {value}"))?;
+    // A code on another short domain than the default one: `go.example/promo`.
+    let (host, word) = match value.split_once('/').filter(|_| kind == "code") {
+        Some((host, code)) => (Some(host), code),
+        None => (None, value.as_str()),
+    };
+    let domain = named_domain(&store, host).await?;
+    let subject = Subject::parse(kind, word, domain).with_context(|| format!("{kind} {value}"))?;
     let reason = why.reason.parse().context("--reason")?;
     let (block, added) = blocks.block(&operator_call(&Owner::default()), subject, reason).await?;
     tell(&format!("{} {}", if added { "blocked" } else { "blocked before:" }, block_line(&block)))?;
@@ -240,9 +258,9 @@ fn block_line(block: &Block) -> String {
 }
 
 /// The call of the operator, who needs no API key.
-fn operator_call(owner: &Owner) -> Call {
+pub(crate) fn operator_call(owner: &Owner) -> Call {
     Call {
-        caller: Caller { actor: Actor::System, owner: owner.clone(), scopes: Scopes::admin() },
+        caller: Caller { actor: Actor::System, owner: owner.clone(), scopes: Scopes::admin(), domains: Vec::new() },
         request_id: "command-line".parse().expect("a plain word is a request id"),
         idempotency: None,
     }

@@ -22,6 +22,7 @@ mod click_commands;
 mod clicks;
 mod commands;
 mod config;
+mod domain_commands;
 mod effects;
 mod listener;
 mod log;

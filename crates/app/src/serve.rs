@@ -12,13 +12,14 @@ use adapter_http::{
     ClickSettings, CurrentPolicy, InheritedCodes, Origins, PATH_WORDS, Phase, ServerOptions, Settings, Tasks,
 };
 use anyhow::{Context, bail};
-use domain::{code::Code, service::BlockService};
+use domain::service::{BlockService, DomainService};
 use slog::{Logger, info, o, warn};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::JoinSet,
     time::{sleep, timeout},
 };
+use url::Url;
 
 use crate::{
     admin_key,
@@ -69,10 +70,11 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
     let memory = store.remembered(config, log);
     let clicks = Clicks::open(config, store.clicks.clone(), log)?;
     let services = store.services(config, memory.clone(), clicks.services());
-    let blocks = services.blocks.clone();
+    let (blocks, domains) = (services.blocks.clone(), services.domains.clone());
     let block_file = BlockFile::load(config.blocks_file.clone(), blocks.blocked().clone(), log)
         .with_context(|| format!("blocks.file {}", config.blocks_file.display()))?;
     if !backend.is_remote() {
+        know_domains(&domains, config).await?;
         blocks.refresh().await?;
     }
     let inherited = InheritedCodes::default();
@@ -96,6 +98,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
             backend,
             store: Arc::clone(&store),
             blocks: blocks.clone(),
+            domains: domains.clone(),
             inherited,
             clicks: clicks.clone(),
             config: config.clone(),
@@ -103,7 +106,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         };
         preparing.spawn(start.prepare(following.clone(), phase.clone()));
     }
-    watch_over(&supervisor, &store, &memory, &following, (blocks, block_file), targets, log);
+    watch_over(&supervisor, &store, &memory, &following, domains, (blocks, block_file), targets, log);
     let shipper = clicks::watch_over(&supervisor, &clicks, log);
 
     let signal = tokio::select! {
@@ -213,6 +216,7 @@ fn settings(
 ) -> Settings {
     Settings {
         public_url: config.public_url.clone(),
+        unknown_host: config.unknown_host,
         landing_url: config.landing_url.clone(),
         targets,
         cors_origins: Origins::of(&config.http.cors_origins),
@@ -253,6 +257,7 @@ struct Start {
     backend: Backend,
     store: Arc<Store>,
     blocks: BlockService,
+    domains: DomainService,
     inherited: InheritedCodes,
     clicks: Clicks,
     config: Config,
@@ -285,15 +290,27 @@ impl Start {
         if backend.is_remote() {
             migrate(backend, config, log).await?;
             store.ping.ping().await?;
-            // No redirect before the blocklist is known.
+            // No redirect before short domains and blocklist are known.
+            know_domains(&self.domains, config).await?;
             self.blocks.refresh().await?;
             announce_admin_key(store, config, log).await?;
         }
         // Clicks before that have no visitor.
         clicks::refresh_salts(&self.clicks).await?;
-        let codes = store.codes.codes_among(&PATH_WORDS).await?;
-        self.inherited.learn(codes.iter().filter_map(|code| Code::from_stored(code).ok()).collect());
+        let addresses = store.addresses.with_codes(&PATH_WORDS).await?;
+        self.inherited.learn(addresses.iter().filter_map(|address| address.parse().ok()).collect());
         Ok(())
+    }
+}
+
+/// Reads the short domains. Fails if the public URL names another one than the default short domain: its links would
+/// then have two addresses, and those of the default one none.
+async fn know_domains(domains: &DomainService, config: &Config) -> anyhow::Result<()> {
+    let all = domains.all().await?;
+    let host = Url::parse(&config.public_url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    match host.filter(|host| all.at(host).is_some()) {
+        Some(host) => bail!("public_url names {host}, which is a short domain of its own: see `signpost domains list`"),
+        None => Ok(()),
     }
 }
 

@@ -12,11 +12,11 @@ use domain::{
     access::Access,
     block::Subject,
     ports::{
-        ApiKeyRepository, BlockPosition, BlockRepository, ChangeFeed, ClickRepository, Clock, CodeCatalog, Entropy,
+        AddressCatalog, ApiKeyRepository, BlockPosition, BlockRepository, ChangeFeed, ClickRepository, Clock, Entropy,
         IdempotencyRepository, Identify, KeyPosition, LinkFilter, LinkRepository, LinkResolver, ListQuery, Ping,
-        Position, RandomCodes, SharedLimiter, Sort, UnreadableRows,
+        Position, RandomCodes, SharedLimiter, ShortDomainRepository, Sort, UnreadableRows,
     },
-    service::{BlockService, Blocked, KeyService, LinkService, ResolveService},
+    service::{BlockService, Blocked, DomainService, KeyService, KnownDomains, LinkService, ResolveService},
 };
 use slog::{Logger, o};
 use tokio::runtime::Handle;
@@ -257,7 +257,8 @@ pub(crate) struct Store {
     blocks: Arc<dyn BlockRepository>,
     pub(crate) ping: Arc<dyn Ping>,
     pub(crate) changes: Arc<dyn ChangeFeed>,
-    pub(crate) codes: Arc<dyn CodeCatalog>,
+    pub(crate) addresses: Arc<dyn AddressCatalog>,
+    domains: Arc<dyn ShortDomainRepository>,
     /// The identity of the store, if several processes may share it.
     identity: Option<Arc<dyn Identify>>,
     /// What these processes share in Redis, if Redis is configured.
@@ -276,7 +277,8 @@ impl Store {
             + BlockRepository
             + Ping
             + ChangeFeed
-            + CodeCatalog
+            + AddressCatalog
+            + ShortDomainRepository
             + 'static,
     {
         Self {
@@ -288,7 +290,8 @@ impl Store {
             blocks: store.clone(),
             ping: store.clone(),
             changes: store.clone(),
-            codes: store,
+            addresses: store.clone(),
+            domains: store,
             identity: None,
             shared: None,
             close: None,
@@ -349,6 +352,7 @@ impl Store {
             keys: key_service(Arc::new(CachedApiKeys::new(self.keys.clone())), self.idempotency.clone()),
             resolver: ResolveService::new(memory, blocks.blocked().clone(), clock),
             blocks,
+            domains: self.domain_service(),
             store: self.ping.clone(),
             shared: self.shared.as_ref().map(|(shared, _)| Arc::new(shared.clone()) as Arc<dyn Ping>),
             shared_limiter: self.shared.as_ref().map(|(shared, _)| Arc::new(shared.clone()) as Arc<dyn SharedLimiter>),
@@ -367,7 +371,7 @@ impl Store {
     /// Whether a block covers any existing link. Always `true` for hosts: the check would have to read every link.
     pub(crate) async fn has_links_of(&self, subject: &Subject) -> anyhow::Result<bool> {
         Ok(match subject {
-            Subject::Code(code) => self.links.find(code).await?.is_some(),
+            Subject::Address(address) => self.links.find(address).await?.is_some(),
             Subject::Host(_) => true,
             Subject::Owner(owner) => {
                 let access = Access::Owner(owner.clone());
@@ -378,7 +382,7 @@ impl Store {
         })
     }
 
-    /// Reads every link, block in force and API key, so that rows that cannot be read are reported. Lifted blocks are
+    /// Reads every link, short domain, block in force and API key, so that rows that cannot be read are reported. Lifted blocks are
     /// skipped, because they have no effect.
     async fn read_everything(&self) -> anyhow::Result<()> {
         const PAGE: u32 = 500;
@@ -396,6 +400,7 @@ impl Store {
                 break;
             }
         }
+        self.domains.all().await?;
         let mut after = None;
         loop {
             let page = self.blocks.list(false, after.as_ref(), PAGE).await?;
@@ -417,6 +422,11 @@ impl Store {
     /// The service for takedowns. Until its first refresh it knows no takedowns and every redirect is refused.
     pub(crate) fn block_service(&self) -> BlockService {
         BlockService::new(self.blocks.clone(), Blocked::unread(), Arc::new(SystemClock), Arc::new(SystemEntropy))
+    }
+
+    /// The service for short domains. Until its first refresh it knows none.
+    pub(crate) fn domain_service(&self) -> DomainService {
+        DomainService::new(self.domains.clone(), KnownDomains::unread(), Arc::new(SystemClock))
     }
 
     /// The service for API keys, without the cache in front of the store.

@@ -5,11 +5,11 @@ use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 use adapter_cache::{CachedResolver, Progress};
 use adapter_redis::SharedMemory;
 use domain::{
-    code::Code,
+    address::Address,
     idempotency::IDEMPOTENCY_WINDOW_SECONDS,
     link::Generation,
     ports::{ChangeSubscriber, Clock, IdempotencyRepository, Identify, Ping},
-    service::BlockService,
+    service::{BlockService, DomainService},
 };
 use slog::{Logger, info};
 use tokio::{
@@ -45,6 +45,7 @@ pub(crate) fn watch_over(
     store: &Store,
     memory: &CachedResolver,
     following: &Following,
+    domains: DomainService,
     (blocks, block_file): (BlockService, BlockFile),
     targets: Targets,
     log: &Logger,
@@ -62,7 +63,7 @@ pub(crate) fn watch_over(
             Failure::from(&changes.subscribe(reporting).await)
         }
     });
-    let (memory, codes) = (memory.clone(), store.codes.clone());
+    let (memory, codes) = (memory.clone(), store.addresses.clone());
     supervisor.watch("known-codes", Duration::ZERO, move |report| {
         let (memory, codes) = (memory.clone(), codes.clone());
         never(async move {
@@ -74,6 +75,7 @@ pub(crate) fn watch_over(
             memory.keep_codes_known(codes.as_ref(), &tell).await
         })
     });
+    supervisor.watch("short-domains", Duration::ZERO, move |report| never(keep_domains(domains.clone(), report)));
     supervisor.watch("blocks", Duration::ZERO, move |report| never(keep_blocks(blocks.clone(), report)));
     let block_file = Arc::new(tokio::sync::Mutex::new(block_file));
     supervisor.watch("file-of-blocks", Duration::ZERO, move |report| {
@@ -115,6 +117,18 @@ async fn keep_blocks(blocks: BlockService, report: Report) -> Infallible {
     }
 }
 
+/// Refreshes the short domains every second. If that fails, the last known ones stay.
+async fn keep_domains(domains: DomainService, report: Report) -> Infallible {
+    const PAUSE: Duration = Duration::from_secs(1);
+    loop {
+        match domains.refresh().await {
+            Ok(()) => report.succeeded(),
+            Err(error) => report.failed(Failure::from(&error)),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
 /// Passes changes on, and reports a success each time the change feed is in sync.
 struct Reporting {
     subscriber: Arc<dyn ChangeSubscriber>,
@@ -123,8 +137,8 @@ struct Reporting {
 }
 
 impl ChangeSubscriber for Reporting {
-    fn changed(&self, code: &Code, generation: Generation) {
-        self.subscriber.changed(code, generation);
+    fn changed(&self, address: &Address, generation: Generation) {
+        self.subscriber.changed(address, generation);
     }
 
     fn synced_until(&self, ago: Duration) {

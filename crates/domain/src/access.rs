@@ -1,34 +1,41 @@
-//! Access: whose links a caller may see and change.
+//! Access: which links a caller may see and change.
 
-use crate::link::Owner;
+use crate::{
+    address::DomainId,
+    link::{Link, Owner},
+};
 
-/// Whose links a caller may see and change.
+/// Which links a caller may see and change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Those of one owner.
     Owner(Owner),
+    /// Those of one owner on these short domains.
+    OwnerOn(Owner, Vec<DomainId>),
     /// Those of all owners.
     All,
 }
 
 impl Access {
-    /// Whether the links of `owner` are included.
-    pub fn includes(&self, owner: &Owner) -> bool {
+    /// Whether a link is included.
+    pub fn includes(&self, link: &Link) -> bool {
+        self.owner().is_none_or(|owner| *owner == link.owner)
+            && self.domains().is_none_or(|domains| domains.contains(&link.domain))
+    }
+
+    /// The owner, if it is only one.
+    pub fn owner(&self) -> Option<&Owner> {
         match self {
-            Self::Owner(own) => own == owner,
-            Self::All => true,
+            Self::Owner(owner) | Self::OwnerOn(owner, _) => Some(owner),
+            Self::All => None,
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_owner_sees_their_own_links_and_an_administrator_all() {
-        let [one, other] = ["one", "other"].map(|name| name.parse::<Owner>().expect("a plain name"));
-        assert!(Access::Owner(one.clone()).includes(&one) && !Access::Owner(one).includes(&other));
-        assert!(Access::All.includes(&other));
+    /// The short domains, if not all are included.
+    pub fn domains(&self) -> Option<&[DomainId]> {
+        match self {
+            Self::OwnerOn(_, domains) => Some(domains),
+            Self::Owner(_) | Self::All => None,
+        }
     }
 }

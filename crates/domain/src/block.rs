@@ -2,6 +2,7 @@
 //! it is lifted, the links work as before.
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     fmt,
     net::{IpAddr, Ipv6Addr},
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     actor::Actor,
+    address::{Address, DomainId},
     api_key::KeyId,
     code::Code,
     hosts::{comparable_name, covering_names},
@@ -53,7 +55,8 @@ pub struct Lifted {
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// One link.
-    Code(Code),
+    #[serde(rename = "code")]
+    Address(Address),
     /// All links to a host and to the names below it.
     Host(Host),
     /// All links of an owner, who cannot create new ones.
@@ -67,18 +70,19 @@ impl Subject {
     /// The kind, as stores and callers write it.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Code(_) => "code",
+            Self::Address(_) => "code",
             Self::Host(_) => "host",
             Self::Owner(_) => "owner",
         }
     }
 
     /// The value, as stores and callers write it.
-    pub fn value(&self) -> &str {
+    pub fn value(&self) -> Cow<'_, str> {
         match self {
-            Self::Code(code) => code.as_str(),
-            Self::Host(host) => &host.0,
-            Self::Owner(owner) => owner.as_str(),
+            Self::Address(address) if address.domain.is_default() => Cow::Borrowed(address.code.as_str()),
+            Self::Address(address) => Cow::Owned(address.to_string()),
+            Self::Host(host) => Cow::Borrowed(&host.0),
+            Self::Owner(owner) => Cow::Borrowed(owner.as_str()),
         }
     }
 
@@ -86,17 +90,20 @@ impl Subject {
     /// blocks must stay in force.
     pub fn from_stored(kind: &str, value: &str) -> Result<Self, InvalidSubject> {
         match kind {
-            "code" => Code::from_stored(value).map(Self::Code).map_err(|_| InvalidSubject::Code),
+            "code" => value.parse().map(Self::Address).map_err(|_| InvalidSubject::Code),
             "host" => Host::from_stored(value).map(Self::Host).ok_or(InvalidSubject::Host),
             "owner" => value.parse().map(Self::Owner).map_err(|_| InvalidSubject::Owner),
             _ => Err(InvalidSubject::Kind),
         }
     }
 
-    /// Parses a subject that a caller wrote.
-    pub fn parse(kind: &str, value: &str) -> Result<Self, InvalidSubject> {
+    /// Parses a subject that a caller wrote. A code is meant on `domain`.
+    pub fn parse(kind: &str, value: &str, domain: DomainId) -> Result<Self, InvalidSubject> {
         match kind {
-            "code" => Code::parse_alias(value).map(Self::Code).map_err(|_| InvalidSubject::Code),
+            "code" => match Code::parse_alias(value) {
+                Ok(code) => Ok(Self::Address(Address::new(domain, code))),
+                Err(_) => Err(InvalidSubject::Code),
+            },
             "host" => value.parse().map(Self::Host).map_err(|_| InvalidSubject::Host),
             "owner" => value.parse().map(Self::Owner).map_err(|_| InvalidSubject::Owner),
             _ => Err(InvalidSubject::Kind),
@@ -207,7 +214,7 @@ impl TryFrom<String> for Reason {
 /// All blocks in force at one moment.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct InForce {
-    codes: HashSet<Code>,
+    addresses: HashSet<Address>,
     hosts: HashSet<String>,
     owners: HashSet<Owner>,
     keys: HashSet<KeyId>,
@@ -216,7 +223,7 @@ pub struct InForce {
 /// Shows counts only, because there may be many subjects.
 impl fmt::Debug for InForce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "InForce({} codes, {} hosts, {} owners)", self.codes.len(), self.hosts.len(), self.owners.len())
+        write!(f, "InForce({} links, {} hosts, {} owners)", self.addresses.len(), self.hosts.len(), self.owners.len())
     }
 }
 
@@ -228,7 +235,7 @@ pub struct OwnerBlocked;
 impl InForce {
     /// Whether nothing is blocked.
     pub fn is_empty(&self) -> bool {
-        self.codes.is_empty() && self.hosts.is_empty() && self.owners.is_empty() && self.keys.is_empty()
+        self.addresses.is_empty() && self.hosts.is_empty() && self.owners.is_empty() && self.keys.is_empty()
     }
 
     /// The same, with `keys` as the blocked API keys.
@@ -240,7 +247,7 @@ impl InForce {
     /// The union of both.
     pub(crate) fn with(&self, other: &Self) -> Self {
         Self {
-            codes: &self.codes | &other.codes,
+            addresses: &self.addresses | &other.addresses,
             hosts: &self.hosts | &other.hosts,
             owners: &self.owners | &other.owners,
             keys: &self.keys | &other.keys,
@@ -252,9 +259,11 @@ impl InForce {
         self.keys.contains(key)
     }
 
-    /// Whether this link is blocked: by its code, the host of its target, or its owner.
-    pub fn block(&self, code: &Code, link: &Resolution) -> bool {
-        self.codes.contains(code) || self.block_owner(&link.owner) || self.block_host(&link.behaviour.target.host())
+    /// Whether this link is blocked: by its address, the host of its target, or its owner.
+    pub fn block(&self, address: &Address, link: &Resolution) -> bool {
+        self.addresses.contains(address)
+            || self.block_owner(&link.owner)
+            || self.block_host(&link.behaviour.target.host())
     }
 
     /// Rejects a blocked owner, whose links are neither made nor changed.
@@ -284,7 +293,7 @@ impl FromIterator<Subject> for InForce {
         let mut blocked = Self::default();
         for subject in subjects {
             match subject {
-                Subject::Code(code) => drop(blocked.codes.insert(code)),
+                Subject::Address(address) => drop(blocked.addresses.insert(address)),
                 Subject::Host(host) => drop(blocked.hosts.insert(host.0)),
                 Subject::Owner(owner) => drop(blocked.owners.insert(owner)),
             }
@@ -316,13 +325,13 @@ mod tests {
             ("host", "[2001:DB8::1]", "2001:db8::1"),
             ("host", "2001:DB8:0::1", "2001:db8::1"),
         ] {
-            let subject = Subject::parse(kind, given).expect(given);
-            assert_eq!((subject.kind(), subject.value()), (kind, kept));
+            let subject = Subject::parse(kind, given, DomainId::DEFAULT).expect(given);
+            assert_eq!((subject.kind(), &*subject.value()), (kind, kept));
             if let Subject::Host(host) = subject {
                 assert_eq!(Host::try_from(String::from(host.clone())), Ok(host));
             }
         }
-        assert_eq!(Subject::parse("link", "abc"), Err(InvalidSubject::Kind));
+        assert_eq!(Subject::parse("link", "abc", DomainId::DEFAULT), Err(InvalidSubject::Kind));
         for (kind, value) in [
             ("code", "a b"),
             ("owner", "A"),
@@ -335,7 +344,7 @@ mod tests {
             // A whole top-level domain cannot be blocked.
             ("host", "com"),
         ] {
-            assert_eq!(Subject::parse(kind, value), Err(no(kind)), "{kind} {value}");
+            assert_eq!(Subject::parse(kind, value, DomainId::DEFAULT), Err(no(kind)), "{kind} {value}");
         }
     }
 
@@ -345,7 +354,7 @@ mod tests {
         let hosts = [("host", "evil.example.com"), ("host", "2001:db8::1"), ("host", "com"), ("owner", "acme")];
         for (kind, value) in reserved.chain(hosts) {
             let subject = Subject::from_stored(kind, value).expect(value);
-            assert_eq!((subject.kind(), subject.value()), (kind, value));
+            assert_eq!((subject.kind(), &*subject.value()), (kind, value));
         }
         assert_eq!(Subject::from_stored("link", "abc"), Err(InvalidSubject::Kind));
         for (kind, value) in [("code", "a b"), ("owner", "A"), ("host", ""), ("host", "Evil.example"), ("host", "a b")]
@@ -364,7 +373,10 @@ mod tests {
 
     #[test]
     fn a_blocked_host_also_blocks_the_names_below_it() {
-        let subjects = [Subject::parse("host", "example.com"), Subject::parse("host", "203.0.113.7")];
+        let subjects = [
+            Subject::parse("host", "example.com", DomainId::DEFAULT),
+            Subject::parse("host", "203.0.113.7", DomainId::DEFAULT),
+        ];
         let blocked: InForce = subjects.into_iter().map(|subject| subject.expect("valid")).collect();
         assert!(blocked.block_host("example.com") && blocked.block_host("a.b.example.com"));
         assert!(blocked.block_host("203.0.113.7"));

@@ -136,6 +136,8 @@ pub enum IdempotencyRecord {
         /// See [`KeySecret::derive`](crate::api_key::KeySecret::derive).
         salt: [u8; 16],
     },
+    /// A new short domain.
+    Domain(crate::short_domain::ShortDomain),
     /// A block.
     Block {
         /// The block that was placed, or that was in force already.

@@ -20,6 +20,7 @@
 //! use std::{error::Error, sync::Arc, time::SystemTime};
 //!
 //! use domain::{
+//!     address::DomainId,
 //!     api_key::Caller,
 //!     behaviour::Behaviour,
 //!     code::CodeLength,
@@ -63,6 +64,7 @@
 //!     let call = Call { caller: Caller::anonymous(), request_id: "example".parse()?, idempotency: None };
 //!     let request = ClaimRequest {
 //!         behaviour: Behaviour::to(Target::parse("https://example.com/", &TargetPolicy::default())?),
+//!         domain: DomainId::DEFAULT,
 //!         alias: None,
 //!         force_new: false,
 //!         title: None,
@@ -74,10 +76,10 @@
 //!     let Claim::Created(link) = first else { panic!("nothing was there before") };
 //!     let again = links.claim(&call, &[request.clone()]).await?.claims.remove(0);
 //!     assert_eq!(again, Claim::Existing(link.clone()));
-//!     assert!(matches!(visits.follow(&link.code, "").await?.followed, Followed::Redirect { .. }));
+//!     assert!(matches!(visits.follow(&link.address(), "").await?.followed, Followed::Redirect { .. }));
 //!
-//!     links.delete(&call, &link.code, &Precondition::None).await?;
-//!     assert!(matches!(visits.follow(&link.code, "").await?.followed, Followed::Gone(_)));
+//!     links.delete(&call, &link.address(), &Precondition::None).await?;
+//!     assert!(matches!(visits.follow(&link.address(), "").await?.followed, Followed::Gone(_)));
 //!     let back = links.claim(&call, &[request]).await?.claims.remove(0);
 //!     assert!(matches!(back, Claim::Reactivated(same) if same.code == link.code));
 //!     Ok(())
@@ -86,6 +88,7 @@
 
 pub mod access;
 pub mod actor;
+pub mod address;
 mod alphabet;
 pub mod api_key;
 pub mod behaviour;
@@ -101,5 +104,6 @@ pub mod lifecycle;
 pub mod link;
 pub mod ports;
 pub mod service;
+pub mod short_domain;
 pub mod target;
 pub mod time;

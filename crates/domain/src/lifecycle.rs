@@ -294,6 +294,7 @@ mod tests {
     fn candidate(naming: Naming, url: &str) -> Candidate {
         let link = Link {
             id: Uuid::from_u128(1),
+            domain: crate::address::DomainId::DEFAULT,
             code: "h7RkQ2mX".parse().expect("valid"),
             owner: Owner::default(),
             behaviour: Behaviour::to(target(url)),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    address::{Address, DomainId},
     behaviour::{Behaviour, DedupKey},
     code::Code,
     time::Timestamp,
@@ -18,7 +19,10 @@ use crate::{
 pub struct Link {
     /// UUID version 7, so that ids sort by creation time.
     pub id: Uuid,
-    /// The path segment that names it. It never changes.
+    /// The short domain it lives on. It never changes.
+    #[serde(default)]
+    pub domain: DomainId,
+    /// The path segment that names it there. It never changes.
     pub code: Code,
     /// The namespace it belongs to. It never changes.
     pub owner: Owner,
@@ -44,6 +48,11 @@ pub struct Link {
 }
 
 impl Link {
+    /// Its address, by which visitors and caches know it.
+    pub fn address(&self) -> Address {
+        Address::new(self.domain, self.code.clone())
+    }
+
     /// The key by which claims find links that behave like this one.
     pub fn dedup_key(&self) -> DedupKey {
         self.behaviour.dedup_key()

@@ -6,6 +6,7 @@ use std::{error::Error, fmt::Debug};
 use chrono::{DateTime, Utc};
 use domain::{
     actor::Actor,
+    address::DomainId,
     api_key::{KeyId, KeyName, Scope, Scopes},
     behaviour::{Behaviour, RedirectStatus},
     block::{Host, InForce, Reason, Subject},
@@ -93,7 +94,7 @@ fn values_display_as_their_text_form() {
         assert_eq!(shown, written);
     }
     // There may be a million subjects, so only their counts are shown.
-    assert_eq!(format!("{:?}", blocking(&[("code", "abc"), ("owner", "acme")])), "InForce(1 codes, 0 hosts, 1 owners)");
+    assert_eq!(format!("{:?}", blocking(&[("code", "abc"), ("owner", "acme")])), "InForce(1 links, 0 hosts, 1 owners)");
 }
 
 #[test]
@@ -124,13 +125,13 @@ fn a_link_is_blocked_only_by_its_code_its_host_or_its_owner() {
     let (code, link) = (code("abc"), Resolution::from(&a_link()));
     for subject in [("code", "abc"), ("host", "www.example.com"), ("host", "example.com"), ("owner", "acme")] {
         let blocked = blocking(&[subject]);
-        assert!(blocked.block(&code, &link) && !blocked.is_empty(), "{subject:?}");
+        assert!(blocked.block(&code.clone().into(), &link) && !blocked.is_empty(), "{subject:?}");
     }
     for subject in [("code", "abd"), ("host", "other.example.com"), ("owner", "acme-2")] {
         let blocked = blocking(&[subject]);
-        assert!(!blocked.block(&code, &link) && !blocked.is_empty(), "{subject:?}");
+        assert!(!blocked.block(&code.clone().into(), &link) && !blocked.is_empty(), "{subject:?}");
     }
-    assert!(!InForce::default().block(&code, &link) && InForce::default().is_empty());
+    assert!(!InForce::default().block(&code.clone().into(), &link) && InForce::default().is_empty());
 }
 
 #[test]
@@ -166,7 +167,7 @@ fn a_repository_error_names_the_operation_and_keeps_its_cause() {
 }
 
 fn blocking(subjects: &[(&str, &str)]) -> InForce {
-    subjects.iter().map(|(kind, value)| Subject::parse(kind, value).expect("valid")).collect()
+    subjects.iter().map(|(kind, value)| Subject::parse(kind, value, DomainId::DEFAULT).expect("valid")).collect()
 }
 
 fn code(text: &str) -> Code {
@@ -180,6 +181,7 @@ fn target(url: &str) -> Target {
 fn a_link() -> Link {
     let now = Timestamp::from_unix_micros(1_767_323_045_678_901).expect("in range");
     Link {
+        domain: DomainId::DEFAULT,
         id: Uuid::from_u128(7),
         code: code("abc"),
         owner: "acme".parse().expect("valid"),

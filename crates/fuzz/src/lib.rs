@@ -1,8 +1,11 @@
 //! Properties that hold for every input, one function for each fuzz target. The fuzzer tries inputs of its own against
-//! them; the tests of `adapter-http` replay the corpus on any compiler.
+//! them; the tests of `adapter-http` replay the corpus on any compiler, those of `adapter-spool` that of `spool`.
 //!
 //! To add a target: a function here and in `TARGETS`, a file in `fuzz_targets/`, a `[[bin]]`, and a folder of seeds in
 //! `corpus/`.
+
+#[cfg(fuzzing)]
+pub mod spool;
 
 use std::net::IpAddr;
 
@@ -48,8 +51,9 @@ pub fn code(data: &[u8]) {
     let Some(text) = text(data) else { return };
     if let Ok(code) = Code::parse_alias(text) {
         assert_eq!(code.as_str(), text);
-        assert!((3..=64).contains(&text.len()));
-        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+        assert!((1..=64).contains(&text.len()));
+        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)));
+        assert!(!text.starts_with('.') && !text.ends_with('.') && !text.contains(".."));
     }
 }
 

@@ -5,18 +5,19 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use domain::{
     actor::Actor,
+    address::{Address, DomainId},
     api_key::{ApiKey, KeyId},
     block::{Block, Lifted},
-    code::Code,
     history::{LinkEvent, Provenance},
     idempotency::{IdempotencyRecord, IdempotentRequest},
     lifecycle::{Candidate, Change},
     link::{Generation, Link},
     ports::{
-        ApiKeyRepository, Applied, BlockPosition, BlockRepository, Blocking, Claims, IdempotencyRepository,
-        KeyCreation, KeyPosition, LinkRepository, LinkResolver, ListQuery, Ping, Repeated, RepositoryError, Resolved,
-        Revision, StoredKey,
+        Adding, ApiKeyRepository, Applied, BlockPosition, BlockRepository, Blocking, Claims, IdempotencyRepository,
+        KeyCreation, KeyPosition, LinkRepository, LinkResolver, ListQuery, NewShortDomain, Ping, Removal, Repeated,
+        RepositoryError, Resolved, Revision, ShortDomainRepository, StoredKey,
     },
+    short_domain::ShortDomain,
     time::Timestamp,
 };
 
@@ -44,12 +45,12 @@ impl fmt::Debug for Decorated {
 
 #[async_trait]
 impl LinkResolver for Decorated {
-    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
-        self.resolver.resolve(code).await
+    async fn resolve(&self, address: &Address) -> Result<Resolved, RepositoryError> {
+        self.resolver.resolve(address).await
     }
 
-    fn resolve_at_once(&self, code: &Code) -> Option<Resolved> {
-        self.resolver.resolve_at_once(code)
+    fn resolve_at_once(&self, address: &Address) -> Option<Resolved> {
+        self.resolver.resolve_at_once(address)
     }
 }
 
@@ -63,8 +64,8 @@ impl LinkRepository for Decorated {
         self.links.claim(candidates, once).await
     }
 
-    async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
-        self.links.find(code).await
+    async fn find(&self, address: &Address) -> Result<Option<Link>, RepositoryError> {
+        self.links.find(address).await
     }
 
     async fn apply(
@@ -86,11 +87,11 @@ impl LinkRepository for Decorated {
 
     async fn history(
         &self,
-        code: &Code,
+        address: &Address,
         before: Option<Generation>,
         limit: u32,
     ) -> Result<Vec<LinkEvent>, RepositoryError> {
-        self.links.history(code, before, limit).await
+        self.links.history(address, before, limit).await
     }
 }
 
@@ -169,6 +170,25 @@ impl BlockRepository for Decorated {
 
     async fn in_force(&self, known: Option<Uuid>) -> Result<Option<Revision>, RepositoryError> {
         self.store.in_force(known).await
+    }
+}
+
+#[async_trait]
+impl ShortDomainRepository for Decorated {
+    async fn add(&self, new: &NewShortDomain, once: Option<&IdempotentRequest>) -> Result<Adding, RepositoryError> {
+        self.store.add(new, once).await
+    }
+
+    async fn all(&self) -> Result<Vec<ShortDomain>, RepositoryError> {
+        self.store.all().await
+    }
+
+    async fn update(&self, after: &ShortDomain, from: Generation) -> Result<bool, RepositoryError> {
+        self.store.update(after, from).await
+    }
+
+    async fn remove(&self, id: DomainId) -> Result<Removal, RepositoryError> {
+        self.store.remove(id).await
     }
 }
 

@@ -10,18 +10,21 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     actor::Actor,
+    address::Address,
+    address::DomainId,
     api_key::{ApiKey, KeyId},
     block::{Block, Lifted},
-    code::Code,
     history::{LinkEvent, Provenance},
     idempotency::{Fingerprint, IdempotencyRecord, IdempotentRequest},
     lifecycle::{self, Candidate, Change, Claim, Naming, Resolution},
     link::{Generation, Link},
+    ports::{Adding, NewShortDomain, Removal, ShortDomainRepository},
     ports::{
         ApiKeyRepository, Applied, BlockPosition, BlockRepository, Blocking, Claims, IdempotencyRepository,
         KeyCreation, KeyPosition, LinkRepository, LinkResolver, ListQuery, Ping, Position, Repeated, RepositoryError,
         Resolved, Revision, Sort, StoredKey,
     },
+    short_domain::{ShortDomain, ShortDomains},
     time::Timestamp,
 };
 use uuid::Uuid;
@@ -37,12 +40,15 @@ pub struct MemoryStore {
 
 #[derive(Clone, Debug, Default)]
 struct Tables {
-    links: BTreeMap<Code, Link>,
-    events: HashMap<Code, Vec<LinkEvent>>,
+    links: BTreeMap<Address, Link>,
+    events: HashMap<Address, Vec<LinkEvent>>,
     answers: HashMap<(String, String), Recorded>,
     keys: BTreeMap<KeyId, StoredKey>,
     blocks: BTreeMap<Uuid, Block>,
     blocks_revision: u128,
+    domains: BTreeMap<DomainId, ShortDomain>,
+    /// The highest number that a short domain ever had.
+    last_domain: u16,
 }
 
 #[derive(Clone, Debug)]
@@ -59,15 +65,16 @@ impl MemoryStore {
 }
 
 impl Tables {
+    fn has_domain(&self, id: DomainId) -> bool {
+        id.is_default() || self.domains.contains_key(&id)
+    }
+
     /// The link that answers a claim, as [`lifecycle::claim`] defines it.
     fn met_by(&self, candidate: &Candidate) -> Option<&Link> {
         let wanted = &candidate.link;
         match candidate.naming {
-            Naming::Alias => self.links.get(&wanted.code),
-            Naming::Shared => self
-                .links
-                .values()
-                .find(|link| link.deduplicated && link.owner == wanted.owner && link.dedup_key() == wanted.dedup_key()),
+            Naming::Alias => self.links.get(&wanted.address()),
+            Naming::Shared => self.links.values().find(|link| link.deduplicated && shares(link, wanted)),
             Naming::Separate => None,
         }
     }
@@ -77,7 +84,7 @@ impl Tables {
         let claim = lifecycle::claim(self.met_by(candidate), candidate);
         let (link, kind) = match &claim {
             Claim::Existing(_) | Claim::AliasTaken => return Some(claim),
-            Claim::Created(link) if self.links.contains_key(&link.code) => return None,
+            Claim::Created(link) if self.links.contains_key(&link.address()) => return None,
             Claim::Created(link) => (link.clone(), domain::history::EventKind::Created),
             Claim::Reactivated(link) => (link.clone(), domain::history::EventKind::Reactivated),
         };
@@ -87,8 +94,8 @@ impl Tables {
     }
 
     fn store(&mut self, link: Link, event: LinkEvent) {
-        self.events.entry(link.code.clone()).or_default().push(event);
-        self.links.insert(link.code.clone(), link);
+        self.events.entry(link.address()).or_default().push(event);
+        self.links.insert(link.address(), link);
     }
 
     fn recall(&self, request: &IdempotentRequest) -> Option<Repeated> {
@@ -108,6 +115,11 @@ impl Tables {
     }
 }
 
+/// Whether claims of one behaviour share these links.
+fn shares(one: &Link, other: &Link) -> bool {
+    (one.domain, &one.owner, one.dedup_key()) == (other.domain, &other.owner, other.dedup_key())
+}
+
 fn answer_key(request: &IdempotentRequest) -> (String, String) {
     (request.actor.to_string(), request.key.to_string())
 }
@@ -123,6 +135,9 @@ impl LinkRepository for MemoryStore {
         if let Some(before) = once.and_then(|request| tables.recall(request)) {
             return Ok(Claims::Repeated(before));
         }
+        if candidates.iter().any(|candidate| !tables.has_domain(candidate.link.domain)) {
+            return Ok(Claims::UnknownDomain);
+        }
         let mut after = tables.clone();
         let settled: Option<Vec<_>> = candidates.iter().map(|candidate| after.settle(candidate)).collect();
         let Some(claims) = settled else {
@@ -135,8 +150,8 @@ impl LinkRepository for MemoryStore {
         Ok(Claims::Settled(claims))
     }
 
-    async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
-        Ok(self.tables().links.get(code).cloned())
+    async fn find(&self, address: &Address) -> Result<Option<Link>, RepositoryError> {
+        Ok(self.tables().links.get(address).cloned())
     }
 
     async fn apply(
@@ -149,7 +164,7 @@ impl LinkRepository for MemoryStore {
         if let Some(before) = once.and_then(|request| tables.recall(request)) {
             return Ok(Applied::Repeated(before));
         }
-        let Some(link) = tables.links.get(&change.after.code) else {
+        let Some(link) = tables.links.get(&change.after.address()) else {
             return Ok(Applied::Missing);
         };
         if link.generation != change.from {
@@ -168,7 +183,7 @@ impl LinkRepository for MemoryStore {
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Link>, RepositoryError> {
         let tables = self.tables();
-        let visible = |link: &&Link| query.access.includes(&link.owner) && query.filter.matches(link);
+        let visible = |link: &&Link| query.access.includes(link) && query.filter.matches(link);
         let mut links: Vec<_> = tables.links.values().filter(visible).cloned().collect();
         links.sort_by_key(|link| Position::from(link));
         if query.sort == Sort::NewestFirst {
@@ -185,12 +200,12 @@ impl LinkRepository for MemoryStore {
 
     async fn history(
         &self,
-        code: &Code,
+        address: &Address,
         before: Option<Generation>,
         limit: u32,
     ) -> Result<Vec<LinkEvent>, RepositoryError> {
         let tables = self.tables();
-        let events = tables.events.get(code).into_iter().flatten().rev();
+        let events = tables.events.get(address).into_iter().flatten().rev();
         let wanted = events.filter(|event| before.is_none_or(|before| event.generation < before));
         Ok(wanted.take(limit as usize).cloned().collect())
     }
@@ -198,8 +213,8 @@ impl LinkRepository for MemoryStore {
 
 #[async_trait]
 impl LinkResolver for MemoryStore {
-    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
-        Ok(Resolved::by_store(self.tables().links.get(code).map(Resolution::from)))
+    async fn resolve(&self, address: &Address) -> Result<Resolved, RepositoryError> {
+        Ok(Resolved::by_store(self.tables().links.get(address).map(Resolution::from)))
     }
 }
 
@@ -351,6 +366,62 @@ impl BlockRepository for MemoryStore {
         let subjects = in_force.map(|block| block.subject.clone()).collect();
         let revision = Revision { id: Uuid::from_u128(tables.blocks_revision), subjects, left_out: 0 };
         Ok(Some(revision).filter(|revision| known != Some(revision.id)))
+    }
+}
+
+#[async_trait]
+impl ShortDomainRepository for MemoryStore {
+    async fn add(&self, new: &NewShortDomain, once: Option<&IdempotentRequest>) -> Result<Adding, RepositoryError> {
+        let mut tables = self.tables();
+        if let Some(before) = once.and_then(|request| tables.recall(request)) {
+            return Ok(Adding::Repeated(before));
+        }
+        if tables.domains.values().any(|domain| domain.host.as_ref() == Some(&new.host)) {
+            return Ok(Adding::Taken);
+        }
+        if tables.domains.len() + 1 >= ShortDomains::MAX {
+            return Ok(Adding::Full);
+        }
+        tables.last_domain += 1;
+        let domain = ShortDomain {
+            id: DomainId::new(tables.last_domain).expect("tests add few"),
+            host: Some(new.host.clone()),
+            settings: new.settings.clone(),
+            generation: Generation::FIRST,
+            created_at: new.at,
+            updated_at: new.at,
+        };
+        tables.domains.insert(domain.id, domain.clone());
+        if let Some(request) = once {
+            tables.record(request, IdempotencyRecord::Domain(domain.clone()));
+        }
+        Ok(Adding::Added(domain))
+    }
+
+    async fn all(&self) -> Result<Vec<ShortDomain>, RepositoryError> {
+        let tables = self.tables();
+        let default = tables.domains.get(&DomainId::DEFAULT).cloned();
+        let default = default.unwrap_or_else(|| ShortDomains::default().default_domain().clone());
+        let others = tables.domains.values().filter(|domain| !domain.id.is_default()).cloned();
+        Ok(std::iter::once(default).chain(others).collect())
+    }
+
+    async fn update(&self, after: &ShortDomain, from: Generation) -> Result<bool, RepositoryError> {
+        let before = self.all().await?.into_iter().find(|domain| domain.id == after.id);
+        let found = before.is_some_and(|domain| domain.generation == from);
+        if found {
+            self.tables().domains.insert(after.id, after.clone());
+        }
+        Ok(found)
+    }
+
+    async fn remove(&self, id: DomainId) -> Result<Removal, RepositoryError> {
+        let mut tables = self.tables();
+        if tables.links.keys().any(|address| address.domain == id) {
+            return Ok(Removal::HasLinks);
+        }
+        let found = !id.is_default() && tables.domains.remove(&id).is_some();
+        Ok(if found { Removal::Done } else { Removal::Missing })
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use domain::{
-    code::Code,
+    address::Address,
     link::Generation,
     ports::{ChangeFeed, ChangeSubscriber},
 };
@@ -21,7 +21,7 @@ pub enum Told {
     /// Changes may be missing from the reports.
     Gap,
     /// A link has this generation.
-    Changed(Code, Generation),
+    Changed(Address, Generation),
     /// All changes until now have been reported.
     Synced,
 }
@@ -83,8 +83,8 @@ impl Record {
 }
 
 impl ChangeSubscriber for Record {
-    fn changed(&self, code: &Code, generation: Generation) {
-        self.take(Told::Changed(code.clone(), generation));
+    fn changed(&self, address: &Address, generation: Generation) {
+        self.take(Told::Changed(address.clone(), generation));
     }
 
     fn synced_until(&self, _: Duration) {

@@ -19,7 +19,7 @@ const OPTIONS: CacheOptions = CacheOptions {
     timeout: Duration::from_secs(1),
 };
 
-fn code() -> Code {
+fn code() -> Address {
     "known".parse().expect("a code")
 }
 

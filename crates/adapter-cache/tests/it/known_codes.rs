@@ -16,7 +16,7 @@ use domain::{
     lifecycle::Change,
     link::Generation,
     ports::{
-        Applied, ChangeSubscriber, CodeCatalog, Existence, LinkRepository, LinkResolver, RepositoryError,
+        AddressCatalog, Applied, ChangeSubscriber, Existence, LinkRepository, LinkResolver, RepositoryError,
         RepositoryErrorKind,
     },
 };
@@ -41,12 +41,12 @@ struct Catalog {
 }
 
 #[async_trait]
-impl CodeCatalog for Catalog {
+impl AddressCatalog for Catalog {
     async fn estimate(&self) -> Result<u64, RepositoryError> {
         Ok(0)
     }
 
-    async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, RepositoryError> {
+    async fn addresses(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, RepositoryError> {
         if self.failures.load(Ordering::SeqCst) > 0 {
             self.failures.fetch_sub(1, Ordering::SeqCst);
             return Err(RepositoryError::new(RepositoryErrorKind::Unavailable, "reading codes"));
@@ -60,7 +60,7 @@ impl CodeCatalog for Catalog {
         Ok(behind.take(limit as usize).cloned().collect())
     }
 
-    async fn codes_among(&self, words: &[&str]) -> Result<Vec<String>, RepositoryError> {
+    async fn with_codes(&self, words: &[&str]) -> Result<Vec<String>, RepositoryError> {
         let codes = self.codes.lock().expect("no panic");
         Ok(words.iter().filter(|word| codes.contains(**word)).map(|word| (*word).to_owned()).collect())
     }

@@ -18,7 +18,7 @@ use crate::{
     store::{AskedStore, Changing, Mood, a_caller, code, deleted, link, moment, reactivated},
 };
 
-type Questions = mpsc::UnboundedReceiver<domain::code::Code>;
+type Questions = mpsc::UnboundedReceiver<domain::address::Address>;
 
 /// A cache in front of a store that has one link, `known`.
 fn around_one_link() -> (CachedResolver, Arc<AskedStore>, Questions) {
@@ -246,7 +246,7 @@ async fn an_answer_in_flight_while_another_process_deletes_does_not_bring_the_li
     });
     questions.recv().await.expect("it is asked");
     store.put(&gone);
-    resolver.changed(&gone.code, gone.generation);
+    resolver.changed(&gone.address(), gone.generation);
     store.release(2);
     assert_eq!(store_client.await.expect("no panic"), Ok(known(&gone, Source::Store)));
     assert_eq!(store.times_asked(), 2, "the overtaken answer was thrown away");
@@ -275,12 +275,12 @@ async fn an_older_generation_never_replaces_a_newer_one() {
     written(&resolver, &back).await;
     for older in [&gone, &link("known")] {
         written(&resolver, older).await;
-        resolver.changed(&older.code, older.generation);
+        resolver.changed(&older.address(), older.generation);
         assert_eq!(resolver.resolve_at_once(&code("known")), Some(known(&back, Source::Memory)));
     }
     assert_eq!(store.times_asked(), 0);
     let newer = deleted(&back);
-    resolver.changed(&newer.code, newer.generation);
+    resolver.changed(&newer.address(), newer.generation);
     assert_eq!(resolver.resolve_at_once(&code("known")), None, "it is asked for again");
 }
 
@@ -516,17 +516,17 @@ async fn a_change_by_this_process_is_visible_at_once() {
     let links = WriteThroughLinks::new(cache.clone(), resolver.clone());
     let subject = test_support::contract::Subject::over(cache, 7);
     let link = subject.given(&test_support::contract::a_link()).await;
-    resolver.resolve(&link.code).await.expect("the store answers");
+    resolver.resolve(&link.address()).await.expect("the store answers");
     let gone = deleted(&link);
     let change = Change { from: link.generation, after: gone.clone(), kind: EventKind::Deleted };
     let applied = links.apply(&change, &a_caller(), None).await.expect("the store works");
     assert_eq!(applied, Applied::Done);
-    assert_eq!(resolver.resolve_at_once(&link.code), Some(known(&gone, Source::Memory)));
+    assert_eq!(resolver.resolve_at_once(&link.address()), Some(known(&gone, Source::Memory)));
     assert_eq!(gone.deleted_at(), Some(moment()));
 
     // The same change again is stale, and changes nothing in the cache.
     let applied = links.apply(&change, &a_caller(), None).await.expect("the store works");
     assert_eq!(applied, Applied::Stale);
-    let error: Result<_, RepositoryError> = resolver.resolve(&link.code).await;
+    let error: Result<_, RepositoryError> = resolver.resolve(&link.address()).await;
     assert_eq!(error.expect("it is known"), known(&gone, Source::Memory));
 }

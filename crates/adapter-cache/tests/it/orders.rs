@@ -12,7 +12,7 @@ use std::{
 use adapter_cache::{CachedResolver, WriteThroughLinks};
 use async_trait::async_trait;
 use domain::{
-    code::Code,
+    address::Address,
     history::{EventKind, LinkEvent, Provenance},
     idempotency::IdempotentRequest,
     lifecycle::{Candidate, Change},
@@ -87,7 +87,7 @@ impl LinkRepository for LateLinks {
         unreachable!("nothing is claimed")
     }
 
-    async fn find(&self, _: &Code) -> Result<Option<Link>, RepositoryError> {
+    async fn find(&self, _: &Address) -> Result<Option<Link>, RepositoryError> {
         unreachable!("nothing is found")
     }
 
@@ -115,7 +115,7 @@ impl LinkRepository for LateLinks {
         unreachable!("no ids are looked up")
     }
 
-    async fn history(&self, _: &Code, _: Option<Generation>, _: u32) -> Result<Vec<LinkEvent>, RepositoryError> {
+    async fn history(&self, _: &Address, _: Option<Generation>, _: u32) -> Result<Vec<LinkEvent>, RepositoryError> {
         unreachable!("no history is read")
     }
 }
@@ -151,7 +151,7 @@ impl World {
         let late = Arc::new(LateLinks::default());
         let links = Arc::new(WriteThroughLinks::new(late.clone(), resolver.clone()));
         resolver.gap();
-        resolver.resolve(&truth.code).await.expect("the store answers");
+        resolver.resolve(&truth.address()).await.expect("the store answers");
         resolver.synced_until(Duration::ZERO);
         store.hold();
         let (writes, asks) = (VecDeque::new(), Vec::new());

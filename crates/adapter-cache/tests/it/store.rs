@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     actor::Actor,
+    address::{Address, DomainId},
     behaviour::Behaviour,
-    code::Code,
     history::{LinkEvent, Provenance},
     idempotency::IdempotentRequest,
     lifecycle::{self, Candidate, Change, Resolution, Step},
@@ -37,17 +37,17 @@ pub(crate) enum Mood {
 
 /// The store of the tests.
 pub(crate) struct AskedStore {
-    links: Mutex<HashMap<Code, Link>>,
+    links: Mutex<HashMap<Address, Link>>,
     mood: Mutex<Mood>,
     asked: AtomicUsize,
     /// An answer is read first, and sent only with a permit.
     permits: Semaphore,
-    questions: mpsc::UnboundedSender<Code>,
+    questions: mpsc::UnboundedSender<Address>,
 }
 
 impl AskedStore {
     /// A store that answers at once, and a channel that receives the code of each lookup.
-    pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Code>) {
+    pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Address>) {
         let (questions, notice) = mpsc::unbounded_channel();
         let store = Self {
             links: Mutex::default(),
@@ -79,13 +79,13 @@ impl AskedStore {
 
     /// Stores a link, or a new state of it.
     pub(crate) fn put(&self, link: &Link) {
-        self.links.lock().expect("no panic").insert(link.code.clone(), link.clone());
+        self.links.lock().expect("no panic").insert(link.address().clone(), link.clone());
     }
 }
 
 #[async_trait]
 impl LinkResolver for AskedStore {
-    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
+    async fn resolve(&self, code: &Address) -> Result<Resolved, RepositoryError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let mood = *self.mood.lock().expect("no panic");
         let answer = self.links.lock().expect("no panic").get(code).map(Resolution::from);
@@ -115,7 +115,7 @@ impl LinkRepository for Changing {
         unreachable!("nothing is claimed")
     }
 
-    async fn find(&self, _: &Code) -> Result<Option<Link>, RepositoryError> {
+    async fn find(&self, _: &Address) -> Result<Option<Link>, RepositoryError> {
         unreachable!("nothing is found")
     }
 
@@ -139,12 +139,12 @@ impl LinkRepository for Changing {
         unreachable!("no ids are looked up")
     }
 
-    async fn history(&self, _: &Code, _: Option<Generation>, _: u32) -> Result<Vec<LinkEvent>, RepositoryError> {
+    async fn history(&self, _: &Address, _: Option<Generation>, _: u32) -> Result<Vec<LinkEvent>, RepositoryError> {
         unreachable!("no history is read")
     }
 }
 
-pub(crate) fn code(text: &str) -> Code {
+pub(crate) fn code(text: &str) -> Address {
     text.parse().expect("valid")
 }
 
@@ -157,7 +157,8 @@ pub(crate) fn link(text: &str) -> Link {
     let target = Target::parse(&format!("https://example.com/{text}"), &TargetPolicy::default()).expect("valid");
     Link {
         id: uuid(text),
-        code: code(text),
+        domain: DomainId::DEFAULT,
+        code: text.parse().expect("a code"),
         owner: Owner::default(),
         behaviour: Behaviour::to(target),
         deduplicated: true,

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, delete, http::StatusCode, post, route, web};
 use domain::{
+    address::DomainId,
     block::{Block, InvalidSubject, Reason, Subject},
     idempotency::IdempotencyRecord,
     time::Timestamp,
@@ -19,6 +20,7 @@ use crate::{
         body_room::BodySize,
         caller::{Admin, Authorized},
         context::Effect,
+        domains::Bases,
         json::{Fault, Fields, Json, string},
         query::Query,
     },
@@ -34,6 +36,9 @@ pub(crate) struct NewBlockBody {
     /// A code; a host, with all names below it; or an owner.
     #[schema(min_length = 1, max_length = 253)]
     value: String,
+    /// The host of the short domain of a code; the default one if not given.
+    #[schema(max_length = 253)]
+    domain: Option<String>,
     /// Why it is taken down, for later questions. Visitors do not see it.
     #[schema(min_length = 1, max_length = 500, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     reason: String,
@@ -63,6 +68,9 @@ pub(crate) struct BlockBody {
     kind: &'static str,
     /// A code, a host in lower case and punycode, or an owner.
     value: String,
+    /// The host of the short domain of a code; `null` for other kinds.
+    #[schema(required = true)]
+    domain: Option<String>,
     /// Why.
     reason: String,
     /// When it began.
@@ -78,12 +86,17 @@ pub(crate) struct BlockBody {
     lifted_by: Option<String>,
 }
 
-impl From<&Block> for BlockBody {
-    fn from(block: &Block) -> Self {
+impl BlockBody {
+    fn of(block: &Block, bases: &Bases<'_>) -> Self {
+        let (value, domain) = match &block.subject {
+            Subject::Address(address) => (address.code.to_string(), Some(bases.host(address.domain).into_owned())),
+            other => (other.value().into_owned(), None),
+        };
         Self {
+            domain,
             id: block.id,
             kind: block.subject.kind(),
-            value: block.subject.value().to_owned(),
+            value,
             reason: block.reason.as_str().to_owned(),
             created_at: block.created_at,
             created_by: block.created_by.to_string(),
@@ -130,30 +143,46 @@ pub(crate) async fn create(
             IdempotencyRecord::Claims(_)
             | IdempotencyRecord::PartlyRefused { .. }
             | IdempotencyRecord::Link(_)
+            | IdempotencyRecord::Domain(_)
             | IdempotencyRecord::ApiKey { .. },
         ) => {
             return Err(Problem::new(ProblemKind::IdempotencyKeyReused));
         }
         None => {
-            let (subject, reason) = new_block(body.json).map_err(Problem::invalid)?;
+            let bases = caller.context.bases_naming(body.json.text_of("domain")).await?;
+            let (subject, reason) = new_block(body.json, &bases).map_err(Problem::invalid)?;
             let blocking = state.services.blocks.block(&call, subject, reason);
             caller.context.within_budget(Effect::Write, blocking).await?
         }
     };
     let status = if added { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(HttpResponse::build(status).json(BlockBody::from(&block)))
+    let bases = caller.context.bases(domain_of(&block)).await?;
+    Ok(HttpResponse::build(status).json(BlockBody::of(&block, &bases)))
 }
 
-fn new_block(json: Json) -> Result<(Subject, Reason), Vec<FieldProblem>> {
+/// The short domain of what is blocked.
+fn domain_of(block: &Block) -> Option<DomainId> {
+    match &block.subject {
+        Subject::Address(address) => Some(address.domain),
+        Subject::Host(_) | Subject::Owner(_) => None,
+    }
+}
+
+fn new_block(json: Json, bases: &Bases<'_>) -> Result<(Subject, Reason), Vec<FieldProblem>> {
     let mut fields = Fields::of(json, "");
     let kind = fields.required("kind", |json| {
         let kind = string(json)?;
         let known = Subject::KINDS.contains(&kind.as_str());
         if known { Ok(kind) } else { Err(Fault::new("unknown-kind", InvalidSubject::Kind)) }
     });
+    let domain = fields.optional("domain", |json| bases.named(string(json)?.trim()).map(|domain| domain.id));
+    if domain.is_some() && kind.as_deref().is_some_and(|kind| kind != "code") {
+        fields.fault("domain", "conflict", "is only for codes");
+    }
+    let domain = domain.unwrap_or_default();
     let value = fields.required("value", |json| {
         let value = string(json)?;
-        match kind.as_deref().map(|kind| Subject::parse(kind, &value)) {
+        match kind.as_deref().map(|kind| Subject::parse(kind, &value, domain)) {
             Some(subject) => subject.map(Some).map_err(|error| Fault::new("not-of-that-kind", error)),
             None => Ok(None),
         }
@@ -187,7 +216,8 @@ pub(crate) async fn list(caller: Authorized<Admin>, request: HttpRequest) -> Res
     let page = query.page(&caller.secret, || format!("blocks {lifted_too}"))?;
     let listing = caller.context.state.services.blocks.list(lifted_too, page.after.as_ref(), page.limit);
     let (blocks, next) = caller.context.list_within_budget(listing).await?;
-    let items = blocks.iter().map(BlockBody::from).collect();
+    let bases = caller.context.bases(blocks.iter().filter_map(domain_of)).await?;
+    let items = blocks.iter().map(|block| BlockBody::of(block, &bases)).collect();
     Ok(page.answer(&request, next.as_ref(), |next_cursor| BlockPage { items, next_cursor }))
 }
 

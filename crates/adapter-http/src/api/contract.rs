@@ -14,6 +14,16 @@ pub(crate) struct CodeInPath {
     code: String,
 }
 
+/// The short domain of a link.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes a parameter")]
+pub(crate) struct DomainInQuery {
+    /// The host of the short domain; the default one if not given
+    #[param(max_length = 253)]
+    domain: Option<String>,
+}
+
 /// What an answer holds beside the link.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

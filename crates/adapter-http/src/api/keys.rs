@@ -19,6 +19,7 @@ use crate::{
         body_room::BodySize,
         caller::{Admin, Authorized},
         context::Effect,
+        domains::Bases,
         json::{Fault, Fields, Json, string, strings},
         query::Query,
     },
@@ -38,6 +39,10 @@ pub(crate) struct NewKeyBody {
     /// What it may do.
     #[schema(min_items = 1, max_items = 5)]
     scopes: Vec<ScopeSchema>,
+    /// The hosts of the short domains to which it is bound: it claims and sees no links elsewhere. All if not given. Not
+    /// together with `admin`.
+    #[schema(max_items = 100)]
+    domains: Option<Vec<String>>,
     /// The time until which it works, in the future.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
@@ -72,6 +77,8 @@ pub(crate) struct KeyBody {
     owner: String,
     /// What it may do.
     scopes: Vec<&'static str>,
+    /// The hosts of the short domains to which it is bound; empty if it is bound to none.
+    domains: Vec<String>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -91,13 +98,14 @@ pub(crate) struct KeyBody {
     revoked_by: Option<String>,
 }
 
-impl From<&ApiKey> for KeyBody {
-    fn from(key: &ApiKey) -> Self {
+impl KeyBody {
+    fn of(key: &ApiKey, bases: &Bases<'_>) -> Self {
         Self {
             id: key.id.to_string(),
             name: key.name.as_str().to_owned(),
             owner: key.owner.to_string(),
             scopes: key.scopes.names(),
+            domains: key.domains.iter().map(|domain| bases.host(*domain).into_owned()).collect(),
             created_at: key.created_at,
             created_by: key.created_by.to_string(),
             expires_at: key.expires_at,
@@ -148,19 +156,25 @@ pub(crate) async fn create(
     let issued = if let Some(issued) = before {
         issued
     } else {
-        let new = new_key(body.json, keys.now()).map_err(Problem::invalid)?;
+        let hosts = body.json.texts_of("domains");
+        let bases = caller.context.bases_naming(hosts).await?;
+        let new = new_key(body.json, &bases, keys.now()).map_err(Problem::invalid)?;
         let creating = keys.create(&call, Some(&caller.secret), &new);
         caller.context.within_budget(Effect::Write, creating).await?
     };
     let location = format!("/api/v1/keys/{}", issued.key.id);
-    let body = IssuedKeyBody { known: KeyBody::from(&issued.key), key: issued.secret.expose().to_owned() };
+    let bases = caller.context.bases(issued.key.domains.iter().copied()).await?;
+    let body = IssuedKeyBody { known: KeyBody::of(&issued.key, &bases), key: issued.secret.expose().to_owned() };
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, location))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(body))
 }
 
-fn new_key(json: Json, now: Timestamp) -> Result<NewKey, Vec<FieldProblem>> {
+/// Most short domains to which a key is bound.
+const MAX_DOMAINS: usize = 100;
+
+fn new_key(json: Json, bases: &Bases<'_>, now: Timestamp) -> Result<NewKey, Vec<FieldProblem>> {
     let mut fields = Fields::of(json, "");
     let name = fields.required("name", |json| string(json)?.parse::<KeyName>().map_err(text_fault));
     let owner = fields.optional("owner", |json| string(json)?.parse::<Owner>().map_err(text_fault)).unwrap_or_default();
@@ -174,10 +188,24 @@ fn new_key(json: Json, now: Timestamp) -> Result<NewKey, Vec<FieldProblem>> {
         }
         Scopes::try_from(names).map_err(|error| Fault::new("empty", error))
     });
+    let domains = fields.optional("domains", |json| {
+        let hosts = strings(json)?;
+        if hosts.len() > MAX_DOMAINS {
+            return Err(Fault::new("too-many", format!("must have at most {MAX_DOMAINS} entries")));
+        }
+        let named = |(index, host): (usize, &String)| {
+            bases.named(host.trim()).map(|domain| domain.id).map_err(|fault| fault.of_item(index))
+        };
+        hosts.iter().enumerate().map(named).collect::<Result<Vec<_>, _>>()
+    });
+    let domains = domains.unwrap_or_default();
+    if !domains.is_empty() && scopes.as_ref().is_some_and(|scopes| scopes.allow(Scope::Admin)) {
+        fields.fault("domains", "conflict", "an administrator's key is not bound to short domains");
+    }
     let expires_at = fields.optional("expires_at", |json| expiry(json, now));
     let problems = fields.finish();
     match (name, scopes) {
-        (Some(name), Some(scopes)) if problems.is_empty() => Ok(NewKey { name, owner, scopes, expires_at }),
+        (Some(name), Some(scopes)) if problems.is_empty() => Ok(NewKey { name, owner, scopes, domains, expires_at }),
         _ => Err(problems),
     }
 }
@@ -195,7 +223,8 @@ pub(crate) async fn list(caller: Authorized<Admin>, request: HttpRequest) -> Res
     let page = Query::of(&request).page(&caller.secret, || "keys".to_owned())?;
     let listing = caller.context.state.services.keys.list(page.after.as_ref(), page.limit);
     let (keys, next) = caller.context.list_within_budget(listing).await?;
-    let items = keys.iter().map(KeyBody::from).collect();
+    let bases = caller.context.bases(keys.iter().flat_map(|key| key.domains.iter().copied())).await?;
+    let items = keys.iter().map(|key| KeyBody::of(key, &bases)).collect();
     Ok(page.answer(&request, next.as_ref(), |next_cursor| KeyPage { items, next_cursor }))
 }
 
@@ -208,7 +237,8 @@ pub(crate) async fn list(caller: Authorized<Admin>, request: HttpRequest) -> Res
 pub(crate) async fn read(caller: Authorized<Admin>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     let id = id_in_path(&id)?;
     let key = caller.context.within_budget(Effect::Read, caller.context.state.services.keys.find(&id)).await?;
-    Ok(HttpResponse::Ok().json(KeyBody::from(&key)))
+    let bases = caller.context.bases(key.domains.iter().copied()).await?;
+    Ok(HttpResponse::Ok().json(KeyBody::of(&key, &bases)))
 }
 
 /// Revokes an API key permanently: at once in the process that is asked, within two seconds in every other. Revoking it

@@ -7,6 +7,7 @@ use domain::click::ClientNetwork;
 use ipnet::{IpNet, Ipv4Net};
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The address of the client. Limits count by the whole address; logs get only its [network](Self::network).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +132,20 @@ impl TrustedProxies {
         ClientAddress(client)
     }
 
+    /// The host that a trusted proxy says the client asked for: the rightmost entry of `X-Forwarded-Host`, or of the
+    /// `host` parameters of `Forwarded` (RFC 7239 §5.3). `None` if the peer is no trusted proxy or names no host.
+    pub(crate) fn host(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Option<String> {
+        if self.networks.is_empty() || !peer.is_some_and(|peer| self.trust(peer.ip().to_canonical())) {
+            return None;
+        }
+        let of = |field, name| lines(headers, name).filter(|_| [ForwardingField::Either, field].contains(&self.field));
+        let rich = of(ForwardingField::Forwarded, &header::FORWARDED).and_then(|text| forwarded_host(&text));
+        rich.or_else(|| {
+            let text = of(ForwardingField::XForwardedFor, &X_FORWARDED_HOST)?;
+            elements(&text, ',').last().map(|host| (*host).to_owned())
+        })
+    }
+
     /// The first entry, from the right, that is no trusted proxy. An entry that is no address ends the walk: the last
     /// address before it is the client.
     fn walk(&self, peer: IpAddr, entries: Vec<Option<IpAddr>>) -> IpAddr {
@@ -174,6 +189,15 @@ fn rich_entries(text: &str) -> Vec<Option<IpAddr>> {
         }
     };
     elements(text, ',').into_iter().map(sender).collect()
+}
+
+/// The `host` parameter of the last element of `Forwarded`.
+fn forwarded_host(text: &str) -> Option<String> {
+    let last = elements(text, ',').pop()?;
+    elements(last, ';').into_iter().find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("host").then(|| value.trim().trim_matches('"').to_owned())
+    })
 }
 
 /// The parts between separators outside of quotes, without empty ones.
@@ -296,6 +320,30 @@ mod tests {
         ] {
             let fields: Vec<_> = lines.iter().map(|line| ("forwarded", *line)).collect();
             assert_eq!(client(PROXY, &fields), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_names_the_host_and_no_other_peer_does() {
+        let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("valid")], ForwardingField::Either);
+        let host = |peer: &str, name: &'static str, text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_str(text).expect("valid"));
+            proxies.host(Some(SocketAddr::new(peer.parse().expect("an address"), 1)), &headers)
+        };
+        for (name, text, expected) in [
+            ("x-forwarded-host", "go.example", Some("go.example")),
+            ("x-forwarded-host", "made-up.example, go.example:8443", Some("go.example:8443")),
+            (
+                "forwarded",
+                "for=1.1.1.1;host=made-up.example, for=2.2.2.2;Host=\"go.example:8443\"",
+                Some("go.example:8443"),
+            ),
+            ("forwarded", "host=made-up.example, for=2.2.2.2", None),
+            ("x-forwarded-host", "", None),
+        ] {
+            assert_eq!(host(PROXY, name, text).as_deref(), expected, "{name}: {text}");
+            assert_eq!(host("198.51.100.1", name, text), None, "{name}: {text}");
         }
     }
 

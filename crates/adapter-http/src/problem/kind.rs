@@ -25,6 +25,12 @@ pub enum ProblemKind {
     RequestTimeout,
     /// The alias belongs to another link.
     AliasTaken,
+    /// A short domain has that host already.
+    DomainTaken,
+    /// Links live on the short domain.
+    DomainInUse,
+    /// There are too many short domains.
+    TooManyDomains,
     /// The link must be reactivated first.
     LinkDeleted,
     /// The link is deleted or expired.
@@ -70,7 +76,7 @@ pub struct ProblemEntry {
 
 impl ProblemKind {
     /// All kinds, ordered by status.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::MalformedRequest,
         Self::MalformedJson,
         Self::InvalidCursor,
@@ -81,6 +87,9 @@ impl ProblemKind {
         Self::NotAcceptable,
         Self::RequestTimeout,
         Self::AliasTaken,
+        Self::DomainTaken,
+        Self::DomainInUse,
+        Self::TooManyDomains,
         Self::LinkDeleted,
         Self::Gone,
         Self::Stale,
@@ -158,6 +167,24 @@ impl ProblemKind {
                 409,
                 "Alias taken",
                 "The alias belongs to another link, perhaps a deleted one. Codes are never given to a second link.",
+            ),
+            Self::DomainTaken => entry(
+                "domain-taken",
+                409,
+                "Short domain exists",
+                "A short domain has this host already. `GET /api/v1/domains` lists them.",
+            ),
+            Self::DomainInUse => entry(
+                "domain-in-use",
+                409,
+                "Short domain in use",
+                "Links live on this short domain, or it is the default one. It cannot be removed. Set `accepts_links` to `false` instead: its links go on, and it takes no new ones.",
+            ),
+            Self::TooManyDomains => entry(
+                "too-many-domains",
+                409,
+                "Too many short domains",
+                "There are 1,000 short domains, which is the limit. Remove one on which no link lives.",
             ),
             Self::LinkDeleted => {
                 entry("link-deleted", 409, "Link deleted", "A deleted link cannot be edited; reactivate it first.")

@@ -335,6 +335,14 @@ impl From<ServiceError> for Problem {
                     detail: "must be in the future".to_owned(),
                 }]);
             }
+            ServiceError::ForbiddenDomain => ProblemKind::Forbidden,
+            ServiceError::UnknownDomain => {
+                return Self::invalid(vec![FieldProblem {
+                    pointer: "/domain".to_owned(),
+                    code: "unknown-domain".into(),
+                    detail: "no short domain has this host".to_owned(),
+                }]);
+            }
             ServiceError::IdempotencyKeyReused => ProblemKind::IdempotencyKeyReused,
             ServiceError::CodesExhausted { .. } | ServiceError::Contended { .. } => ProblemKind::Unavailable,
             ServiceError::Repository(failure) => {

@@ -10,10 +10,12 @@ use actix_web::{
     route, web,
 };
 use domain::{
+    address::Address,
     click::OrphanReason,
     code::{Code, is_reserved},
     ports::{Existence, FailureReason, Source},
     service::{Follow, Followed, ResolveService},
+    short_domain::RobotsRule,
 };
 use tokio::time::timeout;
 
@@ -23,7 +25,7 @@ use crate::{
     problem::{Problem, ProblemKind},
     request::{
         context::{Context, Effect, InContext},
-        inherited_codes::InheritedCodes,
+        domains::VisitedDomain,
         methods::{PICTURE, RouteTable, not_allowed, nothing_there, tell_methods},
         state::State,
     },
@@ -65,17 +67,20 @@ pub(crate) async fn follow(
     // GET and HEAD accept a code with text pasted around it. Other methods need the exact code of a link. They work
     // neither for reserved words nor for previews and QR codes.
     let is_no_link = is_reserved(&code) || Code::from_stored(&code).is_err() || code.ends_with(PICTURE);
-    if !only_reads && is_no_link && state.settings.inherited.get(&code).is_none() {
+    let domain = || context.visit(request.head()).ok().map(VisitedDomain::id);
+    if !only_reads && is_no_link && state.settings.inherited.get(&code, domain).is_none() {
         return nothing_there(state, routes, request).await;
     }
     if only_reads && let Some(code) = code_to_preview(&code) {
-        return preview(&context, request.headers(), &code).await;
+        let address = context.visit(request.head())?.address(code);
+        return preview(&context, request.headers(), &address).await;
     }
     // Exact codes rarely come this far (see `code_to_follow`).
     let code = Code::from_pasted(&code).map_err(|_| Problem::new(ProblemKind::NotFound))?;
-    context.note(|notes| notes.code = Some(code.clone()));
-    let charge = charge_when_known(&context, &code).await?;
-    let answer = ask_and_follow(charge, &context, &code, request.head()).await?;
+    let address = context.visit(request.head())?.address(code);
+    context.note(|notes| notes.address = Some(address.clone()));
+    let charge = charge_when_known(&context, &address).await?;
+    let answer = ask_and_follow(charge, &context, &address, request.head()).await?;
     let keeps_method = matches!(answer.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
     let asks_for_methods = request.method() == Method::OPTIONS;
     if only_reads || (keeps_method && !asks_for_methods) {
@@ -99,10 +104,11 @@ pub(crate) const ROUTE: &str = "/{code}";
 
 /// The code that a request wants to follow. It is tried before all other routes, whose paths are reserved words or no
 /// codes at all. So nearly every request is spared the patterns of those routes.
-pub(crate) fn code_to_follow(head: &RequestHead, inherited: &InheritedCodes) -> Option<Code> {
+pub(crate) fn code_to_follow(head: &RequestHead, state: &State) -> Option<Code> {
     let follows = matches!(head.method, Method::GET | Method::HEAD);
     let code = head.uri.path().strip_prefix('/').filter(|_| follows)?;
-    Code::parse_alias(code).ok().or_else(|| inherited.get(code))
+    let domain = || VisitedDomain::of(head, state).ok().map(|visited| visited.id());
+    Code::parse_alias(code).ok().or_else(|| state.settings.inherited.get(code, domain))
 }
 
 /// How far a redirect gets without waiting.
@@ -118,11 +124,11 @@ pub(crate) enum Begun {
 
 /// Begins to follow a code. A client over its quota is rejected here, before anything is set up for waiting, because
 /// clients try codes by the million.
-pub(crate) fn begin(context: &Context, code: &Code, head: &RequestHead) -> Begun {
+pub(crate) fn begin(context: &Context, address: &Address, head: &RequestHead) -> Begun {
     let Context { state, tally, .. } = context;
     let resolver = &state.services.resolver;
     let admit = || state.limits.charge_visitor(tally);
-    let unknown = match resolver.follow_at_once(code, query(head)) {
+    let unknown = match resolver.follow_at_once(address, query(head)) {
         Some(known) if known.followed != Followed::Unknown => {
             return Begun::Ended(admit().and_then(|()| answer(context, known, head)));
         }
@@ -131,9 +137,9 @@ pub(crate) fn begin(context: &Context, code: &Code, head: &RequestHead) -> Begun
     // The narrower quota first: rejecting a client that has used it up costs no more than this check.
     let charge = match &unknown {
         Some(_) => UnknownCodeCharge::take(&state.limits, tally),
-        None => UnknownCodeCharge::take_unless_known(&state.limits, tally, resolver.existence(code)),
+        None => UnknownCodeCharge::take_unless_known(&state.limits, tally, resolver.existence(address)),
     };
-    if charge.is_err() && unknown.is_none() && resolver.existence(code) == Existence::Pending {
+    if charge.is_err() && unknown.is_none() && resolver.existence(address) == Existence::Pending {
         return Begun::MustWait;
     }
     match (charge.and_then(|charge| charge.and(admit())), unknown) {
@@ -144,14 +150,14 @@ pub(crate) fn begin(context: &Context, code: &Code, head: &RequestHead) -> Begun
 }
 
 /// Follows a code to the end.
-pub(crate) async fn go_on(begun: Begun, context: &Context, code: &Code, head: &RequestHead) -> HandlerResult {
+pub(crate) async fn go_on(begun: Begun, context: &Context, address: &Address, head: &RequestHead) -> HandlerResult {
     match begun {
         Begun::Ended(outcome) => outcome,
-        Begun::MustAsk(charge) => ask_and_follow(charge, context, code, head).await,
+        Begun::MustAsk(charge) => ask_and_follow(charge, context, address, head).await,
         Begun::MustWait => {
-            let charge = charge_when_known(context, code).await?;
+            let charge = charge_when_known(context, address).await?;
             let charge = charge.and(context.state.limits.charge_visitor(&context.tally))?;
-            ask_and_follow(charge, context, code, head).await
+            ask_and_follow(charge, context, address, head).await
         }
     }
 }
@@ -160,12 +166,12 @@ pub(crate) async fn go_on(begun: Begun, context: &Context, code: &Code, head: &R
 async fn ask_and_follow(
     charge: UnknownCodeCharge,
     context: &Context,
-    code: &Code,
+    address: &Address,
     head: &RequestHead,
 ) -> HandlerResult {
     let settings = &context.state.settings;
     let (bound, waiting) = (settings.redirect_timeout, context.lookups().begin());
-    let following = context.state.services.resolver.follow(code, query(head));
+    let following = context.state.services.resolver.follow(address, query(head));
     let followed = context.in_time(Effect::Read, async {
         match timeout(bound, following).await {
             Ok(followed) => followed.map_err(Problem::from),
@@ -221,8 +227,10 @@ fn answer(context: &Context, Follow { followed, source }: Follow, head: &Request
             redirect
                 .insert_header((header::LOCATION, location))
                 .insert_header((header::CACHE_CONTROL, reusable_for(max_age)))
-                .insert_header((header::REFERRER_POLICY, HeaderValue::from_static("no-referrer-when-downgrade")))
-                .insert_header((X_ROBOTS_TAG.clone(), HeaderValue::from_static("noindex")));
+                .insert_header((header::REFERRER_POLICY, HeaderValue::from_static("no-referrer-when-downgrade")));
+            if context.visited().is_none_or(|visited| visited.robots() != RobotsRule::Index) {
+                redirect.insert_header((X_ROBOTS_TAG.clone(), HeaderValue::from_static("noindex")));
+            }
             if source == Source::StaleMemory {
                 redirect.insert_header((HeaderName::from_static("cache-status"), HeaderValue::from_static(STALE)));
             }

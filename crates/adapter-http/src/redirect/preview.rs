@@ -8,6 +8,7 @@ use actix_web::{
     route, web,
 };
 use domain::{
+    address::Address,
     code::Code,
     lifecycle::{Gone, Resolution},
     service::Previewed,
@@ -25,6 +26,7 @@ use crate::{
     request::{
         accept::{Format, preferred_format},
         context::{Context, Effect, InContext},
+        domains::Bases,
     },
 };
 
@@ -42,14 +44,20 @@ pub(crate) async fn show(
     code: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let code = Code::from_pasted(code.trim_end_matches('+')).map_err(|_| Problem::new(ProblemKind::NotFound))?;
-    preview(&context, request.headers(), &code).await
+    let address = context.visit(request.head())?.address(code);
+    preview(&context, request.headers(), &address).await
 }
 
-/// The preview of a code.
-pub(crate) async fn preview(context: &Context, headers: &HeaderMap, code: &Code) -> Result<HttpResponse, Problem> {
+/// The preview of the link at an address.
+pub(crate) async fn preview(
+    context: &Context,
+    headers: &HeaderMap,
+    address: &Address,
+) -> Result<HttpResponse, Problem> {
     let format = preferred_format(headers)?;
-    let resolution = followable(context, code).await?;
-    let preview = Preview::of(code, &resolution, &context.state.settings.public_url);
+    let resolution = followable(context, address).await?;
+    let bases = Bases::known(&context.state);
+    let preview = Preview::of(&address.code, &resolution, bases.url(address.domain, &address.code));
     Ok(match format {
         Format::Json => HttpResponse::Ok()
             .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -61,10 +69,10 @@ pub(crate) async fn preview(context: &Context, headers: &HeaderMap, code: &Code)
 }
 
 /// Where a link would lead now. Fails as a redirect would.
-pub(super) async fn followable(context: &Context, code: &Code) -> Result<Arc<Resolution>, Problem> {
-    context.note(|notes| notes.code = Some(code.clone()));
-    let charge = charge_when_known(context, code).await?;
-    let known = context.in_time(Effect::Read, context.state.services.resolver.preview(code)).await;
+pub(super) async fn followable(context: &Context, address: &Address) -> Result<Arc<Resolution>, Problem> {
+    context.note(|notes| notes.address = Some(address.clone()));
+    let charge = charge_when_known(context, address).await?;
+    let known = context.in_time(Effect::Read, context.state.services.resolver.preview(address)).await;
     match charge.settle(known, |known| *known == Previewed::Unknown)? {
         Previewed::Leads(resolution) => Ok(resolution),
         Previewed::Unknown => Err(Problem::new(ProblemKind::NotFound)),
@@ -100,7 +108,7 @@ pub(crate) struct Preview {
 }
 
 impl Preview {
-    fn of(code: &Code, resolution: &Resolution, public_url: &str) -> Self {
+    fn of(code: &Code, resolution: &Resolution, short_url: String) -> Self {
         let behaviour = &resolution.behaviour;
         let host = Url::parse(behaviour.target.as_str()).ok().and_then(|url| url.host_str().map(str::to_owned));
         let encoded_host = host.unwrap_or_default();
@@ -110,7 +118,7 @@ impl Preview {
             encoded_host,
             mixes_scripts,
             code: code.to_string(),
-            short_url: format!("{public_url}/{code}"),
+            short_url,
             url: behaviour.target.to_string(),
             redirect: behaviour.redirect.as_u16(),
             forward_query: behaviour.forward_query,

@@ -10,7 +10,7 @@ use domain::code::Code;
 use super::preview::followable;
 use crate::{
     problem::{Problem, ProblemKind},
-    request::context::InContext,
+    request::{context::InContext, domains::Bases},
     response::picture::{self, PictureQuery, Pixels},
 };
 
@@ -35,8 +35,9 @@ pub(crate) async fn show(
     let settings = &context.state.settings;
     let code: Code = code.parse().map_err(|_| Problem::new(ProblemKind::NotFound))?;
     let style = picture::style(&request, settings.qr_logo.as_ref())?;
-    let _exists = followable(&context, &code).await?;
-    let short_url = format!("{}/{code}", settings.public_url);
+    let address = context.visit(request.head())?.address(code);
+    let _exists = followable(&context, &address).await?;
+    let short_url = Bases::known(&context.state).url(address.domain, &address.code);
     let mut answer = picture::answer(&request, short_url, style, Some(CACHE_CONTROL)).await?;
     answer.headers_mut().insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
     Ok(answer)

@@ -1,6 +1,6 @@
 //! The caller of a request: its API key, and what the key allows.
 
-use std::{marker::PhantomData, rc::Rc};
+use std::{borrow::Cow, marker::PhantomData, rc::Rc};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -11,6 +11,7 @@ use actix_web::{
 use domain::{
     access::Access,
     actor::Actor,
+    address::{Address, DomainId},
     api_key::{self, Caller, KeySecret, Scope},
     code::Code,
     idempotency::{Fingerprint, IdempotencyKey},
@@ -22,7 +23,9 @@ use futures_util::{FutureExt, future::LocalBoxFuture};
 
 use super::{
     context::{Context, Effect},
+    domains::named_in_query,
     json::field_problem,
+    query::Query,
     state::State,
 };
 use crate::problem::{Problem, ProblemKind};
@@ -104,11 +107,12 @@ impl<S: RequiredScope> Authorized<S> {
     }
 }
 
-/// A caller with the scope `S`, and the code in the path. A text that cannot be a code names no link. The scope is
+/// A caller with the scope `S`, and the address of a link: the code in the path, and the short domain that the query
+/// names. A text that cannot be a code names no link. The scope is
 /// checked first, so only a caller that has it gets the 404.
 pub(crate) struct OnLink<S> {
     pub(crate) caller: Authorized<S>,
-    pub(crate) code: Code,
+    pub(crate) address: Address,
 }
 
 impl<S: RequiredScope> FromRequest for OnLink<S> {
@@ -119,17 +123,17 @@ impl<S: RequiredScope> FromRequest for OnLink<S> {
         let request = request.clone();
         async move {
             let caller = Authorized::of(&request).await?;
-            let code = code_in_path(&request, &caller.context)?;
-            Ok(Self { caller, code })
+            let address = address_of(&request, &caller.context).await?;
+            Ok(Self { caller, address })
         }
         .boxed_local()
     }
 }
 
-/// A caller that may change links, and the code in the path. A blocked owner is rejected before the code is read.
+/// A caller that may change links, and the address of one. A blocked owner is rejected before the address is read.
 pub(crate) struct LinkChange {
     pub(crate) caller: Authorized<LinksWrite>,
-    pub(crate) code: Code,
+    pub(crate) address: Address,
 }
 
 impl FromRequest for LinkChange {
@@ -141,18 +145,26 @@ impl FromRequest for LinkChange {
         async move {
             let caller = Authorized::<LinksWrite>::of(&request).await?;
             ensure_owner_active(&caller.context.state, &caller.caller.owner)?;
-            let code = code_in_path(&request, &caller.context)?;
-            Ok(Self { caller, code })
+            let address = address_of(&request, &caller.context).await?;
+            Ok(Self { caller, address })
         }
         .boxed_local()
     }
 }
 
-fn code_in_path(request: &HttpRequest, context: &Context) -> Result<Code, Problem> {
+async fn address_of(request: &HttpRequest, context: &Context) -> Result<Address, Problem> {
     let code = request.match_info().get("code").and_then(|code| code.parse::<Code>().ok());
     let code = code.ok_or_else(|| Problem::new(ProblemKind::NotFound))?;
-    context.note(|notes| notes.code = Some(code.clone()));
-    Ok(code)
+    let mut query = Query::of_link(request).only("domain");
+    let host = query.take("domain", |text| Ok(text.to_owned()));
+    query.finish("link")?;
+    let domain = match host {
+        None => DomainId::DEFAULT,
+        Some(host) => context.within_budget(Effect::Read, named_in_query(&context.state, &host)).await?,
+    };
+    let address = Address::new(domain, code);
+    context.note(|notes| notes.address = Some(address.clone()));
+    Ok(address)
 }
 
 /// Fails if the owner is blocked. Look for an idempotency record first: a repeated request still gets its answer.
@@ -237,7 +249,12 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<(Idempotency
         (Some(value), None) => value.to_str().unwrap_or_default(),
     };
     let key: IdempotencyKey = key.parse().map_err(|error| wrong(&format!("{error}")))?;
-    let fingerprint = Fingerprint::of(request.method().as_str(), request.path(), body);
+    let mut path = Cow::Borrowed(request.path());
+    // A repetition names the same short domain. Without one, the fingerprint is that of earlier releases.
+    if let Some(domain) = Query::of_link(request).only("domain").take("domain", |text| Ok(text.to_owned())) {
+        path.to_mut().push_str(&format!("?domain={domain}"));
+    }
+    let fingerprint = Fingerprint::of(request.method().as_str(), &path, body);
     Ok(Some((key, fingerprint)))
 }
 

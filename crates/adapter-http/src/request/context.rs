@@ -1,7 +1,7 @@
 //! The context of one request: its ids, its time budget, and the notes for its log line.
 
 use std::{
-    cell::{Cell, Ref, RefCell},
+    cell::{Cell, OnceCell, Ref, RefCell},
     rc::Rc,
     sync::atomic::Ordering,
     time::{Duration, Instant},
@@ -14,6 +14,7 @@ use actix_web::{
     web,
 };
 use domain::{
+    address::DomainId,
     click::OrphanReason,
     history::RequestId,
     ports::{ClickRecorder, FailureReason},
@@ -25,6 +26,7 @@ use tokio::time::{error::Elapsed, timeout};
 use super::{
     body_room::BodyRoom,
     cors::CrossOrigin,
+    domains::{Bases, VisitedDomain},
     notes::Notes,
     state::State,
     store_outcomes::Window,
@@ -52,6 +54,8 @@ pub(crate) struct Context {
     pub(crate) cross_origin: CrossOrigin,
     /// The room of its body, until the request is answered.
     body_room: RefCell<Option<BodyRoom>>,
+    /// The short domain that a visitor asks for, once it is looked up.
+    visited: OnceCell<VisitedDomain>,
     /// Records clicks of the worker; `None` if clicks are not recorded.
     pub(crate) recorder: Option<Rc<dyn ClickRecorder>>,
 }
@@ -88,6 +92,7 @@ impl Context {
                 CrossOrigin::Off
             },
             body_room: RefCell::default(),
+            visited: OnceCell::new(),
             recorder,
             state: state.clone(),
         }
@@ -103,6 +108,20 @@ impl Context {
         if self.recorder.is_some() && *method == Method::GET {
             self.state.services.clicks.orphans.add(reason);
         }
+    }
+
+    /// The short domain that a visitor asks for.
+    pub(crate) fn visit(&self, head: &RequestHead) -> Result<&VisitedDomain, Problem> {
+        if let Some(visited) = self.visited.get() {
+            return Ok(visited);
+        }
+        let visited = VisitedDomain::of(head, &self.state)?;
+        Ok(self.visited.get_or_init(|| visited))
+    }
+
+    /// The same, if it is looked up already.
+    pub(crate) fn visited(&self) -> Option<&VisitedDomain> {
+        self.visited.get()
     }
 
     /// Adds to the log line.
@@ -206,6 +225,24 @@ impl Context {
     /// The outcomes of redirects that need the store.
     pub(crate) fn lookups(&self) -> &Window {
         &self.state.outcomes.lookups
+    }
+
+    /// Where the addresses of these short domains begin.
+    pub(crate) async fn bases(&self, ids: impl IntoIterator<Item = DomainId>) -> Result<Bases<'_>, Problem> {
+        self.in_time(Effect::Read, Bases::of(&self.state, ids)).await
+    }
+
+    /// The same, for a request that names short domains by these hosts.
+    pub(crate) async fn bases_naming<'a>(
+        &self,
+        hosts: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Bases<'_>, Problem> {
+        let known = Bases::known(&self.state);
+        if hosts.into_iter().any(|host| known.named(host).is_err()) {
+            self.in_time(Effect::Read, self.state.services.domains.refresh()).await?;
+            return Ok(Bases::known(&self.state));
+        }
+        Ok(known)
     }
 
     /// The context of a request that went through the pipeline.

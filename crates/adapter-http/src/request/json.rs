@@ -18,6 +18,35 @@ pub(crate) enum Json {
     Object(Vec<(String, Json)>),
 }
 
+impl Json {
+    /// The texts in a list that is a field of an object.
+    pub(crate) fn texts_of(&self, name: &str) -> Vec<&str> {
+        let Self::Object(fields) = self else {
+            return Vec::new();
+        };
+        let lists = fields.iter().filter(|(field, _)| field == name).filter_map(|(_, value)| match value {
+            Self::Array(items) => Some(items),
+            _ => None,
+        });
+        let texts = lists.flatten().filter_map(|item| match item {
+            Self::String(text) => Some(text.as_str()),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    /// The text of a field of an object, if it has one with that name and it is a text.
+    pub(crate) fn text_of(&self, name: &str) -> Option<&str> {
+        let Self::Object(fields) = self else {
+            return None;
+        };
+        fields.iter().find_map(|(field, value)| match value {
+            Self::String(text) if field == name => Some(text.as_str()),
+            _ => None,
+        })
+    }
+}
+
 /// How many values are in a JSON text. Parsed, they take far more memory than the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Size {

@@ -10,6 +10,7 @@
 //! | `unread`          | what a handler leaves unread of a body                                |
 //! | `query`           | its query string                                                      |
 //! | `accept`, `cors`, `preconditions` | its other header fields                               |
+//! | `domains`         | the short domain it is for, and where short addresses begin           |
 //! | `methods`         | which methods a path has                                              |
 //! | `slashes`, `inherited_codes` | paths with one slash too many, reserved words that are codes |
 //! | `store_outcomes`  | how recent calls to the store ended                                   |
@@ -20,6 +21,7 @@ pub(crate) mod body_room;
 pub(crate) mod caller;
 pub(crate) mod context;
 pub(crate) mod cors;
+pub(crate) mod domains;
 pub(crate) mod inherited_codes;
 pub(crate) mod json;
 pub(crate) mod methods;

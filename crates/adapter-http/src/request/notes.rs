@@ -1,13 +1,13 @@
 //! What handlers note about a request, for its log line.
 
-use domain::{api_key::KeyId, code::Code};
+use domain::{address::Address, api_key::KeyId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 /// What handlers add to the log line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notes {
-    pub(crate) code: Option<Code>,
+    pub(crate) address: Option<Address>,
     pub(crate) outcome: Option<&'static str>,
     pub(crate) batch: Option<BatchSummary>,
     pub(crate) code_collisions: u32,

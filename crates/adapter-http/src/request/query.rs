@@ -13,6 +13,16 @@ pub(crate) struct Query {
 
 impl Query {
     pub(crate) fn of(request: &HttpRequest) -> Self {
+        let mut query = Self::of_link(request);
+        // The short domain of a link is read with its code.
+        if request.match_info().get("code").is_some() {
+            query.parameters.retain(|(name, _)| name != "domain");
+        }
+        query
+    }
+
+    /// The same with the short domain of a link.
+    pub(crate) fn of_link(request: &HttpRequest) -> Self {
         let given = url::form_urlencoded::parse(request.query_string().as_bytes()).into_owned();
         // Forms also send fields that were left empty.
         let parameters = given.filter(|(_, value)| !value.is_empty()).collect();

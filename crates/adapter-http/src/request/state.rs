@@ -14,7 +14,7 @@ use domain::{
     block::InForce,
     click::{DailySalts, OrphanCounters},
     ports::{ClickRecorders, Entropy, Ping, SharedLimiter},
-    service::{BlockService, KeyService, LinkService, ResolveService, StatisticsService},
+    service::{BlockService, DomainService, KeyService, LinkService, ResolveService, StatisticsService},
     target::TargetPolicy,
     time::Timestamp,
 };
@@ -22,7 +22,10 @@ use ipnet::IpNet;
 use slog::Logger;
 use tokio::sync::Notify;
 
-use super::{body_room::Bodies, cors::Origins, inherited_codes::InheritedCodes, store_outcomes::StoreOutcomes};
+use super::{
+    body_room::Bodies, cors::Origins, domains::PublicUrl, inherited_codes::InheritedCodes,
+    store_outcomes::StoreOutcomes,
+};
 use crate::{
     limits::{Limits, Quotas, TrustedProxies, concurrency::CallLimits, memory::MemoryBudget},
     problem::{Problem, ProblemKind},
@@ -38,6 +41,8 @@ pub struct Services {
     pub keys: KeyService,
     /// Takedowns.
     pub blocks: BlockService,
+    /// Short domains.
+    pub domains: DomainService,
     /// Redirects.
     pub resolver: ResolveService,
     /// The store's liveness, for `/health`.
@@ -84,6 +89,8 @@ pub struct Settings {
     pub public_url: String,
     /// Where `/` redirects, instead of showing a page.
     pub landing_url: Option<String>,
+    /// How requests for a host that is no short domain are answered.
+    pub unknown_host: UnknownHost,
     /// Which targets are allowed.
     pub targets: CurrentPolicy,
     /// The origins whose scripts may call the API from a browser.
@@ -118,6 +125,16 @@ pub struct Settings {
     pub tasks: Arc<dyn Tasks>,
     /// Codes of links that are reserved words by now.
     pub inherited: InheritedCodes,
+}
+
+/// How requests for a host that is no short domain are answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownHost {
+    /// As requests for the default short domain.
+    #[default]
+    Default,
+    /// With 404.
+    NotFound,
 }
 
 /// Which clicks are recorded, and how.
@@ -298,6 +315,10 @@ pub(crate) struct State {
     pub(crate) rejection_nonce: Arc<str>,
     /// Whether the warning about a proxy that is not trusted was logged.
     pub(crate) warned_of_proxy: AtomicBool,
+    /// Whether the warning about a host that is no short domain was logged.
+    pub(crate) warned_of_host: AtomicBool,
+    /// The configured public URL.
+    pub(crate) public_url: PublicUrl,
     /// Bounds the bytes of answers that clients have not taken yet.
     pub(crate) untaken: Arc<MemoryBudget>,
     /// Bounds the bodies that are received.

@@ -6,7 +6,7 @@ use actix_web::web;
 use utoipa_actix_web::{scope, service_config::ServiceConfig};
 
 use crate::{
-    api::{blocks, keys, links, stats},
+    api::{blocks, domains, keys, links, stats},
     ops::health,
     redirect::{follow, preview, qr},
     request::methods::nothing_there,
@@ -33,6 +33,11 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
                 .service(stats::top)
                 .service(stats::orphans)
                 .service(links::qr::show)
+                .service(domains::add)
+                .service(domains::list)
+                .service(domains::read)
+                .service(domains::edit)
+                .service(domains::remove)
                 .service(keys::create)
                 .service(keys::list)
                 .service(keys::read)

@@ -11,12 +11,13 @@ use actix_web::{
         header::{self, HeaderValue},
     },
 };
+use domain::address::Address;
 use slog::{KV, Level, Logger, Record, Serializer};
 
 use crate::{
     limits::network_text,
     problem::{Problem, ProblemKind},
-    request::context::Context,
+    request::{context::Context, domains::Bases},
 };
 
 /// The tag of the log records of requests.
@@ -146,8 +147,11 @@ impl KV for AccessLine {
             out.emit_str("user_agent.original", shortened(&String::from_utf8_lossy(agent.as_bytes())))?;
         }
         let notes = self.context.notes();
-        if let Some(code) = &notes.code {
+        if let Some(Address { domain, code }) = &notes.address {
             out.emit_str("link.code", code.as_str())?;
+            if !domain.is_default() {
+                out.emit_str("link.domain", &Bases::known(&self.context.state).host(*domain))?;
+            }
         }
         if let Some(outcome) = notes.outcome {
             out.emit_str("outcome", outcome)?;

@@ -40,6 +40,7 @@ use crate::{
     ops::probe::Probers,
     request::{
         body_room::Bodies,
+        domains::PublicUrl,
         methods::{RouteTable, nothing_there},
         state::{Phase, Services, Settings, State},
         store_outcomes::StoreOutcomes,
@@ -151,6 +152,8 @@ impl Shared {
         let well_known = WellKnown::new(mem::take(&mut settings.well_known));
         let state = State {
             warned_of_proxy: AtomicBool::new(false),
+            warned_of_host: AtomicBool::new(false),
+            public_url: PublicUrl::of(&settings.public_url),
             untaken: MemoryBudget::new(UNTAKEN, OwnShare::Replace, &log),
             bodies: Bodies::new(&log),
             calls: CallLimits::new(settings.store_connections),

@@ -135,7 +135,7 @@ where
 {
     // A redirect ignores the body, but it has to be read, so the request goes to the application.
     let has_body = !matches!(request.payload(), Payload::None);
-    let code = if has_body { None } else { code_to_follow(request.head(), &worker.state.settings.inherited) };
+    let code = if has_body { None } else { code_to_follow(request.head(), &worker.state) };
     if let Some(code) = code {
         return process_redirect(worker, request, code, arrived);
     }
@@ -145,15 +145,21 @@ where
 /// Follows a code, at once if it is cached.
 fn process_redirect(worker: &Worker, request: Request, code: Code, arrived: Instant) -> Answering {
     let mut exchange = Exchange::begin(worker, request.head(), Some(Policy::Redirect), request.uri().clone(), arrived);
-    exchange.context.note(|notes| notes.code = Some(code.clone()));
     exchange.line.note_route(Some(follow::ROUTE.into()));
-    let begun = catch_unwind(AssertUnwindSafe(|| follow::begin(&exchange.context, &code, request.head())));
+    let address = match exchange.context.visit(request.head()) {
+        Ok(visited) => visited.address(code),
+        Err(unknown_host) => {
+            return Either::Left(ready(Ok(exchange.finish_redirect(Err(unknown_host), request.head()))));
+        }
+    };
+    exchange.context.note(|notes| notes.address = Some(address.clone()));
+    let begun = catch_unwind(AssertUnwindSafe(|| follow::begin(&exchange.context, &address, request.head())));
     let begun = begun.unwrap_or_else(|_| Begun::Ended(Err(Panicked.into())));
     if let Begun::Ended(outcome) = begun {
         return Either::Left(ready(Ok(exchange.finish_redirect(outcome, request.head()))));
     }
     let later = async move {
-        let outcome = caught(follow::go_on(begun, &exchange.context, &code, request.head())).await;
+        let outcome = caught(follow::go_on(begun, &exchange.context, &address, request.head())).await;
         Ok(exchange.finish_redirect(outcome, request.head()))
     };
     Either::Right(later.boxed_local())
@@ -336,7 +342,9 @@ fn rejection(headers: &HeaderMap, nonce: &str) -> Option<Problem> {
 
 /// The answer to a failure: JSON for programs, a page for people. The operator's own page is used if there is one.
 fn problem_answer(problem: &Problem, context: &Context, instance: Option<&str>, shows_page: bool) -> HttpResponse {
-    let mut answer = match (shows_page, context.state.settings.pages.of(problem.kind())) {
+    let of_domain = context.visited().and_then(|visited| visited.page(problem.kind()));
+    let page = of_domain.or_else(|| context.state.settings.pages.of(problem.kind()));
+    let mut answer = match (shows_page, page) {
         (true, Some(page)) => HttpResponse::Found()
             .insert_header((header::LOCATION, page))
             .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")))

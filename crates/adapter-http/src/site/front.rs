@@ -8,7 +8,7 @@ use actix_web::{
     route, web,
 };
 use bytes::Bytes;
-use domain::click::OrphanReason;
+use domain::{click::OrphanReason, short_domain::RobotsRule};
 use serde::de::IgnoredAny;
 
 use crate::{
@@ -28,16 +28,17 @@ pub(crate) async fn front(
     state: web::Data<State>,
     InContext(context): InContext,
     request: HttpRequest,
-) -> impl Responder {
+) -> Result<HttpResponse, Problem> {
+    let visited = context.visit(request.head())?;
     context.record_orphan(request.method(), OrphanReason::Bare);
-    match &state.settings.landing_url {
-        Some(url) => HttpResponse::Found().insert_header((header::LOCATION, url.as_str())).finish(),
+    Ok(match visited.landing_url().or(state.settings.landing_url.as_deref()) {
+        Some(url) => HttpResponse::Found().insert_header((header::LOCATION, url)).finish(),
         None => html(
             "URL shortener",
             "<h1>Signpost</h1>\n<p>This is a URL shortener. Add <code>+</code> to a short address to see where it leads.</p>\n\
              <p><a href=\"/docs\">API documentation</a> · <a href=\"/docs/errors\">Errors</a></p>\n",
         ),
-    }
+    })
 }
 
 /// Rules for crawlers.
@@ -47,19 +48,25 @@ pub(crate) async fn front(
 #[utoipa::path(method(get, head), path = "/robots.txt", tag = "pages", operation_id = "robots",
     responses((status = 200, description = "Rules for crawlers", body = String, content_type = "text/plain")))]
 #[route("/robots.txt", method = "GET", method = "HEAD")]
-pub(crate) async fn robots(state: web::Data<State>, files: web::Data<WellKnown>) -> HttpResponse {
+pub(crate) async fn robots(
+    state: web::Data<State>,
+    files: web::Data<WellKnown>,
+    InContext(context): InContext,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let rule = context.visit(request.head())?.robots();
     if let Some(file) = files.file("robots.txt") {
-        return file;
+        return Ok(file);
     }
-    let rules = if state.settings.crawlable {
+    let rules = if state.settings.crawlable && rule != RobotsRule::Disallow {
         "Disallow: /api/\nDisallow: /console$\nDisallow: /console/\n"
     } else {
         "Disallow: /\n"
     };
-    HttpResponse::Ok()
+    Ok(HttpResponse::Ok()
         .content_type(ContentType::plaintext())
         .insert_header((header::CACHE_CONTROL, "public, max-age=3600"))
-        .body(format!("User-agent: *\n{rules}"))
+        .body(format!("User-agent: *\n{rules}")))
 }
 
 /// There is no icon; browsers ask anyway.

@@ -11,13 +11,15 @@ use std::{
 
 use adapter_http::{
     ClickServices, ClickSettings, CurrentPolicy, InheritedCodes, Logo, Origins, Phase, ServerOptions, Services,
-    Settings, TaskState, Tasks, TrustedProxies, serve,
+    Settings, TaskState, Tasks, TrustedProxies, UnknownHost, serve,
 };
 use domain::{
     api_key::KeySecret,
     click::{DailySalts, OrphanCounters},
     ports::{ClickProgress, ClickRecorder, ClickRecorders, CodeGenerator},
-    service::{BlockService, Blocked, KeyService, LinkService, ResolveService, StatisticsService},
+    service::{
+        BlockService, Blocked, DomainService, KeyService, KnownDomains, LinkService, ResolveService, StatisticsService,
+    },
     time::Timestamp,
 };
 use rustix::net::sockopt::set_socket_linger;
@@ -58,6 +60,7 @@ impl RunningServer {
             links,
             keys: keys.clone(),
             blocks: blocks.clone(),
+            domains: DomainService::new(Arc::new(MemoryStore::default()), KnownDomains::default(), clock.clone()),
             resolver: ResolveService::new(store.clone(), blocks.blocked().clone(), clock.clone()),
             store: store.clone(),
             shared: None,
@@ -146,6 +149,7 @@ fn options() -> ServerOptions {
 fn settings() -> Settings {
     Settings {
         public_url: "http://sho.test".to_owned(),
+        unknown_host: UnknownHost::Default,
         landing_url: None,
         targets: CurrentPolicy::default(),
         cors_origins: Origins::None,

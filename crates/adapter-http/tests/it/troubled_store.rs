@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     actor::Actor,
+    address::Address,
     api_key::{ApiKey, KeyId},
-    code::Code,
     history::{LinkEvent, Provenance},
     idempotency::{IdempotencyRecord, IdempotentRequest},
     lifecycle::{Candidate, Change},
@@ -80,9 +80,9 @@ impl LinkRepository for TroubledStore {
         self.inner.claim(candidates, once).await
     }
 
-    async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError> {
+    async fn find(&self, address: &Address) -> Result<Option<Link>, RepositoryError> {
         self.trouble().await?;
-        LinkRepository::find(&self.inner, code).await
+        LinkRepository::find(&self.inner, address).await
     }
 
     async fn apply(
@@ -107,23 +107,23 @@ impl LinkRepository for TroubledStore {
 
     async fn history(
         &self,
-        code: &Code,
+        address: &Address,
         before: Option<Generation>,
         limit: u32,
     ) -> Result<Vec<LinkEvent>, RepositoryError> {
         self.trouble().await?;
-        self.inner.history(code, before, limit).await
+        self.inner.history(address, before, limit).await
     }
 }
 
 #[async_trait]
 impl LinkResolver for TroubledStore {
-    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
+    async fn resolve(&self, address: &Address) -> Result<Resolved, RepositoryError> {
         self.trouble().await?;
-        self.inner.resolve(code).await
+        self.inner.resolve(address).await
     }
 
-    fn resolve_at_once(&self, _: &Code) -> Option<Resolved> {
+    fn resolve_at_once(&self, _: &Address) -> Option<Resolved> {
         let trouble = *self.trouble.lock().expect("no thread panics while holding it");
         assert_ne!(trouble, Trouble::PanicsAtOnce, "the store panics");
         None

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{code::Code, link::Generation};
+use domain::{address::Address, link::Generation};
 use test_support::{
     Recorder, TestDatabase, Told,
     contract::{Subject, a_link},
@@ -64,8 +64,8 @@ async fn a_transaction_that_commits_after_later_ones_is_reported() {
         recorder.forget();
         recorder.until(&Told::Synced).await;
     }
-    let code: Code = "slow".parse().expect("valid");
-    assert!(!recorder.told().iter().any(|told| matches!(told, Told::Changed(of, _) if *of == code)), "it is open");
+    let slow_link: Address = "slow".parse().expect("valid");
+    assert!(!recorder.told().iter().any(|told| matches!(told, Told::Changed(of, _) if *of == slow_link)), "it is open");
     slow.batch_execute("COMMIT").await.expect("it commits");
     recorder.until(&changed("slow", 2)).await;
 }

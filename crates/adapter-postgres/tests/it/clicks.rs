@@ -108,8 +108,8 @@ async fn statistics_and_shipping_have_connections_of_their_own() {
         tokio::task::yield_now().await;
     }
     assert_eq!(busy.acked(&link.id).await.expect("shipping goes on"), 0);
-    domain::ports::LinkResolver::resolve(&*busy, &link.code).await.expect("redirects go on");
-    domain::ports::LinkRepository::find(&*busy, &link.code).await.expect("the API goes on");
+    domain::ports::LinkResolver::resolve(&*busy, &link.address()).await.expect("redirects go on");
+    domain::ports::LinkRepository::find(&*busy, &link.address()).await.expect("the API goes on");
     assert!(!waiting.is_finished());
     end_locks(&database);
     locked.join().expect("no panic");

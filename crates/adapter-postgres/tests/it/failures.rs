@@ -29,7 +29,7 @@ fn impatient(url: &str) -> PostgresOptions {
     }
 }
 
-fn code() -> domain::code::Code {
+fn address() -> domain::address::Address {
     "abcdef".parse().expect("valid")
 }
 
@@ -44,12 +44,12 @@ async fn a_frozen_server_costs_one_timeout_and_its_connections_are_not_reused() 
     server.freeze();
     for _ in 0..3 {
         let begun = Instant::now();
-        let error = store.resolve(&code()).await.expect_err("the server does not answer");
+        let error = store.resolve(&address()).await.expect_err("the server does not answer");
         assert_eq!(error.kind(), RepositoryErrorKind::Unavailable);
         assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
     }
     server.thaw();
-    store.resolve(&code()).await.expect("a new connection is made");
+    store.resolve(&address()).await.expect("a new connection is made");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,11 +59,11 @@ async fn a_killed_server_is_unavailable_and_is_used_again_after_a_restart() {
     let store = store(&impatient(&database.url()));
     store.migrate().await.expect("an empty database takes every migration");
     server.kill();
-    let error = store.find(&code()).await.expect_err("the server is down");
+    let error = store.find(&address()).await.expect_err("the server is down");
     assert_eq!(error.kind(), RepositoryErrorKind::Unavailable);
     server.restart();
     let deadline = Instant::now() + Duration::from_secs(5);
-    while let Err(error) = LinkRepository::find(&store, &code()).await {
+    while let Err(error) = LinkRepository::find(&store, &address()).await {
         assert!(Instant::now() < deadline, "not back after five seconds: {error:?}");
     }
 }
@@ -76,7 +76,7 @@ async fn a_write_that_timed_out_is_indeterminate() {
     let database = server.create_database();
     let store = store(&impatient(&database.url()));
     store.migrate().await.expect("an empty database takes every migration");
-    store.find(&code()).await.expect("a connection is in the pool");
+    store.find(&address()).await.expect("a connection is in the pool");
     server.freeze();
     let moment = Timestamp::from_unix_micros(0).expect("in range");
     let error = store.forget(moment).await.expect_err("the server does not answer");
@@ -106,13 +106,13 @@ async fn connections_to_a_frozen_server_are_closed() {
         ..options(&database.url())
     });
     let busy = Instant::now() + Duration::from_secs(30);
-    while store.resolve(&code()).await.is_err() {
+    while store.resolve(&address()).await.is_err() {
         assert!(Instant::now() < busy, "no session in such short time, again and again");
     }
     server.freeze();
     // The first call times out in a statement, the later ones while connecting.
     for _ in 0..20 {
-        store.resolve(&code()).await.expect_err("the server does not answer");
+        store.resolve(&address()).await.expect_err("the server does not answer");
     }
     let deadline = Instant::now() + Duration::from_secs(5);
     while connections_to(server.port()) > 0 {
@@ -130,7 +130,7 @@ async fn a_silent_host_costs_only_its_own_connect_timeout() {
     silent.hold(Direction::Replies);
     let url = format!("postgres://signpost@{},{live}/{}", silent.address(), database.name());
     let store = store(&PostgresOptions { connect_timeout: Duration::from_millis(500), ..options(&url) });
-    store.resolve(&code()).await.expect("the second host answers");
+    store.resolve(&address()).await.expect("the second host answers");
     assert_eq!(silent.connections_made(), 1);
     store.migrate().await.expect("it answers migrations too");
 }
@@ -142,7 +142,7 @@ async fn a_failure_to_connect_names_each_host_and_its_error() {
     silent.hold(Direction::Replies);
     let url = format!("postgres://signpost@{refused},{}/postgres", silent.address());
     let store = store(&PostgresOptions { connect_timeout: Duration::from_millis(100), ..impatient(&url) });
-    let error = store.resolve(&code()).await.expect_err("the server does not answer");
+    let error = store.resolve(&address()).await.expect_err("the server does not answer");
     let mut told = String::new();
     let mut cause: Option<&dyn std::error::Error> = Some(&error);
     while let Some(error) = cause {
@@ -163,15 +163,15 @@ async fn a_late_reply_never_reaches_another_lookup() {
     let proxy = FaultProxy::before(([127, 0, 0, 1], shared_server().port()).into());
     let url = format!("postgres://signpost@{}/{}", proxy.address(), database.name());
     let store = store(&PostgresOptions { redirect_pool_size: 1, ..impatient(&url) });
-    store.resolve(&one.code).await.expect("there is a connection to use");
+    store.resolve(&one.address()).await.expect("there is a connection to use");
     let made = proxy.connections_made();
     proxy.hold(Direction::Replies);
-    let error = store.resolve(&one.code).await.expect_err("its reply is held");
+    let error = store.resolve(&one.address()).await.expect_err("its reply is held");
     assert_eq!(error.kind(), RepositoryErrorKind::Unavailable);
     proxy.let_go();
     for _ in 0..50 {
         for link in [&other, &one] {
-            let resolved = store.resolve(&link.code).await.expect("the server answers again");
+            let resolved = store.resolve(&link.address()).await.expect("the server answers again");
             assert_eq!(resolved.resolution.as_deref(), Some(&Resolution::from(link)));
         }
     }
@@ -190,7 +190,7 @@ async fn a_change_that_timed_out_does_not_take_effect_later() {
     let proxy = FaultProxy::before(([127, 0, 0, 1], shared_server().port()).into());
     let url = format!("postgres://signpost@{}/{}", proxy.address(), database.name());
     let store = store(&PostgresOptions { pool_size: 1, ..impatient(&url) });
-    store.find(&code()).await.expect("there is a connection to use");
+    store.find(&address()).await.expect("there is a connection to use");
     proxy.hold_requests_with(b"a-late-change");
     let error = store.apply(&change, &provenance, None).await.expect_err("the server does not answer");
     assert_eq!(error.kind(), RepositoryErrorKind::Unavailable, "its COMMIT was never sent");
@@ -198,7 +198,7 @@ async fn a_change_that_timed_out_does_not_take_effect_later() {
 
     proxy.let_go();
     assert!(proxy.has_settled(), "the server goes on with it");
-    assert_eq!(store.find(&link.code).await.expect("the server answers again"), Some(link.clone()));
+    assert_eq!(store.find(&link.address()).await.expect("the server answers again"), Some(link.clone()));
     let applied = store.apply(&change, &provenance, None).await.expect("the server answers again");
     assert_eq!(applied, Applied::Done, "the late one left everything as it was");
 }
@@ -229,7 +229,7 @@ async fn migrations_keep_the_options_of_the_url() {
 async fn a_store_without_its_schema_is_unavailable() {
     let database = crate::empty_database();
     let store = store(&options(&database.url()));
-    let error = store.find(&code()).await.expect_err("there is no table");
+    let error = store.find(&address()).await.expect_err("there is no table");
     assert_eq!(error.kind(), RepositoryErrorKind::Unavailable);
 }
 
@@ -240,7 +240,7 @@ async fn a_corrupt_row_is_told_from_a_missing_one() {
                INSERT INTO links VALUES (gen_random_uuid(), 'abcdef', 'default', 'gopher://x', 302, false, NULL, NULL, \
                '{}', 'active', true, decode(repeat('00', 32), 'hex'), gen_random_uuid(), 1, now(), now(), NULL, NULL)";
     database.sql(sql).expect("constraints are off");
-    let error = store.find(&code()).await.expect_err("the target is invalid");
+    let error = store.find(&address()).await.expect_err("the target is invalid");
     assert_eq!(error.kind(), RepositoryErrorKind::Corrupt);
 }
 
@@ -261,7 +261,7 @@ async fn an_unreadable_row_fails_only_its_own_lookup() {
     let asking: Vec<_> = (0..40)
         .map(|number| {
             let (store, link) = (Arc::clone(&store), if number % 4 == 0 { strange.clone() } else { good.clone() });
-            tokio::spawn(async move { store.resolve(&link.code).await.map_err(|error| error.kind()) })
+            tokio::spawn(async move { store.resolve(&link.address()).await.map_err(|error| error.kind()) })
         })
         .collect();
     for (number, answer) in asking.into_iter().enumerate() {

@@ -87,6 +87,7 @@ async fn what_never_changes_cannot_be_changed() {
     database.sql(event).expect("an event");
     for forbidden in [
         "UPDATE links SET code = 'another'",
+        "UPDATE links SET domain_id = 1",
         "UPDATE links SET owner_id = 'another'",
         "UPDATE links SET generation = 1",
         "UPDATE links SET deduplicated = true",

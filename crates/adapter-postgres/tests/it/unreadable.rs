@@ -6,7 +6,7 @@ use domain::{
     access::Access,
     actor::Actor,
     block::{Lifted, Subject as Blocked},
-    ports::{CodeCatalog, KeyCreation, LinkFilter, ListQuery, Position, RepositoryErrorKind, Sort},
+    ports::{AddressCatalog, KeyCreation, LinkFilter, ListQuery, Position, RepositoryErrorKind, Sort},
 };
 use test_support::{
     KeptRows, TestDatabase,
@@ -102,7 +102,7 @@ async fn a_takedown_that_cannot_be_read_switches_no_other_off() {
     in_force.sort_unstable();
     assert_eq!(in_force, ["acme", "evil.example", "login", "status"]);
     let mut listed = subject.blocks.list(true, None, 100).await.expect("bad rows are skipped");
-    listed.sort_by(|one, other| one.subject.value().cmp(other.subject.value()));
+    listed.sort_by(|one, other| one.subject.value().cmp(&other.subject.value()));
     assert_eq!(listed.iter().map(|block| block.subject.value()).collect::<Vec<_>>(), ["evil.example", "status"]);
     let told = told.told();
     let columns: Vec<_> = told.iter().map(|(_, why)| why.split(':').next().expect("a first part")).collect();
@@ -127,7 +127,7 @@ async fn a_key_or_a_history_entry_that_cannot_be_read_hides_no_other() {
     for limit in [1, 2, 100] {
         let listed = subject.keys.list(None, limit).await.expect("bad rows are skipped");
         assert_eq!(listed, keys[1..].iter().take(limit as usize).cloned().collect::<Vec<_>>());
-        let history = subject.links.history(&link.code, None, limit).await.expect("bad rows are skipped");
+        let history = subject.links.history(&link.address(), None, limit).await.expect("bad rows are skipped");
         assert_eq!(history.iter().map(|event| event.generation.get()).collect::<Vec<_>>(), [1]);
     }
     let tables: Vec<_> = told.told().into_iter().map(|(table, _)| table).collect();
@@ -154,5 +154,5 @@ async fn the_code_of_a_link_that_cannot_be_read_is_known() {
     let (store, database) = fresh().await;
     Subject::over(store.clone(), 7).given(&a_link().alias("inherited")).await;
     database.sql("UPDATE links SET updated_at = 'infinity'").expect("the test owns the database");
-    assert_eq!(store.codes_among(&["docs", "inherited"]).await.expect("bad rows are skipped"), ["inherited"]);
+    assert_eq!(store.with_codes(&["docs", "inherited"]).await.expect("bad rows are skipped"), ["inherited"]);
 }

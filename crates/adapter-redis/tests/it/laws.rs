@@ -28,9 +28,9 @@ async fn an_answer_that_one_process_got_from_the_store_is_read_by_another() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
     let link = one.link("known").await;
-    assert!(eventually(async || one.shares(&link.code).await).await);
+    assert!(eventually(async || one.shares(&link.address()).await).await);
     let asked = other.times_asked();
-    let resolved = other.resolve(&link.code).await;
+    let resolved = other.resolve(&link.address()).await;
     assert_eq!(resolved.resolution, Some(Arc::new(Resolution::from(&link))));
     assert_eq!(other.times_asked(), asked);
 }
@@ -41,9 +41,9 @@ async fn all_processes_see_a_change_when_it_is_acknowledged() {
     let (one, other) = two_processes(&redis).await;
     for round in 0..50 {
         let link = one.link(&format!("changing-{round}")).await;
-        assert!(eventually(async || other.shares(&link.code).await).await);
+        assert!(eventually(async || other.shares(&link.address()).await).await);
         let gone = one.delete(&link).await;
-        let resolved = other.resolve(&link.code).await.resolution.expect("it is known");
+        let resolved = other.resolve(&link.address()).await.resolution.expect("it is known");
         assert!(matches!(resolved.state, LinkState::Deleted { .. }));
         assert!(eventually(async || other.told.of(&gone)).await, "its watcher is not told");
     }
@@ -55,12 +55,12 @@ async fn a_reported_change_is_outdated_in_redis_before_it_is_passed_on() {
     let (one, other) = two_processes(&redis).await;
     for round in 0..50 {
         let link = one.link(&format!("changed-{round}")).await;
-        assert!(eventually(async || other.shares(&link.code).await).await);
+        assert!(eventually(async || other.shares(&link.address()).await).await);
         // As a process without Redis does.
         let gone = one.subject.delete(&link).await;
         other.feed.tell_of(&gone);
         assert!(eventually(async || other.told.of(&gone)).await, "its watcher is not told");
-        let resolved = other.resolve(&link.code).await.resolution.expect("it is known");
+        let resolved = other.resolve(&link.address()).await.resolution.expect("it is known");
         assert!(matches!(resolved.state, LinkState::Deleted { .. }));
     }
 }
@@ -78,7 +78,7 @@ async fn a_late_fill_does_not_bring_a_deleted_link_back() {
     let link = one.link("filled").await;
     // Holds the read and the write that follows it, but nothing on the next connection.
     proxy.hold_requests_with(b":filled");
-    slow.resolve(&link.code).await;
+    slow.resolve(&link.address()).await;
     assert!(proxy.has_caught_something(), "it writes nothing down");
     let gone = one.delete(&link).await;
     let before = proxy.connections_made();
@@ -86,7 +86,7 @@ async fn a_late_fill_does_not_bring_a_deleted_link_back() {
     proxy.let_go();
     assert!(proxy.has_settled(), "what was held is not delivered");
     for _ in 0..20 {
-        let resolved = one.resolve(&link.code).await.resolution.expect("it is known");
+        let resolved = one.resolve(&link.address()).await.resolution.expect("it is known");
         assert_eq!(resolved.generation, gone.generation);
     }
 }
@@ -103,7 +103,7 @@ async fn a_frozen_redis_costs_five_timeouts_and_is_used_again_when_it_thaws() {
     let mut slow = 0;
     for _ in 0..200 {
         let asked = Instant::now();
-        process.resolve(&link.code).await;
+        process.resolve(&link.address()).await;
         slow += usize::from(asked.elapsed() > Duration::from_millis(40));
     }
     assert!(slow <= 8, "{slow} of 200 had to wait");
@@ -114,7 +114,7 @@ async fn a_frozen_redis_costs_five_timeouts_and_is_used_again_when_it_thaws() {
 
     redis.thaw();
     process.trusts_redis().await;
-    assert!(eventually(async || process.shares(&link.code).await).await);
+    assert!(eventually(async || process.shares(&link.address()).await).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +122,7 @@ async fn entries_from_before_redis_hung_are_not_trusted_after_it() {
     let redis = RedisServer::start();
     let (one, other) = two_processes(&redis).await;
     let link = one.link("hung").await;
-    assert!(eventually(async || other.shares(&link.code).await).await);
+    assert!(eventually(async || other.shares(&link.address()).await).await);
     redis.freeze();
     let gone = one.delete(&link).await;
     one.feed.tell_of(&gone);
@@ -132,13 +132,13 @@ async fn entries_from_before_redis_hung_are_not_trusted_after_it() {
     let deadline = Instant::now() + Duration::from_secs(13);
     while Instant::now() < deadline {
         for process in [&one, &other] {
-            let resolved = process.resolve(&link.code).await.resolution.expect("it is known");
+            let resolved = process.resolve(&link.address()).await.resolution.expect("it is known");
             assert_eq!(resolved.generation, gone.generation, "it is back");
         }
         sleep(Duration::from_millis(5)).await;
     }
     one.trusts_redis().await;
-    assert_eq!(one.resolve(&link.code).await.resolution.expect("it is known").generation, gone.generation);
+    assert_eq!(one.resolve(&link.address()).await.resolution.expect("it is known").generation, gone.generation);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,19 +168,19 @@ async fn a_process_without_its_change_feed_does_not_trust_redis() {
     let process = Process::on(Arc::default(), &redis.url());
     process.trusts_redis().await;
     let link = process.link("unheard").await;
-    assert!(eventually(async || process.shares(&link.code).await).await);
+    assert!(eventually(async || process.shares(&link.address()).await).await);
     process.feed.be_deaf(true);
     process.does_without_redis().await;
     let gone = process.subject.delete(&link).await;
     process.feed.be_deaf(false);
     let deadline = Instant::now() + PATIENCE;
     while !process.shares(&code("probe")).await {
-        let resolved = process.resolve(&link.code).await.resolution.expect("it is known");
+        let resolved = process.resolve(&link.address()).await.resolution.expect("it is known");
         assert_eq!(resolved.generation, gone.generation, "what it did not hear of is believed");
         assert!(Instant::now() < deadline, "it does not trust Redis again");
         sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(process.resolve(&link.code).await.resolution.expect("it is known").generation, gone.generation);
+    assert_eq!(process.resolve(&link.address()).await.resolution.expect("it is known").generation, gone.generation);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,9 +189,9 @@ async fn two_stores_on_one_redis_share_no_entries() {
     let (one, other) = (Process::on(Arc::default(), &redis.url()), Process::on(Arc::default(), &redis.url()));
     one.trusts_redis().await;
     let link = one.link("mine").await;
-    assert!(eventually(async || one.shares(&link.code).await).await);
+    assert!(eventually(async || one.shares(&link.address()).await).await);
     other.trusts_redis().await;
-    assert_eq!(other.resolve(&link.code).await.resolution, None);
+    assert_eq!(other.resolve(&link.address()).await.resolution, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,12 +200,12 @@ async fn a_value_of_another_client_is_no_link() {
     let process = Process::on(Arc::default(), &redis.url());
     process.trusts_redis().await;
     let link = process.link("strange").await;
-    assert!(eventually(async || process.shares(&link.code).await).await);
+    assert!(eventually(async || process.shares(&link.address()).await).await);
     let key = redis.command(&["KEYS", "*:strange"]);
     for strange in [&["LPUSH", &key, "x"][..], &["SET", &key, "nonsense"], &["SET", &key, "3 {\"behaviour\":1}"]] {
         redis.command(&["DEL", &key]);
         assert!(["OK", "1"].contains(&redis.command(strange).as_str()), "{strange:?}");
-        let resolved = process.resolve(&link.code).await;
+        let resolved = process.resolve(&link.address()).await;
         assert_eq!(resolved.resolution, Some(Arc::new(Resolution::from(&link))), "{strange:?}");
     }
     assert!(eventually(async || process.shares(&code("probe")).await).await, "it gave Redis up for that");
@@ -230,7 +230,7 @@ async fn a_redis_that_loads_or_replies_with_junk_is_not_used() {
         let link = process.link("loading").await;
         let begun = Instant::now();
         for _ in 0..100 {
-            assert!(!process.shares(&link.code).await);
+            assert!(!process.shares(&link.address()).await);
         }
         assert!(begun.elapsed() < Duration::from_secs(1));
     }
@@ -253,10 +253,13 @@ async fn a_slow_or_broken_connection_to_redis_fails_no_request() {
     for (name, trouble) in troubles {
         trouble();
         for _ in 0..20 {
-            let resolved = process.resolve(&link.code).await.resolution.expect("it is known");
+            let resolved = process.resolve(&link.address()).await.resolution.expect("it is known");
             assert_eq!(resolved.generation, link.generation, "{name}");
             let gone = process.delete(&link).await;
-            assert_eq!(process.resolve(&link.code).await.resolution.expect("it is known").generation, gone.generation);
+            assert_eq!(
+                process.resolve(&link.address()).await.resolution.expect("it is known").generation,
+                gone.generation
+            );
             link = process.subject.reactivate(&gone).await;
             process.feed.tell_of(&link);
             assert!(eventually(async || process.told.of(&link)).await, "{name}");
@@ -326,13 +329,13 @@ async fn sentinels_lead_to_the_next_primary() {
     let process = Process::on(Arc::default(), &watched.url());
     process.trusts_redis().await;
     let link = process.link("watched").await;
-    assert!(eventually(async || process.shares(&link.code).await).await);
+    assert!(eventually(async || process.shares(&link.address()).await).await);
 
     watched.primary.kill();
     let gone = process.delete(&link).await;
     let is_primary = async || watched.replica.command(&["ROLE"]).starts_with("master");
     assert!(eventually(is_primary).await, "the replica is not promoted");
     process.trusts_redis().await;
-    assert!(eventually(async || process.shares(&link.code).await).await);
-    assert_eq!(process.resolve(&link.code).await.resolution.expect("it is known").generation, gone.generation);
+    assert!(eventually(async || process.shares(&link.address()).await).await);
+    assert_eq!(process.resolve(&link.address()).await.resolution.expect("it is known").generation, gone.generation);
 }

@@ -12,7 +12,7 @@ use std::{
 use adapter_redis::{RedisOptions, SharedChanges, SharedLinks, SharedMemory, SharedResolver};
 use async_trait::async_trait;
 use domain::{
-    code::Code,
+    address::Address,
     link::{Generation, Link},
     ports::{
         ChangeFeed, ChangeSubscriber, Identify, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved, Source,
@@ -33,7 +33,7 @@ use tokio::{
 /// How long a test waits for a condition, far beyond every promise: it then fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) fn code(text: &str) -> Code {
+pub(crate) fn code(text: &str) -> Address {
     text.parse().expect("valid")
 }
 
@@ -109,18 +109,18 @@ impl Process {
         Subject::over(self.decorated(), 7).delete(link).await
     }
 
-    pub(crate) async fn resolve(&self, code: &Code) -> Resolved {
+    pub(crate) async fn resolve(&self, code: &Address) -> Resolved {
         self.resolver.resolve(code).await.expect("the store answers")
     }
 
     /// The source of the answer for a link; `None` if there is no link.
-    pub(crate) async fn source(&self, code: &Code) -> Option<Source> {
+    pub(crate) async fn source(&self, code: &Address) -> Option<Source> {
         let resolved = self.resolve(code).await;
         resolved.resolution.map(|_| resolved.source)
     }
 
     /// Whether this process answers a link from Redis.
-    pub(crate) async fn shares(&self, code: &Code) -> bool {
+    pub(crate) async fn shares(&self, code: &Address) -> bool {
         matches!(self.source(code).await, Some(Source::SharedMemory { .. }))
     }
 
@@ -174,7 +174,7 @@ struct Counted {
 
 #[async_trait]
 impl LinkResolver for Counted {
-    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError> {
+    async fn resolve(&self, code: &Address) -> Result<Resolved, RepositoryError> {
         self.times.fetch_add(1, Ordering::SeqCst);
         self.store.resolve(code).await
     }
@@ -196,7 +196,7 @@ impl Identify for Identity {
 
 /// A feed that reports what the test sends, and in between that it is in sync.
 pub(crate) struct Feed {
-    changes: broadcast::Sender<(Code, Generation)>,
+    changes: broadcast::Sender<(Address, Generation)>,
     is_hearing: watch::Sender<bool>,
 }
 
@@ -209,7 +209,7 @@ impl Default for Feed {
 impl Feed {
     /// Reports a change.
     pub(crate) fn tell_of(&self, link: &Link) {
-        self.changes.send((link.code.clone(), link.generation)).expect("the feed is subscribed");
+        self.changes.send((link.address(), link.generation)).expect("the feed is subscribed");
     }
 
     /// Stops receiving changes, or starts again.
@@ -227,7 +227,7 @@ impl ChangeFeed for Feed {
         subscriber.gap();
         while *self.is_hearing.borrow() {
             match timeout(Duration::from_millis(20), changes.recv()).await {
-                Ok(Ok((code, generation))) => subscriber.changed(&code, generation),
+                Ok(Ok((code, generation))) => subscriber.changed(&code.clone().into(), generation),
                 Ok(Err(_)) => break,
                 Err(_) => subscriber.synced_until(Duration::ZERO),
             }
@@ -238,16 +238,16 @@ impl ChangeFeed for Feed {
 
 /// The changes that a subscriber received.
 #[derive(Default)]
-pub(crate) struct Recorder(Mutex<Vec<(Code, Generation)>>);
+pub(crate) struct Recorder(Mutex<Vec<(Address, Generation)>>);
 
 impl Recorder {
     pub(crate) fn of(&self, link: &Link) -> bool {
-        self.0.lock().expect("no panic").contains(&(link.code.clone(), link.generation))
+        self.0.lock().expect("no panic").contains(&(link.address(), link.generation))
     }
 }
 
 impl ChangeSubscriber for Recorder {
-    fn changed(&self, code: &Code, generation: Generation) {
+    fn changed(&self, code: &Address, generation: Generation) {
         self.0.lock().expect("no panic").push((code.clone(), generation));
     }
 

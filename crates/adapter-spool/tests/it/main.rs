@@ -8,6 +8,7 @@
 mod adoption;
 mod crash;
 mod damage;
+mod fuzz;
 mod limits;
 mod outside;
 mod round_trip;

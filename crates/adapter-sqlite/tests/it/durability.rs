@@ -30,7 +30,7 @@ async fn a_closed_file_holds_all_data_without_a_log() {
     let names: Vec<_> = fs::read_dir(folder.path()).expect("it is a folder").flatten().map(|e| e.file_name()).collect();
     assert_eq!(names, ["signpost.db"]);
     let store = file.open(PATIENCE).expect("it opens again");
-    assert_eq!(store.find(&link.code).await.expect("it works"), Some(link));
+    assert_eq!(store.find(&link.address()).await.expect("it works"), Some(link));
     store.close();
     assert_eq!(
         store.find(&"abcdef".parse().expect("valid")).await.map_err(|error| error.kind()),
@@ -95,7 +95,7 @@ async fn a_corrupt_row_is_told_from_a_missing_one() {
     let file = path(&folder);
     let mut other = SqliteConnection::establish(file.to_str().expect("UTF-8")).expect("the file opens");
     let sql = "PRAGMA ignore_check_constraints = ON; INSERT INTO links VALUES (randomblob(16), 'abcdef', 'default', \
-               'gopher://x', 302, 0, NULL, NULL, '[]', 'active', 1, zeroblob(32), 1, 1, 1, NULL, NULL)";
+               'gopher://x', 302, 0, NULL, NULL, '[]', 'active', 1, zeroblob(32), 1, 1, 1, NULL, NULL, 0)";
     other.batch_execute(sql).expect("constraints are off");
     let error = store.find(&"abcdef".parse().expect("valid")).await.expect_err("the target is invalid");
     assert_eq!(error.kind(), RepositoryErrorKind::Corrupt);

@@ -26,7 +26,7 @@ async fn matching_links_are_found_anywhere_in_a_long_list() {
         "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 6500)
          INSERT INTO links SELECT randomblob(16), 'many-' || n, owner_id, target, redirect, forward_query, expires_at, title,
             CASE WHEN n IN ({tagged}) THEN '[\"rare\"]' ELSE '[]' END, state, 0, dedup_key, 1, created_at + n,
-            updated_at + n, NULL, NULL
+            updated_at + n, NULL, NULL, 0
          FROM links, numbers WHERE code = '{}'",
         model.code
     );

@@ -90,26 +90,27 @@ fn a_code_and_a_behaviour_are_given_once_deleted_or_not() {
 fn what_never_changes_cannot_be_changed() {
     let (mut connection, _folder) = database();
     insert(&mut connection, &[("generation", "2"), ("deduplicated", "0")]).expect("a link");
-    let event = "INSERT INTO link_events SELECT NULL, id, code, 2, 'edited', 'system', 'r', 1 FROM links";
+    let event = "INSERT INTO link_events SELECT NULL, id, code, 2, 'edited', 'system', 'r', 1, 0 FROM links";
     connection.batch_execute(event).expect("an event");
     for forbidden in [
         "UPDATE links SET code = 'another'",
+        "UPDATE links SET domain_id = 1",
         "UPDATE links SET owner_id = 'another'",
         "UPDATE links SET generation = 1",
         "UPDATE links SET deduplicated = 1",
         "DELETE FROM links",
         "UPDATE link_events SET actor = 'anonymous'",
         "DELETE FROM link_events",
-        "INSERT INTO link_events SELECT NULL, id, code, 2, 'edited', 'system', 'r', 1 FROM links",
-        "INSERT INTO link_events SELECT NULL, id, code, 1, 'edited', 'system', 'r', 1 FROM links",
+        "INSERT INTO link_events SELECT NULL, id, code, 2, 'edited', 'system', 'r', 1, 0 FROM links",
+        "INSERT INTO link_events SELECT NULL, id, code, 1, 'edited', 'system', 'r', 1, 0 FROM links",
         // These would delete the rows that they conflict with, without firing a delete trigger.
         "REPLACE INTO links SELECT * FROM links",
         "INSERT OR REPLACE INTO links SELECT randomblob(16), code, owner_id, target, redirect, forward_query, expires_at,
-            title, tags, state, deduplicated, dedup_key, 1, 1, 1, NULL, NULL FROM links",
+            title, tags, state, deduplicated, dedup_key, 1, 1, 1, NULL, NULL, domain_id FROM links",
         "INSERT OR REPLACE INTO links SELECT id, 'another', owner_id, target, redirect, forward_query, expires_at,
-            title, tags, state, deduplicated, dedup_key, 1, 1, 1, NULL, NULL FROM links",
+            title, tags, state, deduplicated, dedup_key, 1, 1, 1, NULL, NULL, domain_id FROM links",
         "REPLACE INTO link_events SELECT * FROM link_events",
-        "REPLACE INTO link_events SELECT NULL, link_id, code, generation, 'deleted', 'anonymous', 'r', 1 FROM link_events",
+        "REPLACE INTO link_events SELECT NULL, link_id, code, generation, 'deleted', 'anonymous', 'r', 1, 0 FROM link_events",
     ] {
         connection.batch_execute(forbidden).expect_err(forbidden);
     }

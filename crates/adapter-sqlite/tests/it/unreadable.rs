@@ -7,7 +7,7 @@ use domain::{
     access::Access,
     actor::Actor,
     block::{Lifted, Subject as Blocked},
-    ports::{CodeCatalog, KeyCreation, LinkFilter, ListQuery, Position, RepositoryErrorKind, Sort, StateFilter},
+    ports::{AddressCatalog, KeyCreation, LinkFilter, ListQuery, Position, RepositoryErrorKind, Sort, StateFilter},
 };
 use tempfile::TempDir;
 use test_support::{
@@ -80,9 +80,9 @@ async fn a_link_that_cannot_be_read_fails_alone() {
     let good = subject.given(&a_link().to("https://example.com/good")).await;
     let sql = format!("UPDATE links SET target = 'gopher://x' WHERE code = '{}'", bad.code);
     raw.batch_execute(&sql).expect("constraints are off");
-    let found = subject.links.find(&bad.code).await.map_err(|error| error.kind());
+    let found = subject.links.find(&bad.address()).await.map_err(|error| error.kind());
     assert_eq!(found, Err(RepositoryErrorKind::Corrupt));
-    assert_eq!(subject.links.find(&good.code).await.expect("it can be read"), Some(good));
+    assert_eq!(subject.links.find(&good.address()).await.expect("it can be read"), Some(good));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,7 +106,7 @@ async fn a_takedown_that_cannot_be_read_switches_no_other_off() {
     in_force.sort_unstable();
     assert_eq!(in_force, ["acme", "evil.example", "login", "status"]);
     let mut listed: Vec<_> = subject.blocks.list(true, None, 100).await.expect("bad rows are skipped");
-    listed.sort_by(|one, other| one.subject.value().cmp(other.subject.value()));
+    listed.sort_by(|one, other| one.subject.value().cmp(&other.subject.value()));
     assert_eq!(
         listed.iter().map(|block| block.subject.value()).collect::<Vec<_>>(),
         ["evil.example", "login", "status"]
@@ -134,7 +134,7 @@ async fn a_key_or_a_history_entry_that_cannot_be_read_hides_no_other() {
     for limit in [1, 2, 100] {
         let listed = subject.keys.list(None, limit).await.expect("bad rows are skipped");
         assert_eq!(listed, keys[1..].iter().take(limit as usize).cloned().collect::<Vec<_>>());
-        let history = subject.links.history(&link.code, None, limit).await.expect("bad rows are skipped");
+        let history = subject.links.history(&link.address(), None, limit).await.expect("bad rows are skipped");
         assert_eq!(history.iter().map(|event| event.generation.get()).collect::<Vec<_>>(), [1]);
     }
     let tables: Vec<_> = told.told().into_iter().map(|(table, _)| table).collect();
@@ -165,5 +165,5 @@ async fn the_code_of_a_link_that_cannot_be_read_is_known() {
     let mut raw = SqliteConnection::establish(path(&folder).to_str().expect("UTF-8")).expect("the file opens");
     let spoil = "PRAGMA ignore_check_constraints = ON; UPDATE links SET title = ''";
     raw.batch_execute(spoil).expect("the test owns the file");
-    assert_eq!(store.codes_among(&["docs", "inherited"]).await.expect("bad rows are skipped"), ["inherited"]);
+    assert_eq!(store.with_codes(&["docs", "inherited"]).await.expect("bad rows are skipped"), ["inherited"]);
 }

@@ -64,6 +64,7 @@ pub(super) static KEYS: &[Key] = &[
     key("redis.ttl", "1h", "a duration from 10s to 7d", "How long a link stays in Redis"),
 
     key("codes.length", "8", "6 to 32", "Length of generated codes, in characters"),
+    key("domains.unknown_host", "default", "`default` or `not-found`", "How a request is answered whose host is no short domain: as one for the default short domain, or with 404"),
     key("targets.allow_private", "false", SWITCH, "Whether targets may be private addresses and internal names"),
     key("targets.own_hosts", "", "a list of host names without ports; separated by commas in variables and flags", "Further host names of this service, which are refused as targets"),
     key("targets.deny_file", "", "a readable file", "Hosts that are refused as targets, one per line or in a format of public lists. Read again at SIGHUP, and after a change once the file has stayed the same for 2 s. A list that becomes empty takes effect only after 30 s, because its writer may not be done"),

@@ -20,7 +20,7 @@ mod values;
 
 use std::{path::PathBuf, time::Duration};
 
-use adapter_http::TrustedProxies;
+use adapter_http::{TrustedProxies, UnknownHost};
 
 pub(crate) use self::{
     layers::Source,
@@ -43,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// Without a trailing slash.
     pub(crate) public_url: String,
+    pub(crate) unknown_host: UnknownHost,
     pub(crate) landing_url: Option<String>,
     pub(crate) http: HttpConfig,
     pub(crate) store: StoreConfig,
@@ -97,6 +98,10 @@ impl Config {
         let http = HttpConfig::read(reader, cores);
         Self {
             public_url: reader.value("public_url", |text| parse::public_url(text, http.bind)),
+            unknown_host: reader.value(
+                "domains.unknown_host",
+                parse::choice(&[("default", UnknownHost::Default), ("not-found", UnknownHost::NotFound)]),
+            ),
             landing_url: reader.optional("landing_url", parse::web_url),
             store: StoreConfig::read(reader, &data_dir),
             cache: CacheConfig::read(reader),

@@ -31,4 +31,5 @@ mod runbook;
 mod shared;
 mod shared_limits;
 mod targets;
+mod upgrades;
 mod wire;

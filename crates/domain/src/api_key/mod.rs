@@ -24,6 +24,7 @@ pub use crate::key_id::{KEY_PREFIX, KeyId, MalformedKey};
 use crate::{
     access::Access,
     actor::Actor,
+    address::DomainId,
     link::{InvalidText, Owner, check_text},
     time::Timestamp,
 };
@@ -39,6 +40,9 @@ pub struct ApiKey {
     pub owner: Owner,
     /// What it may do.
     pub scopes: Scopes,
+    /// The short domains to which it is bound; empty if it is bound to none.
+    #[serde(default)]
+    pub domains: Vec<DomainId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Who made it.
@@ -76,7 +80,12 @@ impl ApiKey {
 
     /// The caller that presents this key.
     pub fn caller(&self) -> Caller {
-        Caller { actor: Actor::ApiKey(self.id.clone()), owner: self.owner.clone(), scopes: self.scopes.clone() }
+        Caller {
+            actor: Actor::ApiKey(self.id.clone()),
+            owner: self.owner.clone(),
+            scopes: self.scopes.clone(),
+            domains: self.domains.clone(),
+        }
     }
 }
 
@@ -89,17 +98,30 @@ pub struct Caller {
     pub owner: Owner,
     /// What they may do.
     pub scopes: Scopes,
+    /// The short domains to which their key is bound; empty if it is bound to none.
+    pub domains: Vec<DomainId>,
 }
 
 impl Caller {
     /// A caller without a key, if the operator allows such callers to claim links.
     pub fn anonymous() -> Self {
-        Self { actor: Actor::Anonymous, owner: Owner::anonymous(), scopes: Scopes::default() }
+        Self { actor: Actor::Anonymous, owner: Owner::anonymous(), scopes: Scopes::default(), domains: Vec::new() }
     }
 
-    /// Whose links they may see and change.
+    /// Which links they may see and change.
     pub fn access(&self) -> Access {
-        if self.scopes.allow(Scope::Admin) { Access::All } else { Access::Owner(self.owner.clone()) }
+        if self.scopes.allow(Scope::Admin) {
+            Access::All
+        } else if self.domains.is_empty() {
+            Access::Owner(self.owner.clone())
+        } else {
+            Access::OwnerOn(self.owner.clone(), self.domains.clone())
+        }
+    }
+
+    /// Whether they may claim links on this short domain.
+    pub fn may_claim_on(&self, domain: DomainId) -> bool {
+        self.domains.is_empty() || self.domains.contains(&domain)
     }
 }
 
@@ -151,6 +173,7 @@ mod tests {
             name: "test".parse().expect("valid"),
             owner: Owner::default(),
             scopes: Scopes::new([Scope::LinksRead]).expect("one scope"),
+            domains: Vec::new(),
             created_at: at(0),
             expires_at: Some(at(100)),
             created_by: Actor::System,
@@ -177,6 +200,15 @@ mod tests {
         let used = ApiKey { last_used_at: Some(at(10)), ..key() };
         assert!(!used.use_is_worth_noting(at(69)));
         assert!(used.use_is_worth_noting(at(70)));
+    }
+
+    #[test]
+    fn a_key_that_is_bound_to_short_domains_reaches_no_other() {
+        let id = |number| DomainId::new(number).expect("in range");
+        let bound = ApiKey { domains: vec![id(7)], ..key() }.caller();
+        assert_eq!(bound.access(), Access::OwnerOn(Owner::default(), vec![id(7)]));
+        assert!(bound.may_claim_on(id(7)) && !bound.may_claim_on(DomainId::DEFAULT));
+        assert!(key().caller().may_claim_on(id(7)));
     }
 
     #[test]

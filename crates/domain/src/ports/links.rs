@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Repeated, RepositoryError};
 use crate::{
     access::Access,
-    code::Code,
+    address::{Address, DomainId},
     history::{LinkEvent, Provenance},
     idempotency::IdempotentRequest,
     lifecycle::{Candidate, Change, Claim, Resolution},
@@ -25,9 +25,12 @@ pub trait LinkRepository: Send + Sync {
     /// - Candidates with the same naming that meet the same link MUST be settled in order: each MUST see the effect of
     ///   those before it. Candidates of different namings may be settled in any order.
     /// - An alias that is taken MUST fail its own candidate only.
+    /// - If a candidate is on a short domain that does not exist, the call MUST change nothing and return
+    ///   [`Claims::UnknownDomain`].
+    /// - Links of other short domains MUST NOT answer a claim.
     /// - Two claims that should share a link MUST get the same one, however many claims run concurrently.
-    /// - A code MUST never be given to a second link, even after the first is deleted. If a drawn code belongs to
-    ///   another link, the call MUST change nothing and return [`Claims::CodeCollision`].
+    /// - An address MUST never be given to a second link, even after the first is deleted. If a drawn code belongs to
+    ///   another link of its short domain, the call MUST change nothing and return [`Claims::CodeCollision`].
     /// - An active link MUST be returned without any write.
     /// - Each creation and reactivation MUST add one history entry in the same transaction.
     /// - With `once`, the call MUST write the idempotency record in the same transaction. If the request has a record
@@ -38,8 +41,8 @@ pub trait LinkRepository: Send + Sync {
         once: Option<&IdempotentRequest>,
     ) -> Result<Claims, RepositoryError>;
 
-    /// The link with this code, deleted or not. It MUST see every change acknowledged before the call.
-    async fn find(&self, code: &Code) -> Result<Option<Link>, RepositoryError>;
+    /// The link at this address, deleted or not. It MUST see every change acknowledged before the call.
+    async fn find(&self, address: &Address) -> Result<Option<Link>, RepositoryError>;
 
     /// The links with these ids, deleted or not, in any order. Ids that no link has are left out.
     async fn with_ids(&self, ids: &[Uuid]) -> Result<Vec<Link>, RepositoryError>;
@@ -66,7 +69,7 @@ pub trait LinkRepository: Send + Sync {
     /// Up to `limit` history entries of a link, newest first, below the generation `before`.
     async fn history(
         &self,
-        code: &Code,
+        address: &Address,
         before: Option<Generation>,
         limit: u32,
     ) -> Result<Vec<LinkEvent>, RepositoryError>;
@@ -80,6 +83,8 @@ pub enum Claims {
     Settled(Vec<Claim>),
     /// A drawn code belongs to another link. Nothing changed.
     CodeCollision,
+    /// A candidate is on a short domain that does not exist. Nothing changed.
+    UnknownDomain,
     /// The request was answered before. Nothing changed.
     Repeated(Repeated),
 }
@@ -116,6 +121,8 @@ pub struct ListQuery {
 /// Conditions that must all hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkFilter {
+    /// On this short domain.
+    pub domain: Option<DomainId>,
     /// In this state.
     pub state: Option<StateFilter>,
     /// With this text in its code, target or title. The case of ASCII letters does not matter.
@@ -133,7 +140,8 @@ pub struct LinkFilter {
 impl LinkFilter {
     /// Whether `link` meets every condition.
     pub fn matches(&self, link: &Link) -> bool {
-        self.state.is_none_or(|state| state.name() == link.state.name())
+        self.domain.is_none_or(|domain| domain == link.domain)
+            && self.state.is_none_or(|state| state.name() == link.state.name())
             && self.text.as_deref().is_none_or(|text| mentions(link, text))
             && self.tag.as_ref().is_none_or(|tag| link.tags.as_slice().contains(tag))
             && self.target.as_ref().is_none_or(|target| *target == link.behaviour.target)
@@ -197,50 +205,50 @@ impl From<&Link> for Position {
 /// Looks up links for the redirect path.
 #[async_trait]
 pub trait LinkResolver: Send + Sync {
-    /// What following `code` would do. It MUST see every change acknowledged before the call. A resolver that answers
+    /// What following the link at `address` would do. It MUST see every change acknowledged before the call. A resolver that answers
     /// from a cache MUST see the changes acknowledged by its own process, and states how long it may miss those of
     /// other processes.
-    async fn resolve(&self, code: &Code) -> Result<Resolved, RepositoryError>;
+    async fn resolve(&self, address: &Address) -> Result<Resolved, RepositoryError>;
 
     /// The same, if it is known without waiting and without asking the store. `None` says nothing about the link.
-    fn resolve_at_once(&self, _code: &Code) -> Option<Resolved> {
+    fn resolve_at_once(&self, _address: &Address) -> Option<Resolved> {
         None
     }
 
-    /// Whether a link may have that code, without asking the store.
-    fn existence(&self, _code: &Code) -> Existence {
+    /// Whether a link may have that address, without asking the store.
+    fn existence(&self, _address: &Address) -> Existence {
         Existence::Unsure
     }
 }
 
-/// Whether a link has a code, as far as that is known without asking the store.
+/// Whether a link has an address, as far as that is known without asking the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existence {
     /// Nothing is known.
     Unsure,
-    /// Nothing is known yet: the existing codes are being read for the first time.
+    /// Nothing is known yet: the existing addresses are being read for the first time.
     Pending,
     /// No link that was acknowledged more than two seconds ago has it, unless the change feed has a gap.
     Absent,
-    /// A link has it, or it is a false positive. Of the codes that no link has, at most one in a hundred is one.
+    /// A link has it, or it is a false positive. Of the addresses that no link has, at most one in a hundred is one.
     Possible,
 }
 
-/// The codes of all links, deleted or not.
+/// The addresses of all links, deleted or not, as text.
 #[async_trait]
-pub trait CodeCatalog: Send + Sync {
-    /// The approximate number of codes.
+pub trait AddressCatalog: Send + Sync {
+    /// The approximate number of addresses.
     async fn estimate(&self) -> Result<u64, RepositoryError>;
 
-    /// Up to `limit` codes in byte order, after the code `after`. A walk over all pages MUST show each code that exists
-    /// during the whole walk.
-    async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, RepositoryError>;
+    /// Up to `limit` addresses, ordered by the bytes of the code, then by the number of the short domain, after the
+    /// address `after`. A walk over all pages MUST show each address that exists during the whole walk.
+    async fn addresses(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, RepositoryError>;
 
-    /// Which of these words are codes of links, even of links whose other columns cannot be read.
-    async fn codes_among(&self, words: &[&str]) -> Result<Vec<String>, RepositoryError>;
+    /// The addresses whose code is one of these words, even of links whose other columns cannot be read.
+    async fn with_codes(&self, words: &[&str]) -> Result<Vec<String>, RepositoryError>;
 }
 
-/// What a resolver knows of a code.
+/// What a resolver knows of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
     /// What following it would do; `None` if no link has it.
@@ -289,9 +297,9 @@ pub trait ChangeFeed: Send + Sync {
 
 /// Receives changes of links, so that it can discard outdated copies. Its methods do not block.
 pub trait ChangeSubscriber: Send + Sync {
-    /// The link with this code had this generation at some time until now. The first generation means that it was
+    /// The link at this address had this generation at some time until now. The first generation means that it was
     /// created.
-    fn changed(&self, code: &Code, generation: Generation);
+    fn changed(&self, address: &Address, generation: Generation);
 
     /// Every change acknowledged until `ago` before now has been reported, back to the last gap.
     fn synced_until(&self, ago: Duration);

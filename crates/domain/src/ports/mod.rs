@@ -19,6 +19,7 @@ mod error;
 mod idempotency;
 mod links;
 mod shared_limiter;
+mod short_domains;
 mod unreadable;
 
 pub use crate::entropy::Entropy;
@@ -32,8 +33,9 @@ pub use effects::{Clock, CodeGenerator, Identify, Ping, RandomCodes};
 pub use error::{FailureReason, RepositoryError, RepositoryErrorKind};
 pub use idempotency::{ForgettingSteps, IdempotencyRepository, Repeated};
 pub use links::{
-    Applied, ChangeFeed, ChangeSubscriber, Claims, CodeCatalog, Existence, LinkFilter, LinkRepository, LinkResolver,
+    AddressCatalog, Applied, ChangeFeed, ChangeSubscriber, Claims, Existence, LinkFilter, LinkRepository, LinkResolver,
     ListQuery, Position, Resolved, Sort, Source, StateFilter,
 };
 pub use shared_limiter::{LimiterReply, LimiterRequest, SharedLimiter};
+pub use short_domains::{Adding, NewShortDomain, Removal, ShortDomainRepository};
 pub use unreadable::{LeftOut, Page, UnreadableColumn, UnreadableRow, UnreadableRows, in_column};

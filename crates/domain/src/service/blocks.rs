@@ -141,6 +141,7 @@ impl BlockService {
                 IdempotencyRecord::Claims(_)
                 | IdempotencyRecord::PartlyRefused { .. }
                 | IdempotencyRecord::Link(_)
+                | IdempotencyRecord::Domain(_)
                 | IdempotencyRecord::ApiKey { .. } => None,
             }),
         }
@@ -201,7 +202,7 @@ mod tests {
     };
 
     fn of_code(code: &str) -> Subject {
-        Subject::Code(code.parse().expect("a code"))
+        Subject::Address(code.parse().expect("a code"))
     }
 
     fn revision(number: u128, code: &str, left_out: usize) -> Revision {
@@ -217,7 +218,7 @@ mod tests {
             state: LinkState::Active,
             generation: Generation::FIRST,
         };
-        blocked.in_force().is_some_and(|blocked| blocked.block(&code.parse().expect("a code"), &resolution))
+        blocked.in_force().is_some_and(|blocked| blocked.block(&code.parse().expect("an address"), &resolution))
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use super::{Call, ServiceError, repeated};
 use crate::{
     actor::Actor,
+    address::DomainId,
     api_key::{ApiKey, Caller, KeyId, KeyName, KeySecret, Scopes},
     idempotency::IdempotencyRecord,
     link::Owner,
@@ -24,6 +25,8 @@ pub struct NewKey {
     pub owner: Owner,
     /// What it may do.
     pub scopes: Scopes,
+    /// The short domains to which it is bound; empty if it is bound to none.
+    pub domains: Vec<DomainId>,
     /// From this moment on, it is rejected.
     pub expires_at: Option<Timestamp>,
 }
@@ -143,7 +146,8 @@ impl KeyService {
 
     /// Makes `secret` the first key, with every scope, unless there are keys already.
     pub async fn add_first(&self, name: KeyName, secret: &KeySecret) -> Result<FirstKey, RepositoryError> {
-        let new = NewKey { name, owner: Owner::default(), scopes: Scopes::admin(), expires_at: None };
+        let new =
+            NewKey { name, owner: Owner::default(), scopes: Scopes::admin(), domains: Vec::new(), expires_at: None };
         let added = self.keys.create_first(&stored_key(&new, secret, self.clock.now(), &Actor::System)).await?;
         Ok(if added { FirstKey::Added } else { FirstKey::NotNeeded })
     }
@@ -198,6 +202,7 @@ fn stored_key(new: &NewKey, secret: &KeySecret, now: Timestamp, by: &Actor) -> S
         name: new.name.clone(),
         owner: new.owner.clone(),
         scopes: new.scopes.clone(),
+        domains: new.domains.clone(),
         created_at: now,
         created_by: by.clone(),
         expires_at: new.expires_at,
@@ -220,6 +225,7 @@ fn recorded_key(answer: IdempotencyRecord) -> Option<(ApiKey, [u8; 16])> {
         IdempotencyRecord::Claims(_)
         | IdempotencyRecord::PartlyRefused { .. }
         | IdempotencyRecord::Link(_)
+        | IdempotencyRecord::Domain(_)
         | IdempotencyRecord::Block { .. } => None,
     }
 }

@@ -8,6 +8,7 @@ use super::{Call, ServiceError, repeated};
 use crate::{
     access::Access,
     actor::Actor,
+    address::{Address, DomainId},
     api_key::Caller,
     behaviour::Behaviour,
     code::Code,
@@ -26,6 +27,8 @@ use crate::{
 pub struct ClaimRequest {
     /// What following the link should do.
     pub behaviour: Behaviour,
+    /// The short domain.
+    pub domain: DomainId,
     /// The code, if the caller chose one.
     pub alias: Option<Code>,
     /// Whether to create a separate link, even if another one behaves the same.
@@ -194,11 +197,15 @@ impl LinkService {
         if requests.iter().any(|request| request.behaviour.is_expired(now)) {
             return Err(ServiceError::ExpiryNotInFuture);
         }
+        if !requests.iter().all(|request| call.caller.may_claim_on(request.domain)) {
+            return Err(ServiceError::ForbiddenDomain);
+        }
         for code_collisions in 0..Self::CODE_ATTEMPTS {
             let candidates: Vec<_> = requests.iter().map(|request| self.candidate(call, request, now)).collect();
             return match self.links.claim(&candidates, once.as_ref()).await? {
                 Claims::Settled(claims) => Ok(ClaimSummary { claims, refusals, code_collisions }),
                 Claims::Repeated(before) => repeated(before, recorded_claims),
+                Claims::UnknownDomain => Err(ServiceError::UnknownDomain),
                 Claims::CodeCollision => continue,
             };
         }
@@ -209,6 +216,7 @@ impl LinkService {
         let naming = request.naming();
         let link = Link {
             id: self.draw_id(now),
+            domain: request.domain,
             code: request.alias.clone().unwrap_or_else(|| self.codes.generate()),
             owner: call.caller.owner.clone(),
             behaviour: request.behaviour.clone(),
@@ -231,15 +239,15 @@ impl LinkService {
         uuid::Builder::from_unix_timestamp_millis(now.unix_millis(), &random).into_uuid()
     }
 
-    /// The link with this code, deleted or not.
-    pub async fn find(&self, access: &Access, code: &Code) -> Result<Link, ServiceError> {
-        self.links.find(code).await?.filter(|link| access.includes(&link.owner)).ok_or(ServiceError::NotFound)
+    /// The link at this address, deleted or not.
+    pub async fn find(&self, access: &Access, address: &Address) -> Result<Link, ServiceError> {
+        self.links.find(address).await?.filter(|link| access.includes(link)).ok_or(ServiceError::NotFound)
     }
 
     /// The links with these ids that the caller may see, in any order.
     pub async fn with_ids(&self, access: &Access, ids: &[Uuid]) -> Result<Vec<Link>, ServiceError> {
         let links = self.links.with_ids(ids).await?;
-        Ok(links.into_iter().filter(|link| access.includes(&link.owner)).collect())
+        Ok(links.into_iter().filter(|link| access.includes(link)).collect())
     }
 
     /// One page of links.
@@ -257,12 +265,12 @@ impl LinkService {
     pub async fn history(
         &self,
         access: &Access,
-        code: &Code,
+        address: &Address,
         before: Option<Generation>,
         limit: u32,
     ) -> Result<(Vec<LinkEvent>, Option<Generation>), ServiceError> {
-        self.find(access, code).await?;
-        let mut events = self.links.history(code, before, limit + 1).await?;
+        self.find(access, address).await?;
+        let mut events = self.links.history(address, before, limit + 1).await?;
         let more = events.len() > limit as usize;
         events.truncate(limit as usize);
         let next = events.last().filter(|_| more).map(|event| event.generation);
@@ -273,7 +281,7 @@ impl LinkService {
     pub async fn edit(
         &self,
         call: &Call,
-        code: &Code,
+        address: &Address,
         expected: &Precondition,
         edit: &Edit,
     ) -> Result<Link, ServiceError> {
@@ -281,20 +289,25 @@ impl LinkService {
         if edit.behaviour.expires_at.flatten().is_some_and(|expiry| expiry <= now) {
             return Err(ServiceError::ExpiryNotInFuture);
         }
-        self.change(call, code, expected, |link, now| {
+        self.change(call, address, expected, |link, now| {
             lifecycle::edit(link, edit, now).map_err(|LinkIsDeleted| ServiceError::LinkDeleted)
         })
         .await
     }
 
     /// Deletes a link; a deleted one stays as it is.
-    pub async fn delete(&self, call: &Call, code: &Code, expected: &Precondition) -> Result<Link, ServiceError> {
-        self.change(call, code, expected, |link, now| Ok(lifecycle::delete(link, now))).await
+    pub async fn delete(&self, call: &Call, address: &Address, expected: &Precondition) -> Result<Link, ServiceError> {
+        self.change(call, address, expected, |link, now| Ok(lifecycle::delete(link, now))).await
     }
 
     /// Brings a deleted link back; an active one stays as it is.
-    pub async fn reactivate(&self, call: &Call, code: &Code, expected: &Precondition) -> Result<Link, ServiceError> {
-        self.change(call, code, expected, |link, now| Ok(lifecycle::reactivate(link, now))).await
+    pub async fn reactivate(
+        &self,
+        call: &Call,
+        address: &Address,
+        expected: &Precondition,
+    ) -> Result<Link, ServiceError> {
+        self.change(call, address, expected, |link, now| Ok(lifecycle::reactivate(link, now))).await
     }
 
     /// Reads the link, decides, and stores the change if the link has not changed meanwhile. Otherwise it tries again,
@@ -302,7 +315,7 @@ impl LinkService {
     async fn change(
         &self,
         call: &Call,
-        code: &Code,
+        address: &Address,
         expected: &Precondition,
         decide: impl Fn(&Link, Timestamp) -> Result<Step, ServiceError>,
     ) -> Result<Link, ServiceError> {
@@ -314,7 +327,7 @@ impl LinkService {
             return repeated(before, recorded_link);
         }
         for _ in 0..Self::CHANGE_ATTEMPTS {
-            let link = self.find(&access, code).await?;
+            let link = self.find(&access, address).await?;
             if !expected.holds(&link) {
                 return Err(ServiceError::Stale);
             }
@@ -349,7 +362,10 @@ fn recorded_claims(answer: IdempotencyRecord) -> Option<ClaimSummary> {
     let (claims, refusals) = match answer {
         IdempotencyRecord::Claims(claims) => (claims, None),
         IdempotencyRecord::PartlyRefused { claims, refusals } => (claims, Some(refusals)),
-        IdempotencyRecord::Link(_) | IdempotencyRecord::ApiKey { .. } | IdempotencyRecord::Block { .. } => return None,
+        IdempotencyRecord::Link(_)
+        | IdempotencyRecord::ApiKey { .. }
+        | IdempotencyRecord::Domain(_)
+        | IdempotencyRecord::Block { .. } => return None,
     };
     Some(ClaimSummary { claims, refusals, code_collisions: 0 })
 }
@@ -360,6 +376,7 @@ fn recorded_link(answer: IdempotencyRecord) -> Option<Link> {
         IdempotencyRecord::Claims(_)
         | IdempotencyRecord::PartlyRefused { .. }
         | IdempotencyRecord::ApiKey { .. }
+        | IdempotencyRecord::Domain(_)
         | IdempotencyRecord::Block { .. } => None,
     }
 }

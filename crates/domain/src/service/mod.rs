@@ -4,12 +4,14 @@ mod blocks;
 mod keys;
 mod links;
 mod resolve;
+mod short_domains;
 mod statistics;
 
 pub use blocks::{BlockService, Blocked};
 pub use keys::{FirstKey, IssuedKey, KeyService, NewKey, Refused};
 pub use links::{AliasNeedsKey, ClaimRequest, ClaimSummary, LinkPage, LinkService, Precondition};
 pub use resolve::{Follow, Followed, Previewed, ResolveService};
+pub use short_domains::{DomainError, DomainService, KnownDomains};
 pub use statistics::{
     Bots, Breakdowns, Edge, Interval, InvalidQuery, KindCounts, Statistics, StatisticsQuery, StatisticsService,
     UnknownZone, Zone,
@@ -63,6 +65,12 @@ pub enum ServiceError {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyKeyReused,
+    /// The key of the caller is bound to other short domains.
+    #[error("the key is bound to other short domains")]
+    ForbiddenDomain,
+    /// The short domain of a claim does not exist.
+    #[error("the short domain does not exist")]
+    UnknownDomain,
     /// Every code drawn belongs to another link.
     #[error("no free code found in {attempts} attempts")]
     CodesExhausted {

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::Blocked;
 use crate::{
-    code::Code,
+    address::Address,
     lifecycle::{Gone, Resolution},
     ports::{Clock, Existence, LinkResolver, RepositoryError, RepositoryErrorKind, Resolved, Source},
     time::Timestamp,
@@ -39,7 +39,7 @@ pub enum Followed {
     Blocked,
     /// A link that is deleted or expired.
     Gone(Gone),
-    /// No link has that code.
+    /// No link has that address.
     Unknown,
 }
 
@@ -52,7 +52,7 @@ pub enum Previewed {
     Blocked,
     /// A link that is deleted or expired.
     Gone(Gone),
-    /// No link has that code.
+    /// No link has that address.
     Unknown,
 }
 
@@ -80,30 +80,30 @@ impl ResolveService {
         Self { resolver, blocked, clock }
     }
 
-    /// Follows `code` if that needs no waiting; `query` is that of the request.
-    pub fn follow_at_once(&self, code: &Code, query: &str) -> Option<Follow> {
+    /// Follows the link at `address` if that needs no waiting; `query` is that of the request.
+    pub fn follow_at_once(&self, address: &Address, query: &str) -> Option<Follow> {
         // No link is followed before the first read of the blocklist.
-        let known = if self.blocked.is_unread() { None } else { self.resolver.resolve_at_once(code) };
-        known.map(|resolved| self.followed(code, resolved, query))
+        let known = if self.blocked.is_unread() { None } else { self.resolver.resolve_at_once(address) };
+        known.map(|resolved| self.followed(address, resolved, query))
     }
 
-    /// Whether a link may have that code, without asking the store.
-    pub fn existence(&self, code: &Code) -> Existence {
-        self.resolver.existence(code)
+    /// Whether a link may have that address, without asking the store.
+    pub fn existence(&self, address: &Address) -> Existence {
+        self.resolver.existence(address)
     }
 
-    /// Follows `code`; `query` is that of the request.
-    pub async fn follow(&self, code: &Code, query: &str) -> Result<Follow, RepositoryError> {
+    /// Follows the link at `address`; `query` is that of the request.
+    pub async fn follow(&self, address: &Address, query: &str) -> Result<Follow, RepositoryError> {
         self.must_know_blocks()?;
-        let resolved = self.resolver.resolve(code).await?;
-        Ok(self.followed(code, resolved, query))
+        let resolved = self.resolver.resolve(address).await?;
+        Ok(self.followed(address, resolved, query))
     }
 
-    fn followed(&self, code: &Code, Resolved { resolution, source }: Resolved, query: &str) -> Follow {
+    fn followed(&self, address: &Address, Resolved { resolution, source }: Resolved, query: &str) -> Follow {
         let Some(resolution) = resolution else {
             return Follow { followed: Followed::Unknown, source };
         };
-        if self.is_blocked(code, &resolution) {
+        if self.is_blocked(address, &resolution) {
             return Follow { followed: Followed::Blocked, source };
         }
         let most = match source {
@@ -125,17 +125,17 @@ impl ResolveService {
     }
 
     /// Whether a link was taken down.
-    fn is_blocked(&self, code: &Code, resolution: &Resolution) -> bool {
-        self.blocked.in_force().is_some_and(|blocked| blocked.block(code, resolution))
+    fn is_blocked(&self, address: &Address, resolution: &Resolution) -> bool {
+        self.blocked.in_force().is_some_and(|blocked| blocked.block(address, resolution))
     }
 
-    /// What following `code` would lead to, without following it.
-    pub async fn preview(&self, code: &Code) -> Result<Previewed, RepositoryError> {
+    /// What following the link at `address` would lead to, without following it.
+    pub async fn preview(&self, address: &Address) -> Result<Previewed, RepositoryError> {
         self.must_know_blocks()?;
-        let Some(resolution) = self.resolver.resolve(code).await?.resolution else {
+        let Some(resolution) = self.resolver.resolve(address).await?.resolution else {
             return Ok(Previewed::Unknown);
         };
-        if self.is_blocked(code, &resolution) {
+        if self.is_blocked(address, &resolution) {
             return Ok(Previewed::Blocked);
         }
         match resolution.follow(self.clock.now()) {

@@ -411,7 +411,13 @@ pub async fn a_key_reads_back_from_its_text_and_opens(subject: Subject) {
 
 fn new_key(expires_at: Option<Timestamp>) -> NewKey {
     let scopes = Scopes::new([Scope::LinksRead]).expect("one scope");
-    NewKey { name: "a key".parse().expect("a valid name"), owner: owner("team-a"), scopes, expires_at }
+    NewKey {
+        name: "a key".parse().expect("a valid name"),
+        owner: owner("team-a"),
+        scopes,
+        domains: Vec::new(),
+        expires_at,
+    }
 }
 
 async fn issue(subject: &Subject, new: &NewKey) -> IssuedKey {

@@ -3,6 +3,7 @@
 
 use domain::{
     actor::Actor,
+    address::DomainId,
     block::{Block, Lifted, Subject as Blocked},
     ports::{BlockPosition, Blocking, Revision},
     service::{Followed, ResolveService, ServiceError},
@@ -119,7 +120,7 @@ pub async fn each_change_of_blocks_leads_to_another_revision(subject: Subject) {
 
 pub async fn a_repeated_block_is_answered_as_the_first_time(subject: Subject) {
     let service = subject.block_service();
-    let code = |text: &str| Blocked::parse("code", text).expect("valid");
+    let code = |text: &str| Blocked::parse("code", text, DomainId::DEFAULT).expect("valid");
     let call = repeatable(call_of_admin(), "one", b"body");
     let first = service.block(&call, code("abc"), "why".parse().expect("valid")).await.expect("it is blocked");
     service.lift(&call_of_admin(), &first.0.id).await.expect("it is lifted");
@@ -138,20 +139,20 @@ pub async fn what_is_taken_down_is_not_followed_until_it_is_lifted(subject: Subj
         ResolveService::new(subject.resolver.clone(), blocks.blocked().clone(), subject.clock.clone())
     };
     for (kind, value) in [("code", link.code.as_str()), ("host", "example.com"), ("owner", "acme")] {
-        let subject_of_block = Blocked::parse(kind, value).expect("valid");
+        let subject_of_block = Blocked::parse(kind, value, DomainId::DEFAULT).expect("valid");
         let (block, added) =
             here.block(&call_of_admin(), subject_of_block, "why".parse().expect("valid")).await.expect("it is blocked");
         assert!(added);
-        let followed = follow(&here).follow(&link.code, "").await.expect("the store answers").followed;
+        let followed = follow(&here).follow(&link.address(), "").await.expect("the store answers").followed;
         assert_eq!(followed, Followed::Blocked, "{kind}");
         // Another process sees the block after a refresh.
         elsewhere.refresh().await.expect("the store answers");
-        let followed = follow(&elsewhere).follow(&link.code, "").await.expect("the store answers").followed;
+        let followed = follow(&elsewhere).follow(&link.address(), "").await.expect("the store answers").followed;
         assert_eq!(followed, Followed::Blocked, "{kind}");
         here.lift(&call_of_admin(), &block.id).await.expect("it is lifted");
         elsewhere.refresh().await.expect("the store answers");
         for process in [&here, &elsewhere] {
-            let followed = follow(process).follow(&link.code, "").await.expect("the store answers").followed;
+            let followed = follow(process).follow(&link.address(), "").await.expect("the store answers").followed;
             assert!(matches!(followed, Followed::Redirect { .. }), "{kind}: {followed:?}");
         }
     }
@@ -175,7 +176,7 @@ pub async fn pages_of_the_blocks_service_say_whether_there_is_more(subject: Subj
 fn a_block(subject: &Subject, kind: &str, value: &str) -> Block {
     Block {
         id: subject.draw_id(),
-        subject: Blocked::parse(kind, value).expect("valid"),
+        subject: Blocked::parse(kind, value, DomainId::DEFAULT).expect("valid"),
         reason: "phishing".parse().expect("valid"),
         created_at: subject.now(),
         created_by: Actor::System,

@@ -9,10 +9,10 @@ use domain::{
     ports::Applied,
 };
 
-use super::subject::{Subject, a_link, after, at_once, code, end, entitle, moment, retarget, tags, target, title};
+use super::subject::{Subject, a_link, address, after, at_once, end, entitle, moment, retarget, tags, target, title};
 
 pub async fn an_unknown_code_is_not_found(subject: Subject) {
-    assert_eq!(subject.look_up(&code("unknown")).await, None);
+    assert_eq!(subject.look_up(&address("unknown")).await, None);
 }
 
 pub async fn every_field_of_an_edit_is_stored(subject: Subject) {

@@ -10,7 +10,7 @@ use domain::{
     ports::Claims,
 };
 
-use super::subject::{Subject, a_link, behave, code, entitle, moment, retarget};
+use super::subject::{Subject, a_link, address, behave, entitle, moment, retarget};
 
 // ---- New links --------------------------------------------------------------------------------
 
@@ -81,7 +81,7 @@ pub async fn codes_are_case_sensitive(subject: Subject) {
     let upper = subject.given(&a_link().alias("ABC").to("https://example.com/upper")).await;
     assert_eq!(subject.find(&lower).await, lower);
     assert_eq!(subject.find(&upper).await, upper);
-    assert_eq!(subject.look_up(&code("Abc")).await, None);
+    assert_eq!(subject.look_up(&address("Abc")).await, None);
 }
 
 // ---- Existing links ---------------------------------------------------------------------------

@@ -10,7 +10,7 @@ use domain::{
     time::Timestamp,
 };
 
-use super::subject::{Subject, a_link, at_once, code, entitle, request_id, retarget};
+use super::subject::{Subject, a_link, address, at_once, entitle, request_id, retarget};
 
 // ---- Entries ----------------------------------------------------------------------------------
 
@@ -145,11 +145,11 @@ pub async fn a_collision_leaves_no_entry(subject: Subject) {
     let drafts = [a_link().alias("undone"), other];
     assert_eq!(subject.claims(&drafts, None).await, Claims::CodeCollision);
     assert_eq!(subject.story(&taken).await, [EventKind::Created]);
-    assert!(subject.links.history(&code("undone"), None, 10).await.expect("the store works").is_empty());
+    assert!(subject.links.history(&address("undone"), None, 10).await.expect("the store works").is_empty());
 }
 
 pub async fn an_unknown_code_has_no_history(subject: Subject) {
-    assert!(subject.links.history(&code("unknown"), None, 10).await.expect("the store works").is_empty());
+    assert!(subject.links.history(&address("unknown"), None, 10).await.expect("the store works").is_empty());
 }
 
 // ---- Pages ------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ pub async fn history_continues_below_a_generation(subject: Subject) {
 }
 
 async fn page(subject: &Subject, link: &Link, before: Option<i64>, limit: u32) -> Vec<i64> {
-    let events = subject.links.history(&link.code, before.map(generation), limit).await.expect("the store works");
+    let events = subject.links.history(&link.address(), before.map(generation), limit).await.expect("the store works");
     events.iter().map(|event| event.generation.get()).collect()
 }
 

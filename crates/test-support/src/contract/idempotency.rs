@@ -328,7 +328,9 @@ pub async fn a_dropped_claim_can_be_repeated_with_one_effect(subject: Subject) {
         match repeated {
             Claims::Settled(_) => assert_eq!(answered, None, "what was answered is answered again"),
             Claims::Repeated(Repeated::Answer(_)) => {}
-            Claims::CodeCollision | Claims::Repeated(Repeated::KeyReused) => panic!("{repeated:?}"),
+            Claims::CodeCollision | Claims::UnknownDomain | Claims::Repeated(Repeated::KeyReused) => {
+                panic!("{repeated:?}")
+            }
         }
     }
     assert_eq!(subject.everything().await.len(), 1 + 30);
@@ -337,7 +339,9 @@ pub async fn a_dropped_claim_can_be_repeated_with_one_effect(subject: Subject) {
 fn settled(outcome: Claims) -> Vec<Claim> {
     match outcome {
         Claims::Settled(claims) => claims,
-        refused @ (Claims::CodeCollision | Claims::Repeated(_)) => panic!("expected claims, got {refused:?}"),
+        refused @ (Claims::CodeCollision | Claims::UnknownDomain | Claims::Repeated(_)) => {
+            panic!("expected claims, got {refused:?}")
+        }
     }
 }
 
@@ -476,7 +480,7 @@ pub async fn another_body_under_the_same_key_is_refused_at_the_service(subject: 
     let link = created(&subject, &repeatable_claim("key", b"body"), &a_link()).await;
     let other = repeatable(call_of("team-a"), "key", b"other body");
     assert_refused!(service.claim(&other, &[a_link().separate().request()]).await, ServiceError::IdempotencyKeyReused);
-    let reactivation = service.reactivate(&other, &link.code, &Precondition::None).await;
+    let reactivation = service.reactivate(&other, &link.address(), &Precondition::None).await;
     assert_refused!(reactivation, ServiceError::IdempotencyKeyReused);
     assert_eq!(subject.everything().await.len(), 1);
 }
@@ -484,7 +488,7 @@ pub async fn another_body_under_the_same_key_is_refused_at_the_service(subject: 
 pub async fn an_answer_of_another_verb_is_no_answer(subject: Subject) {
     let call = repeatable_claim("key", b"body");
     let link = created(&subject, &call, &a_link()).await;
-    let reactivation = subject.service().reactivate(&call, &link.code, &Precondition::None).await;
+    let reactivation = subject.service().reactivate(&call, &link.address(), &Precondition::None).await;
     assert_refused!(reactivation, ServiceError::IdempotencyKeyReused);
 }
 
@@ -505,9 +509,10 @@ pub async fn a_claim_can_be_repeated_after_its_expiry(subject: Subject) {
 pub async fn a_repeated_reactivation_does_not_undo_a_later_deletion(subject: Subject) {
     let gone = subject.given(&a_link().of("team-a").deleted()).await;
     let (service, call) = (subject.service(), repeatable(call_of("team-a"), "key", b""));
-    let back = service.reactivate(&call, &gone.code, &Precondition::None).await.expect("it is deleted");
+    let back = service.reactivate(&call, &gone.address(), &Precondition::None).await.expect("it is deleted");
     let gone_again = subject.delete(&back).await;
-    let repeated = service.reactivate(&call, &gone.code, &Precondition::None).await.expect("it was answered before");
+    let repeated =
+        service.reactivate(&call, &gone.address(), &Precondition::None).await.expect("it was answered before");
     assert_eq!(repeated, back);
     assert_eq!(subject.find(&gone).await, gone_again);
 }
@@ -515,10 +520,11 @@ pub async fn a_repeated_reactivation_does_not_undo_a_later_deletion(subject: Sub
 pub async fn a_reactivation_without_effect_is_recorded_too(subject: Subject) {
     let link = subject.given(&a_link().of("team-a")).await;
     let (service, call) = (subject.service(), repeatable(call_of("team-a"), "key", b""));
-    let unchanged = service.reactivate(&call, &link.code, &Precondition::None).await.expect("it is active");
+    let unchanged = service.reactivate(&call, &link.address(), &Precondition::None).await.expect("it is active");
     assert_eq!(unchanged, link);
     let gone = subject.delete(&link).await;
-    let repeated = service.reactivate(&call, &link.code, &Precondition::None).await.expect("it was answered before");
+    let repeated =
+        service.reactivate(&call, &link.address(), &Precondition::None).await.expect("it was answered before");
     assert_eq!(repeated, link);
     assert_eq!(subject.find(&link).await, gone);
 }
@@ -527,9 +533,9 @@ pub async fn a_failed_change_can_be_repeated_once_it_may_succeed(subject: Subjec
     let gone = subject.given(&a_link().of("team-a").deleted()).await;
     let (service, call) = (subject.service(), repeatable(call_of("team-a"), "key", b""));
     let edit = retarget("https://example.com/moved");
-    assert_refused!(service.edit(&call, &gone.code, &Precondition::None, &edit).await, ServiceError::LinkDeleted);
+    assert_refused!(service.edit(&call, &gone.address(), &Precondition::None, &edit).await, ServiceError::LinkDeleted);
     subject.reactivate(&gone).await;
-    let edited = service.edit(&call, &gone.code, &Precondition::None, &edit).await.expect("it is active again");
+    let edited = service.edit(&call, &gone.address(), &Precondition::None, &edit).await.expect("it is active again");
     assert_eq!(subject.find(&gone).await, edited);
 }
 

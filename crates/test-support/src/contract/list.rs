@@ -3,6 +3,7 @@
 
 use domain::{
     access::Access,
+    address::DomainId,
     code::Code,
     link::Link,
     ports::{LinkFilter, ListQuery, Position, Sort, StateFilter},
@@ -406,6 +407,7 @@ pub async fn all_conditions_must_hold(subject: Subject) {
     subject.given(&good().alias("other-tag").tagged(&["other"])).await;
     subject.given(&good().alias("gone").deleted()).await;
     let filter = LinkFilter {
+        domain: Some(DomainId::DEFAULT),
         state: Some(StateFilter::Active),
         text: Some("RIGHT".to_owned()),
         tag: Some("good".to_owned()),

@@ -28,6 +28,7 @@ use std::{pin::Pin, sync::Arc};
 
 use domain::ports::{
     ApiKeyRepository, BlockRepository, ClickRepository, IdempotencyRepository, LinkRepository, LinkResolver, Ping,
+    ShortDomainRepository,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -56,6 +57,7 @@ pub mod list;
 pub mod resolve;
 mod sequences;
 pub mod services;
+pub mod short_domains;
 mod subject;
 
 /// The seed of the randomness of every case.
@@ -72,9 +74,9 @@ pub trait LinkStore: LinkRepository + LinkResolver + IdempotencyRepository {}
 impl<T: LinkRepository + LinkResolver + IdempotencyRepository> LinkStore for T {}
 
 /// All ports of a full store.
-pub trait Store: LinkStore + ApiKeyRepository + BlockRepository + Ping {}
+pub trait Store: LinkStore + ApiKeyRepository + BlockRepository + ShortDomainRepository + Ping {}
 
-impl<T: LinkStore + ApiKeyRepository + BlockRepository + Ping> Store for T {}
+impl<T: LinkStore + ApiKeyRepository + BlockRepository + ShortDomainRepository + Ping> Store for T {}
 
 /// Runs one case over a fresh store, on its own runtime. The value that was made with the store is kept until both are
 /// dropped.
@@ -155,6 +157,27 @@ macro_rules! contract_suite {
                 a_repeated_block_is_answered_as_the_first_time,
                 what_is_taken_down_is_not_followed_until_it_is_lifted,
                 pages_of_the_blocks_service_say_whether_there_is_more,
+            }
+            short_domains {
+                a_fresh_store_has_the_default_short_domain_alone,
+                a_short_domain_is_read_as_it_was_added,
+                a_host_is_taken_once,
+                of_many_short_domains_with_one_host_at_once_one_is_added,
+                settings_are_changed_in_the_generation_they_start_from,
+                the_default_short_domain_has_settings_too,
+                a_removed_short_domain_is_gone_and_its_number_stays_free,
+                a_short_domain_with_links_is_not_removed,
+                the_default_short_domain_is_not_removed,
+                a_repeated_addition_is_answered_as_the_first_time,
+                one_code_leads_elsewhere_on_each_short_domain,
+                claims_share_links_within_their_short_domain,
+                an_alias_is_taken_on_its_short_domain_only,
+                nothing_is_claimed_on_an_unknown_short_domain,
+                a_change_of_a_link_leaves_its_namesake_alone,
+                lists_may_be_of_one_short_domain,
+                a_key_may_be_bound_to_short_domains,
+                a_block_of_a_code_is_of_one_short_domain,
+                removals_and_claims_at_once_leave_no_link_without_a_short_domain,
             }
             api_keys {
                 a_key_is_found_as_it_was_created,

@@ -8,8 +8,8 @@ use std::{cell::Cell, fmt::Debug, sync::Arc};
 
 use domain::{
     access::Access,
+    address::Address,
     behaviour::RedirectStatus,
-    code::Code,
     lifecycle::{BehaviourEdit, Claim, Edit, Naming},
     link::{Generation, Link, Owner},
     ports::{Clock, Entropy, LinkFilter, ListQuery, Sort, StateFilter},
@@ -66,29 +66,29 @@ fn seed(seeds: &SeededEntropy) -> u64 {
 async fn agree<S: LinkStore + 'static>(store: &Arc<S>, run: &Run, seed: u64, events: &[Event]) -> TestCaseResult {
     let subject = Subject::over_links(store.clone(), seed);
     let rules = Subject { clock: subject.clock.clone(), ..Subject::over_links(Arc::new(MemoryStore::default()), seed) };
-    let mut codes: Vec<Code> = Vec::new();
+    let mut addresses: Vec<Address> = Vec::new();
     for event in events {
         if let Event::Wait { micros } = event {
             subject.clock.advance_micros(*micros);
             continue;
         }
-        let answer = perform(&subject, run, &codes, event).await;
-        let expected = perform(&rules, run, &codes, event).await;
+        let answer = perform(&subject, run, &addresses, event).await;
+        let expected = perform(&rules, run, &addresses, event).await;
         prop_assert_eq!(&answer.shown, &expected.shown, "after {:?}", event);
-        codes.extend(expected.codes);
+        addresses.extend(expected.addresses);
     }
-    agree_in_the_end(&subject, &rules, run, &codes).await
+    agree_in_the_end(&subject, &rules, run, &addresses).await
 }
 
-async fn agree_in_the_end(subject: &Subject, rules: &Subject, run: &Run, codes: &[Code]) -> TestCaseResult {
+async fn agree_in_the_end(subject: &Subject, rules: &Subject, run: &Run, addresses: &[Address]) -> TestCaseResult {
     for who in Who::ALL {
         let query = ListQuery { access: Access::Owner(run.owner(who)), ..all_links() };
         prop_assert_eq!(subject.list(&query).await, rules.list(&query).await);
     }
-    for code in codes {
-        let (stored, expected) = (subject.look_up(code).await, rules.look_up(code).await);
+    for address in addresses {
+        let (stored, expected) = (subject.look_up(address).await, rules.look_up(address).await);
         prop_assert_eq!(&stored, &expected);
-        let link = expected.expect("codes are those of links");
+        let link = expected.expect("addresses are those of links");
         prop_assert_eq!(subject.history(&link).await, rules.history(&link).await);
         prop_assert_eq!(resolved(subject, &link).await, resolved(rules, &link).await);
     }
@@ -97,7 +97,7 @@ async fn agree_in_the_end(subject: &Subject, rules: &Subject, run: &Run, codes: 
 
 async fn resolved(subject: &Subject, link: &Link) -> String {
     // The source of an answer is not compared, because it depends on the resolver.
-    shown(&subject.resolver.resolve(&link.code).await.map(|resolved| resolved.resolution))
+    shown(&subject.resolver.resolve(&link.address()).await.map(|resolved| resolved.resolution))
 }
 
 // ---- Events -----------------------------------------------------------------------------------
@@ -264,41 +264,43 @@ fn once() -> impl Strategy<Value = Option<Once>> {
 
 // ---- Running the events -----------------------------------------------------------------------
 
-/// An answer as a caller sees it, and the codes of its links.
+/// An answer as a caller sees it, and the addresses of its links.
 struct Answer {
     shown: String,
-    codes: Vec<Code>,
+    addresses: Vec<Address>,
 }
 
-async fn perform(subject: &Subject, run: &Run, codes: &[Code], event: &Event) -> Answer {
+async fn perform(subject: &Subject, run: &Run, addresses: &[Address], event: &Event) -> Answer {
     let service = subject.service();
-    let known = |which: &Index| (!codes.is_empty()).then(|| which.get(codes).clone());
+    let known = |which: &Index| (!addresses.is_empty()).then(|| which.get(addresses).clone());
     let shown = match event {
         Event::Claim { who, wishes, once } => {
             let requests: Vec<_> = wishes.iter().map(|wish| run.request(wish)).collect();
             return claimed(&service.claim(&run.call(*who, *once), &requests).await);
         }
         Event::Edit { who, which, expected, changes } => match known(which) {
-            Some(code) => {
-                shown(&service.edit(&run.call(*who, None), &code, &precondition(*expected), &edit(changes)).await)
+            Some(address) => {
+                shown(&service.edit(&run.call(*who, None), &address, &precondition(*expected), &edit(changes)).await)
             }
             None => String::new(),
         },
         Event::Delete { who, which, expected } => match known(which) {
-            Some(code) => shown(&service.delete(&run.call(*who, None), &code, &precondition(*expected)).await),
+            Some(address) => shown(&service.delete(&run.call(*who, None), &address, &precondition(*expected)).await),
             None => String::new(),
         },
         Event::Reactivate { who, which, expected, once } => match known(which) {
-            Some(code) => shown(&service.reactivate(&run.call(*who, *once), &code, &precondition(*expected)).await),
+            Some(address) => {
+                shown(&service.reactivate(&run.call(*who, *once), &address, &precondition(*expected)).await)
+            }
             None => String::new(),
         },
         Event::Find { who, which } => match known(which) {
-            Some(code) => shown(&service.find(&run.access(*who), &code).await),
+            Some(address) => shown(&service.find(&run.access(*who), &address).await),
             None => String::new(),
         },
         Event::History { who, which, before, limit } => match known(which) {
-            Some(code) => {
-                shown(&service.history(&run.access(*who), &code, before.and_then(Generation::new), *limit).await)
+            Some(address) => {
+                shown(&service.history(&run.access(*who), &address, before.and_then(Generation::new), *limit).await)
             }
             None => String::new(),
         },
@@ -313,20 +315,22 @@ async fn perform(subject: &Subject, run: &Run, codes: &[Code], event: &Event) ->
             shown(&service.list(query).await)
         }
         Event::Follow { which } => match known(which) {
-            Some(code) => shown(&subject.resolve_service().follow(&code, "f=1").await.map(|follow| follow.followed)),
+            Some(address) => {
+                shown(&subject.resolve_service().follow(&address, "f=1").await.map(|follow| follow.followed))
+            }
             None => String::new(),
         },
         Event::Wait { .. } => String::new(),
     };
-    Answer { shown, codes: Vec::new() }
+    Answer { shown, addresses: Vec::new() }
 }
 
 fn claimed(outcome: &Result<ClaimSummary, ServiceError>) -> Answer {
-    let codes = match outcome {
-        Ok(summary) => summary.claims.iter().filter_map(Claim::link).map(|link| link.code.clone()).collect(),
+    let addresses = match outcome {
+        Ok(summary) => summary.claims.iter().filter_map(Claim::link).map(Link::address).collect(),
         Err(_) => Vec::new(),
     };
-    Answer { shown: shown(outcome), codes }
+    Answer { shown: shown(outcome), addresses }
 }
 
 fn shown(answer: &impl Debug) -> String {
@@ -389,6 +393,7 @@ fn edit(changes: &Changes) -> Edit {
 
 fn filter(selection: &Selection) -> LinkFilter {
     LinkFilter {
+        domain: None,
         state: selection.state,
         text: selection.text.map(str::to_owned),
         tag: selection.tag.map(str::to_owned),

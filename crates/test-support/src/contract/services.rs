@@ -12,7 +12,8 @@ use domain::{
 };
 
 use super::subject::{
-    Subject, a_link, all_links, at_once, behave, call_of, call_of_admin, code, entitle, owner, retarget, scripted,
+    Subject, a_link, address, all_links, at_once, behave, call_of, call_of_admin, code, entitle, owner, retarget,
+    scripted,
 };
 
 const ANY: Precondition = Precondition::None;
@@ -50,7 +51,7 @@ pub async fn claiming_again_finds_and_claiming_after_deletion_brings_back(subjec
     let link = claimed(&subject, &call, a_link().request()).await;
     let again = claim(&service, &call, a_link().request()).await.claims;
     assert_eq!(again, [Claim::Existing(link.clone())]);
-    service.delete(&call, &link.code, &ANY).await.expect("it is active");
+    service.delete(&call, &link.address(), &ANY).await.expect("it is active");
     let back = claim(&service, &call, a_link().request()).await.claims;
     assert!(matches!(back.as_slice(), [Claim::Reactivated(same)] if same.code == link.code), "{back:?}");
 }
@@ -117,7 +118,7 @@ pub async fn a_tiny_code_space_is_used_up_and_never_given_out_again(subject: Sub
         assert!(matches!(summary.claims.as_slice(), [Claim::Created(_)]), "{summary:?}");
     }
     for name in ["aaa", "bbb", "ccc"] {
-        service.delete(&call, &code(name), &ANY).await.expect("it is active");
+        service.delete(&call, &address(name), &ANY).await.expect("it is active");
     }
     let before = subject.everything().await;
     assert_refused!(service.claim(&call, &[url(3)]).await, ServiceError::CodesExhausted { attempts: 6 });
@@ -169,22 +170,22 @@ pub async fn an_unknown_code_is_not_found_by_any_verb(subject: Subject) {
 }
 
 async fn assert_not_found(subject: &Subject, call: &Call, link: &Link) {
-    let (service, access, code) = (subject.service(), call.caller.access(), &link.code);
+    let (service, access, address) = (subject.service(), call.caller.access(), &link.address());
     let right = generations(&[link.generation.get()]);
-    assert_refused!(service.find(&access, code).await, ServiceError::NotFound);
-    assert_refused!(service.history(&access, code, None, 10).await, ServiceError::NotFound);
+    assert_refused!(service.find(&access, address).await, ServiceError::NotFound);
+    assert_refused!(service.history(&access, address, None, 10).await, ServiceError::NotFound);
     for expected in [ANY, right, generations(&[])] {
-        assert_refused!(service.edit(call, code, &expected, &entitle("Mine")).await, ServiceError::NotFound);
-        assert_refused!(service.delete(call, code, &expected).await, ServiceError::NotFound);
-        assert_refused!(service.reactivate(call, code, &expected).await, ServiceError::NotFound);
+        assert_refused!(service.edit(call, address, &expected, &entitle("Mine")).await, ServiceError::NotFound);
+        assert_refused!(service.delete(call, address, &expected).await, ServiceError::NotFound);
+        assert_refused!(service.reactivate(call, address, &expected).await, ServiceError::NotFound);
     }
 }
 
 pub async fn an_admin_sees_and_changes_links_of_every_owner(subject: Subject) {
     let link = subject.given(&a_link().of("team-b")).await;
     let (service, admin) = (subject.service(), call_of_admin());
-    assert_eq!(service.find(&admin.caller.access(), &link.code).await.expect("admins see all"), link);
-    let gone = service.delete(&admin, &link.code, &ANY).await.expect("admins may delete");
+    assert_eq!(service.find(&admin.caller.access(), &link.address()).await.expect("admins see all"), link);
+    let gone = service.delete(&admin, &link.address(), &ANY).await.expect("admins may delete");
     assert_eq!(gone.owner, owner("team-b"));
     assert_eq!(subject.history(&link).await[0].provenance.actor, admin.caller.actor);
 }
@@ -201,7 +202,7 @@ pub async fn an_owner_finds_its_own_link_deleted_or_not(subject: Subject) {
     let (service, access) = (subject.service(), Access::Owner(owner("team-a")));
     for draft in [a_link(), a_link().separate().deleted()] {
         let link = subject.given(&draft.of("team-a")).await;
-        assert_eq!(service.find(&access, &link.code).await.expect("it is there"), link);
+        assert_eq!(service.find(&access, &link.address()).await.expect("it is there"), link);
     }
 }
 
@@ -211,7 +212,7 @@ pub async fn an_edit_is_stored_and_told(subject: Subject) {
     let link = subject.given(&a_link().of("team-a")).await;
     subject.clock.advance(60);
     let edit = Edit { title: Some(None), ..retarget("https://example.com/moved") };
-    let edited = subject.service().edit(&call_of("team-a"), &link.code, &ANY, &edit).await.expect("it is active");
+    let edited = subject.service().edit(&call_of("team-a"), &link.address(), &ANY, &edit).await.expect("it is active");
     assert_eq!(edited.behaviour.target.as_str(), "https://example.com/moved");
     assert_eq!((edited.generation, edited.updated_at), (link.generation.next(), subject.now()));
     assert_eq!(subject.find(&link).await, edited);
@@ -223,7 +224,7 @@ pub async fn an_edit_that_changes_nothing_writes_nothing(subject: Subject) {
     let before = subject.everything().await;
     let same = Edit { title: entitle("Same").title, ..retarget("https://example.com/") };
     for edit in [same, Edit::default()] {
-        let unchanged = subject.service().edit(&call_of("team-a"), &link.code, &ANY, &edit).await;
+        let unchanged = subject.service().edit(&call_of("team-a"), &link.address(), &ANY, &edit).await;
         assert_eq!(unchanged.expect("it is active"), link);
     }
     assert_eq!(subject.everything().await, before);
@@ -232,7 +233,7 @@ pub async fn an_edit_that_changes_nothing_writes_nothing(subject: Subject) {
 pub async fn a_deleted_link_cannot_be_edited(subject: Subject) {
     let gone = subject.given(&a_link().of("team-a").deleted()).await;
     for edit in [entitle("New"), Edit::default()] {
-        let refused = subject.service().edit(&call_of("team-a"), &gone.code, &ANY, &edit).await;
+        let refused = subject.service().edit(&call_of("team-a"), &gone.address(), &ANY, &edit).await;
         assert_refused!(refused, ServiceError::LinkDeleted);
     }
     assert_eq!(subject.find(&gone).await, gone);
@@ -242,7 +243,7 @@ pub async fn an_edit_cannot_set_an_expiry_that_is_not_in_the_future(subject: Sub
     let link = subject.given(&a_link().of("team-a")).await;
     for expiry in [subject.now(), subject.in_seconds(-1)] {
         let edit = behave(BehaviourEdit { expires_at: Some(Some(expiry)), ..BehaviourEdit::default() });
-        let refused = subject.service().edit(&call_of("team-a"), &link.code, &ANY, &edit).await;
+        let refused = subject.service().edit(&call_of("team-a"), &link.address(), &ANY, &edit).await;
         assert_refused!(refused, ServiceError::ExpiryNotInFuture);
     }
     assert_eq!(subject.find(&link).await, link);
@@ -252,42 +253,42 @@ pub async fn an_expired_link_can_still_be_edited_and_deleted(subject: Subject) {
     let (service, call) = (subject.service(), call_of("team-a"));
     let link = subject.given(&a_link().of("team-a").expiring(subject.in_seconds(1))).await;
     subject.clock.advance(60);
-    let edited = service.edit(&call, &link.code, &ANY, &entitle("Late")).await.expect("expired is not deleted");
+    let edited = service.edit(&call, &link.address(), &ANY, &entitle("Late")).await.expect("expired is not deleted");
     assert_eq!(edited.behaviour, link.behaviour);
-    service.delete(&call, &link.code, &ANY).await.expect("expired is not deleted");
+    service.delete(&call, &link.address(), &ANY).await.expect("expired is not deleted");
 }
 
 pub async fn deleting_twice_is_deleting_once(subject: Subject) {
     let link = subject.given(&a_link().of("team-a")).await;
     let (service, call) = (subject.service(), call_of("team-a"));
-    let gone = service.delete(&call, &link.code, &ANY).await.expect("it is active");
+    let gone = service.delete(&call, &link.address(), &ANY).await.expect("it is active");
     let before = subject.everything().await;
     subject.clock.advance(60);
-    assert_eq!(service.delete(&call, &link.code, &ANY).await.expect("it stays deleted"), gone);
+    assert_eq!(service.delete(&call, &link.address(), &ANY).await.expect("it stays deleted"), gone);
     assert_eq!(subject.everything().await, before);
 }
 
 pub async fn reactivating_an_active_link_changes_nothing(subject: Subject) {
     let (service, call) = (subject.service(), call_of("team-a"));
     let gone = subject.given(&a_link().of("team-a").deleted()).await;
-    let back = service.reactivate(&call, &gone.code, &ANY).await.expect("it is deleted");
+    let back = service.reactivate(&call, &gone.address(), &ANY).await.expect("it is deleted");
     let before = subject.everything().await;
     subject.clock.advance(60);
-    assert_eq!(service.reactivate(&call, &gone.code, &ANY).await.expect("it stays active"), back);
+    assert_eq!(service.reactivate(&call, &gone.address(), &ANY).await.expect("it stays active"), back);
     assert_eq!(subject.everything().await, before);
 }
 
 pub async fn the_whole_life_of_a_link_keeps_its_code_and_id(subject: Subject) {
     let (service, call) = (subject.service(), call_of("team-a"));
     let link = claimed(&subject, &call, a_link().request()).await;
-    service.edit(&call, &link.code, &ANY, &entitle("A title")).await.expect("it is active");
-    service.delete(&call, &link.code, &ANY).await.expect("it is active");
+    service.edit(&call, &link.address(), &ANY, &entitle("A title")).await.expect("it is active");
+    service.delete(&call, &link.address(), &ANY).await.expect("it is active");
     claim(&service, &call, a_link().request()).await;
-    service.delete(&call, &link.code, &ANY).await.expect("it is active");
-    let last = service.reactivate(&call, &link.code, &ANY).await.expect("it is deleted");
+    service.delete(&call, &link.address(), &ANY).await.expect("it is active");
+    let last = service.reactivate(&call, &link.address(), &ANY).await.expect("it is deleted");
     assert_eq!((last.id, &last.code, last.created_at), (link.id, &link.code, link.created_at));
     assert_eq!(last.generation.get(), 6);
-    let seen = subject.resolver.resolve(&link.code).await.expect("the store works");
+    let seen = subject.resolver.resolve(&link.address()).await.expect("the store works");
     assert_eq!(seen.resolution.as_deref(), Some(&Resolution::from(&last)));
 }
 
@@ -297,9 +298,9 @@ pub async fn a_change_goes_ahead_in_the_expected_generation(subject: Subject) {
     let link = subject.given(&a_link().of("team-a")).await;
     let (service, call) = (subject.service(), call_of("team-a"));
     let edit = entitle("A title");
-    service.edit(&call, &link.code, &generations(&[1]), &edit).await.expect("generation 1");
-    service.delete(&call, &link.code, &generations(&[7, 2])).await.expect("generation 2");
-    service.reactivate(&call, &link.code, &generations(&[3, 1])).await.expect("generation 3");
+    service.edit(&call, &link.address(), &generations(&[1]), &edit).await.expect("generation 1");
+    service.delete(&call, &link.address(), &generations(&[7, 2])).await.expect("generation 2");
+    service.reactivate(&call, &link.address(), &generations(&[3, 1])).await.expect("generation 3");
     assert_eq!(subject.find(&link).await.generation.get(), 4);
 }
 
@@ -325,10 +326,10 @@ pub async fn a_precondition_counts_even_where_nothing_would_change(subject: Subj
 async fn assert_stale(subject: &Subject, link: &Link, expected: &Precondition) {
     let (service, call, before) = (subject.service(), call_of("team-a"), subject.everything().await);
     for edit in [entitle("Late"), Edit::default()] {
-        assert_refused!(service.edit(&call, &link.code, expected, &edit).await, ServiceError::Stale);
+        assert_refused!(service.edit(&call, &link.address(), expected, &edit).await, ServiceError::Stale);
     }
-    assert_refused!(service.delete(&call, &link.code, expected).await, ServiceError::Stale);
-    assert_refused!(service.reactivate(&call, &link.code, expected).await, ServiceError::Stale);
+    assert_refused!(service.delete(&call, &link.address(), expected).await, ServiceError::Stale);
+    assert_refused!(service.reactivate(&call, &link.address(), expected).await, ServiceError::Stale);
     assert_eq!(subject.everything().await, before);
 }
 
@@ -337,7 +338,7 @@ pub async fn of_many_edits_guarded_by_one_generation_one_succeeds(subject: Subje
     let outcomes = at_once(32, |index| {
         let (service, call, code) = (subject.service(), call_of("team-a"), link.code.clone());
         let edit = entitle(&format!("Title {index}"));
-        async move { service.edit(&call, &code, &generations(&[1]), &edit).await }
+        async move { service.edit(&call, &code.clone().into(), &generations(&[1]), &edit).await }
     })
     .await;
     let stale = outcomes.iter().filter(|outcome| matches!(outcome, Err(ServiceError::Stale))).count();
@@ -351,7 +352,9 @@ pub async fn edits_at_once_without_a_precondition_all_succeed(subject: Subject) 
     let edited = at_once(16, |index| {
         let (service, call, code) = (subject.service(), call_of("team-a"), link.code.clone());
         let edit = entitle(&format!("Title {index}"));
-        async move { service.edit(&call, &code, &ANY, &edit).await.expect("it is tried again").generation.get() }
+        async move {
+            service.edit(&call, &code.clone().into(), &ANY, &edit).await.expect("it is tried again").generation.get()
+        }
     })
     .await;
     let mut generations = edited;
@@ -364,7 +367,7 @@ pub async fn deletions_at_once_delete_once(subject: Subject) {
     let link = subject.given(&a_link().of("team-a")).await;
     let gone = at_once(16, |_| {
         let (service, call, code) = (subject.service(), call_of("team-a"), link.code.clone());
-        async move { service.delete(&call, &code, &ANY).await.expect("deleting is idempotent") }
+        async move { service.delete(&call, &code.clone().into(), &ANY).await.expect("deleting is idempotent") }
     })
     .await;
     assert!(gone.iter().all(|link| *link == gone[0]));
@@ -399,9 +402,9 @@ pub async fn a_page_of_history_says_where_the_next_one_begins(subject: Subject) 
     let back = subject.reactivate(&link).await;
     subject.delete(&back).await;
     let (service, access) = (subject.service(), Access::Owner(owner("team-a")));
-    let (first, next) = service.history(&access, &link.code, None, 3).await.expect("it is there");
+    let (first, next) = service.history(&access, &link.address(), None, 3).await.expect("it is there");
     assert_eq!((first.len(), next), (3, Generation::new(2)));
-    let (second, next) = service.history(&access, &link.code, next, 3).await.expect("it is there");
+    let (second, next) = service.history(&access, &link.address(), next, 3).await.expect("it is there");
     assert_eq!((second.len(), next), (1, None));
     assert_eq!((second[0].kind, &second[0].provenance.actor), (EventKind::Created, &Actor::System));
 }

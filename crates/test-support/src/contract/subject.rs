@@ -5,6 +5,7 @@ use std::{fmt, slice, sync::Arc};
 use domain::{
     access::Access,
     actor::Actor,
+    address::{Address, DomainId},
     api_key::{ApiKey, Caller, KeySecret, Scope, Scopes},
     behaviour::{Behaviour, RedirectStatus},
     code::{Code, CodeLength, draw_code},
@@ -14,7 +15,7 @@ use domain::{
     link::{Generation, Link, LinkState, Owner, Tags, Title},
     ports::{
         ApiKeyRepository, Applied, BlockRepository, Claims, Clock, CodeGenerator, Entropy, IdempotencyRepository,
-        LinkFilter, LinkRepository, LinkResolver, ListQuery, Ping, RandomCodes, Sort, StoredKey,
+        LinkFilter, LinkRepository, LinkResolver, ListQuery, Ping, RandomCodes, ShortDomainRepository, Sort, StoredKey,
     },
     service::{BlockService, Blocked, Call, ClaimRequest, KeyService, LinkService, ResolveService},
     target::{Target, TargetPolicy},
@@ -39,6 +40,8 @@ pub struct Subject {
     pub keys: Arc<dyn ApiKeyRepository>,
     /// The store as a repository of blocks.
     pub blocks: Arc<dyn BlockRepository>,
+    /// The store as a repository of short domains.
+    pub domains: Arc<dyn ShortDomainRepository>,
     /// The store as a target of health checks.
     pub health: Arc<dyn Ping>,
     /// The clock.
@@ -57,8 +60,8 @@ impl fmt::Debug for Subject {
 impl Subject {
     /// A subject over `store`, whose randomness follows from `seed`.
     pub fn over<S: Store + 'static>(store: Arc<S>, seed: u64) -> Self {
-        let (keys, blocks, health) = (store.clone(), store.clone(), store.clone());
-        Self { keys, blocks, health, ..Self::over_links(store, seed) }
+        let (keys, blocks, domains, health) = (store.clone(), store.clone(), store.clone(), store.clone());
+        Self { keys, blocks, domains, health, ..Self::over_links(store, seed) }
     }
 
     /// A subject over a `store` that keeps links alone. API keys and blocks are kept in memory.
@@ -70,6 +73,7 @@ impl Subject {
             answers: store,
             keys: others.clone(),
             blocks: others.clone(),
+            domains: others.clone(),
             health: others,
             clock: Arc::default(),
             entropy: Arc::new(SeededEntropy::new(seed)),
@@ -120,6 +124,7 @@ impl Subject {
         let draw = || draw_code(CodeLength::default(), &*self.entropy);
         let link = Link {
             id: self.draw_id(),
+            domain: draft.domain,
             code: draft.code.clone().unwrap_or_else(draw),
             owner: draft.owner.clone(),
             behaviour: draft.behaviour.clone(),
@@ -152,7 +157,9 @@ impl Subject {
     pub async fn settle(&self, drafts: &[LinkDraft]) -> Vec<Claim> {
         match self.claims(drafts, None).await {
             Claims::Settled(claims) => claims,
-            refused @ (Claims::CodeCollision | Claims::Repeated(_)) => panic!("expected claims, got {refused:?}"),
+            refused @ (Claims::CodeCollision | Claims::UnknownDomain | Claims::Repeated(_)) => {
+                panic!("expected claims, got {refused:?}")
+            }
         }
     }
 
@@ -204,14 +211,14 @@ impl Subject {
 
 /// Looking at what is stored.
 impl Subject {
-    /// The link of that code.
-    pub async fn look_up(&self, code: &Code) -> Option<Link> {
-        self.links.find(code).await.expect("the store works")
+    /// The link at that address.
+    pub async fn look_up(&self, address: &Address) -> Option<Link> {
+        self.links.find(address).await.expect("the store works")
     }
 
     /// A link that must be there, as it is now.
     pub async fn find(&self, link: &Link) -> Link {
-        self.look_up(&link.code).await.expect("the link is there")
+        self.look_up(&link.address()).await.expect("the link is there")
     }
 
     /// One page of links.
@@ -221,7 +228,7 @@ impl Subject {
 
     /// The history of a link, newest first.
     pub async fn history(&self, link: &Link) -> Vec<LinkEvent> {
-        self.links.history(&link.code, None, MANY).await.expect("the store works")
+        self.links.history(&link.address(), None, MANY).await.expect("the store works")
     }
 
     /// What happened to a link, oldest first.
@@ -266,6 +273,7 @@ impl Subject {
             name: "a key".parse().expect("a valid name"),
             owner: Owner::default(),
             scopes: Scopes::admin(),
+            domains: Vec::new(),
             created_at: self.now(),
             expires_at: None,
             created_by: Actor::System,
@@ -284,6 +292,7 @@ pub struct LinkDraft {
     owner: Owner,
     behaviour: Behaviour,
     naming: Naming,
+    domain: DomainId,
     code: Option<Code>,
     title: Option<Title>,
     tags: Tags,
@@ -298,6 +307,7 @@ pub fn a_link() -> LinkDraft {
         owner: Owner::default(),
         behaviour: Behaviour::to(target("https://example.com/")),
         naming: Naming::Shared,
+        domain: DomainId::DEFAULT,
         code: None,
         title: None,
         tags: Tags::default(),
@@ -317,6 +327,12 @@ impl LinkDraft {
     /// Of this owner.
     pub fn of(mut self, name: &str) -> Self {
         self.owner = owner(name);
+        self
+    }
+
+    /// On this short domain.
+    pub fn on(mut self, domain: DomainId) -> Self {
+        self.domain = domain;
         self
     }
 
@@ -386,6 +402,7 @@ impl LinkDraft {
     pub fn request(&self) -> ClaimRequest {
         ClaimRequest {
             behaviour: self.behaviour.clone(),
+            domain: self.domain,
             alias: self.code.clone().filter(|_| self.naming == Naming::Alias),
             force_new: self.naming == Naming::Separate,
             title: self.title.clone(),
@@ -408,7 +425,7 @@ pub(super) fn call_of_admin() -> Call {
 fn call(owner_name: &str, scopes: Scopes) -> Call {
     let seed = owner_name.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
     let actor = Actor::ApiKey(KeySecret::draw(&SeededEntropy::new(seed)).id());
-    let caller = Caller { actor, owner: owner(owner_name), scopes };
+    let caller = Caller { actor, owner: owner(owner_name), scopes, domains: Vec::new() };
     Call { caller, request_id: request_id("test"), idempotency: None }
 }
 
@@ -490,6 +507,10 @@ pub(super) async fn end<T>(task: JoinHandle<T>) -> Option<T> {
 
 pub(super) fn code(text: &str) -> Code {
     text.parse().expect("a test gives valid codes")
+}
+
+pub(super) fn address(text: &str) -> Address {
+    text.parse().expect("a test gives valid addresses")
 }
 
 pub(super) fn owner(text: &str) -> Owner {

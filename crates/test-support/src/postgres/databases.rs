@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeSet,
+    path::Path,
     sync::{Arc, Mutex, OnceLock},
 };
 
-use super::{PostgresServer, ServerOptions};
+use super::{PostgresServer, ServerOptions, installation::restore};
 
 /// A database that no other test sees. It lives as long as its server.
 #[derive(Clone, Debug)]
@@ -32,6 +33,11 @@ impl TestDatabase {
     /// Its address over the Unix socket.
     pub fn socket_url(&self) -> String {
         self.server.socket_url(&self.name)
+    }
+
+    /// Fills it, while it is empty, from a script that `pg_dump` wrote.
+    pub fn restore(&self, script: &Path) {
+        restore(&self.socket_url(), script);
     }
 
     /// Runs SQL as [`PostgresServer::sql`] does.

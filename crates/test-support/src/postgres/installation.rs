@@ -30,6 +30,14 @@ pub(super) fn psql(url: &str, sql: &str) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
+/// Runs a script of `pg_dump`.
+pub(super) fn restore(url: &str, script: &Path) {
+    let flags = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", url, "--file"];
+    let output = client("psql").args(flags).arg(script).stdin(Stdio::null()).output();
+    let output = output.expect("`psql` lies beside `postgres`");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// A client program that uses only its arguments, and not the `PG…` variables of the environment.
 pub(super) fn client(program: &str) -> Command {
     let mut command = Command::new(postgres_bin_dir().join(program));

@@ -24,9 +24,9 @@ use crate::{
         body_room::{BodySize, MAX_CLAIMS},
         caller::{Authorized, LinksCreate, ensure_owner_active},
         context::Effect,
+        domains::Bases,
         json::{Fault, Fields, Json},
         notes::BatchSummary,
-        state::State,
     },
 };
 
@@ -96,7 +96,14 @@ pub(crate) async fn claim_batch(
     } else {
         ensure_owner_active(state, &caller.caller.owner)?;
         let (targets, blocked) = (state.settings.targets.get(), state.blocked()?);
-        let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: links.now() };
+        let bases = context.bases_naming(items.iter().filter_map(fields::domain_of)).await?;
+        let rules = Rules {
+            targets: &targets,
+            blocked: blocked.as_deref(),
+            bases: &bases,
+            caller: &call.caller,
+            now: links.now(),
+        };
         let (wanted, refused) = judge(items, rules);
         let refusals = (!refused.is_empty()).then(|| serde_json::to_string(&refused).expect("strings are JSON"));
         let claiming = links.claim_beside(&call, &wanted, refusals);
@@ -104,10 +111,12 @@ pub(crate) async fn claim_batch(
     };
     context.note(|notes| notes.code_collisions = summary.code_collisions);
     let settled = in_order(summary)?;
+    let links = settled.iter().filter_map(|claim| claim.as_ref().ok()?.link());
+    let bases = context.bases(links.map(|link| link.domain)).await?;
 
     let mut answer = BatchAnswer { summary: BatchSummary::default(), results: Vec::with_capacity(settled.len()) };
     for (index, settled) in settled.into_iter().enumerate() {
-        let result = result(index, settled, state, context.request_id.as_str(), moment);
+        let result = result(index, settled, &bases, context.request_id.as_str(), moment);
         answer.summary.count(result.outcome);
         answer.results.push(result);
     }
@@ -177,7 +186,7 @@ fn items(json: Json) -> Result<Vec<Json>, Vec<FieldProblem>> {
 fn result(
     index: usize,
     settled: Result<Claim, Problem>,
-    state: &State,
+    bases: &Bases<'_>,
     request_id: &str,
     now: Timestamp,
 ) -> BatchResult {
@@ -185,7 +194,7 @@ fn result(
     let linked = linked.and_then(|claim| outcome(claim).ok_or_else(|| Problem::new(ProblemKind::AliasTaken)));
     match linked {
         Ok((link, outcome)) => {
-            let link = LinkBody::of(link, &state.settings.public_url, now);
+            let link = LinkBody::of(link, bases, now);
             BatchResult { index, outcome: Some(outcome), link: Some(link), problem: None }
         }
         Err(problem) => {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::request::preconditions::entity_tag;
+use crate::request::{domains::Bases, preconditions::entity_tag};
 
 /// A link.
 #[derive(Debug, Serialize, ToSchema)]
@@ -14,10 +14,13 @@ use crate::request::preconditions::entity_tag;
 pub(crate) struct LinkBody {
     /// UUID version 7.
     id: Uuid,
+    /// The host of its short domain.
+    #[schema(example = "127.0.0.1")]
+    domain: String,
     /// The path segment that names it.
     #[schema(example = "h7RkQ2mX")]
     code: String,
-    /// The short address, under the configured public URL.
+    /// The short address.
     #[schema(format = Uri, example = "http://127.0.0.1:8080/h7RkQ2mX")]
     short_url: String,
     /// Where it leads.
@@ -91,11 +94,12 @@ impl LinkBody {
         Self { clicks: Some(totals.into()), ..self }
     }
 
-    pub(crate) fn of(link: &Link, public_url: &str, now: Timestamp) -> Self {
+    pub(crate) fn of(link: &Link, bases: &Bases<'_>, now: Timestamp) -> Self {
         Self {
             id: link.id,
+            domain: bases.host(link.domain).into_owned(),
             code: link.code.to_string(),
-            short_url: format!("{public_url}/{}", link.code),
+            short_url: bases.short_url(link),
             url: link.behaviour.target.to_string(),
             state: link.state.name(),
             expired: link.behaviour.is_expired(now),
@@ -126,8 +130,8 @@ pub(crate) struct ClaimedLink {
 }
 
 impl ClaimedLink {
-    pub(crate) fn of(link: &Link, outcome: &'static str, public_url: &str, now: Timestamp) -> Self {
-        Self { link: LinkBody::of(link, public_url, now), outcome }
+    pub(crate) fn of(link: &Link, outcome: &'static str, bases: &Bases<'_>, now: Timestamp) -> Self {
+        Self { link: LinkBody::of(link, bases, now), outcome }
     }
 }
 
@@ -142,8 +146,8 @@ pub(crate) fn outcome(claim: &Claim) -> Option<(&Link, &'static str)> {
 }
 
 /// The answer with a link.
-pub(crate) fn answer(link: &Link, public_url: &str, now: Timestamp) -> HttpResponse {
-    tagged(StatusCode::OK, link).json(LinkBody::of(link, public_url, now))
+pub(crate) fn answer(link: &Link, bases: &Bases<'_>, now: Timestamp) -> HttpResponse {
+    tagged(StatusCode::OK, link).json(LinkBody::of(link, bases, now))
 }
 
 /// An answer about a link, with its `ETag`.

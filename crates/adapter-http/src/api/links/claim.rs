@@ -49,19 +49,21 @@ pub(crate) async fn claim(request: HttpRequest, payload: web::Payload) -> Result
         None => anonymous_call(&context, &request, &body.bytes)?,
     };
     if let Some((before, moment)) = recalled(&context, &call).await? {
-        return claimed(&context, before.claims.first(), moment);
+        return claimed(&context, before.claims.first(), moment).await;
     }
     ensure_owner_active(state, &call.caller.owner)?;
     let (targets, blocked) = (state.settings.targets.get(), state.blocked()?);
     let links = &state.services.links;
-    let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: links.now() };
+    let bases = context.bases_naming(fields::domain_of(&body.json)).await?;
+    let rules =
+        Rules { targets: &targets, blocked: blocked.as_deref(), bases: &bases, caller: &call.caller, now: links.now() };
     let wanted = fields::claim(body.json, "", rules).map_err(Problem::invalid)?;
     wanted.admit(&call.caller).map_err(|refused| Problem::new(ProblemKind::Unauthenticated).caused_by(refused))?;
 
     let claiming = links.claim(&call, std::slice::from_ref(&wanted));
     let summary = context.within_budget(Effect::Write, claiming).await?;
     context.note(|notes| notes.code_collisions = summary.code_collisions);
-    claimed(&context, summary.claims.first(), rules.now)
+    claimed(&context, summary.claims.first(), rules.now).await
 }
 
 /// The outcome in the idempotency record of a repeated request, and the moment it was judged at; `None` for a new
@@ -74,17 +76,19 @@ pub(super) async fn recalled(context: &Context, call: &Call) -> Result<Option<(C
     }
 }
 
-fn claimed(context: &Context, made: Option<&Claim>, now: Timestamp) -> Result<HttpResponse, Problem> {
+async fn claimed(context: &Context, made: Option<&Claim>, now: Timestamp) -> Result<HttpResponse, Problem> {
     let made = made.ok_or_else(|| Problem::new(ProblemKind::Internal))?;
     let (link, outcome) = outcome(made).ok_or_else(|| Problem::new(ProblemKind::AliasTaken))?;
     context.note(|notes| {
-        notes.code = Some(link.code.clone());
+        notes.address = Some(link.address());
         notes.outcome = Some(outcome);
     });
     let status = match made {
         Claim::Created(_) => StatusCode::CREATED,
         Claim::Existing(_) | Claim::Reactivated(_) | Claim::AliasTaken => StatusCode::OK,
     };
-    let body = ClaimedLink::of(link, outcome, &context.state.settings.public_url, now);
-    Ok(tagged(status, link).insert_header((header::LOCATION, format!("/api/v1/links/{}", link.code))).json(body))
+    let bases = context.bases([link.domain]).await?;
+    let body = ClaimedLink::of(link, outcome, &bases, now);
+    let location = format!("/api/v1/links/{}{}", link.code, bases.query(link.domain));
+    Ok(tagged(status, link).insert_header((header::LOCATION, location)).json(body))
 }

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, delete};
 
 use super::body::{LinkBody, answer};
-use crate::api::contract::{CodeInPath, IfMatch, LinkChanged};
+use crate::api::contract::{CodeInPath, DomainInQuery, IfMatch, LinkChanged};
 use crate::{
     problem::Problem,
     request::{caller::LinkChange, context::Effect, preconditions::if_match},
@@ -11,7 +11,7 @@ use crate::{
 
 /// Deletes a link. Deleting it again changes nothing. Its code is never given to another link.
 #[utoipa::path(path = "/links/{code}", tag = "links", operation_id = "delete_link",
-    params(CodeInPath,
+    params(CodeInPath, DomainInQuery,
         IfMatch),
     security(("bearer" = []), ("header" = [])),
     responses(
@@ -19,12 +19,13 @@ use crate::{
         LinkChanged))]
 #[delete("/links/{code}")]
 pub(crate) async fn delete(
-    LinkChange { caller, code }: LinkChange,
+    LinkChange { caller, address }: LinkChange,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let state = &caller.context.state;
     let links = &state.services.links;
     let (call, expected) = (caller.call(), if_match(request.headers()));
-    let link = caller.context.within_budget(Effect::Write, links.delete(&call, &code, &expected)).await?;
-    Ok(answer(&link, &state.settings.public_url, links.now()))
+    let link = caller.context.within_budget(Effect::Write, links.delete(&call, &address, &expected)).await?;
+    let bases = caller.context.bases([link.domain]).await?;
+    Ok(answer(&link, &bases, links.now()))
 }

@@ -6,10 +6,13 @@ use super::{
     body::{LinkBody, answer},
     fields::{self, EditBody, Rules},
 };
-use crate::api::contract::{CodeInPath, IfMatch, LinkChanged};
+use crate::api::contract::{CodeInPath, DomainInQuery, IfMatch, LinkChanged};
 use crate::{
     problem::Problem,
-    request::{body::receive_json, body_room::BodySize, caller::LinkChange, context::Effect, preconditions::if_match},
+    request::{
+        body::receive_json, body_room::BodySize, caller::LinkChange, context::Effect, domains::Bases,
+        preconditions::if_match,
+    },
 };
 
 /// Edits an active link (JSON Merge Patch: `null` clears).
@@ -18,7 +21,7 @@ use crate::{
 /// takes it out of deduplication permanently.
 #[utoipa::path(path = "/links/{code}", tag = "links", operation_id = "edit_link",
     request_body(content((EditBody = "application/merge-patch+json"), (EditBody = "application/json"))),
-    params(CodeInPath,
+    params(CodeInPath, DomainInQuery,
         IfMatch),
     security(("bearer" = []), ("header" = [])),
     responses(
@@ -27,7 +30,7 @@ use crate::{
         LinkChanged))]
 #[patch("/links/{code}")]
 pub(crate) async fn edit(
-    LinkChange { caller, code }: LinkChange,
+    LinkChange { caller, address }: LinkChange,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -35,9 +38,17 @@ pub(crate) async fn edit(
     let body = receive_json(state, &request, payload, BodySize::Single).await?;
     let links = &state.services.links;
     let (targets, blocked) = (state.settings.targets.get(), state.blocked()?);
-    let rules = Rules { targets: &targets, blocked: blocked.as_deref(), now: links.now() };
+    let known = Bases::known(state);
+    let rules = Rules {
+        targets: &targets,
+        blocked: blocked.as_deref(),
+        bases: &known,
+        caller: &caller.caller,
+        now: links.now(),
+    };
     let wanted = fields::edit(body.json, rules).map_err(Problem::invalid)?;
     let (call, expected) = (caller.call(), if_match(request.headers()));
-    let link = caller.context.within_budget(Effect::Write, links.edit(&call, &code, &expected, &wanted)).await?;
-    Ok(answer(&link, &state.settings.public_url, rules.now))
+    let link = caller.context.within_budget(Effect::Write, links.edit(&call, &address, &expected, &wanted)).await?;
+    let bases = caller.context.bases([link.domain]).await?;
+    Ok(answer(&link, &bases, rules.now))
 }

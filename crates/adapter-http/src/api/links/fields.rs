@@ -1,12 +1,14 @@
 //! The fields of links in bodies. Each is read in one place.
 
 use domain::{
+    api_key::Caller,
     behaviour::{Behaviour, RedirectStatus},
     block::InForce,
     code::{Code, InvalidCode},
     lifecycle::{BehaviourEdit, Edit},
     link::{Tags, Title},
     service::ClaimRequest,
+    short_domain::ShortDomain,
     target::{InvalidTarget, Target, TargetPolicy},
     time::{Lifetime, Timestamp},
 };
@@ -15,6 +17,7 @@ use utoipa::ToSchema;
 use crate::{
     api::common_fields::{expiry, text_fault},
     problem::FieldProblem,
+    request::domains::Bases,
     request::json::{Fault, Fields, Json, boolean, string, strings, whole_number},
 };
 
@@ -26,10 +29,13 @@ pub(crate) struct ClaimBody {
     /// Where the link should lead: `http` or `https`, no user name, no private address. Outer white space is ignored.
     #[schema(format = Uri, max_length = 8192, example = "https://example.com/a?b=1")]
     url: String,
+    /// The host of the short domain; the default one if not given.
+    #[schema(max_length = 253)]
+    domain: Option<String>,
     /// A code of your choice; reserved words are refused.
     #[schema(pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", max_length = 64)]
     alias: Option<String>,
-    /// The status to redirect with: 301, 302, 307 or 308; 302 if not given.
+    /// The status to redirect with: 301, 302, 307 or 308; that of the short domain if not given, usually 302.
     redirect: Option<RedirectSchema>,
     /// Whether the query of a request is added to the target's.
     forward_query: Option<bool>,
@@ -96,6 +102,10 @@ pub(crate) struct Rules<'a> {
     pub(crate) targets: &'a TargetPolicy,
     /// The blocks in force; `None` if there are none.
     pub(crate) blocked: Option<&'a InForce>,
+    /// The short domains.
+    pub(crate) bases: &'a Bases<'a>,
+    /// Who asks.
+    pub(crate) caller: &'a Caller,
     pub(crate) now: Timestamp,
 }
 
@@ -103,8 +113,16 @@ pub(crate) struct Rules<'a> {
 pub(crate) fn claim(json: Json, at: &str, rules: Rules<'_>) -> Result<ClaimRequest, Vec<FieldProblem>> {
     let mut fields = Fields::of(json, at);
     let target = fields.required("url", |json| target(json, rules));
+    let domain = fields.optional("domain", |json| domain(json, rules));
+    let domain = domain.unwrap_or_else(|| rules.bases.default_domain());
+    if !domain.settings.accepts_links {
+        fields.fault("domain", "retired-domain", "takes no new links");
+    }
+    if !rules.caller.may_claim_on(domain.id) {
+        fields.fault("domain", "forbidden-domain", "is not one of the short domains to which the key is bound");
+    }
     let alias = fields.optional("alias", alias);
-    let redirect = fields.optional("redirect", redirect).unwrap_or_default();
+    let redirect = fields.optional("redirect", redirect).or(domain.settings.redirect).unwrap_or_default();
     let forward_query = fields.optional("forward_query", boolean).unwrap_or_default();
     let expires_at = fields.optional("expires_at", |json| expiry(json, rules.now));
     let expires_in = fields.optional("expires_in", |json| lifetime(json, rules.now));
@@ -118,7 +136,7 @@ pub(crate) fn claim(json: Json, at: &str, rules: Rules<'_>) -> Result<ClaimReque
     match target {
         Some(target) if problems.is_empty() => {
             let behaviour = Behaviour { target, redirect, forward_query, expires_at: expires_at.or(expires_in) };
-            Ok(ClaimRequest { behaviour, alias, force_new, title, tags })
+            Ok(ClaimRequest { behaviour, domain: domain.id, alias, force_new, title, tags })
         }
         _ => Err(problems),
     }
@@ -151,7 +169,20 @@ fn target(json: Json, rules: Rules<'_>) -> Result<Target, Fault> {
         Some(blocked) => blocked.target(&text, rules.targets),
         None => Target::parse(&text, rules.targets),
     };
-    target.map_err(|error| Fault::new(target_fault(error), error))
+    match target {
+        Ok(target) if rules.bases.is_own(&target.host()) => Err(InvalidTarget::OwnHost),
+        other => other,
+    }
+    .map_err(|error| Fault::new(target_fault(error), error))
+}
+
+/// The short domain that a claim names.
+pub(crate) fn domain_of(claim: &Json) -> Option<&str> {
+    claim.text_of("domain")
+}
+
+fn domain<'a>(json: Json, rules: Rules<'a>) -> Result<&'a ShortDomain, Fault> {
+    rules.bases.named(string(json)?.trim())
 }
 
 pub(crate) fn target_fault(error: InvalidTarget) -> &'static str {
@@ -179,7 +210,7 @@ fn alias(json: Json) -> Result<Code, Fault> {
     Code::parse_alias(string(json)?.trim()).map_err(|error| Fault::new(code(error), error))
 }
 
-fn redirect(json: Json) -> Result<RedirectStatus, Fault> {
+pub(crate) fn redirect(json: Json) -> Result<RedirectStatus, Fault> {
     let status = u16::try_from(whole_number(json)?).unwrap_or_default();
     RedirectStatus::try_from(status).map_err(|error| Fault::new("not-a-redirect", error))
 }

@@ -5,7 +5,7 @@ use domain::{history::LinkEvent, time::Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::contract::{CodeInPath, InvalidCursor};
+use crate::api::contract::{CodeInPath, DomainInQuery, InvalidCursor};
 use crate::{
     problem::Problem,
     request::{
@@ -56,7 +56,7 @@ impl From<&LinkEvent> for EventBody {
 
 /// Reads what happened to a link, newest first.
 #[utoipa::path(method(get, head), path = "/links/{code}/history", tag = "links", operation_id = "list_link_events",
-    params(CodeInPath,
+    params(CodeInPath, DomainInQuery,
         ("limit" = Option<u32>, Query, description = "Events on a page", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before")),
     security(("bearer" = []), ("header" = [])),
@@ -65,12 +65,12 @@ impl From<&LinkEvent> for EventBody {
         InvalidCursor))]
 #[route("/links/{code}/history", method = "GET", method = "HEAD")]
 pub(crate) async fn history(
-    OnLink { caller, code }: OnLink<LinksRead>,
+    OnLink { caller, address }: OnLink<LinksRead>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = Query::of(&request).page(&caller.secret, || format!("history {code}"))?;
+    let page = Query::of(&request).page(&caller.secret, || format!("history {address}"))?;
     let (links, access) = (&caller.context.state.services.links, caller.access());
-    let reading = links.history(&access, &code, page.after, page.limit);
+    let reading = links.history(&access, &address, page.after, page.limit);
     let (events, next) = caller.context.list_within_budget(reading).await?;
     let items = events.iter().map(EventBody::from).collect();
     Ok(page.answer(&request, next.as_ref(), |next_cursor| HistoryPage { items, next_cursor }))

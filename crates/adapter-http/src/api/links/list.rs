@@ -11,12 +11,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{body::LinkBody, fields::target_fault};
-use crate::api::contract::{Include, InvalidCursor};
+use crate::api::contract::{DomainInQuery, Include, InvalidCursor};
 use crate::{
     api::{common_fields::text_fault, paging::included},
     problem::Problem,
     request::{
         caller::{Authorized, LinksRead},
+        domains::named_in_query,
         json::Fault,
         query::Query,
     },
@@ -37,6 +38,7 @@ pub(crate) struct LinkPageBody {
 #[utoipa::path(method(get, head), path = "/links", tag = "links", operation_id = "list_links",
     params(
         Include,
+        DomainInQuery,
         ("state" = Option<StateSchema>, Query, description = "Only links in this state"),
         ("q" = Option<String>, Query, description = "Only links with this text in code, URL or title", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
         ("tag" = Option<String>, Query, description = "Only links with this tag", min_length = 1, max_length = 50, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
@@ -53,7 +55,12 @@ pub(crate) struct LinkPageBody {
 #[route("/links", method = "GET", method = "HEAD")]
 pub(crate) async fn list(caller: Authorized<LinksRead>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let mut query = Query::of(&request);
+    let domain = match query.take("domain", |text| Ok(text.to_owned())) {
+        None => None,
+        Some(host) => Some(named_in_query(&caller.context.state, &host).await?),
+    };
     let filter = LinkFilter {
+        domain,
         state: query.take("state", state_filter),
         text: query.take("q", text),
         tag: query.take("tag", tag),
@@ -70,8 +77,8 @@ pub(crate) async fn list(caller: Authorized<LinksRead>, request: HttpRequest) ->
     let wanted = ListQuery { access: caller.access(), filter, sort, after: page.after.take(), limit: page.limit };
     let found = caller.context.list_within_budget(links.list(wanted)).await?;
     let now = links.now();
-    let mut items: Vec<_> =
-        found.items.iter().map(|link| LinkBody::of(link, &state.settings.public_url, now)).collect();
+    let bases = caller.context.bases(found.items.iter().map(|link| link.domain)).await?;
+    let mut items: Vec<_> = found.items.iter().map(|link| LinkBody::of(link, &bases, now)).collect();
     if includes_clicks {
         let ids: Vec<_> = found.items.iter().map(|link| link.id).collect();
         let totals = caller.context.list_within_budget(state.services.clicks.statistics.totals(&ids)).await?;

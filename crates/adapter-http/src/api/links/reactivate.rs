@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, post};
 
 use super::body::{LinkBody, answer};
-use crate::api::contract::{CodeInPath, IdempotencyKey, IfMatch, LinkChanged};
+use crate::api::contract::{CodeInPath, DomainInQuery, IdempotencyKey, IfMatch, LinkChanged};
 use crate::{
     problem::Problem,
     request::{
@@ -15,7 +15,7 @@ use crate::{
 
 /// Brings a deleted link back under its old code. An active link stays as it is.
 #[utoipa::path(path = "/links/{code}/reactivate", tag = "links", operation_id = "reactivate_link",
-    params(CodeInPath,
+    params(CodeInPath, DomainInQuery,
         IfMatch,
         IdempotencyKey),
     security(("bearer" = []), ("header" = [])),
@@ -24,7 +24,7 @@ use crate::{
         LinkChanged))]
 #[post("/links/{code}/reactivate")]
 pub(crate) async fn reactivate(
-    OnLink { caller, code }: OnLink<LinksWrite>,
+    OnLink { caller, address }: OnLink<LinksWrite>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let state = &caller.context.state;
@@ -35,6 +35,7 @@ pub(crate) async fn reactivate(
     if caller.context.within_budget(Effect::Read, links.recall(&call)).await?.is_none() {
         ensure_owner_active(state, &caller.caller.owner)?;
     }
-    let link = caller.context.within_budget(Effect::Write, links.reactivate(&call, &code, &expected)).await?;
-    Ok(answer(&link, &state.settings.public_url, links.now()))
+    let link = caller.context.within_budget(Effect::Write, links.reactivate(&call, &address, &expected)).await?;
+    let bases = caller.context.bases([link.domain]).await?;
+    Ok(answer(&link, &bases, links.now()))
 }

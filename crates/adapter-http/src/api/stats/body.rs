@@ -9,6 +9,8 @@ use domain::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::request::domains::Bases;
+
 /// Clicks over time, and by what they tell.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Statistics {
@@ -171,6 +173,8 @@ pub(crate) struct TopLinks {
 /// A link and its clicks.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TopLink {
+    /// The host of its short domain.
+    domain: String,
     /// The path segment that names it.
     #[schema(example = "h7RkQ2mX")]
     code: String,
@@ -187,10 +191,11 @@ pub(crate) struct TopLink {
 }
 
 impl TopLink {
-    pub(crate) fn of(link: &Link, clicks: u64, public_url: &str) -> Self {
+    pub(crate) fn of(link: &Link, clicks: u64, bases: &Bases<'_>) -> Self {
         Self {
+            domain: bases.host(link.domain).into_owned(),
             code: link.code.to_string(),
-            short_url: format!("{public_url}/{}", link.code),
+            short_url: bases.short_url(link),
             url: link.behaviour.target.to_string(),
             title: link.title.as_ref().map(|title| title.as_str().to_owned()),
             clicks,

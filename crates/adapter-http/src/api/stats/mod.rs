@@ -14,7 +14,6 @@ mod table;
 use actix_web::{HttpRequest, HttpResponse, http::header, route};
 use domain::{
     access::Access,
-    link::Owner,
     ports::{LinkFilter, ListQuery, Sort, StatisticsOf},
     service::StatisticsService,
 };
@@ -25,12 +24,13 @@ use self::{
     question::{Filters, Question, Range},
 };
 use crate::{
-    api::contract::CodeInPath,
+    api::contract::{CodeInPath, DomainInQuery},
     problem::{FieldProblem, Problem},
     request::{
         accept::prefers_csv,
         caller::{Admin, Authorized, OnLink, RequiredScope, StatsRead},
         context::Effect,
+        domains::named_in_query,
         json::field_problem,
         query::Query,
     },
@@ -41,37 +41,45 @@ use crate::{
 /// The series has no holes and adds up to the totals. Breakdowns cover the whole UTC days that they name, and each adds
 /// up to their own `total`. With `Accept: text/csv` the answer is a table.
 #[utoipa::path(method(get, head), path = "/links/{code}/stats", tag = "statistics", operation_id = "get_link_statistics",
-    params(CodeInPath, Filters),
+    params(CodeInPath, DomainInQuery, Filters),
     security(("bearer" = []), ("header" = [])),
     responses((status = 200, description = "The statistics", content((Statistics = "application/json"), (String = "text/csv")))))]
 #[route("/links/{code}/stats", method = "GET", method = "HEAD")]
 pub(crate) async fn of_link(
-    OnLink { caller, code }: OnLink<StatsRead>,
+    OnLink { caller, address }: OnLink<StatsRead>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let state = &caller.context.state;
     let question = Question::of(Query::of(&request), state.services.clicks.statistics.now())?;
     let (links, access) = (&state.services.links, caller.access());
-    let link = caller.context.within_budget(Effect::Read, links.find(&access, &code)).await?;
-    answer(&caller, &request, &question, StatisticsOf::Link(link.id), code.as_str()).await
+    let link = caller.context.within_budget(Effect::Read, links.find(&access, &address)).await?;
+    answer(&caller, &request, &question, StatisticsOf::Link(link.id), address.code.as_str()).await
 }
 
-/// Counts the clicks of all links of the caller, or of those with a tag.
+/// Counts the clicks of all links of the caller, or of those with a tag or on a short domain.
 ///
-/// An administrator's key counts those of all owners. A tag that more than 10,000 links have is refused.
+/// An administrator's key counts those of all owners. A tag or short domain with more than 10,000 links is refused.
 #[utoipa::path(method(get, head), path = "/stats", tag = "statistics", operation_id = "get_statistics",
-    params(Filters, ("tag" = Option<String>, Query, description = "Only links with this tag", min_length = 1, max_length = 50, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")),
+    params(Filters, DomainInQuery, ("tag" = Option<String>, Query, description = "Only links with this tag", min_length = 1, max_length = 50, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")),
     security(("bearer" = []), ("header" = [])),
     responses((status = 200, description = "The statistics", content((Statistics = "application/json"), (String = "text/csv")))))]
 #[route("/stats", method = "GET", method = "HEAD")]
 pub(crate) async fn of_all(caller: Authorized<StatsRead>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let mut query = Query::of(&request);
     let tag = query.take("tag", question::tag);
+    let host = query.take("domain", |text| Ok(text.to_owned()));
     let question = Question::of(query, caller.context.state.services.clicks.statistics.now())?;
-    let of = match (&tag, caller.access()) {
-        (Some(tag), access) => StatisticsOf::Links(links_with(&caller, access, tag).await?),
-        (None, Access::Owner(owner)) => StatisticsOf::Owner(owner),
-        (None, Access::All) => StatisticsOf::Everyone,
+    let domain = match host {
+        None => None,
+        Some(host) => Some(named_in_query(&caller.context.state, &host).await?),
+    };
+    let of = match (caller.access(), &tag, domain) {
+        (Access::Owner(owner), None, None) => StatisticsOf::Owner(owner),
+        (Access::All, None, None) => StatisticsOf::Everyone,
+        (access, ..) => {
+            let filter = LinkFilter { tag, domain, ..LinkFilter::default() };
+            StatisticsOf::Links(links_with(&caller, access, filter).await?)
+        }
     };
     answer(&caller, &request, &question, of, "all").await
 }
@@ -89,13 +97,14 @@ pub(crate) async fn top(caller: Authorized<StatsRead>, request: HttpRequest) -> 
     let statistics = &state.services.clicks.statistics;
     let (from, to, bots) = question::range(query, statistics.now())?;
     let access = caller.access();
-    let reading = statistics.top(owner(&access), bots, from, to, limit);
+    let reading = statistics.top(access.owner(), bots, from, to, limit);
     let found = context.list_within_budget(reading).await?;
     let ids: Vec<_> = found.iter().map(|(id, _)| *id).collect();
     let links = context.list_within_budget(state.services.links.with_ids(&access, &ids)).await?;
+    let bases = context.bases(links.iter().map(|link| link.domain)).await?;
     let items = found.iter().filter_map(|(id, clicks)| {
         let link = links.iter().find(|link| link.id == *id)?;
-        Some(TopLink::of(link, *clicks, &state.settings.public_url))
+        Some(TopLink::of(link, *clicks, &bases))
     });
     Ok(HttpResponse::Ok().json(TopLinks { items: items.collect() }))
 }
@@ -138,18 +147,22 @@ async fn answer<S: RequiredScope>(
     Ok(HttpResponse::Ok().insert_header((header::VARY, "accept")).json(body))
 }
 
-/// The ids of all links with a tag.
-async fn links_with<S: RequiredScope>(caller: &Authorized<S>, access: Access, tag: &str) -> Result<Vec<Uuid>, Problem> {
+/// The ids of all links that meet a filter.
+async fn links_with<S: RequiredScope>(
+    caller: &Authorized<S>,
+    access: Access,
+    filter: LinkFilter,
+) -> Result<Vec<Uuid>, Problem> {
+    let field = if filter.tag.is_some() { "tag" } else { "domain" };
     const PAGE: u32 = 1_000;
     let links = &caller.context.state.services.links;
-    let filter = LinkFilter { tag: Some(tag.to_owned()), ..LinkFilter::default() };
     let mut query = ListQuery { access, filter, sort: Sort::NewestFirst, after: None, limit: PAGE };
     let mut ids = Vec::new();
     loop {
         let page = caller.context.list_within_budget(links.list(query.clone())).await?;
         ids.extend(page.items.iter().map(|link| link.id));
         if ids.len() > StatisticsService::MAX_LINKS {
-            return Err(Problem::invalid(vec![too_many_links()]));
+            return Err(Problem::invalid(vec![too_many_links(field)]));
         }
         query.after = page.next;
         if query.after.is_none() {
@@ -158,14 +171,7 @@ async fn links_with<S: RequiredScope>(caller: &Authorized<S>, access: Access, ta
     }
 }
 
-fn too_many_links() -> FieldProblem {
-    let detail = format!("more than {} links have this tag", StatisticsService::MAX_LINKS);
-    field_problem("query/tag".to_owned(), "too-many", &detail)
-}
-
-fn owner(access: &Access) -> Option<&Owner> {
-    match access {
-        Access::Owner(owner) => Some(owner),
-        Access::All => None,
-    }
+fn too_many_links(field: &str) -> FieldProblem {
+    let detail = format!("more than {} links have this {field}", StatisticsService::MAX_LINKS);
+    field_problem(format!("query/{field}"), "too-many", &detail)
 }

@@ -6,6 +6,7 @@ mod bodies;
 mod claim;
 mod delete;
 mod docs;
+mod domains;
 mod edit;
 mod errors;
 mod health;

@@ -38,13 +38,14 @@ pub(crate) fn ask_together(requests: &[(SocketAddr, Request)]) -> Vec<io::Result
 pub(crate) struct Request {
     method: String,
     target: String,
+    host: Option<String>,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
 }
 
 impl Request {
     pub(crate) fn new(method: &str, target: &str) -> Self {
-        Self { method: method.to_owned(), target: target.to_owned(), headers: Vec::new(), body: None }
+        Self { method: method.to_owned(), target: target.to_owned(), host: None, headers: Vec::new(), body: None }
     }
 
     pub(crate) fn get(target: &str) -> Self {
@@ -57,6 +58,13 @@ impl Request {
 
     pub(crate) fn post(target: &str) -> Self {
         Self::new("POST", target)
+    }
+
+    /// For this host, as the browser of a visitor sends it.
+    #[must_use]
+    pub(crate) fn at(mut self, host: &str) -> Self {
+        self.host = Some(host.to_owned());
+        self
     }
 
     #[must_use]
@@ -83,7 +91,8 @@ impl Request {
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: client.example\r\n", self.method, self.target);
+        let host = self.host.as_deref().unwrap_or("client.example");
+        let mut head = format!("{} {} HTTP/1.1\r\nHost: {host}\r\n", self.method, self.target);
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
         }

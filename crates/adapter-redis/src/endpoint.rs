@@ -21,10 +21,10 @@ pub struct InvalidUrl;
 
 /// Checks that `url` is an address of Redis. Does not connect.
 pub fn check_url(url: &str) -> Result<(), InvalidUrl> {
-    Address::read(url, None).map(drop)
+    Endpoint::read(url, None).map(drop)
 }
 
-pub(crate) enum Address {
+pub(crate) enum Endpoint {
     Server(Client),
     Sentinels(Sentinels),
 }
@@ -38,7 +38,7 @@ pub(crate) struct Sentinels {
     server: SentinelNodeConnectionInfo,
 }
 
-impl Address {
+impl Endpoint {
     pub(crate) fn of(options: &RedisOptions) -> Result<Self, InvalidUrl> {
         Self::read(&options.url, options.sentinel_password.as_deref())
     }
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn sentinels_and_servers_get_their_own_credentials() {
         let url = "rediss+sentinel://user:p%40w@one.example,two.example:1/primary/3";
-        let Ok(Address::Sentinels(sentinels)) = Address::read(url, Some("secret")) else {
+        let Ok(Endpoint::Sentinels(sentinels)) = Endpoint::read(url, Some("secret")) else {
             panic!("it names sentinels");
         };
         let told: Vec<_> =
