@@ -5,10 +5,10 @@ use std::{path::Path, process::ExitCode, sync::Arc};
 use adapter_spool::{SegmentReport, Spool, StreamReport, Survey, inspect};
 use anyhow::{Context, anyhow, bail};
 use domain::{
-    click::Dimension,
+    click::{Dimension, KindCounts},
     code::Code,
     ports::{Clock, StatisticsOf},
-    service::{Bots, Edge, Interval, KindCounts, Statistics, StatisticsQuery, Zone},
+    service::{Bots, Edge, Interval, Statistics, StatisticsQuery, Zone},
 };
 
 use crate::{

@@ -11,8 +11,7 @@ pub use keys::{FirstKey, IssuedKey, KeyService, NewKey, Refused};
 pub use links::{AliasNeedsKey, ClaimRequest, ClaimSummary, LinkPage, LinkService, Precondition};
 pub use resolve::{Follow, Followed, Previewed, ResolveService};
 pub use statistics::{
-    Bots, Breakdowns, Edge, Interval, InvalidQuery, KindCounts, Statistics, StatisticsQuery, StatisticsService,
-    UnknownZone, Zone,
+    Bots, Breakdowns, Edge, Interval, InvalidQuery, Statistics, StatisticsQuery, StatisticsService, UnknownZone, Zone,
 };
 
 use crate::{
