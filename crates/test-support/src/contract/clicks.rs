@@ -306,6 +306,29 @@ pub async fn stored_values_are_kept_before_new_ones_over_many_batches(subject: C
     }
 }
 
+/// Not a case of the suite: `damage` makes the counts and the visitors of all days unreadable.
+pub async fn unreadable_days_begin_anew(subject: ClickSubject, damage: impl FnOnce()) {
+    let link = subject.link().await;
+    let stream = subject.stream();
+    let clicks = vec![by_visitor(1, a_click(&link, noon())), by_bot(a_click(&link, noon()))];
+    assert_eq!(subject.store(&subject.batch(stream, 0, clicks.clone())).await, STORED);
+    damage();
+    for after in [2, 4] {
+        assert_eq!(subject.store(&subject.batch(stream, after, clicks.clone())).await, STORED);
+    }
+    let totals = subject.totals(link.id).await;
+    assert_eq!((totals.humans, totals.bots), (3, 3));
+    assert_eq!(subject.visitors(link.id).await, [(Day::of(noon()), 1)]);
+    for of in [StatisticsOf::Link(link.id), StatisticsOf::Owner(link.owner.clone())] {
+        let days = subject.days(&of, ALL_DAYS).await;
+        assert_eq!(days.iter().map(|count| count.clicks).collect::<Vec<_>>(), [3, 3], "{of:?}");
+        // What was counted before the damage is lost, and the rest still adds up.
+        let hours = subject.hours(&of, ALL_HOURS).await;
+        assert_eq!(hours.iter().map(|count| count.clicks).collect::<Vec<_>>(), [2, 2], "{of:?}");
+        assert_eq!(subject.values(&of, Dimension::Referrer).await, [("(direct)".to_owned(), 4)]);
+    }
+}
+
 pub async fn one_batch_with_too_many_values_keeps_the_limit(subject: ClickSubject) {
     let link = subject.link().await;
     subject.given(from_hosts(&link, 0, 1_000)).await;

@@ -64,6 +64,7 @@ const SEED: u64 = 7;
 
 pub use click_figures::{Figure, click_figures, click_load_figures};
 pub use click_subject::ClickSubject;
+pub use clicks::unreadable_days_begin_anew;
 pub use sequences::random_sequences_agree;
 pub use subject::{LinkDraft, Subject, a_link};
 
