@@ -33,12 +33,15 @@ CREATE TABLE link_days (
     day      INTEGER NOT NULL,
     humans   BIGINT  NOT NULL,
     bots     BIGINT  NOT NULL,
-    counts   BYTEA   STORAGE EXTERNAL NOT NULL,
-    visitors BYTEA   STORAGE EXTERNAL,
+    counts   BYTEA   NOT NULL,
+    visitors BYTEA,
     CONSTRAINT link_days_pkey PRIMARY KEY (link_id, day),
     CONSTRAINT link_days_humans_check CHECK (humans >= 0),
     CONSTRAINT link_days_bots_check CHECK (bots >= 0)
 ) WITH (fillfactor = 80);
+
+ALTER TABLE link_days ALTER COLUMN counts SET STORAGE EXTERNAL;
+ALTER TABLE link_days ALTER COLUMN visitors SET STORAGE EXTERNAL;
 
 -- The most clicked links of all owners. Rows lie in the order of their days, so that a few bytes a page are enough.
 CREATE INDEX link_days_day_idx ON link_days USING brin (day) WITH (autosummarize = on);
@@ -50,11 +53,13 @@ CREATE TABLE owner_days (
     domain_id SMALLINT NOT NULL,
     humans    BIGINT   NOT NULL,
     bots      BIGINT   NOT NULL,
-    counts    BYTEA    STORAGE EXTERNAL NOT NULL,
+    counts    BYTEA    NOT NULL,
     CONSTRAINT owner_days_pkey PRIMARY KEY (owner, day, domain_id),
     CONSTRAINT owner_days_humans_check CHECK (humans >= 0),
     CONSTRAINT owner_days_bots_check CHECK (bots >= 0)
 ) WITH (fillfactor = 50);
+
+ALTER TABLE owner_days ALTER COLUMN counts SET STORAGE EXTERNAL;
 
 -- The days of all owners.
 CREATE INDEX owner_days_day_idx ON owner_days (day);

@@ -19,8 +19,8 @@ use super::{
 /// Clicks and links of one measurement of counting.
 const CLICKS: usize = 10_000;
 const LINKS: usize = 1_000;
-/// Clicks of each hour of the year of the link whose statistics are measured.
-const CLICKS_OF_AN_HOUR: usize = 8;
+/// Clicks of each hour of the year of the link whose statistics are measured: some 10,000,000 in all.
+const CLICKS_OF_AN_HOUR: usize = 1_142;
 /// Most repetitions of a question. The median counts.
 const QUESTIONS: usize = 9;
 
@@ -28,7 +28,7 @@ const QUESTIONS: usize = 9;
 pub type Figure = (String, Duration);
 
 /// Measures counting 10,000 clicks of 1,000 links in batches of several sizes, then the statistics of one link with
-/// clicks in every hour of a year.
+/// 10,000,000 clicks in a year, from some hundred hosts each day.
 pub async fn click_figures(subject: ClickSubject) -> Vec<Figure> {
     let mut figures = Vec::new();
     let links = subject.links(LINKS).await;
@@ -96,11 +96,12 @@ async fn count_clicks(subject: &ClickSubject, links: &[Link], size: usize) -> (D
 
 async fn fill_a_year(subject: &ClickSubject, link: &Link) {
     let first = Day::of(moment("2025-01-15T00:00:00Z"));
+    let load = ClickLoad::over(subject, vec![link.id]);
     let (stream, mut after) = (subject.stream(), 0);
     for day in 0..365 {
         let hours = (0..24).map(|hour| Hour(Day(first.0 + day).first_hour().0 + hour).begin());
         let clicks = hours.flat_map(|at| std::iter::repeat_n(at, CLICKS_OF_AN_HOUR));
-        let batch = subject.batch(stream, after, clicks.map(|at| random_click(subject, link, at)).collect());
+        let batch = subject.batch(stream, after, clicks.map(|at| load.click(at)).collect());
         assert_eq!(subject.store(&batch).await, STORED);
         after = batch.until;
     }
