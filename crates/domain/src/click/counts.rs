@@ -110,7 +110,7 @@ impl ClickCounts {
             counts.links.push(LinkTotal { link, owner: owner.clone(), clicks: total, last_at });
         }
         let mut of_owners: Vec<_> = of_owners.into_iter().collect();
-        of_owners.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        of_owners.sort_unstable_by_key(|(key, _)| *key);
         for ((owner, day), mut tally) in of_owners {
             tally.sum_up();
             let counts_of_day = FreshCounts::of(&tally.counts(&values));

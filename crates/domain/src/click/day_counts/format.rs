@@ -62,7 +62,9 @@ impl<'a> DayCounts<'a> {
             let (of_it, others) = values.split_at(values.partition_point(|value| value.dimension <= dimension));
             values = others;
             write(&mut bytes, of_it.len() as u64);
-            of_it.iter().for_each(|value| write_value(&mut bytes, value));
+            for value in of_it {
+                write_value(&mut bytes, value);
+            }
         }
         bytes
     }
@@ -81,7 +83,9 @@ fn write_value(bytes: &mut Vec<u8>, value: &DayValue<'_>) {
     let kinds = if humans > 0 { PEOPLE } else { 0 } + if bots > 0 { BOTS } else { 0 };
     write(bytes, (value.value.len() as u64) << 2 | kinds);
     bytes.extend_from_slice(value.value.as_bytes());
-    value.clicks.by_kind().for_each(|(_, clicks)| write(bytes, clicks));
+    for (_, clicks) in value.clicks.by_kind() {
+        write(bytes, clicks);
+    }
 }
 
 /// The bytes that are not read yet.
