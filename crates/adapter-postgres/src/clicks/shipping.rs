@@ -27,6 +27,9 @@ use crate::{
     session::Progress,
 };
 
+/// The counts and the visitors of a link on a day, as they are stored.
+type StoredDay = (Uuid, i32, Vec<u8>, Option<Vec<u8>>);
+
 /// Whose link each of these is; links that do not exist are missing. Owners never change and links are never removed,
 /// so this may be asked before the transaction.
 pub(super) async fn owners(
@@ -116,7 +119,7 @@ async fn add_days_of_links(
     for day in &days {
         statement.push((day.link, day.day.0));
     }
-    let rows: Vec<(Uuid, i32, Vec<u8>, Option<Vec<u8>>)> = statement.load(connection).await?;
+    let rows: Vec<StoredDay> = statement.load(connection).await?;
     let mut before: HashMap<_, _> =
         rows.into_iter().map(|(link, day, counts, visitors)| ((link, Day(day)), (counts, visitors))).collect();
     let mut statement = WriteDaysOfLinks::default();

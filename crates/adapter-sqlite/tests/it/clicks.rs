@@ -170,5 +170,5 @@ fn hex_of_counts() -> String {
     let values = vec![DayValue { dimension: Dimension::Referrer, value: "good.example", clicks }];
     let mut counts = DayCounts { values, ..DayCounts::default() };
     counts.hours[0] = clicks;
-    counts.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    counts.to_bytes().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
