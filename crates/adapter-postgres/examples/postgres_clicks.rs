@@ -1,11 +1,12 @@
-//! How long counting clicks and their statistics take, on a server of its own with default durability.
+//! How long counting clicks and their statistics take, on a server of its own with default durability. With any argument: only
+//! counting.
 
 use std::{sync::Arc, time::Duration};
 
 use adapter_postgres::{PostgresOptions, PostgresStore, TlsPolicy};
 use test_support::{
     PostgresServer, ServerOptions,
-    contract::{ClickSubject, click_figures},
+    contract::{ClickSubject, click_figures, click_load_figures},
 };
 use tokio::runtime::Handle;
 
@@ -29,7 +30,12 @@ async fn main() {
     };
     let store = Arc::new(PostgresStore::new(&options, Handle::current()).expect("the options are valid"));
     store.migrate().await.expect("a new database takes every migration");
-    for (what, time) in click_figures(ClickSubject::over(store.clone(), store, 7)).await {
-        println!("{:9.2} ms  {what}", time.as_secs_f64() * 1_000.0);
+    let subject = ClickSubject::over(store.clone(), store, 7);
+    let mut figures = click_load_figures(subject.clone(), &[5_000, 25_000, 50_000]).await;
+    if std::env::args().len() == 1 {
+        figures.extend(click_figures(subject).await);
+    }
+    for (what, time) in figures {
+        println!("{:12.2} µs  {what}", time.as_secs_f64() * 1_000_000.0);
     }
 }

@@ -102,60 +102,23 @@ diesel::table! {
 }
 
 diesel::table! {
-    link_totals (link_id, kind) {
+    link_totals (link_id) {
         link_id -> Uuid,
-        kind -> SmallInt,
         owner -> Text,
-        clicks -> BigInt,
-        last_at -> Nullable<Timestamptz>,
+        humans -> BigInt,
+        bots -> BigInt,
+        last_at -> Timestamptz,
     }
 }
 
 diesel::table! {
-    link_hours (link_id, hour, kind) {
-        link_id -> Uuid,
-        hour -> Integer,
-        kind -> SmallInt,
-        clicks -> BigInt,
-    }
-}
-
-diesel::table! {
-    link_days (link_id, day, kind) {
+    link_days (link_id, day) {
         link_id -> Uuid,
         day -> Integer,
-        kind -> SmallInt,
-        clicks -> BigInt,
-    }
-}
-
-diesel::table! {
-    link_dimensions_day (link_id, day, dimension, kind, value_id) {
-        link_id -> Uuid,
-        day -> Integer,
-        dimension -> SmallInt,
-        kind -> SmallInt,
-        value_id -> BigInt,
-        clicks -> BigInt,
-    }
-}
-
-diesel::table! {
-    link_dimensions_month (link_id, month, dimension, kind, value_id) {
-        link_id -> Uuid,
-        month -> Integer,
-        dimension -> SmallInt,
-        kind -> SmallInt,
-        value_id -> BigInt,
-        clicks -> BigInt,
-    }
-}
-
-diesel::table! {
-    link_visitors_day (link_id, day) {
-        link_id -> Uuid,
-        day -> Integer,
-        sketch -> Binary,
+        humans -> BigInt,
+        bots -> BigInt,
+        counts -> Binary,
+        visitors -> Nullable<Binary>,
     }
 }
 

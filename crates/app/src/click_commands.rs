@@ -6,10 +6,10 @@ use adapter_spool::{SegmentReport, Spool, StreamReport, Survey, inspect};
 use anyhow::{Context, anyhow, bail};
 use domain::{
     address::Address,
-    click::Dimension,
+    click::{Dimension, KindCounts},
     code::Code,
     ports::{Clock, StatisticsOf},
-    service::{Bots, Edge, Interval, KindCounts, Statistics, StatisticsQuery, Zone},
+    service::{Bots, Edge, Interval, Statistics, StatisticsQuery, Zone},
 };
 
 use crate::{

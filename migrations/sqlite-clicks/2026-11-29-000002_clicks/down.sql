@@ -1,12 +1,7 @@
 DROP TABLE orphans_day;
 DROP TABLE visitor_salts;
-DROP TABLE owner_dimensions_day;
-DROP TABLE owner_hours;
-DROP TABLE link_visitors_day;
-DROP TABLE link_dimensions_month;
-DROP TABLE link_dimensions_day;
-DROP TABLE dimension_values;
+DROP TABLE forgotten_hours;
+DROP TABLE owner_days;
 DROP TABLE link_days;
-DROP TABLE link_hours;
 DROP TABLE link_totals;
 DROP TABLE click_streams;

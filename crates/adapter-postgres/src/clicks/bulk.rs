@@ -4,7 +4,7 @@ use diesel::{
     pg::{Pg, data_types::PgTimestamp},
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
-    sql_types::{Array, BigInt, Binary, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
@@ -71,94 +71,25 @@ bulk! {
 }
 
 bulk! {
-    AddTotals<'a> { link_id: SqlUuid = Uuid, kind: SmallInt = i16, owner: Text = &'a str, clicks: BigInt = i64,
-        last_at: Nullable<Timestamptz> = Option<PgTimestamp> },
-    "INSERT INTO link_totals AS t (link_id, kind, owner, clicks, last_at) SELECT * FROM input
-     ON CONFLICT (link_id, kind) DO UPDATE SET clicks = t.clicks + excluded.clicks,
+    AddTotals<'a> { link_id: SqlUuid = Uuid, owner: Text = &'a str, humans: BigInt = i64, bots: BigInt = i64,
+        last_at: Timestamptz = PgTimestamp },
+    "INSERT INTO link_totals AS t (link_id, owner, humans, bots, last_at) SELECT * FROM input
+     ON CONFLICT (link_id) DO UPDATE SET humans = t.humans + excluded.humans, bots = t.bots + excluded.bots,
         last_at = greatest(t.last_at, excluded.last_at)"
 }
 
 bulk! {
-    AddHours { link_id: SqlUuid = Uuid, hour: Integer = i32, kind: SmallInt = i16, clicks: BigInt = i64 },
-    "INSERT INTO link_hours AS t (link_id, hour, kind, clicks) SELECT * FROM input
-     ON CONFLICT (link_id, hour, kind) DO UPDATE SET clicks = t.clicks + excluded.clicks"
+    /// The counts and the visitors of links on days.
+    DaysOfLinks { link_id: SqlUuid = Uuid, day: Integer = i32 } -> (SqlUuid, Integer, Binary, Nullable<Binary>),
+    "SELECT link_id, day, counts, visitors FROM input JOIN link_days USING (link_id, day)"
 }
 
 bulk! {
-    AddDays { link_id: SqlUuid = Uuid, day: Integer = i32, kind: SmallInt = i16, clicks: BigInt = i64 },
-    "INSERT INTO link_days AS t (link_id, day, kind, clicks) SELECT * FROM input
-     ON CONFLICT (link_id, day, kind) DO UPDATE SET clicks = t.clicks + excluded.clicks"
-}
-
-bulk! {
-    /// Those of these days of links on which more than so many clicks are counted.
-    BusyDays { link_id: SqlUuid = Uuid, day: Integer = i32, more_than: BigInt = i64 } -> (SqlUuid, Integer),
-    "SELECT link_id, day FROM input i JOIN link_days USING (link_id, day)
-     GROUP BY link_id, day, more_than HAVING sum(clicks) > more_than"
-}
-
-bulk! {
-    /// The stored values of each dimension of which the link has more than `most` with `fresh` new ones.
-    CrowdedLinks { link_id: SqlUuid = Uuid, day: Integer = i32, dimension: SmallInt = i16, fresh: BigInt = i64,
-        most: BigInt = i64 } -> (SqlUuid, Integer, SmallInt, Text),
-    "SELECT DISTINCT d.link_id, d.day, d.dimension, v.value
-     FROM input i
-     JOIN link_dimensions_day d USING (link_id, day, dimension)
-     JOIN dimension_values v ON v.id = d.value_id
-     WHERE i.fresh + (
-        SELECT count(DISTINCT value_id) FROM link_dimensions_day c
-        WHERE c.link_id = i.link_id AND c.day = i.day AND c.dimension = i.dimension
-     ) > i.most"
-}
-
-bulk! {
-    /// The same for owners.
-    CrowdedOwners<'a> { owner: Text = &'a str, day: Integer = i32, dimension: SmallInt = i16, domain_id: SmallInt = i16,
-        fresh: BigInt = i64, most: BigInt = i64 } -> (Text, Integer, SmallInt, Text),
-    "SELECT DISTINCT d.owner, d.day, d.dimension, v.value
-     FROM input i
-     JOIN owner_dimensions_day d USING (owner, day, dimension, domain_id)
-     JOIN dimension_values v ON v.id = d.value_id
-     WHERE i.fresh + (
-        SELECT count(DISTINCT value_id) FROM owner_dimensions_day c
-        WHERE c.owner = i.owner AND c.day = i.day AND c.dimension = i.dimension AND c.domain_id = i.domain_id
-     ) > i.most"
-}
-
-bulk! {
-    /// Those of these values that are stored, with their ids.
-    StoredValueIds<'a> { dimension: SmallInt = i16, value: Text = &'a str } -> (SmallInt, Text, BigInt),
-    "SELECT dimension, value, id FROM input JOIN dimension_values USING (dimension, value)"
-}
-
-bulk! {
-    AddValues<'a> { dimension: SmallInt = i16, value: Text = &'a str },
-    "INSERT INTO dimension_values (dimension, value) SELECT * FROM input ON CONFLICT DO NOTHING"
-}
-
-bulk! {
-    AddDimensionsOfDays { link_id: SqlUuid = Uuid, day: Integer = i32, dimension: SmallInt = i16, kind: SmallInt = i16,
-        value_id: BigInt = i64, clicks: BigInt = i64 },
-    "INSERT INTO link_dimensions_day AS t (link_id, day, dimension, kind, value_id, clicks) SELECT * FROM input
-     ON CONFLICT (link_id, day, dimension, kind, value_id) DO UPDATE SET clicks = t.clicks + excluded.clicks"
-}
-
-bulk! {
-    AddDimensionsOfMonths { link_id: SqlUuid = Uuid, month: Integer = i32, dimension: SmallInt = i16,
-        kind: SmallInt = i16, value_id: BigInt = i64, clicks: BigInt = i64 },
-    "INSERT INTO link_dimensions_month AS t (link_id, month, dimension, kind, value_id, clicks) SELECT * FROM input
-     ON CONFLICT (link_id, month, dimension, kind, value_id) DO UPDATE SET clicks = t.clicks + excluded.clicks"
-}
-
-bulk! {
-    Sketches { link_id: SqlUuid = Uuid, day: Integer = i32 } -> (SqlUuid, Integer, Binary),
-    "SELECT link_id, day, sketch FROM input JOIN link_visitors_day USING (link_id, day)"
-}
-
-bulk! {
-    WriteSketches { link_id: SqlUuid = Uuid, day: Integer = i32, sketch: Binary = Vec<u8> },
-    "INSERT INTO link_visitors_day (link_id, day, sketch) SELECT * FROM input
-     ON CONFLICT (link_id, day) DO UPDATE SET sketch = excluded.sketch"
+    WriteDaysOfLinks { link_id: SqlUuid = Uuid, day: Integer = i32, humans: BigInt = i64, bots: BigInt = i64,
+        counts: Binary = Vec<u8>, visitors: Nullable<Binary> = Option<Vec<u8>> },
+    "INSERT INTO link_days AS d (link_id, day, humans, bots, counts, visitors) SELECT * FROM input
+     ON CONFLICT (link_id, day) DO UPDATE SET humans = d.humans + excluded.humans, bots = d.bots + excluded.bots,
+        counts = excluded.counts, visitors = excluded.visitors"
 }
 
 bulk! {
@@ -168,18 +99,25 @@ bulk! {
 }
 
 bulk! {
-    AddOwnerHours<'a> { owner: Text = &'a str, hour: Integer = i32, domain_id: SmallInt = i16, kind: SmallInt = i16,
-        clicks: BigInt = i64 },
-    "INSERT INTO owner_hours AS t (owner, hour, domain_id, kind, clicks) SELECT * FROM input
-     ON CONFLICT (owner, hour, domain_id, kind) DO UPDATE SET clicks = t.clicks + excluded.clicks"
+    /// The counts of owners on days.
+    DaysOfOwners<'a> { owner: Text = &'a str, day: Integer = i32, domain_id: SmallInt = i16 }
+        -> (Text, Integer, Binary),
+    "SELECT owner, day, counts FROM input JOIN owner_days USING (owner, day, domain_id)"
 }
 
 bulk! {
-    AddOwnerDimensions<'a> { owner: Text = &'a str, dimension: SmallInt = i16, day: Integer = i32,
-        domain_id: SmallInt = i16, kind: SmallInt = i16, value_id: BigInt = i64, clicks: BigInt = i64 },
-    "INSERT INTO owner_dimensions_day AS t (owner, dimension, day, domain_id, kind, value_id, clicks)
-     SELECT * FROM input
-     ON CONFLICT (owner, dimension, day, domain_id, kind, value_id) DO UPDATE SET clicks = t.clicks + excluded.clicks"
+    WriteDaysOfOwners<'a> { owner: Text = &'a str, day: Integer = i32, domain_id: SmallInt = i16, humans: BigInt = i64,
+        bots: BigInt = i64, counts: Binary = Vec<u8> },
+    "INSERT INTO owner_days AS d (owner, day, domain_id, humans, bots, counts) SELECT * FROM input
+     ON CONFLICT (owner, day, domain_id) DO UPDATE SET humans = d.humans + excluded.humans,
+        bots = d.bots + excluded.bots, counts = excluded.counts"
+}
+
+bulk! {
+    /// Forgets the hours before these, and remembers none again.
+    ForgetHours { single: Bool = bool, before: Integer = i32 },
+    "INSERT INTO forgotten_hours AS f (single, before) SELECT * FROM input
+     ON CONFLICT (single) DO UPDATE SET before = excluded.before WHERE f.before < excluded.before"
 }
 
 bulk! {

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use domain::{
-    click::{ClickCounts, ClickKind, DailySalt, Day, Hour, OrphanReason, VisitorSketch},
+    click::{ClickCounts, ClickKind, DailySalt, Day, Hour, LinkOwner, OrphanReason, VisitorSketch},
     link::Owner,
     ports::{
         ClickBatch, ClickRepository, ClickTotals, Counted, LeftOut, RepositoryError, Shipped, StatisticsOf, ValueCount,
@@ -42,7 +42,7 @@ impl ClickRepository for PostgresStore {
             let owners = shipping::owners(connection, batch).await?;
             let readable = owners.into_iter().filter_map(|(link, owner)| {
                 let owner = in_column("owner_id", owner.parse());
-                self.left_out.unless("links", link, owner.map_err(Into::into)).map(|owner| (link, owner))
+                self.left_out.unless("links", link, owner.map_err(Into::into)).map(|owner| (link, LinkOwner { owner }))
             });
             let counts = ClickCounts::of(&batch.clicks, &readable.collect());
             shipping::ship(connection, &progress, batch, counts, &self.left_out).await
@@ -86,7 +86,7 @@ impl ClickRepository for PostgresStore {
         Ok(DailySalt::new(fresh.day(), key))
     }
 
-    async fn forget(&self, salts: Day, hours: Hour) -> Result<bool, RepositoryError> {
+    async fn forget(&self, salts: Day, hours: Hour) -> Result<(), RepositoryError> {
         self.forget_clicks(salts, hours).await
     }
 
@@ -137,8 +137,8 @@ fn signed(count: u64) -> i64 {
     i64::try_from(count).expect("fewer than 2^63 clicks are ever counted")
 }
 
-/// A stored sketch; `None` if it cannot be read.
-fn read_sketch(left_out: &LeftOut, link: Uuid, day: Day, bytes: &[u8]) -> Option<VisitorSketch> {
-    let sketch = in_column("sketch", VisitorSketch::from_bytes(bytes));
-    left_out.unless("link_visitors_day", format!("{link} {}", day.0), sketch.map_err(Into::into))
+/// The sketch of the visitors of a link on a day; `None` if it cannot be read.
+fn read_sketch(left_out: &LeftOut, (day, link): (Day, Uuid), bytes: &[u8]) -> Option<VisitorSketch> {
+    let sketch = in_column("visitors", VisitorSketch::from_bytes(bytes));
+    left_out.unless("link_days", format_args!("{} {link}", day.0), sketch.map_err(Into::into))
 }

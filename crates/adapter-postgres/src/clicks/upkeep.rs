@@ -2,69 +2,44 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use diesel::{
-    QueryResult,
-    prelude::*,
-    sql_query,
-    sql_types::{BigInt, Integer},
-};
+use diesel::{QueryResult, prelude::*, sql_query, sql_types::Integer};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use domain::{
-    click::{ClickKind, DailySalt, Day, Hour, OrphanReason},
-    ports::{ForgettingSteps, RepositoryError},
+    click::{DailySalt, Day, Hour, OrphanReason},
+    ports::RepositoryError,
 };
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
     DEFAULT_DOMAIN,
-    bulk::{AddOrphans, KeepSalts},
+    bulk::{AddOrphans, ForgetHours, KeepSalts},
     signed,
 };
 use crate::{
     PostgresStore,
     error::Effect,
-    schema::{link_days, link_dimensions_day, link_dimensions_month, link_hours, link_totals, link_visitors_day},
+    schema::{link_days, link_totals},
     session::{Progress, until},
 };
 
-/// Each deletes rows from before `$1`, at most `$2` of them, and skips rows that another transaction has locked.
-const OLDEST: [&str; 3] = [
-    "DELETE FROM visitor_salts WHERE day = ANY(ARRAY(
-        SELECT day FROM visitor_salts WHERE day < $1 ORDER BY day LIMIT $2 FOR UPDATE SKIP LOCKED))",
-    "DELETE FROM link_hours WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM link_hours WHERE hour < $1 ORDER BY hour LIMIT $2 FOR UPDATE SKIP LOCKED))",
-    "DELETE FROM owner_hours WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM owner_hours WHERE hour < $1 ORDER BY hour LIMIT $2 FOR UPDATE SKIP LOCKED))",
-];
-
-/// Maximum number of rows of one table that one call deletes, up to the size of a step.
-const AT_ONCE: u64 = 20_000;
-
 impl PostgresStore {
-    /// Deletes salts and hours. Returns whether more are left.
-    pub(super) async fn forget_clicks(&self, salts: Day, hours: Hour) -> Result<bool, RepositoryError> {
-        let mut more = false;
-        for (oldest, before) in OLDEST.into_iter().zip([salts.0, hours.0, hours.0]) {
-            more |= self.forget_oldest(oldest, before).await?;
-        }
-        Ok(more)
-    }
-
-    async fn forget_oldest(&self, oldest: &'static str, before: i32) -> Result<bool, RepositoryError> {
-        let mut steps = ForgettingSteps::default();
-        while steps.forgotten() < AT_ONCE {
-            let begun = Instant::now();
-            let mut session = self.shipping.open("forgetting clicks").await?;
-            let deadline = session.deadline();
-            let step = sql_query(oldest).bind::<Integer, _>(before).bind::<BigInt, _>(steps.most());
-            let count = until(deadline, step.execute(session.connection())).await;
-            let count = session.close(Effect::Write, count)? as u64;
-            if !steps.took(count, begun.elapsed()) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    /// Deletes salts, of which there are a few at most, and forgets hours.
+    pub(super) async fn forget_clicks(&self, salts: Day, hours: Hour) -> Result<(), RepositoryError> {
+        let mut session = self.shipping.open("forgetting salts and hours").await?;
+        let deadline = session.deadline();
+        let connection = session.connection();
+        let forgotten = until(deadline, async {
+            let mut statement = ForgetHours::default();
+            statement.push((true, hours.0));
+            statement.execute(connection).await?;
+            // Another process may delete the same ones.
+            let old = "DELETE FROM visitor_salts WHERE day = ANY(ARRAY(
+                SELECT day FROM visitor_salts WHERE day < $1 FOR UPDATE SKIP LOCKED))";
+            sql_query(old).bind::<Integer, _>(salts.0).execute(connection).await?;
+            QueryResult::Ok(())
+        })
+        .await;
+        session.close(Effect::Write, forgotten)
     }
 }
 
@@ -93,19 +68,9 @@ pub(super) async fn add_orphans(
 pub(super) async fn erase(connection: &mut AsyncPgConnection, progress: &Progress, link: &Uuid) -> QueryResult<()> {
     connection
         .transaction(async |connection| {
-            // The row of humans is the lock, so it goes alone and first.
-            let totals = link_totals::table.filter(link_totals::link_id.eq(link));
-            let humans = totals.filter(link_totals::kind.eq(ClickKind::Human.number()));
-            diesel::delete(humans).execute(connection).await?;
-            diesel::delete(totals).execute(connection).await?;
-            diesel::delete(link_hours::table.filter(link_hours::link_id.eq(link))).execute(connection).await?;
+            // The totals are the lock, so they go first.
+            diesel::delete(link_totals::table.find(link)).execute(connection).await?;
             diesel::delete(link_days::table.filter(link_days::link_id.eq(link))).execute(connection).await?;
-            let days = link_dimensions_day::table.filter(link_dimensions_day::link_id.eq(link));
-            diesel::delete(days).execute(connection).await?;
-            let months = link_dimensions_month::table.filter(link_dimensions_month::link_id.eq(link));
-            diesel::delete(months).execute(connection).await?;
-            let visitors = link_visitors_day::table.filter(link_visitors_day::link_id.eq(link));
-            diesel::delete(visitors).execute(connection).await?;
             progress.commits();
             QueryResult::Ok(())
         })

@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use adapter_postgres::PostgresOptions;
 use domain::{
-    click::{Day, Hour},
+    click::{Day, DayCounts, DayValue, Dimension, Hour, KindCounts},
+    link::Owner,
     ports::{ClickBatch, ClickRepository, RepositoryErrorKind, Shipped, StatisticsOf},
 };
 use test_support::{
     Direction, FaultProxy, KeptRows, PostgresServer, ServerOptions, TestDatabase,
-    contract::{ClickSubject, clicks::shippers_of_the_same_links_at_once_add_up},
+    contract::{ClickSubject, clicks::shippers_of_the_same_links_at_once_add_up, unreadable_days_begin_anew},
 };
 use uuid::Uuid;
 
@@ -98,7 +99,7 @@ async fn statistics_and_shipping_have_connections_of_their_own() {
     let subject = ClickSubject::over(store, busy.clone(), 7);
     let link = subject.link().await;
     // A statement that waits for a lock keeps the only connection for statistics.
-    let locked = lock(&database, "link_hours");
+    let locked = lock(&database, "link_days");
     let waiting = {
         let (busy, of) = (busy.clone(), StatisticsOf::Link(link.id));
         tokio::spawn(async move { busy.hours(&of, Hour(0)..Hour(9)).await })
@@ -137,47 +138,60 @@ async fn a_count_that_cannot_be_read_hides_no_other() {
     let (clicks, database) = fresh().await;
     let told = Arc::<KeptRows>::default();
     clicks.tell_of_unreadable_rows(told.clone());
-    let id = Uuid::from_u128(7);
+    let (id, another) = (Uuid::from_u128(7), Uuid::from_u128(8));
+    let good = hex_of_counts();
     let rows = format!(
-        "ALTER TABLE link_totals DROP CONSTRAINT link_totals_kind_check;
-         ALTER TABLE link_hours DROP CONSTRAINT link_hours_kind_check, DROP CONSTRAINT link_hours_clicks_check;
-         ALTER TABLE link_days DROP CONSTRAINT link_days_kind_check;
-         ALTER TABLE link_dimensions_day DROP CONSTRAINT link_dimensions_day_kind_check;
+        "ALTER TABLE link_days DROP CONSTRAINT link_days_humans_check;
          ALTER TABLE orphans_day DROP CONSTRAINT orphans_day_reason_check;
-         INSERT INTO link_totals VALUES ('{id}', 0, 'default', 5, now()), ('{id}', 1, 'default', 5, 'infinity');
-         INSERT INTO link_hours VALUES ('{id}', 24, 0, 5), ('{id}', 24, 7, 5), ('{id}', 25, 0, -5);
-         INSERT INTO link_days VALUES ('{id}', 1, 0, 5), ('{id}', 1, 7, 5);
-         INSERT INTO dimension_values OVERRIDING SYSTEM VALUE VALUES (1, 1, 'good.example'), (2, 99, 'no dimension');
-         INSERT INTO link_dimensions_day VALUES
-            ('{id}', 1, 1, 0, 1, 5), ('{id}', 1, 1, 0, 2, 5), ('{id}', 1, 1, 0, 3, 5), ('{id}', 1, 1, 7, 1, 5);
-         INSERT INTO link_visitors_day VALUES ('{id}', 1, '\\x00'), ('{id}', 2, '\\x0102');
+         INSERT INTO link_totals VALUES ('{id}', 'default', 5, 0, now()), ('{another}', 'default', 5, 0, 'infinity');
+         INSERT INTO link_days VALUES
+            ('{id}', 1, 5, 0, '\\x{good}', '\\x00'), ('{id}', 2, 5, 0, '\\x0102', NULL), ('{id}', 3, -5, 0, '', '\\x0102');
+         INSERT INTO owner_days VALUES ('default', 1, 0, 5, 0, '\\x{good}'), ('default', 2, 0, 5, 0, '\\x{good}00');
          INSERT INTO orphans_day VALUES (0, 1, 0, 5), (0, 1, 9, 5);"
     );
     database.sql(&rows).expect("the test owns the database");
-    let of = StatisticsOf::Link(id);
-    let totals = clicks.totals(&[id]).await.expect("bad rows are skipped");
-    assert_eq!((totals[&id].humans, totals[&id].bots), (5, 0));
-    let hours = clicks.hours(&of, Hour(0)..Hour(1_000)).await.expect("bad rows are skipped");
-    assert_eq!(hours.iter().map(|count| (count.when, count.clicks)).collect::<Vec<_>>(), [(Hour(24), 5)]);
-    let days = clicks.days(&of, DAYS).await.expect("bad rows are skipped");
-    assert_eq!(days.iter().map(|count| (count.when, count.clicks)).collect::<Vec<_>>(), [(Day(1), 5)]);
-    // The month is not whole, so that the days are read.
-    let values = clicks.dimensions(&of, Day(0)..Day(3)).await.expect("bad rows are skipped");
-    assert_eq!(values.iter().map(|count| (&*count.value, count.clicks)).collect::<Vec<_>>(), [("good.example", 5)]);
+    let totals = clicks.totals(&[id, another]).await.expect("bad rows are skipped");
+    assert_eq!((totals[&id].humans, totals.len()), (5, 1));
+    let days = clicks.days(&StatisticsOf::Link(id), DAYS).await.expect("bad rows are skipped");
+    let shown: Vec<_> = days.iter().map(|count| (count.when, count.clicks)).collect();
+    assert_eq!(shown, [(Day(1), 5), (Day(2), 5)]);
+    for of in [StatisticsOf::Link(id), StatisticsOf::Owner(Owner::default()), StatisticsOf::Everyone] {
+        let hours = clicks.hours(&of, Hour(0)..Hour(1_000)).await.expect("bad rows are skipped");
+        assert_eq!(hours.iter().map(|count| (count.when, count.clicks)).collect::<Vec<_>>(), [(Hour(24), 5)]);
+        let values = clicks.dimensions(&of, DAYS).await.expect("bad rows are skipped");
+        let values: Vec<_> = values.iter().map(|count| (&*count.value, count.clicks)).collect();
+        assert_eq!(values, [("good.example", 5), ("fri-00", 5)]);
+    }
     assert!(clicks.visitors(&id, DAYS).await.expect("bad rows are skipped").is_empty());
     assert_eq!(clicks.orphans(DAYS).await.expect("bad rows are skipped").len(), 1);
     let told = told.told();
     let tables: Vec<_> = told.iter().map(|(table, _)| *table).collect();
-    let expected = [
-        "link_days",
-        "link_dimensions_day",
-        "link_dimensions_day",
-        "link_dimensions_day",
-        "link_hours",
-        "link_hours",
-        "link_totals",
-        "link_visitors_day",
-        "orphans_day",
-    ];
+    // Of days: the clicks, the counts and the visitors.
+    let expected = ["link_days", "link_days", "link_days", "link_totals", "orphans_day", "owner_days"];
     assert_eq!(tables, expected, "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_cannot_be_read_begins_anew_and_never_stops_counting() {
+    let (clicks, database) = fresh().await;
+    let subject = ClickSubject::over(clicks.clone(), clicks.clone(), 7);
+    let told = Arc::<KeptRows>::default();
+    clicks.tell_of_unreadable_rows(told.clone());
+    unreadable_days_begin_anew(subject, || {
+        let damage = "UPDATE link_days SET counts = '\\x09', visitors = '\\x09'; UPDATE owner_days SET counts = ''";
+        database.sql(damage).expect("the test owns the database");
+    })
+    .await;
+    let told = told.told();
+    let tables: std::collections::BTreeSet<_> = told.iter().map(|(table, _)| *table).collect();
+    assert_eq!(tables, ["link_days", "owner_days"].into());
+}
+
+/// The packed counts of five clicks in the first hour of a day, as hexadecimal digits.
+fn hex_of_counts() -> String {
+    let clicks = KindCounts { humans: 5, bots: 0 };
+    let values = vec![DayValue { dimension: Dimension::Referrer, value: "good.example", clicks }];
+    let mut counts = DayCounts { values, ..DayCounts::default() };
+    counts.hours[0] = clicks;
+    counts.to_bytes().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -18,7 +18,7 @@ use std::{
 use async_trait::async_trait;
 use diesel::prelude::*;
 use domain::{
-    click::{ClickCounts, ClickKind, DailySalt, Day, Hour, OrphanReason, VisitorSketch},
+    click::{ClickCounts, ClickKind, DailySalt, Day, Hour, LinkOwner, OrphanReason, VisitorSketch},
     link::Owner,
     ports::{
         ClickBatch, ClickRepository, ClickTotals, Counted, LeftOut, RepositoryError, Shipped, StatisticsOf,
@@ -62,7 +62,7 @@ impl SqliteClicks {
         self.threads.end();
     }
 
-    async fn owners(&self, batch: &ClickBatch) -> Result<HashMap<Uuid, Owner>, RepositoryError> {
+    async fn owners(&self, batch: &ClickBatch) -> Result<HashMap<Uuid, LinkOwner>, RepositoryError> {
         let links: BTreeSet<_> = batch.clicks.iter().map(|click| click.link).collect();
         if links.is_empty() {
             return Ok(HashMap::new());
@@ -113,7 +113,7 @@ impl ClickRepository for SqliteClicks {
         self.threads.write("agreeing on a salt", move |connection| Ok(upkeep::keep_salt(connection, &fresh)?)).await
     }
 
-    async fn forget(&self, salts: Day, hours: Hour) -> Result<bool, RepositoryError> {
+    async fn forget(&self, salts: Day, hours: Hour) -> Result<(), RepositoryError> {
         self.forget_clicks(salts, hours).await
     }
 
@@ -170,8 +170,8 @@ fn list_of<'a>(ids: impl IntoIterator<Item = &'a Uuid>) -> String {
     serde_json::to_string(&ids).expect("a list of strings is JSON")
 }
 
-/// A stored sketch; `None` if it cannot be read.
-fn read_sketch(left_out: &LeftOut, link: Uuid, day: Day, bytes: &[u8]) -> Option<VisitorSketch> {
-    let sketch = in_column("sketch", VisitorSketch::from_bytes(bytes));
-    left_out.unless("link_visitors_day", format!("{link} {}", day.0), sketch.map_err(Into::into))
+/// The sketch of the visitors of a link on a day; `None` if it cannot be read.
+fn read_sketch(left_out: &LeftOut, (day, link): (Day, Uuid), bytes: &[u8]) -> Option<VisitorSketch> {
+    let sketch = in_column("visitors", VisitorSketch::from_bytes(bytes));
+    left_out.unless("link_days", format_args!("{} {link}", day.0), sketch.map_err(Into::into))
 }

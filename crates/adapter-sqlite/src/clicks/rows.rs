@@ -3,7 +3,7 @@
 use diesel::{
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
-    sql_types::{BigInt, Binary, Integer, Text},
+    sql_types::{BigInt, Binary, Integer, Nullable, Text},
     sqlite::Sqlite,
 };
 
@@ -63,111 +63,48 @@ statement! {
 }
 
 statement! {
-    AddTotal<'a> { link_id: Binary = &'a [u8], kind: Integer = i32, owner: Text = &'a str, clicks: BigInt = i64,
+    AddTotal<'a> { link_id: Binary = &'a [u8], owner: Text = &'a str, humans: BigInt = i64, bots: BigInt = i64,
         last_at: BigInt = i64 },
-    "INSERT INTO link_totals (link_id, kind, owner, clicks, last_at) VALUES (",
-    ") ON CONFLICT DO UPDATE SET clicks = clicks + excluded.clicks, last_at = max(last_at, excluded.last_at)"
+    "INSERT INTO link_totals (link_id, owner, humans, bots, last_at) VALUES (",
+    ") ON CONFLICT DO UPDATE SET humans = humans + excluded.humans, bots = bots + excluded.bots,
+        last_at = max(last_at, excluded.last_at)"
 }
 
 statement! {
-    AddHour<'a> { link_id: Binary = &'a [u8], hour: Integer = i32, kind: Integer = i32, clicks: BigInt = i64 },
-    "INSERT INTO link_hours (link_id, hour, kind, clicks) VALUES (",
-    ") ON CONFLICT DO UPDATE SET clicks = clicks + excluded.clicks"
-}
-
-statement! {
-    AddDay<'a> { link_id: Binary = &'a [u8], day: Integer = i32, kind: Integer = i32, clicks: BigInt = i64 },
-    "INSERT INTO link_days (link_id, day, kind, clicks) VALUES (",
-    ") ON CONFLICT DO UPDATE SET clicks = clicks + excluded.clicks"
-}
-
-statement! {
-    /// The clicks of a link on a day.
-    ClicksOfDay<'a> { link_id: Binary = &'a [u8], day: Integer = i32 } -> (BigInt),
-    "SELECT coalesce(sum(clicks), 0) FROM link_days WHERE (link_id, day) = (",
+    /// The counts and the visitors of a link on a day.
+    DayOfLink<'a> { day: Integer = i32, link_id: Binary = &'a [u8] } -> (Binary, Nullable<Binary>),
+    "SELECT counts, visitors FROM link_days WHERE (day, link_id) = (",
     ")"
 }
 
 statement! {
-    /// At most how many values of a dimension a link has on a day: those that people and bots share count twice.
-    ValuesOfLink<'a> { link_id: Binary = &'a [u8], day: Integer = i32, dimension: Integer = i32 } -> (BigInt),
-    "SELECT count(*) FROM link_dimensions_day WHERE (link_id, day, dimension) = (",
+    WriteDayOfLink<'a> { day: Integer = i32, link_id: Binary = &'a [u8], humans: BigInt = i64, bots: BigInt = i64,
+        counts: Binary = Vec<u8>, visitors: Nullable<Binary> = Option<Vec<u8>> },
+    "INSERT INTO link_days (day, link_id, humans, bots, counts, visitors) VALUES (",
+    ") ON CONFLICT DO UPDATE SET humans = humans + excluded.humans, bots = bots + excluded.bots,
+        counts = excluded.counts, visitors = excluded.visitors"
+}
+
+statement! {
+    /// The counts of an owner on a day.
+    DayOfOwner<'a> { owner: Text = &'a str, day: Integer = i32, domain_id: Integer = i32 } -> (Binary),
+    "SELECT counts FROM owner_days WHERE (owner, day, domain_id) = (",
     ")"
 }
 
 statement! {
-    KnownOfLink<'a> { link_id: Binary = &'a [u8], day: Integer = i32, dimension: Integer = i32 } -> (Text),
-    "SELECT value FROM link_dimensions_day d JOIN dimension_values v ON v.id = d.value_id
-     WHERE (link_id, day, d.dimension) = (",
-    ")"
+    WriteDayOfOwner<'a> { owner: Text = &'a str, day: Integer = i32, domain_id: Integer = i32, humans: BigInt = i64,
+        bots: BigInt = i64, counts: Binary = Vec<u8> },
+    "INSERT INTO owner_days (owner, day, domain_id, humans, bots, counts) VALUES (",
+    ") ON CONFLICT DO UPDATE SET humans = humans + excluded.humans, bots = bots + excluded.bots,
+        counts = excluded.counts"
 }
 
 statement! {
-    /// The same as [`ValuesOfLink`] for an owner.
-    ValuesOfOwner<'a> { owner: Text = &'a str, dimension: Integer = i32, day: Integer = i32, domain_id: Integer = i32 }
-        -> (BigInt),
-    "SELECT count(*) FROM owner_dimensions_day WHERE (owner, dimension, day, domain_id) = (",
-    ")"
-}
-
-statement! {
-    KnownOfOwner<'a> { owner: Text = &'a str, dimension: Integer = i32, day: Integer = i32, domain_id: Integer = i32 }
-        -> (Text),
-    "SELECT value FROM owner_dimensions_day d JOIN dimension_values v ON v.id = d.value_id
-     WHERE (owner, d.dimension, day, domain_id) = (",
-    ")"
-}
-
-statement! {
-    ValueId<'a> { dimension: Integer = i32, value: Text = &'a str } -> (BigInt),
-    "SELECT id FROM dimension_values WHERE (dimension, value) = (",
-    ")"
-}
-
-statement! {
-    AddValue<'a> { dimension: Integer = i32, value: Text = &'a str } -> (BigInt),
-    "INSERT INTO dimension_values (dimension, value) VALUES (",
-    ") RETURNING id"
-}
-
-statement! {
-    AddDimensionOfDay<'a> { link_id: Binary = &'a [u8], day: Integer = i32, dimension: Integer = i32,
-        kind: Integer = i32, value_id: BigInt = i64, clicks: BigInt = i64 },
-    "INSERT INTO link_dimensions_day (link_id, day, dimension, kind, value_id, clicks) VALUES (",
-    ") ON CONFLICT DO UPDATE SET clicks = clicks + excluded.clicks"
-}
-
-statement! {
-    AddDimensionOfMonth<'a> { link_id: Binary = &'a [u8], month: Integer = i32, dimension: Integer = i32,
-        kind: Integer = i32, value_id: BigInt = i64, clicks: BigInt = i64 },
-    "INSERT INTO link_dimensions_month (link_id, month, dimension, kind, value_id, clicks) VALUES (",
-    ") ON CONFLICT DO UPDATE SET clicks = clicks + excluded.clicks"
-}
-
-statement! {
-    Sketch<'a> { link_id: Binary = &'a [u8], day: Integer = i32 } -> (Binary),
-    "SELECT sketch FROM link_visitors_day WHERE (link_id, day) = (",
-    ")"
-}
-
-statement! {
-    WriteSketch<'a> { link_id: Binary = &'a [u8], day: Integer = i32, sketch: Binary = Vec<u8> },
-    "INSERT INTO link_visitors_day (link_id, day, sketch) VALUES (",
-    ") ON CONFLICT DO UPDATE SET sketch = excluded.sketch"
-}
-
-statement! {
-    AddOwnerHour<'a> { owner: Text = &'a str, hour: Integer = i32, domain_id: Integer = i32, kind: Integer = i32,
-        clicks: BigInt = i64 },
-    "INSERT INTO owner_hours (owner, hour, domain_id, kind, clicks) VALUES (",
-    ") ON CONFLICT DO UPDATE SET clicks = clicks + excluded.clicks"
-}
-
-statement! {
-    AddOwnerDimension<'a> { owner: Text = &'a str, dimension: Integer = i32, day: Integer = i32,
-        domain_id: Integer = i32, kind: Integer = i32, value_id: BigInt = i64, clicks: BigInt = i64 },
-    "INSERT INTO owner_dimensions_day (owner, dimension, day, domain_id, kind, value_id, clicks) VALUES (",
-    ") ON CONFLICT DO UPDATE SET clicks = clicks + excluded.clicks"
+    /// Forgets the hours before this one, and remembers none again.
+    ForgetHours { single: Integer = i32, before: Integer = i32 },
+    "INSERT INTO forgotten_hours (single, before) VALUES (",
+    ") ON CONFLICT DO UPDATE SET before = excluded.before WHERE before < excluded.before"
 }
 
 statement! {

@@ -8,11 +8,3 @@ diesel::table! {
         updated_at -> BigInt,
     }
 }
-
-diesel::table! {
-    link_visitors_day (link_id, day) {
-        link_id -> Binary,
-        day -> Integer,
-        sketch -> Binary,
-    }
-}

@@ -1,75 +1,39 @@
 //! Salts, visits that led nowhere, and what is forgotten.
 
-use std::{collections::HashMap, sync::atomic::Ordering, time::Instant};
+use std::{collections::HashMap, sync::atomic::Ordering};
 
 use diesel::{
     QueryResult,
     connection::SimpleConnection,
     prelude::*,
     sql_query,
-    sql_types::{BigInt, Binary, Integer},
+    sql_types::{Binary, Integer},
 };
 use domain::{
     click::{DailySalt, Day, Hour, OrphanReason},
-    ports::{ForgettingSteps, RepositoryError},
+    ports::RepositoryError,
 };
 use uuid::Uuid;
 
 use super::{
     DEFAULT_DOMAIN, SqliteClicks,
-    rows::{AddOrphans, KeepSalt},
+    rows::{AddOrphans, ForgetHours, KeepSalt},
     signed,
 };
 use crate::error::corrupt;
 
-/// Each deletes hours from before the first parameter, at most as many as the second.
-const OLDEST_HOURS: [&str; 2] = [
-    "DELETE FROM link_hours WHERE (link_id, hour, kind) IN
-        (SELECT link_id, hour, kind FROM link_hours WHERE hour < ? ORDER BY hour LIMIT ?)",
-    "DELETE FROM owner_hours WHERE (owner, hour, domain_id, kind) IN
-        (SELECT owner, hour, domain_id, kind FROM owner_hours WHERE hour < ? ORDER BY hour LIMIT ?)",
-];
-
-/// Maximum number of rows of one table that one call deletes, up to the size of a step.
-const AT_ONCE: u64 = 20_000;
-
 impl SqliteClicks {
-    /// Deletes salts and hours. Returns whether more are left.
-    pub(super) async fn forget_clicks(&self, salts: Day, hours: Hour) -> Result<bool, RepositoryError> {
-        let mut more = false;
-        for oldest in OLDEST_HOURS {
-            more |= self.forget_hours(oldest, hours).await?;
-        }
-        if self.forget_salts(salts).await? {
-            self.log_holds_salts.store(true, Ordering::Release);
-        }
-        self.empty_log().await?;
-        Ok(more)
-    }
-
-    async fn forget_hours(&self, oldest: &'static str, before: Hour) -> Result<bool, RepositoryError> {
-        let mut steps = ForgettingSteps::default();
-        while steps.forgotten() < AT_ONCE {
-            let (begun, most) = (Instant::now(), steps.most());
-            let step = move |connection: &mut SqliteConnection| {
-                let step = sql_query(oldest).bind::<Integer, _>(before.0).bind::<BigInt, _>(most);
-                Ok(step.execute(connection)? as u64)
-            };
-            let count = self.threads.write("forgetting clicks", step).await?;
-            if !steps.took(count, begun.elapsed()) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Returns whether there was one. There are a few at most.
-    async fn forget_salts(&self, before: Day) -> Result<bool, RepositoryError> {
+    /// Deletes salts, of which there are a few at most, and forgets hours.
+    pub(super) async fn forget_clicks(&self, salts: Day, hours: Hour) -> Result<(), RepositoryError> {
         let forgetting = move |connection: &mut SqliteConnection| {
-            let old = sql_query("DELETE FROM visitor_salts WHERE day < ?").bind::<Integer, _>(before.0);
+            ForgetHours { single: 1, before: hours.0 }.execute(connection)?;
+            let old = sql_query("DELETE FROM visitor_salts WHERE day < ?").bind::<Integer, _>(salts.0);
             Ok(old.execute(connection)? > 0)
         };
-        self.threads.write("forgetting salts", forgetting).await
+        if self.threads.write("forgetting salts and hours", forgetting).await? {
+            self.log_holds_salts.store(true, Ordering::Release);
+        }
+        self.empty_log().await
     }
 
     /// Moves the log into the file and truncates it, if it may hold a salt that is deleted. As long as another connection
@@ -116,16 +80,14 @@ pub(super) fn add_orphans(
     Ok(())
 }
 
-/// Deletes all counts of a link.
+/// Deletes all counts of a link, day by day: the key of a day begins with the day.
 pub(super) fn erase(connection: &mut SqliteConnection, link: &Uuid) -> QueryResult<()> {
-    for erasing in [
-        "DELETE FROM link_totals WHERE link_id = ?",
-        "DELETE FROM link_hours WHERE link_id = ?",
-        "DELETE FROM link_days WHERE link_id = ?",
-        "DELETE FROM link_dimensions_day WHERE link_id = ?",
-        "DELETE FROM link_dimensions_month WHERE link_id = ?",
-        "DELETE FROM link_visitors_day WHERE link_id = ?",
-    ] {
+    const DAYS: &str = "WITH RECURSIVE days (day) AS (
+            SELECT min(day) FROM link_days
+            UNION ALL SELECT day + 1 FROM days WHERE day < (SELECT max(day) FROM link_days)
+        )
+        DELETE FROM link_days WHERE link_id = ? AND day IN (SELECT day FROM days)";
+    for erasing in ["DELETE FROM link_totals WHERE link_id = ?", DAYS] {
         sql_query(erasing).bind::<Binary, _>(link.as_bytes().as_slice()).execute(connection)?;
     }
     Ok(())

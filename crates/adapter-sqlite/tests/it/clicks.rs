@@ -5,11 +5,15 @@ use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 use adapter_sqlite::{SqliteClickFile, SqliteClicks, SqliteStore};
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use domain::{
-    click::{DailySalt, Day, Hour},
+    click::{DailySalt, Day, DayCounts, DayValue, Dimension, Hour, KindCounts},
+    link::Owner,
     ports::{ClickRepository, StatisticsOf},
 };
 use tempfile::TempDir;
-use test_support::{KeptRows, contract::ClickSubject};
+use test_support::{
+    KeptRows,
+    contract::{ClickSubject, unreadable_days_begin_anew},
+};
 use uuid::Uuid;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -56,7 +60,7 @@ async fn a_deleted_salt_is_in_no_file() {
         clicks.salt(&DailySalt::new(Day(day), SALT)).await.expect("the store works");
     }
     assert!(holds_salt(&folder));
-    assert!(!clicks.forget(Day(103), Hour(0)).await.expect("the store works"));
+    clicks.forget(Day(103), Hour(0)).await.expect("the store works");
     assert!(!holds_salt(&folder));
 }
 
@@ -68,10 +72,10 @@ async fn salts_in_the_log_are_forgotten_by_a_later_call_while_another_connection
     let clicks = click_file(&folder).open(links, TIMEOUT).expect("a migrated database opens");
     let mut reading = unguarded(&folder);
     reading.batch_execute("BEGIN; SELECT count(*) FROM visitor_salts").expect("the test owns the file");
-    assert!(!clicks.forget(Day(101), Hour(0)).await.expect("nothing waits for the reader"));
+    clicks.forget(Day(101), Hour(0)).await.expect("nothing waits for the reader");
     assert!(holds_salt(&folder));
     reading.batch_execute("ROLLBACK").expect("it was open");
-    assert!(!clicks.forget(Day(101), Hour(0)).await.expect("the store works"));
+    clicks.forget(Day(101), Hour(0)).await.expect("the store works");
     assert!(!holds_salt(&folder));
 }
 
@@ -112,42 +116,59 @@ async fn a_count_that_cannot_be_read_hides_no_other() {
     let told = Arc::<KeptRows>::default();
     clicks.tell_of_unreadable_rows(told.clone());
     let link = Uuid::from_u128(7);
-    let id = format!("x'{}'", link.simple());
+    let another = Uuid::from_u128(8);
+    let [id, other] = [link, another].map(|link| format!("x'{}'", link.simple()));
+    let good = hex_of_counts();
     let rows = format!(
-        "INSERT INTO link_totals VALUES ({id}, 0, 'default', 5, 1), ({id}, 1, 'default', 5, 9223372036854775807);
-         INSERT INTO link_hours VALUES ({id}, 24, 0, 5), ({id}, 24, 7, 5), ({id}, 25, 0, -5);
-         INSERT INTO link_days VALUES ({id}, 1, 0, 5), ({id}, 1, 7, 5);
-         INSERT INTO dimension_values VALUES (1, 1, 'good.example'), (2, 99, 'no dimension');
-         INSERT INTO link_dimensions_day VALUES
-            ({id}, 1, 1, 0, 1, 5), ({id}, 1, 1, 0, 2, 5), ({id}, 1, 1, 0, 3, 5), ({id}, 1, 1, 7, 1, 5);
-         INSERT INTO link_visitors_day VALUES ({id}, 1, x'00'), ({id}, 2, x'0102');
+        "INSERT INTO link_totals VALUES ({id}, 'default', 5, 0, 1), ({other}, 'default', 5, 0, 9223372036854775807);
+         INSERT INTO link_days VALUES
+            (1, {id}, 5, 0, x'{good}', x'00'), (2, {id}, 5, 0, x'0102', NULL), (3, {id}, -5, 0, x'', x'0102');
+         INSERT INTO owner_days VALUES ('default', 1, 0, 5, 0, x'{good}'), ('default', 2, 0, 5, 0, x'{good}00');
          INSERT INTO orphans_day VALUES (0, 1, 0, 5), (0, 1, 9, 5);"
     );
     unguarded(&folder).batch_execute(&rows).expect("constraints are off");
-    let of = StatisticsOf::Link(link);
-    let totals = clicks.totals(&[link]).await.expect("bad rows are skipped");
-    assert_eq!((totals[&link].humans, totals[&link].bots), (5, 0));
-    let hours = clicks.hours(&of, Hour(0)..Hour(1_000)).await.expect("bad rows are skipped");
-    assert_eq!(hours.iter().map(|count| (count.when, count.clicks)).collect::<Vec<_>>(), [(Hour(24), 5)]);
-    let days = clicks.days(&of, DAYS).await.expect("bad rows are skipped");
-    assert_eq!(days.iter().map(|count| (count.when, count.clicks)).collect::<Vec<_>>(), [(Day(1), 5)]);
-    // The month is not whole, so that the days are read.
-    let values = clicks.dimensions(&of, Day(0)..Day(3)).await.expect("bad rows are skipped");
-    assert_eq!(values.iter().map(|count| (&*count.value, count.clicks)).collect::<Vec<_>>(), [("good.example", 5)]);
+    let totals = clicks.totals(&[link, another]).await.expect("bad rows are skipped");
+    assert_eq!((totals[&link].humans, totals.len()), (5, 1));
+    let days = clicks.days(&StatisticsOf::Link(link), DAYS).await.expect("bad rows are skipped");
+    let shown: Vec<_> = days.iter().map(|count| (count.when, count.clicks)).collect();
+    assert_eq!(shown, [(Day(1), 5), (Day(2), 5)]);
+    for of in [StatisticsOf::Link(link), StatisticsOf::Owner(Owner::default()), StatisticsOf::Everyone] {
+        let hours = clicks.hours(&of, Hour(0)..Hour(1_000)).await.expect("bad rows are skipped");
+        assert_eq!(hours.iter().map(|count| (count.when, count.clicks)).collect::<Vec<_>>(), [(Hour(24), 5)]);
+        let values = clicks.dimensions(&of, DAYS).await.expect("bad rows are skipped");
+        let values: Vec<_> = values.iter().map(|count| (&*count.value, count.clicks)).collect();
+        assert_eq!(values, [("good.example", 5), ("fri-00", 5)]);
+    }
     assert!(clicks.visitors(&link, DAYS).await.expect("bad rows are skipped").is_empty());
     assert_eq!(clicks.orphans(DAYS).await.expect("bad rows are skipped").len(), 1);
     let told = told.told();
     let tables: Vec<_> = told.iter().map(|(table, _)| *table).collect();
-    let expected = [
-        "link_days",
-        "link_dimensions_day",
-        "link_dimensions_day",
-        "link_dimensions_day",
-        "link_hours",
-        "link_hours",
-        "link_totals",
-        "link_visitors_day",
-        "orphans_day",
-    ];
+    // Of days: the clicks, the counts and the visitors.
+    let expected = ["link_days", "link_days", "link_days", "link_totals", "orphans_day", "owner_days"];
     assert_eq!(tables, expected, "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_cannot_be_read_begins_anew_and_never_stops_counting() {
+    let (links, clicks, folder) = fresh().await;
+    let subject = ClickSubject::over(links, clicks.clone(), 7);
+    let told = Arc::<KeptRows>::default();
+    clicks.tell_of_unreadable_rows(told.clone());
+    unreadable_days_begin_anew(subject, || {
+        let damage = "UPDATE link_days SET counts = x'09', visitors = x'09'; UPDATE owner_days SET counts = x''";
+        unguarded(&folder).batch_execute(damage).expect("the test owns the file");
+    })
+    .await;
+    let told = told.told();
+    let tables: std::collections::BTreeSet<_> = told.iter().map(|(table, _)| *table).collect();
+    assert_eq!(tables, ["link_days", "owner_days"].into());
+}
+
+/// The packed counts of five clicks in the first hour of a day, as hexadecimal digits.
+fn hex_of_counts() -> String {
+    let clicks = KindCounts { humans: 5, bots: 0 };
+    let values = vec![DayValue { dimension: Dimension::Referrer, value: "good.example", clicks }];
+    let mut counts = DayCounts { values, ..DayCounts::default() };
+    counts.hours[0] = clicks;
+    counts.to_bytes().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -21,11 +21,16 @@ use crate::{effects::SystemClock, supervisor::Failure};
 
 /// How often the store is asked again how far it has counted.
 const ASK_AGAIN: Duration = Duration::from_mins(1);
-/// Most clicks of one batch. The more, the fewer rows are written for each.
-const LARGEST_BATCH: usize = 5_000;
+/// Most clicks of one batch. The more, the fewer rows are written for each: clicks of one link and day are one row. A
+/// click takes some 500 bytes until it is stored, so a full batch takes some 25 MB.
+const LARGEST_BATCH: usize = 50_000;
 /// The first batch, and the smallest after failures: clicks of many links take the store longer than its timeout allows
 /// for a large batch.
 const SMALLEST_BATCH: usize = 100;
+/// A batch that takes the store longer makes the next ones smaller: the one writer of SQLite must not keep other calls
+/// waiting. But not smaller than this, because a slow disk takes as long for few clicks.
+const LONGEST_STORING: Duration = Duration::from_millis(250);
+const SMALL_ENOUGH: usize = 5_000;
 
 /// Ships the clicks of one process, and those that dead processes left on the same volume.
 pub(crate) struct Shipper {
@@ -38,7 +43,7 @@ pub(crate) struct Shipper {
     /// When the store was last asked for all of them.
     asked: Instant,
     totals: ShippedTotals,
-    /// Most clicks of the next batch: twice as many after a success, half as many after a failure.
+    /// Most clicks of the next batch.
     batch: usize,
 }
 
@@ -140,12 +145,13 @@ impl Shipper {
     async fn store(&mut self, stream: Uuid, piece: Piece) -> Result<u64, Failure> {
         let (after, until, lost, unknown) = (piece.after, piece.until, piece.lost, piece.unknown);
         let describer = Arc::clone(&self.describer);
-        let clicks = blocking(move || described(&describer, &piece)).await?;
+        let clicks = blocking(move || described(&describer, piece)).await?;
         let count = clicks.len() as u64;
         let batch = ClickBatch { stream, after, until, lost, clicks, at: SystemClock.now() };
+        let begun = Instant::now();
         let stored = self.repository.store(&batch).await.map_err(|error| Failure::from(&error));
-        self.batch = if stored.is_ok() { self.batch * 2 } else { self.batch / 2 };
-        self.batch = self.batch.clamp(SMALLEST_BATCH, LARGEST_BATCH);
+        let taken = stored.is_ok().then(|| begun.elapsed());
+        self.batch = next_batch(self.batch, batch.clicks.len(), taken);
         match stored? {
             Shipped::Stored { of_missing_links } => {
                 self.totals.stored += count - of_missing_links;
@@ -158,9 +164,20 @@ impl Shipper {
     }
 }
 
-fn described(describer: &Mutex<Describer>, piece: &Piece) -> Vec<DescribedClick> {
+/// The size of the batch after one of so many clicks, of which the store took so long; `None` if it failed.
+fn next_batch(most: usize, clicks: usize, taken: Option<Duration>) -> usize {
+    let next = match taken {
+        None => clicks / 2,
+        Some(taken) if taken > LONGEST_STORING && most > SMALL_ENOUGH => SMALL_ENOUGH.max(clicks / 2),
+        Some(_) => most.max(clicks * 2),
+    };
+    next.clamp(SMALLEST_BATCH, LARGEST_BATCH)
+}
+
+fn described(describer: &Mutex<Describer>, piece: Piece) -> Vec<DescribedClick> {
     let mut describer = describer.lock().unwrap_or_else(PoisonError::into_inner);
-    let clicks = piece.clicks.iter().map(|(_, click)| {
+    // What was read is released click by click.
+    let clicks = piece.clicks.into_iter().map(|(_, click)| {
         let traits = describer.describe(&click.as_click());
         DescribedClick { at: click.at, link: click.link, visitor: click.visitor, traits }
     });
@@ -198,6 +215,27 @@ mod tests {
 
     use super::*;
     use crate::clicks::new_stream_id;
+
+    #[test]
+    fn batches_grow_while_the_store_is_quick_and_shrink_when_it_is_not() {
+        let (quick, slow) = (Some(Duration::from_millis(90)), Some(Duration::from_secs(1)));
+        let mut batch = SMALLEST_BATCH;
+        for expected in [200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 50_000, 50_000] {
+            batch = next_batch(batch, batch, quick);
+            assert_eq!(batch, expected);
+        }
+        assert_eq!(next_batch(50_000, 3, quick), 50_000, "a few clicks say nothing about a large batch");
+        for expected in [25_000, 12_500, 6_250, 5_000] {
+            batch = next_batch(batch, batch, slow);
+            assert_eq!(batch, expected);
+        }
+        assert_eq!(next_batch(400, 400, slow), 800, "a slow disk takes as long for few clicks");
+        for expected in [2_500, 1_250, 625, 312, 156, 100, 100] {
+            batch = next_batch(batch, batch, None);
+            assert_eq!(batch, expected);
+        }
+        assert_eq!(next_batch(50_000, 3, None), SMALLEST_BATCH, "even a few clicks failed");
+    }
 
     /// A store that a failover took back to an earlier state has counted less than it said.
     #[tokio::test(start_paused = true)]

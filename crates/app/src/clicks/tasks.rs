@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 const LONGEST_LAST: Duration = Duration::from_secs(2);
 /// How often the files of the operator and the salts are looked at.
 const LOOK: Duration = Duration::from_secs(2);
-/// How often old counts and salts are deleted.
+/// How often old salts are deleted and old hours forgotten.
 const HOUSEKEEPING: Duration = Duration::from_mins(1);
 
 /// Starts the tasks, and returns the shipper, for the end.
@@ -170,19 +170,14 @@ async fn remove_old_segments(clicks: &Clicks) -> Option<Result<(), String>> {
     })
 }
 
-/// Deletes salts after two days, and counts by hour after `clicks.keep_hours`.
+/// Deletes salts after two days, and forgets hours after `clicks.keep_hours`.
 async fn keep_house(clicks: Clicks, report: Report) -> Infallible {
     let statistics = clicks.statistics();
     loop {
         let removed = remove_old_segments(&clicks).await;
         let hours: Hour = statistics.first_kept_day().first_hour();
-        let forgotten = loop {
-            match clicks.repository.forget(salts::first_kept_day(), hours).await {
-                Ok(true) => report.is_busy(),
-                Ok(false) => break Ok(()),
-                Err(error) => break Err(Failure::from(&error)),
-            }
-        };
+        let forgotten = clicks.repository.forget(salts::first_kept_day(), hours).await;
+        let forgotten = forgotten.map_err(|error| Failure::from(&error));
         match (removed, forgotten) {
             (_, Err(failure)) => {
                 report.failed(failure);

@@ -80,7 +80,7 @@ pub(super) static KEYS: &[Key] = &[
     key("clicks.enabled", "true", SWITCH, "Whether redirects are counted"),
     key("clicks.spool", "auto", "`auto`, `mmap` or `write`", "How a click reaches the disk before its redirect is answered: through a mapping, or with one system call; `auto` maps where the file system keeps the space of an allocated file"),
     key("clicks.spool_limit", "1GiB", "a size such as `64MiB` or `1GiB`, from 1MiB to 1TiB", "Most bytes of clicks on disk that the store has not counted yet; beyond it the oldest are dropped"),
-    key("clicks.keep_hours", "400d", "1d to 3650d", "How long clicks are kept by hour; after that they are kept by day"),
+    key("clicks.keep_hours", "400d", "1d to 3650d", "How long statistics show clicks by hour; after that they show them by day"),
     key("clicks.respect_opt_out", "true", SWITCH, "Whether clients that send `Sec-GPC: 1` or `DNT: 1` count in totals only"),
     key("clicks.ignore_networks", "", "a list of networks such as `10.0.0.0/8`, without bits behind the prefix, or addresses; separated by commas in variables and flags", "Networks whose clicks are not counted, such as those of monitors"),
     key("clicks.bots_file", "", "a readable file", "Further bots: a text that user agents contain, or a regular expression between slashes, one per line"),

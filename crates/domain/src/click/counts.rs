@@ -1,301 +1,256 @@
 //! Many clicks as counts, in the order in which stores write them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    hash::Hash,
-    sync::Arc,
-};
+use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::{ClickKind, Day, DescribedClick, Dimension, Hour, OTHER, VisitorHash};
+use super::{
+    ClickKind, Day, DescribedClick, FreshCounts, Hour, KindCounts, VisitorHash,
+    values::{Tally, Values},
+};
 use crate::{link::Owner, time::Timestamp};
 
-/// Counts of clicks by everything they are stored by. The maps are sorted, so that two processes that store counts of
-/// the same links lock rows in the same order.
+/// Counts of clicks by everything they are stored by. All lists are sorted by their keys, each key once, so that two
+/// processes that store counts of the same links lock rows in the same order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClickCounts {
-    /// Of each link, since ever.
-    pub totals: BTreeMap<(Uuid, ClickKind), LinkTotal>,
-    /// Of each link and hour.
-    pub hours: BTreeMap<(Uuid, Hour, ClickKind), u64>,
-    /// Of each link and day.
-    pub days: BTreeMap<(Uuid, Day, ClickKind), u64>,
-    /// Of each link and day, by the value of each dimension.
-    pub dimensions: DimensionCounts<Uuid>,
-    /// Of all links of each owner, by hour.
-    pub owner_hours: BTreeMap<(Owner, Hour, ClickKind), u64>,
-    /// The visitors of each link and day. Bots are no visitors.
-    pub visitors: BTreeMap<(Uuid, Day), BTreeSet<VisitorHash>>,
+    /// Of each link.
+    pub links: Vec<LinkTotal>,
+    /// Of each link and day, the days of a link together.
+    pub days: Vec<LinkDay>,
+    /// Of all links of each owner, by day.
+    pub owners: Vec<OwnerDay>,
     /// Clicks of links that do not exist, for example after a backup was restored. They are in none of the others.
     pub of_missing_links: u64,
+}
+
+/// Where the clicks of a link are added up with those of other links.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkOwner {
+    /// Whose link it is.
+    pub owner: Owner,
 }
 
 /// What clicks add to the totals of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkTotal {
+    /// The link.
+    pub link: Uuid,
     /// Whose link it is.
-    pub owner: Owner,
+    pub owner: LinkOwner,
     /// How many clicks.
-    pub clicks: u64,
+    pub clicks: KindCounts,
     /// When the last one was.
     pub last_at: Timestamp,
 }
 
-/// Counts by the value of each dimension, of links or of all links of an owner.
-pub type DimensionCounts<S> = BTreeMap<DimensionKey<S>, u64>;
-
-/// What a count of a dimension belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DimensionKey<S> {
-    /// The link, or the owner.
-    pub subject: S,
+/// What clicks add to a day of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkDay {
+    /// The link.
+    pub link: Uuid,
     /// The day.
     pub day: Day,
-    /// The dimension.
-    pub dimension: Dimension,
-    /// The value.
-    pub value: Arc<str>,
-    /// The kind of click.
-    pub kind: ClickKind,
+    /// How many clicks.
+    pub clicks: KindCounts,
+    /// The same by hour and value.
+    pub counts: FreshCounts,
+    /// The visitors, each once. Bots are no visitors.
+    pub visitors: Vec<VisitorHash>,
 }
 
-/// The values that are stored already, by subject, day and dimension.
-pub type StoredValues<S> = HashMap<(S, Day, Dimension), HashSet<Arc<str>>>;
-
-/// Counts values beyond [`Dimension::MAX_VALUES`] as [`OTHER`], which is not one of them. Values that are `stored` come
-/// first.
-pub fn limit_values<S: Clone + Ord + Hash>(
-    counts: DimensionCounts<S>,
-    mut stored: StoredValues<S>,
-) -> DimensionCounts<S> {
-    let mut limited = BTreeMap::new();
-    for (key, count) in counts {
-        let values = stored.entry((key.subject.clone(), key.day, key.dimension)).or_default();
-        // What was limited before takes none of the room.
-        values.remove(OTHER);
-        if &*key.value == OTHER {
-            *limited.entry(key).or_default() += count;
-            continue;
-        }
-        let fits = values.contains(&key.value) || values.len() < Dimension::MAX_VALUES;
-        let key = if fits {
-            values.insert(key.value.clone());
-            key
-        } else {
-            DimensionKey { value: OTHER.into(), ..key }
-        };
-        *limited.entry(key).or_default() += count;
-    }
-    limited
-}
-
-/// How many values `counts` has of each subject, day and [open](Dimension::is_open) dimension. Only where this and the
-/// number of stored values exceed [`Dimension::MAX_VALUES`], [`limit_values`] needs to know the stored ones.
-pub fn open_values<S: Clone + Ord>(counts: &DimensionCounts<S>) -> BTreeMap<(S, Day, Dimension), usize> {
-    let mut values: BTreeMap<_, HashSet<&str>> = BTreeMap::new();
-    for key in counts.keys().filter(|key| key.dimension.is_open() && &*key.value != OTHER) {
-        values.entry((key.subject.clone(), key.day, key.dimension)).or_default().insert(&key.value);
-    }
-    values.into_iter().map(|(subject, values)| (subject, values.len())).collect()
+/// What clicks add to a day of an owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerDay {
+    /// The owner.
+    pub owner: LinkOwner,
+    /// The day.
+    pub day: Day,
+    /// How many clicks.
+    pub clicks: KindCounts,
+    /// The same by hour and value.
+    pub counts: FreshCounts,
 }
 
 impl ClickCounts {
     /// Counts `clicks`; `owners` says whose link each is, and which links exist.
-    pub fn of(clicks: &[DescribedClick], owners: &HashMap<Uuid, Owner>) -> Self {
+    pub fn of(clicks: &[DescribedClick], owners: &HashMap<Uuid, LinkOwner>) -> Self {
+        let values = Values::of(clicks);
+        let mut order: Vec<_> =
+            clicks.iter().zip(0..).map(|(click, place)| (click.link, Day::of(click.at), place)).collect();
+        order.sort_unstable();
         let mut counts = Self::default();
-        for click in clicks {
-            match owners.get(&click.link) {
-                Some(owner) => counts.add(click, owner),
-                None => counts.of_missing_links += 1,
+        let mut of_owners = HashMap::<(&LinkOwner, Day), Tally>::new();
+        for of_link in order.chunk_by(|(one, ..), (other, ..)| one == other) {
+            let link = of_link[0].0;
+            let Some(owner) = owners.get(&link) else {
+                counts.of_missing_links += of_link.len() as u64;
+                continue;
+            };
+            let mut total = KindCounts::default();
+            for of_day in of_link.chunk_by(|(_, one, _), (_, other, _)| one == other) {
+                let day = of_day[0].1;
+                let (mut tally, mut visitors) = (Tally::default(), Vec::new());
+                for (.., place) in of_day {
+                    let click: &DescribedClick = &clicks[*place];
+                    tally.add(Hour::of(click.at), click.traits.kind, values.of_click(*place));
+                    if let (Some(visitor), ClickKind::Human) = (click.visitor, click.traits.kind) {
+                        visitors.push(visitor);
+                    }
+                }
+                visitors.sort_unstable();
+                visitors.dedup();
+                tally.sum_up();
+                total += tally.clicks();
+                of_owners.entry((owner, day)).or_default().add_all(&tally);
+                let counts_of_day = FreshCounts::of(&tally.counts(&values));
+                counts.days.push(LinkDay { link, day, clicks: tally.clicks(), counts: counts_of_day, visitors });
             }
+            let last_at = of_link.iter().map(|(.., place)| clicks[*place].at).max().expect("a group is not empty");
+            counts.links.push(LinkTotal { link, owner: owner.clone(), clicks: total, last_at });
+        }
+        let mut of_owners: Vec<_> = of_owners.into_iter().collect();
+        of_owners.sort_unstable_by_key(|(key, _)| *key);
+        for ((owner, day), mut tally) in of_owners {
+            tally.sum_up();
+            let counts_of_day = FreshCounts::of(&tally.counts(&values));
+            counts.owners.push(OwnerDay { owner: owner.clone(), day, clicks: tally.clicks(), counts: counts_of_day });
         }
         counts
-    }
-
-    fn add(&mut self, click: &DescribedClick, owner: &Owner) {
-        let (link, kind, hour) = (click.link, click.traits.kind, Hour::of(click.at));
-        let day = hour.day();
-        let total = self.totals.entry((link, kind)).or_insert_with(|| LinkTotal {
-            owner: owner.clone(),
-            clicks: 0,
-            last_at: click.at,
-        });
-        total.clicks += 1;
-        total.last_at = total.last_at.max(click.at);
-        *self.hours.entry((link, hour, kind)).or_default() += 1;
-        *self.days.entry((link, day, kind)).or_default() += 1;
-        *self.owner_hours.entry((owner.clone(), hour, kind)).or_default() += 1;
-        for (dimension, value) in click.values() {
-            let key = DimensionKey { subject: link, day, dimension, value, kind };
-            *self.dimensions.entry(key).or_default() += 1;
-        }
-        if let (Some(visitor), ClickKind::Human) = (click.visitor, kind) {
-            self.visitors.entry((link, day)).or_default().insert(visitor);
-        }
-    }
-
-    /// The counts of all links of each owner, by day and value.
-    pub fn owner_dimensions(&self) -> DimensionCounts<Owner> {
-        let mut counts = DimensionCounts::new();
-        for (key, count) in &self.dimensions {
-            if let Some(owner) = self.owner(key.subject) {
-                let DimensionKey { day, dimension, ref value, kind, .. } = *key;
-                let key = DimensionKey { subject: owner.clone(), day, dimension, value: value.clone(), kind };
-                *counts.entry(key).or_default() += count;
-            }
-        }
-        counts
-    }
-
-    /// The links that are counted, each once, in ascending order.
-    pub fn links(&self) -> Vec<Uuid> {
-        let mut links: Vec<_> = self.totals.keys().map(|(link, _)| *link).collect();
-        links.dedup();
-        links
-    }
-
-    /// Whose link it is, if it is counted.
-    pub fn owner(&self, link: Uuid) -> Option<&Owner> {
-        self.totals.range((link, ClickKind::Human)..=(link, ClickKind::Bot)).next().map(|(_, total)| &total.owner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::click::{Traits, UNKNOWN};
+    use crate::click::{DayCounts, DayValue, Dimension, Traits, UNKNOWN};
 
     const LINK: Uuid = Uuid::from_u128(1);
     const OTHER_LINK: Uuid = Uuid::from_u128(2);
     const MISSING: Uuid = Uuid::from_u128(3);
 
     fn click(link: Uuid, at: &str, kind: ClickKind, visitor: u64) -> DescribedClick {
-        let unknown: Arc<str> = UNKNOWN.into();
+        // Each click has texts of its own, as those of different user agents are.
+        let unknown = || -> Arc<str> { UNKNOWN.into() };
         let traits = Traits {
             kind,
-            referrer: "example.com".into(),
-            country: unknown.clone(),
-            browser: unknown.clone(),
-            os: unknown.clone(),
-            device: unknown.clone(),
-            language: unknown,
+            referrer: if visitor == 3 { "a.example".into() } else { "example.com".into() },
+            country: unknown(),
+            browser: unknown(),
+            os: unknown(),
+            device: unknown(),
+            language: unknown(),
         };
         DescribedClick { at: at.parse().expect("a moment"), link, visitor: Some(VisitorHash(visitor)), traits }
     }
 
+    fn day(text: &str) -> Day {
+        Day::of(format!("{text}T00:00:00Z").parse().expect("a moment"))
+    }
+
+    fn owner(name: &str) -> LinkOwner {
+        LinkOwner { owner: name.parse().expect("an owner") }
+    }
+
     fn counted() -> ClickCounts {
-        let owners = HashMap::from([(LINK, Owner::default()), (OTHER_LINK, Owner::default())]);
+        let owners = HashMap::from([(LINK, owner("ours")), (OTHER_LINK, owner("ours"))]);
         let clicks = [
+            click(OTHER_LINK, "2026-11-29T11:30:00Z", ClickKind::Human, 1),
+            click(LINK, "2026-11-30T00:00:00Z", ClickKind::Human, 3),
             click(LINK, "2026-11-29T10:00:00Z", ClickKind::Human, 1),
             click(LINK, "2026-11-29T11:59:59Z", ClickKind::Human, 1),
-            click(LINK, "2026-11-29T11:00:00Z", ClickKind::Bot, 2),
-            click(LINK, "2026-11-30T00:00:00Z", ClickKind::Human, 3),
-            click(OTHER_LINK, "2026-11-29T11:30:00Z", ClickKind::Human, 1),
             click(MISSING, "2026-11-29T11:30:00Z", ClickKind::Human, 1),
+            click(LINK, "2026-11-29T11:00:00Z", ClickKind::Bot, 2),
         ];
         ClickCounts::of(&clicks, &owners)
     }
 
+    fn clicks(humans: u64, bots: u64) -> KindCounts {
+        KindCounts { humans, bots }
+    }
+
+    /// The clicks of these counts by hour and by each dimension.
+    fn sums(counts: &DayCounts<'_>) -> Vec<KindCounts> {
+        let sum = |clicks: &mut dyn Iterator<Item = KindCounts>| {
+            let mut sum = KindCounts::default();
+            clicks.for_each(|clicks| sum += clicks);
+            sum
+        };
+        let mut sums = vec![sum(&mut counts.hours.iter().copied())];
+        for dimension in Dimension::ALL.into_iter().filter(|dimension| *dimension != Dimension::HourOfWeek) {
+            let of_it = counts.values.iter().filter(|value| value.dimension == dimension);
+            sums.push(sum(&mut of_it.map(|value| value.clicks)));
+        }
+        sums
+    }
+
     #[test]
-    fn all_counts_of_a_link_add_up_to_its_total() {
+    fn each_click_is_in_the_total_in_a_day_and_in_each_dimension() {
         let counts = counted();
-        let total: u64 = counts.totals.values().map(|total| total.clicks).sum();
-        assert_eq!((total, counts.of_missing_links), (5, 1));
-        assert_eq!(counts.hours.values().sum::<u64>(), total);
-        assert_eq!(counts.days.values().sum::<u64>(), total);
-        assert_eq!(counts.owner_hours.values().sum::<u64>(), total);
-        for dimension in Dimension::ALL {
-            let of_it = counts.dimensions.iter().filter(|(key, _)| key.dimension == dimension);
-            assert_eq!(of_it.map(|(_, count)| count).sum::<u64>(), total, "{dimension:?}");
+        assert_eq!(counts.of_missing_links, 1);
+        let links: Vec<_> = counts.links.iter().map(|total| (total.link, total.clicks)).collect();
+        assert_eq!(links, [(LINK, clicks(3, 1)), (OTHER_LINK, clicks(1, 0))]);
+        let (first, second) = (day("2026-11-29"), day("2026-11-30"));
+        let days: Vec<_> = counts.days.iter().map(|day| (day.link, day.day, day.clicks)).collect();
+        let expected = [(LINK, first, clicks(2, 1)), (LINK, second, clicks(1, 0)), (OTHER_LINK, first, clicks(1, 0))];
+        assert_eq!(days, expected);
+        for day in &counts.days {
+            assert_eq!(sums(&day.counts.read()), [day.clicks; 7]);
+        }
+        for day in &counts.owners {
+            assert_eq!(sums(&day.counts.read()), [day.clicks; 7]);
         }
     }
 
     #[test]
-    fn the_last_click_of_a_kind_is_the_latest() {
-        let last = |kind| counted().totals[&(LINK, kind)].last_at.to_string();
-        assert_eq!(last(ClickKind::Human), "2026-11-30T00:00:00.000000Z");
-        assert_eq!(last(ClickKind::Bot), "2026-11-29T11:00:00.000000Z");
+    fn hours_are_those_of_the_clicks() {
+        let counts = counted();
+        let hours = counts.days[0].counts.read().hours;
+        assert_eq!((hours[10], hours[11]), (clicks(1, 0), clicks(1, 1)));
+        assert_eq!(counts.days[1].counts.read().hours[0], clicks(1, 0));
+    }
+
+    #[test]
+    fn the_same_text_is_one_value_wherever_it_lies() {
+        let counts = counted();
+        let of_day = counts.owners[0].counts.read();
+        let referrers: Vec<_> = of_day.values.iter().filter(|value| value.dimension == Dimension::Referrer).collect();
+        let value = DayValue { dimension: Dimension::Referrer, value: "example.com", clicks: clicks(3, 1) };
+        assert_eq!(referrers, [&value]);
+    }
+
+    #[test]
+    fn the_last_click_is_the_latest_of_both_kinds() {
+        let counts = counted();
+        assert_eq!(counts.links[0].last_at.to_string(), "2026-11-30T00:00:00.000000Z");
+        assert_eq!(counts.links[1].last_at.to_string(), "2026-11-29T11:30:00.000000Z");
     }
 
     #[test]
     fn a_visitor_counts_once_a_day_and_a_bot_never() {
-        let visitors: Vec<_> = counted().visitors.into_values().map(|visitors| visitors.len()).collect();
-        assert_eq!(visitors, [1, 1, 1]);
+        let counts = counted();
+        let visitors: Vec<_> = counts.days.iter().map(|day| day.visitors.clone()).collect();
+        assert_eq!(visitors, [vec![VisitorHash(1)], vec![VisitorHash(3)], vec![VisitorHash(1)]]);
     }
 
     #[test]
     fn the_counts_of_an_owner_are_those_of_its_links() {
         let counts = counted();
-        let of_owner = counts.owner_dimensions();
-        assert_eq!(of_owner.values().sum::<u64>(), counts.dimensions.values().sum::<u64>());
-        assert!(of_owner.len() < counts.dimensions.len());
-    }
-
-    #[test]
-    fn values_beyond_the_limit_count_as_other() {
-        let key = |number: usize| DimensionKey {
-            subject: LINK,
-            day: Day(0),
-            dimension: Dimension::Referrer,
-            value: format!("{number:04}.example").into(),
-            kind: ClickKind::Human,
-        };
-        let counts: DimensionCounts<Uuid> = (0..Dimension::MAX_VALUES + 2).map(|number| (key(number), 1)).collect();
-        let value_stored = key(Dimension::MAX_VALUES + 1).value;
-        let stored = HashMap::from([((LINK, Day(0), Dimension::Referrer), HashSet::from([value_stored.clone()]))]);
-        let limited = limit_values(counts, stored);
-        assert_eq!(limited.values().sum::<u64>(), 302);
-        let others: Vec<_> = limited.iter().filter(|(key, _)| &*key.value == OTHER).map(|(_, count)| *count).collect();
-        assert_eq!((limited.len(), others), (Dimension::MAX_VALUES + 1, vec![2]));
-        assert!(limited.keys().any(|key| key.value == value_stored));
-    }
-
-    #[test]
-    fn what_is_limited_already_takes_no_room() {
-        let key = |value: &str| DimensionKey {
-            subject: LINK,
-            day: day(),
-            dimension: Dimension::Referrer,
-            value: value.into(),
-            kind: ClickKind::Human,
-        };
-        let known: HashSet<Arc<str>> = (1..Dimension::MAX_VALUES).map(|number| format!("{number}").into()).collect();
-        for is_stored in [false, true] {
-            let mut known = known.clone();
-            known.extend(is_stored.then(|| OTHER.into()));
-            let stored = HashMap::from([((LINK, day(), Dimension::Referrer), known)]);
-            let counts = DimensionCounts::from([(key(OTHER), 2), (key("fits"), 1), (key("late"), 4)]);
-            let limited = limit_values(counts, stored);
-            assert_eq!(limited, DimensionCounts::from([(key(OTHER), 6), (key("fits"), 1)]), "{is_stored}");
+        let days: Vec<_> = counts.owners.iter().map(|day| (day.owner.clone(), day.day, day.clicks)).collect();
+        let expected =
+            [(owner("ours"), day("2026-11-29"), clicks(3, 1)), (owner("ours"), day("2026-11-30"), clicks(1, 0))];
+        assert_eq!(days, expected);
+        let mut links = DayCounts::default();
+        for day in counts.days.iter().filter(|counts| counts.day == day("2026-11-29")) {
+            links = links.with(&day.counts.read());
         }
+        assert_eq!(counts.owners[0].counts.read(), links);
     }
 
     #[test]
-    fn open_values_are_counted_once_for_both_kinds() {
-        let mut counts = counted();
-        let referrers = |counts: &ClickCounts| open_values(&counts.dimensions)[&(LINK, day(), Dimension::Referrer)];
-        assert_eq!(referrers(&counts), 1);
-        let another = DimensionKey {
-            subject: LINK,
-            day: day(),
-            dimension: Dimension::Referrer,
-            value: "example.org".into(),
-            kind: ClickKind::Bot,
-        };
-        counts.dimensions.insert(another, 1);
-        assert_eq!(referrers(&counts), 2);
-        assert!(open_values(&counts.dimensions).keys().all(|(_, _, dimension)| *dimension != Dimension::HourOfWeek));
-    }
-
-    fn day() -> Day {
-        Day::of("2026-11-29T00:00:00Z".parse().expect("a moment"))
-    }
-
-    #[test]
-    fn links_and_their_owners_are_told() {
-        let counts = counted();
-        assert_eq!(counts.links(), [LINK, OTHER_LINK]);
-        assert_eq!((counts.owner(LINK), counts.owner(MISSING)), (Some(&Owner::default()), None));
+    fn without_clicks_nothing_is_counted() {
+        assert_eq!(ClickCounts::of(&[], &HashMap::new()), ClickCounts::default());
     }
 }

@@ -41,31 +41,9 @@ impl Dimension {
     /// Most values that a dimension keeps for one link and one day. Clicks with further ones count as [`OTHER`].
     pub const MAX_VALUES: usize = 300;
 
-    /// Whether one link can have more than [`MAX_VALUES`](Self::MAX_VALUES) values of it on one day. The values of the
-    /// other dimensions are from short lists.
-    pub fn is_open(self) -> bool {
-        match self {
-            Self::Referrer | Self::Browser | Self::Os | Self::Language => true,
-            Self::Country | Self::Device | Self::HourOfWeek => false,
-        }
-    }
-
-    /// The number that stores use.
-    pub fn number(self) -> i16 {
-        match self {
-            Self::Referrer => 1,
-            Self::Country => 2,
-            Self::Browser => 3,
-            Self::Os => 4,
-            Self::Device => 5,
-            Self::Language => 6,
-            Self::HourOfWeek => 7,
-        }
-    }
-
-    /// The dimension with this [number](Self::number).
-    pub fn of_number(number: i16) -> Option<Self> {
-        Self::ALL.into_iter().find(|dimension| dimension.number() == number)
+    /// Its place in [`ALL`](Self::ALL).
+    pub(super) fn place(self) -> usize {
+        self as usize
     }
 
     /// The name callers use.
@@ -116,22 +94,15 @@ pub struct DescribedClick {
 }
 
 impl DescribedClick {
-    /// The value of each dimension.
-    pub(super) fn values(&self) -> [(Dimension, Arc<str>); Dimension::ALL.len()] {
-        let traits = &self.traits;
-        [
-            (Dimension::Referrer, traits.referrer.clone()),
-            (Dimension::Country, traits.country.clone()),
-            (Dimension::Browser, traits.browser.clone()),
-            (Dimension::Os, traits.os.clone()),
-            (Dimension::Device, traits.device.clone()),
-            (Dimension::Language, traits.language.clone()),
-            (Dimension::HourOfWeek, hour_of_week(Hour::of(self.at)).into()),
-        ]
+    /// The values of the dimensions that are texts, in the order of [`Dimension::ALL`].
+    pub(super) fn texts(&self) -> [&Arc<str>; Dimension::ALL.len() - 1] {
+        let Traits { kind: _, referrer, country, browser, os, device, language } = &self.traits;
+        [referrer, country, browser, os, device, language]
     }
 }
 
-fn hour_of_week(hour: Hour) -> String {
+/// The value of [`Dimension::HourOfWeek`].
+pub(super) fn hour_of_week(hour: Hour) -> String {
     const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
     format!("{}-{:02}", DAYS[hour.day().of_week()], hour.of_day())
 }
@@ -141,11 +112,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_dimensions_are_read_back() {
-        for dimension in Dimension::ALL {
-            assert_eq!(Dimension::of_number(dimension.number()), Some(dimension));
+    fn dimensions_know_their_places() {
+        for (place, dimension) in Dimension::ALL.into_iter().enumerate() {
+            assert_eq!(dimension.place(), place);
         }
-        assert_eq!(Dimension::of_number(0), None);
     }
 
     #[test]

@@ -1,20 +1,27 @@
 //! Clicks: followed redirects, from the answer of the redirect path to the numbers of the statistics.
 //!
 //! A [`Click`] is recorded as it happens, with nothing looked up. Later it is described ([`DescribedClick`]), counted
-//! with others ([`ClickCounts`]), and stored as counts only.
+//! with others ([`ClickCounts`]), and stored as counts only: of a link and day, packed into one row ([`DayCounts`]).
 
 mod calendar;
 mod counts;
+mod day_counts;
 mod described;
+mod kind_counts;
 mod network;
 mod salts;
+mod sums;
+mod values;
 mod visitor;
 
-pub use calendar::{Day, Hour, Month, WholeMonths};
-pub use counts::{ClickCounts, DimensionCounts, DimensionKey, LinkTotal, StoredValues, limit_values, open_values};
+pub use calendar::{Day, Hour};
+pub use counts::{ClickCounts, LinkDay, LinkOwner, LinkTotal, OwnerDay};
+pub use day_counts::{DayCounts, DayValue, FreshCounts, InvalidCounts};
 pub use described::{DescribedClick, Dimension, NOT_RECORDED, OTHER, Traits, UNKNOWN};
+pub use kind_counts::KindCounts;
 pub use network::ClientNetwork;
 pub use salts::{DailySalts, OrphanCounters};
+pub use sums::{HourSums, ValueSums};
 pub use visitor::{DailySalt, InvalidSketch, VisitorHash, VisitorSketch};
 
 use uuid::Uuid;

@@ -81,8 +81,13 @@ impl VisitorSketch {
     /// The sketch of these visitors.
     pub fn of(visitors: impl IntoIterator<Item = VisitorHash>) -> Self {
         let mut sketch = Self::default();
-        visitors.into_iter().for_each(|visitor| sketch.0.update(visitor.0));
+        sketch.add(visitors);
         sketch
+    }
+
+    /// Adds visitors. One that is there already changes nothing.
+    pub fn add(&mut self, visitors: impl IntoIterator<Item = VisitorHash>) {
+        visitors.into_iter().for_each(|visitor| self.0.update(visitor.0));
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote.

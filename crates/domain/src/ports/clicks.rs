@@ -50,6 +50,7 @@ pub trait ClickRepository: Send + Sync {
     ///   then be counted once.
     /// - Totals, hours, days and each dimension MUST grow by the same number of clicks.
     /// - Clicks of links that do not exist MUST be left out, and their number returned.
+    /// - A stored row that cannot be read MUST NOT fail the call: it is reported, and begins anew.
     async fn store(&self, batch: &ClickBatch) -> Result<Shipped, RepositoryError>;
 
     /// The number up to which a stream is counted, 0 if none of it is.
@@ -64,9 +65,10 @@ pub trait ClickRepository: Send + Sync {
     /// The salt of the day of `fresh`, which becomes it if the day has none yet. Every caller MUST get the same one.
     async fn salt(&self, fresh: &DailySalt) -> Result<DailySalt, RepositoryError>;
 
-    /// Deletes the salts of the days before `salts`, and the counts by hour before `hours`, at most a bounded number of
-    /// rows. Returns whether more are left.
-    async fn forget(&self, salts: Day, hours: Hour) -> Result<bool, RepositoryError>;
+    /// Deletes the salts of the days before `salts`, and forgets the hours before `hours`: from then on
+    /// [`hours`](Self::hours) MUST leave them out, also if a later call names an earlier hour, and if a late click falls
+    /// into them.
+    async fn forget(&self, salts: Day, hours: Hour) -> Result<(), RepositoryError>;
 
     /// Deletes all counts of a link, but not those of all links of its owner.
     async fn erase(&self, link: &Uuid) -> Result<(), RepositoryError>;
@@ -74,7 +76,7 @@ pub trait ClickRepository: Send + Sync {
     /// Totals of these links. Links without a click are left out.
     async fn totals(&self, links: &[Uuid]) -> Result<HashMap<Uuid, ClickTotals>, RepositoryError>;
 
-    /// Clicks by hour, in ascending order, without hours that have none.
+    /// Clicks by hour, in ascending order, without hours that have none or are [forgotten](Self::forget).
     async fn hours(&self, of: &StatisticsOf, range: Range<Hour>) -> Result<Vec<Counted<Hour>>, RepositoryError>;
 
     /// Clicks by day, in ascending order, without days that have none. It MUST also know the days whose hours were

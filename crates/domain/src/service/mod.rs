@@ -13,8 +13,7 @@ pub use links::{AliasNeedsKey, ClaimRequest, ClaimSummary, LinkPage, LinkService
 pub use resolve::{Follow, Followed, Previewed, ResolveService};
 pub use short_domains::{DomainError, DomainService, KnownDomains};
 pub use statistics::{
-    Bots, Breakdowns, Edge, Interval, InvalidQuery, KindCounts, Statistics, StatisticsQuery, StatisticsService,
-    UnknownZone, Zone,
+    Bots, Breakdowns, Edge, Interval, InvalidQuery, Statistics, StatisticsQuery, StatisticsService, UnknownZone, Zone,
 };
 
 use crate::{

@@ -11,6 +11,7 @@ use domain::{
 };
 
 use super::{
+    click_load::{ClickLoad, many_links, own_processor_time},
     click_subject::{ClickSubject, STORED, a_click, by_bot, by_visitor, from},
     subject::moment,
 };
@@ -18,8 +19,8 @@ use super::{
 /// Clicks and links of one measurement of counting.
 const CLICKS: usize = 10_000;
 const LINKS: usize = 1_000;
-/// Clicks of each hour of the year of the link whose statistics are measured.
-const CLICKS_OF_AN_HOUR: usize = 8;
+/// Clicks of each hour of the year of the link whose statistics are measured: some 10,000,000 in all.
+const CLICKS_OF_AN_HOUR: usize = 1_142;
 /// Most repetitions of a question. The median counts.
 const QUESTIONS: usize = 9;
 
@@ -27,7 +28,7 @@ const QUESTIONS: usize = 9;
 pub type Figure = (String, Duration);
 
 /// Measures counting 10,000 clicks of 1,000 links in batches of several sizes, then the statistics of one link with
-/// clicks in every hour of a year.
+/// 10,000,000 clicks in a year, from some hundred hosts each day.
 pub async fn click_figures(subject: ClickSubject) -> Vec<Figure> {
     let mut figures = Vec::new();
     let links = subject.links(LINKS).await;
@@ -41,6 +42,38 @@ pub async fn click_figures(subject: ClickSubject) -> Vec<Figure> {
     let link = subject.link().await;
     fill_a_year(&subject, &link).await;
     figures.extend(ask(&subject, &link).await);
+    figures
+}
+
+/// Links of the load, and clicks of one measurement of it.
+const LOAD_LINKS: usize = 100_000;
+const LOAD_CLICKS: usize = 400_000;
+
+/// Measures what counting a click takes of time and of this process' processor time, with clicks on 100,000 links
+/// (Zipf), in batches of these sizes. Each size counts on the rows of the sizes before it.
+pub async fn click_load_figures(subject: ClickSubject, sizes: &[usize]) -> Vec<Figure> {
+    let load = ClickLoad::over(&subject, many_links(&subject, LOAD_LINKS).await);
+    let at = moment("2026-01-15T12:00:00Z");
+    let stream = subject.stream();
+    let (mut after, mut figures) = (0, Vec::new());
+    for (round, size) in sizes.iter().enumerate() {
+        let (mut time, mut processor, mut longest, mut count) = (Duration::ZERO, 0, Duration::ZERO, 0);
+        while count < LOAD_CLICKS {
+            let clicks =
+                (0..*size).map(|_| load.click(at.plus_seconds(seconds(round * 3_600)).expect("the year 2026")));
+            let batch = subject.batch(stream, after, clicks.collect());
+            let (begun, used) = (Instant::now(), own_processor_time());
+            assert_eq!(subject.store(&batch).await, STORED);
+            let taken = begun.elapsed();
+            processor += own_processor_time() - used;
+            (after, time, longest, count) = (batch.until, time + taken, longest.max(taken), count + size);
+        }
+        let each = |nanos: u64| Duration::from_nanos(nanos / count as u64);
+        let nanos = u64::try_from(time.as_nanos()).expect("a short time");
+        figures.push((format!("a click in batches of {size}"), each(nanos)));
+        figures.push(("- processor time of this process".to_owned(), each(processor)));
+        figures.push(("- the longest batch".to_owned(), longest));
+    }
     figures
 }
 
@@ -63,11 +96,12 @@ async fn count_clicks(subject: &ClickSubject, links: &[Link], size: usize) -> (D
 
 async fn fill_a_year(subject: &ClickSubject, link: &Link) {
     let first = Day::of(moment("2025-01-15T00:00:00Z"));
+    let load = ClickLoad::over(subject, vec![link.id]);
     let (stream, mut after) = (subject.stream(), 0);
     for day in 0..365 {
         let hours = (0..24).map(|hour| Hour(Day(first.0 + day).first_hour().0 + hour).begin());
         let clicks = hours.flat_map(|at| std::iter::repeat_n(at, CLICKS_OF_AN_HOUR));
-        let batch = subject.batch(stream, after, clicks.map(|at| random_click(subject, link, at)).collect());
+        let batch = subject.batch(stream, after, clicks.map(|at| load.click(at)).collect());
         assert_eq!(subject.store(&batch).await, STORED);
         after = batch.until;
     }

@@ -1,9 +1,9 @@
 //! Random batches: what is stored must equal what the clicks count to directly.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    click::{ClickCounts, ClickKind, DescribedClick},
+    click::{ClickKind, Day, DescribedClick, Dimension, Hour, VisitorHash},
     link::Link,
     ports::{ClickTotals, Counted, Entropy, Shipped, StatisticsOf, ValueCount},
 };
@@ -88,49 +88,55 @@ fn draw(subject: &ClickSubject, below: usize) -> usize {
 
 /// Everything that can be asked equals what the clicks count to directly. Their values stay below the limit.
 async fn assert_counted(subject: &ClickSubject, links: &[Link], clicks: &[DescribedClick]) {
-    let owners: HashMap<_, _> = links.iter().map(|link| (link.id, link.owner.clone())).collect();
     for link in links {
-        let of_link: Vec<_> = clicks.iter().filter(|click| click.link == link.id).cloned().collect();
-        assert_statistics(subject, &StatisticsOf::Link(link.id), &ClickCounts::of(&of_link, &owners)).await;
+        let of_link: Vec<_> = clicks.iter().filter(|click| click.link == link.id).collect();
+        assert_statistics(subject, &StatisticsOf::Link(link.id), &of_link).await;
         assert_eq!(subject.totals(link.id).await, totals(&of_link));
-        let visitors = ClickCounts::of(&of_link, &owners).visitors;
-        let visitors: Vec<_> = visitors.iter().map(|((_, day), visitors)| (*day, visitors.len() as u64)).collect();
+        let mut visitors = BTreeMap::<Day, BTreeSet<VisitorHash>>::new();
+        for click in of_link.iter().filter(|click| click.traits.kind == ClickKind::Human) {
+            visitors.entry(Day::of(click.at)).or_default().extend(click.visitor);
+        }
+        let visitors: Vec<_> = visitors.iter().map(|(day, visitors)| (*day, visitors.len() as u64)).collect();
         assert_eq!(subject.visitors(link.id).await, visitors);
     }
     for of in links.iter().map(|link| &link.owner) {
-        let of_owner: Vec<_> = clicks.iter().filter(|click| owners[&click.link] == *of).cloned().collect();
-        assert_statistics(subject, &StatisticsOf::Owner(of.clone()), &ClickCounts::of(&of_owner, &owners)).await;
+        let is_owners = |click: &&DescribedClick| links.iter().any(|link| link.id == click.link && link.owner == *of);
+        let of_owner: Vec<_> = clicks.iter().filter(is_owners).collect();
+        assert_statistics(subject, &StatisticsOf::Owner(of.clone()), &of_owner).await;
     }
-    assert_statistics(subject, &StatisticsOf::Everyone, &ClickCounts::of(clicks, &owners)).await;
+    assert_statistics(subject, &StatisticsOf::Everyone, &clicks.iter().collect::<Vec<_>>()).await;
 }
 
-async fn assert_statistics(subject: &ClickSubject, of: &StatisticsOf, counts: &ClickCounts) {
-    assert_eq!(
-        subject.hours(of, ALL_HOURS).await,
-        summed(counts.hours.iter().map(|((_, hour, kind), n)| (*hour, *kind, *n)))
-    );
-    assert_eq!(
-        subject.days(of, ALL_DAYS).await,
-        summed(counts.days.iter().map(|((_, day, kind), n)| (*day, *kind, *n)))
-    );
-    let mut values = std::collections::BTreeMap::new();
-    for (key, clicks) in &counts.dimensions {
-        *values.entry((key.dimension, key.value.to_string(), key.kind)).or_insert(0) += clicks;
+async fn assert_statistics(subject: &ClickSubject, of: &StatisticsOf, clicks: &[&DescribedClick]) {
+    let (mut hours, mut days, mut values) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for click in clicks {
+        let (kind, hour, traits) = (click.traits.kind, Hour::of(click.at), &click.traits);
+        *hours.entry((hour, kind)).or_insert(0) += 1;
+        *days.entry((hour.day(), kind)).or_insert(0) += 1;
+        let names = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+        for (dimension, value) in [
+            (Dimension::Referrer, &*traits.referrer),
+            (Dimension::Country, &*traits.country),
+            (Dimension::Browser, &*traits.browser),
+            (Dimension::Os, &*traits.os),
+            (Dimension::Device, &*traits.device),
+            (Dimension::Language, &*traits.language),
+            (Dimension::HourOfWeek, &format!("{}-{:02}", names[hour.day().of_week()], hour.of_day())),
+        ] {
+            *values.entry((dimension, value.to_owned(), kind)).or_insert(0) += 1;
+        }
     }
     let count = |((dimension, value, kind), clicks)| ValueCount { dimension, value, kind, clicks };
-    let values: Vec<_> = values.into_iter().map(count).collect();
-    assert_eq!(subject.dimensions(of, ALL_DAYS).await, values);
+    assert_eq!(subject.hours(of, ALL_HOURS).await, counted(hours));
+    assert_eq!(subject.days(of, ALL_DAYS).await, counted(days));
+    assert_eq!(subject.dimensions(of, ALL_DAYS).await, values.into_iter().map(count).collect::<Vec<_>>());
 }
 
-fn summed<T: Copy + Ord>(counts: impl Iterator<Item = (T, ClickKind, u64)>) -> Vec<Counted<T>> {
-    let mut sums = std::collections::BTreeMap::new();
-    for (when, kind, clicks) in counts {
-        *sums.entry((when, kind)).or_insert(0) += clicks;
-    }
-    sums.into_iter().map(|((when, kind), clicks)| Counted { when, kind, clicks }).collect()
+fn counted<T>(counts: BTreeMap<(T, ClickKind), u64>) -> Vec<Counted<T>> {
+    counts.into_iter().map(|((when, kind), clicks)| Counted { when, kind, clicks }).collect()
 }
 
-fn totals(clicks: &[DescribedClick]) -> ClickTotals {
+fn totals(clicks: &[&DescribedClick]) -> ClickTotals {
     let bots = clicks.iter().filter(|click| click.traits.kind == ClickKind::Bot).count() as u64;
     let last_at = clicks.iter().map(|click| click.at).max();
     ClickTotals { humans: clicks.len() as u64 - bots, bots, last_at }

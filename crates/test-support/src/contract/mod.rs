@@ -47,6 +47,7 @@ pub mod blocks;
 pub mod change;
 pub mod claim;
 mod click_figures;
+mod click_load;
 pub mod click_sequences;
 mod click_subject;
 pub mod clicks;
@@ -63,8 +64,9 @@ mod subject;
 /// The seed of the randomness of every case.
 const SEED: u64 = 7;
 
-pub use click_figures::{Figure, click_figures};
+pub use click_figures::{Figure, click_figures, click_load_figures};
 pub use click_subject::ClickSubject;
+pub use clicks::unreadable_days_begin_anew;
 pub use sequences::random_sequences_agree;
 pub use subject::{LinkDraft, Subject, a_link};
 
@@ -547,6 +549,7 @@ macro_rules! click_contract_suite {
                 shippers_of_the_same_links_at_once_add_up,
                 a_dropped_batch_happened_completely_or_not_at_all,
                 values_beyond_the_limit_count_as_other,
+                stored_values_are_kept_before_new_ones_over_many_batches,
                 one_batch_with_too_many_values_keeps_the_limit,
                 shippers_that_reach_the_limit_at_once_keep_it,
                 values_are_told_apart_byte_by_byte,
@@ -555,13 +558,14 @@ macro_rules! click_contract_suite {
                 clicks_of_another_owner_are_not_in_those_of_an_owner,
                 clicks_of_some_links_are_added_up,
                 links_without_a_click_have_no_totals,
+                late_clicks_count_on_their_day,
                 the_last_click_is_the_latest_whatever_the_order,
                 a_visitor_counts_once_a_day_over_all_batches,
                 visitors_of_shippers_at_once_are_all_counted,
                 every_caller_gets_the_first_salt_of_a_day,
                 old_salts_are_deleted_and_no_others,
                 forgotten_hours_stay_in_days_and_totals,
-                many_hours_are_forgotten_in_bounded_calls,
+                many_hours_are_forgotten,
                 an_erased_link_has_no_counts_and_its_owner_keeps_them,
                 the_most_clicked_links_come_first,
                 visits_that_led_nowhere_are_added_up_by_day_and_reason,

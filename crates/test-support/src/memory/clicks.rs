@@ -1,20 +1,20 @@
-//! Counts of clicks in memory: the pure counting rules, without the month tier of the SQL stores.
+//! Counts of clicks in memory: the rows of the SQL stores, without their limits of time and size.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    hash::Hash,
-    ops::{AddAssign, Range},
+    ops::Range,
     sync::MutexGuard,
 };
 
 use async_trait::async_trait;
 use domain::{
     click::{
-        ClickCounts, ClickKind, DailySalt, Day, DimensionCounts, DimensionKey, Hour, LinkTotal, OrphanReason,
-        StoredValues, VisitorSketch, limit_values,
+        ClickCounts, ClickKind, DailySalt, Day, DayCounts, FreshCounts, Hour, HourSums, KindCounts, LinkOwner,
+        OrphanReason, ValueSums, VisitorSketch,
     },
     link::Owner,
     ports::{ClickBatch, ClickRepository, ClickTotals, Counted, RepositoryError, Shipped, StatisticsOf, ValueCount},
+    time::Timestamp,
 };
 use uuid::Uuid;
 
@@ -23,108 +23,94 @@ use super::MemoryStore;
 #[derive(Debug, Default)]
 pub(super) struct ClickTables {
     streams: HashMap<Uuid, u64>,
-    totals: BTreeMap<(Uuid, ClickKind), LinkTotal>,
-    hours: BTreeMap<(Uuid, Hour, ClickKind), u64>,
-    days: BTreeMap<(Uuid, Day, ClickKind), u64>,
-    dimensions: DimensionCounts<Uuid>,
+    totals: BTreeMap<Uuid, Total>,
+    days: BTreeMap<(Uuid, Day), DayRow>,
+    owner_days: BTreeMap<(Owner, Day), DayRow>,
     visitors: BTreeMap<(Uuid, Day), VisitorSketch>,
-    owner_hours: BTreeMap<(Owner, Hour, ClickKind), u64>,
-    owner_dimensions: DimensionCounts<Owner>,
+    /// Hours before this one are forgotten.
+    first_hour: Option<Hour>,
     salts: BTreeMap<Day, DailySalt>,
     orphans: BTreeMap<(Day, OrphanReason), u64>,
 }
 
-/// Most rows that one call of `forget` deletes.
-const FORGOTTEN_AT_ONCE: usize = 20_000;
+#[derive(Debug)]
+struct Total {
+    owner: Owner,
+    clicks: KindCounts,
+    last_at: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct DayRow {
+    clicks: KindCounts,
+    counts: Option<Vec<u8>>,
+}
+
+impl DayRow {
+    fn add(&mut self, clicks: KindCounts, fresh: &FreshCounts) {
+        self.clicks += clicks;
+        self.counts = Some(match &self.counts {
+            Some(stored) => fresh.added_to(stored).expect("memory is not damaged"),
+            None => fresh.to_stored(),
+        });
+    }
+
+    fn read(&self) -> DayCounts<'_> {
+        let counts = self.counts.as_ref().expect("a row is made with its counts");
+        DayCounts::from_bytes(counts).expect("memory is not damaged")
+    }
+}
 
 impl MemoryStore {
     fn clicks(&self) -> MutexGuard<'_, ClickTables> {
         self.clicks.lock().expect("no test panics while it holds the lock")
     }
 
-    fn owners(&self) -> HashMap<Uuid, Owner> {
-        self.tables().links.values().map(|link| (link.id, link.owner.clone())).collect()
+    fn owners(&self) -> HashMap<Uuid, LinkOwner> {
+        let links = self.tables();
+        links.links.values().map(|link| (link.id, LinkOwner { owner: link.owner.clone() })).collect()
     }
 }
 
 impl ClickTables {
-    fn add(&mut self, mut counts: ClickCounts) {
-        counts.dimensions = limit_values(counts.dimensions, stored_values(&self.dimensions));
-        let owner_dimensions = limit_values(counts.owner_dimensions(), stored_values(&self.owner_dimensions));
-        for (key, more) in counts.totals {
-            match self.totals.get_mut(&key) {
-                None => drop(self.totals.insert(key, more)),
-                Some(total) => {
-                    total.clicks += more.clicks;
-                    total.last_at = total.last_at.max(more.last_at);
-                }
+    fn add(&mut self, counts: ClickCounts) {
+        for more in counts.links {
+            let total = self.totals.entry(more.link).or_insert_with(|| Total {
+                owner: more.owner.owner,
+                clicks: KindCounts::default(),
+                last_at: more.last_at,
+            });
+            total.clicks += more.clicks;
+            total.last_at = total.last_at.max(more.last_at);
+        }
+        for more in counts.days {
+            self.days.entry((more.link, more.day)).or_default().add(more.clicks, &more.counts);
+            if !more.visitors.is_empty() {
+                self.visitors.entry((more.link, more.day)).or_default().add(more.visitors);
             }
         }
-        for (key, visitors) in counts.visitors {
-            let sketch = self.visitors.entry(key).or_default();
-            *sketch = sketch.union(&VisitorSketch::of(visitors));
+        for more in counts.owners {
+            self.owner_days.entry((more.owner.owner, more.day)).or_default().add(more.clicks, &more.counts);
         }
-        add(&mut self.hours, counts.hours);
-        add(&mut self.days, counts.days);
-        add(&mut self.dimensions, counts.dimensions);
-        add(&mut self.owner_hours, counts.owner_hours);
-        add(&mut self.owner_dimensions, owner_dimensions);
     }
-}
 
-fn add<K: Ord>(counts: &mut BTreeMap<K, u64>, more: BTreeMap<K, u64>) {
-    for (key, clicks) in more {
-        counts.entry(key).or_default().add_assign(clicks);
-    }
-}
-
-fn stored_values<S: Clone + Eq + Hash>(counts: &DimensionCounts<S>) -> StoredValues<S> {
-    let mut values = StoredValues::new();
-    for key in counts.keys() {
-        let of_it: &mut HashSet<_> = values.entry((key.subject.clone(), key.day, key.dimension)).or_default();
-        of_it.insert(key.value.clone());
-    }
-    values
-}
-
-/// Sums of counts, by time and kind.
-fn counted<T: Copy + Ord>(counts: impl Iterator<Item = (T, ClickKind, u64)>, range: &Range<T>) -> Vec<Counted<T>> {
-    let mut sums = BTreeMap::new();
-    for (when, kind, clicks) in counts.filter(|(when, ..)| range.contains(when)) {
-        *sums.entry((when, kind)).or_default() += clicks;
-    }
-    sums.into_iter().map(|((when, kind), clicks)| Counted { when, kind, clicks }).collect()
-}
-
-/// Sums of counts, by value and kind.
-fn by_value<'a, S: 'a>(
-    counts: impl Iterator<Item = (&'a DimensionKey<S>, &'a u64)>,
-    range: &Range<Day>,
-) -> Vec<ValueCount> {
-    let mut sums = BTreeMap::new();
-    for (key, clicks) in counts.filter(|(key, _)| range.contains(&key.day)) {
-        *sums.entry((key.dimension, key.value.to_string(), key.kind)).or_default() += *clicks;
-    }
-    let count = |((dimension, value, kind), clicks)| ValueCount { dimension, value, kind, clicks };
-    sums.into_iter().map(count).collect()
-}
-
-/// Whether a link is asked about; `None` if owners are.
-fn is_link_of(of: &StatisticsOf) -> Option<impl Fn(Uuid) -> bool> {
-    let links = match of {
-        StatisticsOf::Link(link) => HashSet::from([*link]),
-        StatisticsOf::Links(links) => links.iter().copied().collect(),
-        StatisticsOf::Owner(_) | StatisticsOf::Everyone => return None,
-    };
-    Some(move |link| links.contains(&link))
-}
-
-/// Whether an owner is asked about, if owners are.
-fn is_owner_of(of: &StatisticsOf, owner: &Owner) -> bool {
-    match of {
-        StatisticsOf::Owner(wanted) => owner == wanted,
-        StatisticsOf::Everyone => true,
-        StatisticsOf::Link(_) | StatisticsOf::Links(_) => false,
+    /// The days of a range, by everything that is asked about.
+    fn rows(&self, of: &StatisticsOf, range: &Range<Day>) -> Vec<(Day, &DayRow)> {
+        let links = match of {
+            StatisticsOf::Link(link) => HashSet::from([*link]),
+            StatisticsOf::Links(links) => links.iter().copied().collect(),
+            StatisticsOf::Owner(_) | StatisticsOf::Everyone => HashSet::new(),
+        };
+        let of_links =
+            self.days.iter().filter(|((link, _), _)| links.contains(link)).map(|((_, day), row)| (*day, row));
+        let is_asked = |owner: &Owner| match of {
+            StatisticsOf::Owner(wanted) => owner == wanted,
+            StatisticsOf::Everyone => true,
+            StatisticsOf::Link(_) | StatisticsOf::Links(_) => false,
+        };
+        let of_owners = self.owner_days.iter().filter(|((owner, _), _)| is_asked(owner));
+        let all = of_links.chain(of_owners.map(|((_, day), row)| (*day, row)));
+        all.filter(|(day, _)| range.contains(day)).collect()
     }
 }
 
@@ -153,7 +139,10 @@ impl ClickRepository for MemoryStore {
     }
 
     async fn add_orphans(&self, orphans: &HashMap<(Day, OrphanReason), u64>) -> Result<(), RepositoryError> {
-        add(&mut self.clicks().orphans, orphans.iter().map(|(key, count)| (*key, *count)).collect());
+        let mut clicks = self.clicks();
+        for (key, count) in orphans {
+            *clicks.orphans.entry(*key).or_default() += count;
+        }
         Ok(())
     }
 
@@ -161,77 +150,58 @@ impl ClickRepository for MemoryStore {
         Ok(*self.clicks().salts.entry(fresh.day()).or_insert(*fresh))
     }
 
-    async fn forget(&self, salts: Day, hours: Hour) -> Result<bool, RepositoryError> {
+    async fn forget(&self, salts: Day, hours: Hour) -> Result<(), RepositoryError> {
         let mut clicks = self.clicks();
         clicks.salts.retain(|day, _| *day >= salts);
-        let mut forgotten = 0;
-        let mut stays = |hour: Hour| {
-            let goes = hour < hours && forgotten < FORGOTTEN_AT_ONCE;
-            forgotten += usize::from(goes);
-            !goes
-        };
-        clicks.hours.retain(|(_, hour, _), _| stays(*hour));
-        clicks.owner_hours.retain(|(_, hour, _), _| stays(*hour));
-        let left = clicks.hours.keys().map(|(_, hour, _)| *hour);
-        let more = left.chain(clicks.owner_hours.keys().map(|(_, hour, _)| *hour)).any(|hour| hour < hours);
-        Ok(more)
+        clicks.first_hour = clicks.first_hour.max(Some(hours));
+        Ok(())
     }
 
     async fn erase(&self, link: &Uuid) -> Result<(), RepositoryError> {
         let mut clicks = self.clicks();
-        clicks.totals.retain(|(of, _), _| of != link);
-        clicks.hours.retain(|(of, ..), _| of != link);
-        clicks.days.retain(|(of, ..), _| of != link);
-        clicks.dimensions.retain(|key, _| key.subject != *link);
+        clicks.totals.remove(link);
+        clicks.days.retain(|(of, _), _| of != link);
         clicks.visitors.retain(|(of, _), _| of != link);
         Ok(())
     }
 
     async fn totals(&self, links: &[Uuid]) -> Result<HashMap<Uuid, ClickTotals>, RepositoryError> {
         let clicks = self.clicks();
-        let mut totals = HashMap::<Uuid, ClickTotals>::new();
-        for ((link, kind), stored) in clicks.totals.iter().filter(|((link, _), _)| links.contains(link)) {
-            let total = totals.entry(*link).or_default();
-            match kind {
-                ClickKind::Human => total.humans = stored.clicks,
-                ClickKind::Bot => total.bots = stored.clicks,
-            }
-            total.last_at = total.last_at.max(Some(stored.last_at));
-        }
-        Ok(totals)
+        let total = |link: &Uuid| {
+            let Total { clicks: KindCounts { humans, bots }, last_at, .. } = *clicks.totals.get(link)?;
+            Some((*link, ClickTotals { humans, bots, last_at: Some(last_at) }))
+        };
+        Ok(links.iter().filter_map(total).collect())
     }
 
     async fn hours(&self, of: &StatisticsOf, range: Range<Hour>) -> Result<Vec<Counted<Hour>>, RepositoryError> {
         let clicks = self.clicks();
-        Ok(if let Some(is_asked) = is_link_of(of) {
-            let hours = clicks.hours.iter().filter(|((link, ..), _)| is_asked(*link));
-            counted(hours.map(|((_, hour, kind), count)| (*hour, *kind, *count)), &range)
-        } else {
-            let hours = clicks.owner_hours.iter().filter(|((owner, ..), _)| is_owner_of(of, owner));
-            counted(hours.map(|((_, hour, kind), count)| (*hour, *kind, *count)), &range)
-        })
+        let mut sums = HourSums::default();
+        for (day, row) in clicks.rows(of, &(range.start.day()..range.end.day().next())) {
+            sums.add(day, &row.read());
+        }
+        Ok(sums.between(clicks.first_hour.map_or(range.start, |first| first.max(range.start)), range.end))
     }
 
     async fn days(&self, of: &StatisticsOf, range: Range<Day>) -> Result<Vec<Counted<Day>>, RepositoryError> {
         let clicks = self.clicks();
-        Ok(if let Some(is_asked) = is_link_of(of) {
-            let days = clicks.days.iter().filter(|((link, ..), _)| is_asked(*link));
-            counted(days.map(|((_, day, kind), count)| (*day, *kind, *count)), &range)
-        } else {
-            let days = clicks.owner_dimensions.iter().filter(|(key, _)| is_owner_of(of, &key.subject));
-            let device = days.filter(|(key, _)| key.dimension == domain::click::Dimension::Device);
-            counted(device.map(|(key, count)| (key.day, key.kind, *count)), &range)
-        })
+        let mut sums = BTreeMap::<Day, KindCounts>::new();
+        for (day, row) in clicks.rows(of, &range) {
+            *sums.entry(day).or_default() += row.clicks;
+        }
+        let counted = |(when, clicks): (Day, KindCounts)| {
+            clicks.by_kind().map(move |(kind, clicks)| Counted { when, kind, clicks })
+        };
+        Ok(sums.into_iter().flat_map(counted).collect())
     }
 
     async fn dimensions(&self, of: &StatisticsOf, range: Range<Day>) -> Result<Vec<ValueCount>, RepositoryError> {
         let clicks = self.clicks();
-        Ok(if let Some(is_asked) = is_link_of(of) {
-            by_value(clicks.dimensions.iter().filter(|(key, _)| is_asked(key.subject)), &range)
-        } else {
-            let of_them = clicks.owner_dimensions.iter().filter(|(key, _)| is_owner_of(of, &key.subject));
-            by_value(of_them, &range)
-        })
+        let mut sums = ValueSums::default();
+        for (day, row) in clicks.rows(of, &range) {
+            sums.add(day, &row.read());
+        }
+        Ok(sums.into_counts())
     }
 
     async fn visitors(&self, link: &Uuid, range: Range<Day>) -> Result<Vec<(Day, VisitorSketch)>, RepositoryError> {
@@ -248,17 +218,13 @@ impl ClickRepository for MemoryStore {
         limit: u32,
     ) -> Result<Vec<(Uuid, u64)>, RepositoryError> {
         let clicks = self.clicks();
-        let is_owners = |link: Uuid| {
-            let mut totals = clicks.totals.range((link, ClickKind::Human)..=(link, ClickKind::Bot));
-            owner.is_none_or(|owner| totals.any(|(_, total)| total.owner == *owner))
-        };
+        let is_owners =
+            |link: &Uuid| owner.is_none_or(|owner| clicks.totals.get(link).is_some_and(|total| total.owner == *owner));
         let mut sums = BTreeMap::<Uuid, u64>::new();
-        for ((link, day, kind), count) in &clicks.days {
-            if range.contains(day) && kinds.contains(kind) && is_owners(*link) {
-                *sums.entry(*link).or_default() += count;
-            }
+        for ((link, _), row) in clicks.days.iter().filter(|((link, day), _)| range.contains(day) && is_owners(link)) {
+            *sums.entry(*link).or_default() += kinds.iter().map(|kind| row.clicks.kind(*kind)).sum::<u64>();
         }
-        let mut top: Vec<_> = sums.into_iter().collect();
+        let mut top: Vec<_> = sums.into_iter().filter(|(_, clicks)| *clicks > 0).collect();
         top.sort_by_key(|(link, clicks)| (std::cmp::Reverse(*clicks), *link));
         top.truncate(limit as usize);
         Ok(top)

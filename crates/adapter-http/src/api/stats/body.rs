@@ -1,9 +1,9 @@
 //! Statistics as JSON.
 
 use domain::{
-    click::{Day, Dimension, OrphanReason},
+    click::{Day, Dimension, KindCounts, OrphanReason},
     link::Link,
-    service::{self, KindCounts, StatisticsQuery},
+    service::{self, StatisticsQuery},
     time::Timestamp,
 };
 use serde::Serialize;
