@@ -106,7 +106,8 @@ impl Context {
     /// Counts a visit that led nowhere. Only `GET` is a visit.
     pub(crate) fn record_orphan(&self, method: &Method, reason: OrphanReason) {
         if self.recorder.is_some() && *method == Method::GET {
-            self.state.services.clicks.orphans.add(reason);
+            let domain = self.visited().map_or(DomainId::DEFAULT, VisitedDomain::id);
+            self.state.services.clicks.orphans.add(domain, reason);
         }
     }
 

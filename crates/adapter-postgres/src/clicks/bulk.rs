@@ -101,8 +101,8 @@ bulk! {
 bulk! {
     /// The counts of owners on days.
     DaysOfOwners<'a> { owner: Text = &'a str, day: Integer = i32, domain_id: SmallInt = i16 }
-        -> (Text, Integer, Binary),
-    "SELECT owner, day, counts FROM input JOIN owner_days USING (owner, day, domain_id)"
+        -> (Text, Integer, SmallInt, Binary),
+    "SELECT owner, day, domain_id, counts FROM input JOIN owner_days USING (owner, day, domain_id)"
 }
 
 bulk! {

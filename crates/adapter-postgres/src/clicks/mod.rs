@@ -12,11 +12,12 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use domain::{
-    click::{ClickCounts, ClickKind, DailySalt, Day, Hour, LinkOwner, OrphanReason, VisitorSketch},
+    address::DomainId,
+    click::{ClickCounts, ClickKind, DailySalt, Day, Hour, LinkOwner, Orphan, VisitorSketch},
     link::Owner,
     ports::{
-        ClickBatch, ClickRepository, ClickTotals, Counted, LeftOut, RepositoryError, Shipped, StatisticsOf, ValueCount,
-        in_column,
+        ClickBatch, ClickRepository, ClickTotals, Counted, LeftOut, RepositoryError, Shipped, StatisticsOf,
+        UnreadableColumn, ValueCount, in_column,
     },
 };
 use uuid::Uuid;
@@ -28,10 +29,6 @@ use crate::{
     session::{Progress, until},
 };
 
-/// The short domain of every count: links know no others yet. The column stands in the keys from the start, because
-/// adding it to them later would rewrite the tables.
-const DEFAULT_DOMAIN: i16 = 0;
-
 #[async_trait]
 impl ClickRepository for PostgresStore {
     async fn store(&self, batch: &ClickBatch) -> Result<Shipped, RepositoryError> {
@@ -40,9 +37,13 @@ impl ClickRepository for PostgresStore {
         let (connection, progress) = (session.connection(), Progress::default());
         let shipped = until(deadline, async {
             let owners = shipping::owners(connection, batch).await?;
-            let readable = owners.into_iter().filter_map(|(link, owner)| {
-                let owner = in_column("owner_id", owner.parse());
-                self.left_out.unless("links", link, owner.map_err(Into::into)).map(|owner| (link, LinkOwner { owner }))
+            let read = |owner: String, domain: i16| -> Result<_, UnreadableColumn> {
+                let domain = in_column("domain_id", DomainId::try_from(domain))?;
+                Ok(LinkOwner { owner: in_column("owner_id", owner.parse())?, domain })
+            };
+            let readable = owners.into_iter().filter_map(|(link, owner, domain)| {
+                let owner = self.left_out.unless("links", link, read(owner, domain).map_err(Into::into));
+                Some((link, owner?))
             });
             let counts = ClickCounts::of(&batch.clicks, &readable.collect());
             shipping::ship(connection, &progress, batch, counts, &self.left_out).await
@@ -66,7 +67,7 @@ impl ClickRepository for PostgresStore {
         session.close(Effect::Write, gone).map(drop)
     }
 
-    async fn add_orphans(&self, orphans: &HashMap<(Day, OrphanReason), u64>) -> Result<(), RepositoryError> {
+    async fn add_orphans(&self, orphans: &HashMap<Orphan, u64>) -> Result<(), RepositoryError> {
         if orphans.values().all(|count| *count == 0) {
             return Ok(());
         }
@@ -127,7 +128,7 @@ impl ClickRepository for PostgresStore {
         self.most_clicked(owner, kinds, range, limit).await
     }
 
-    async fn orphans(&self, range: Range<Day>) -> Result<Vec<(Day, OrphanReason, u64)>, RepositoryError> {
+    async fn orphans(&self, range: Range<Day>) -> Result<Vec<(Orphan, u64)>, RepositoryError> {
         self.orphans_by_day(range).await
     }
 }

@@ -17,7 +17,6 @@ use domain::{
 use uuid::Uuid;
 
 use super::{
-    DEFAULT_DOMAIN,
     bulk::{AddTotals, BeginStream, DaysOfLinks, DaysOfOwners, Locks, MoveStream, WriteDaysOfLinks, WriteDaysOfOwners},
     read_sketch, signed,
 };
@@ -30,18 +29,18 @@ use crate::{
 /// The counts and the visitors of a link on a day, as they are stored.
 type StoredDay = (Uuid, i32, Vec<u8>, Option<Vec<u8>>);
 
-/// Whose link each of these is; links that do not exist are missing. Owners never change and links are never removed,
+/// Whose link each of these is, and on which short domain; links that do not exist are missing. Owners never change and links are never removed,
 /// so this may be asked before the transaction.
 pub(super) async fn owners(
     connection: &mut AsyncPgConnection,
     batch: &ClickBatch,
-) -> QueryResult<HashMap<Uuid, String>> {
+) -> QueryResult<Vec<(Uuid, String, i16)>> {
     let clicked: BTreeSet<_> = batch.clicks.iter().map(|click| click.link).collect();
     if clicked.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(Vec::new());
     }
-    let query = links::table.filter(links::id.eq_any(clicked)).select((links::id, links::owner_id));
-    Ok(query.load::<(Uuid, String)>(connection).await?.into_iter().collect())
+    let query = links::table.filter(links::id.eq_any(clicked)).select((links::id, links::owner_id, links::domain_id));
+    query.load(connection).await
 }
 
 /// Counts the batch, unless its stream is counted up to another number.
@@ -151,17 +150,18 @@ async fn add_days_of_owners(
 ) -> QueryResult<()> {
     let mut statement = DaysOfOwners::default();
     for day in days {
-        statement.push((day.owner.owner.as_str(), day.day.0, DEFAULT_DOMAIN));
+        statement.push((day.owner.owner.as_str(), day.day.0, day.owner.domain.into()));
     }
-    let rows: Vec<(String, i32, Vec<u8>)> = statement.load(connection).await?;
-    let before: HashMap<_, _> = rows.iter().map(|(owner, day, counts)| ((owner.as_str(), Day(*day)), counts)).collect();
+    let rows: Vec<(String, i32, i16, Vec<u8>)> = statement.load(connection).await?;
+    let before: HashMap<_, _> =
+        rows.iter().map(|(owner, day, domain, counts)| ((owner.as_str(), Day(*day), *domain), counts)).collect();
     let mut statement = WriteDaysOfOwners::default();
     for OwnerDay { owner, day, clicks: KindCounts { humans, bots }, counts } in days {
-        let owner = owner.owner.as_str();
-        let sum = before.get(&(owner, *day));
+        let (owner, domain) = (owner.owner.as_str(), i16::from(owner.domain));
+        let sum = before.get(&(owner, *day, domain));
         let sum = sum.and_then(|bytes| sum_of(left_out, "owner_days", (*day, owner), counts, bytes));
         let counts = sum.unwrap_or_else(|| counts.to_stored());
-        statement.push((owner, day.0, DEFAULT_DOMAIN, signed(*humans), signed(*bots), counts));
+        statement.push((owner, day.0, domain, signed(*humans), signed(*bots), counts));
     }
     statement.execute(connection).await?;
     Ok(())

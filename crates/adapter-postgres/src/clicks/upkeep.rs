@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use diesel::{QueryResult, prelude::*, sql_query, sql_types::Integer};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use domain::{
-    click::{DailySalt, Day, Hour, OrphanReason},
+    click::{DailySalt, Day, Hour, Orphan},
     ports::RepositoryError,
 };
 use uuid::Uuid;
 
 use super::{
-    DEFAULT_DOMAIN,
     bulk::{AddOrphans, ForgetHours, KeepSalts},
     signed,
 };
@@ -50,15 +49,14 @@ pub(super) async fn keep_salt(connection: &mut AsyncPgConnection, fresh: &DailyS
     statement.get_result::<(Vec<u8>,)>(connection).await.map(|(salt,)| salt)
 }
 
-pub(super) async fn add_orphans(
-    connection: &mut AsyncPgConnection,
-    orphans: &HashMap<(Day, OrphanReason), u64>,
-) -> QueryResult<()> {
+pub(super) async fn add_orphans(connection: &mut AsyncPgConnection, orphans: &HashMap<Orphan, u64>) -> QueryResult<()> {
     // In the order of the key, in which every process locks the rows.
-    let sorted: BTreeMap<_, _> = orphans.iter().filter(|(_, count)| **count > 0).collect();
+    let key = |orphan: &Orphan| (orphan.domain, orphan.day, orphan.reason);
+    let counted = orphans.iter().filter(|(_, count)| **count > 0);
+    let sorted: BTreeMap<_, _> = counted.map(|(orphan, count)| (key(orphan), (orphan, count))).collect();
     let mut statement = AddOrphans::default();
-    for ((day, reason), count) in sorted {
-        statement.push((DEFAULT_DOMAIN, day.0, reason.number(), signed(*count)));
+    for (Orphan { day, domain, reason }, count) in sorted.into_values() {
+        statement.push(((*domain).into(), day.0, reason.number(), signed(*count)));
     }
     statement.execute(connection).await?;
     Ok(())

@@ -18,7 +18,7 @@ use std::{
 use async_trait::async_trait;
 use diesel::prelude::*;
 use domain::{
-    click::{ClickCounts, ClickKind, DailySalt, Day, Hour, LinkOwner, OrphanReason, VisitorSketch},
+    click::{ClickCounts, ClickKind, DailySalt, Day, Hour, LinkOwner, Orphan, VisitorSketch},
     link::Owner,
     ports::{
         ClickBatch, ClickRepository, ClickTotals, Counted, LeftOut, RepositoryError, Shipped, StatisticsOf,
@@ -30,10 +30,6 @@ use uuid::Uuid;
 use crate::{SqliteStore, threads::Threads};
 
 pub use file::SqliteClickFile;
-
-/// The short domain of every count: links know no others yet. The column stands in the keys from the start, because
-/// adding it to them later would rewrite the tables.
-const DEFAULT_DOMAIN: i32 = 0;
 
 /// The repository of clicks, beside the store of their links.
 pub struct SqliteClicks {
@@ -101,7 +97,7 @@ impl ClickRepository for SqliteClicks {
             .await
     }
 
-    async fn add_orphans(&self, orphans: &HashMap<(Day, OrphanReason), u64>) -> Result<(), RepositoryError> {
+    async fn add_orphans(&self, orphans: &HashMap<Orphan, u64>) -> Result<(), RepositoryError> {
         let orphans = orphans.clone();
         self.threads
             .write("counting visits that led nowhere", move |connection| Ok(upkeep::add_orphans(connection, &orphans)?))
@@ -154,7 +150,7 @@ impl ClickRepository for SqliteClicks {
         self.most_clicked(owner, kinds, range, limit).await
     }
 
-    async fn orphans(&self, range: Range<Day>) -> Result<Vec<(Day, OrphanReason, u64)>, RepositoryError> {
+    async fn orphans(&self, range: Range<Day>) -> Result<Vec<(Orphan, u64)>, RepositoryError> {
         self.orphans_by_day(range).await
     }
 }

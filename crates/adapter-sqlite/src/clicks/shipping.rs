@@ -5,7 +5,12 @@ use std::{
     fmt,
 };
 
-use diesel::{QueryResult, prelude::*, sql_query, sql_types::Text};
+use diesel::{
+    QueryResult,
+    prelude::*,
+    sql_query,
+    sql_types::{SmallInt, Text},
+};
 use domain::{
     click::{ClickCounts, Day, FreshCounts, KindCounts, LinkDay, LinkOwner, OwnerDay, VisitorSketch},
     ports::{ClickBatch, LeftOut, Shipped, in_column},
@@ -13,7 +18,7 @@ use domain::{
 use uuid::Uuid;
 
 use super::{
-    DEFAULT_DOMAIN, list_of, read_sketch,
+    list_of, read_sketch,
     rows::{AddTotal, BeginStream, DayOfLink, DayOfOwner, MoveStream, WriteDayOfLink, WriteDayOfOwner},
     schema::click_streams,
     signed,
@@ -53,12 +58,16 @@ pub(super) fn owners(
         id: Vec<u8>,
         #[diesel(sql_type = Text)]
         owner_id: String,
+        #[diesel(sql_type = SmallInt)]
+        domain_id: i16,
     }
-    let query = "SELECT id, owner_id FROM links WHERE id IN (SELECT unhex(value) FROM json_each(?))";
+    let query = "SELECT id, owner_id, domain_id FROM links WHERE id IN (SELECT unhex(value) FROM json_each(?))";
     let rows: Vec<Row> = sql_query(query).bind::<Text, _>(list_of(links)).load(connection)?;
     let read = |row: Row| {
-        let owner = in_column("id", Uuid::from_slice(&row.id))
-            .and_then(|link| Ok((link, LinkOwner { owner: in_column("owner_id", row.owner_id.parse())? })));
+        let owner = in_column("id", Uuid::from_slice(&row.id)).and_then(|link| {
+            let domain = in_column("domain_id", row.domain_id.try_into())?;
+            Ok((link, LinkOwner { owner: in_column("owner_id", row.owner_id.parse())?, domain }))
+        });
         left_out.unless("links", hex(&row.id), owner.map_err(Into::into))
     };
     Ok(rows.into_iter().filter_map(read).collect())
@@ -138,7 +147,7 @@ fn add_day_of_link(connection: &mut SqliteConnection, more: LinkDay, left_out: &
 /// The same for an owner.
 fn add_day_of_owner(connection: &mut SqliteConnection, more: OwnerDay, left_out: &LeftOut) -> QueryResult<()> {
     let OwnerDay { owner, day, clicks: KindCounts { humans, bots }, counts } = more;
-    let (owner, domain_id) = (owner.owner.as_str(), DEFAULT_DOMAIN);
+    let (owner, domain_id) = (owner.owner.as_str(), i16::from(owner.domain).into());
     let stored: Option<(Vec<u8>,)> = DayOfOwner { owner, day: day.0, domain_id }.get_result(connection).optional()?;
     let sum = stored.and_then(|(stored,)| sum_of(left_out, "owner_days", (day, owner), &counts, &stored));
     let counts = sum.unwrap_or_else(|| counts.to_stored());

@@ -10,13 +10,13 @@ use diesel::{
     sql_types::{Binary, Integer},
 };
 use domain::{
-    click::{DailySalt, Day, Hour, OrphanReason},
+    click::{DailySalt, Day, Hour, Orphan},
     ports::RepositoryError,
 };
 use uuid::Uuid;
 
 use super::{
-    DEFAULT_DOMAIN, SqliteClicks,
+    SqliteClicks,
     rows::{AddOrphans, ForgetHours, KeepSalt},
     signed,
 };
@@ -69,13 +69,10 @@ pub(super) fn keep_salt(connection: &mut SqliteConnection, fresh: &DailySalt) ->
     Ok(DailySalt::new(fresh.day(), key))
 }
 
-pub(super) fn add_orphans(
-    connection: &mut SqliteConnection,
-    orphans: &HashMap<(Day, OrphanReason), u64>,
-) -> QueryResult<()> {
-    for ((day, reason), count) in orphans.iter().filter(|(_, count)| **count > 0) {
+pub(super) fn add_orphans(connection: &mut SqliteConnection, orphans: &HashMap<Orphan, u64>) -> QueryResult<()> {
+    for (Orphan { day, domain, reason }, count) in orphans.iter().filter(|(_, count)| **count > 0) {
         let (day, reason, clicks) = (day.0, reason.number().into(), signed(*count));
-        AddOrphans { domain_id: DEFAULT_DOMAIN, day, reason, clicks }.execute(connection)?;
+        AddOrphans { domain_id: i16::from(*domain).into(), day, reason, clicks }.execute(connection)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::{
     ClickKind, Day, DescribedClick, FreshCounts, Hour, KindCounts, VisitorHash,
     values::{Tally, Values},
 };
-use crate::{link::Owner, time::Timestamp};
+use crate::{address::DomainId, link::Owner, time::Timestamp};
 
 /// Counts of clicks by everything they are stored by. All lists are sorted by their keys, each key once, so that two
 /// processes that store counts of the same links lock rows in the same order.
@@ -18,7 +18,7 @@ pub struct ClickCounts {
     pub links: Vec<LinkTotal>,
     /// Of each link and day, the days of a link together.
     pub days: Vec<LinkDay>,
-    /// Of all links of each owner, by day.
+    /// Of all links of each owner on each short domain, by day.
     pub owners: Vec<OwnerDay>,
     /// Clicks of links that do not exist, for example after a backup was restored. They are in none of the others.
     pub of_missing_links: u64,
@@ -29,6 +29,8 @@ pub struct ClickCounts {
 pub struct LinkOwner {
     /// Whose link it is.
     pub owner: Owner,
+    /// The short domain it lives on.
+    pub domain: DomainId,
 }
 
 /// What clicks add to the totals of a link.
@@ -59,10 +61,10 @@ pub struct LinkDay {
     pub visitors: Vec<VisitorHash>,
 }
 
-/// What clicks add to a day of an owner.
+/// What clicks add to a day of an owner on a short domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnerDay {
-    /// The owner.
+    /// The owner and the short domain.
     pub owner: LinkOwner,
     /// The day.
     pub day: Day,
@@ -151,7 +153,7 @@ mod tests {
     }
 
     fn owner(name: &str) -> LinkOwner {
-        LinkOwner { owner: name.parse().expect("an owner") }
+        LinkOwner { owner: name.parse().expect("an owner"), domain: DomainId::DEFAULT }
     }
 
     fn counted() -> ClickCounts {

@@ -20,7 +20,7 @@ pub use day_counts::{DayCounts, DayValue, FreshCounts, InvalidCounts};
 pub use described::{DescribedClick, Dimension, NOT_RECORDED, OTHER, Traits, UNKNOWN};
 pub use kind_counts::KindCounts;
 pub use network::ClientNetwork;
-pub use salts::{DailySalts, OrphanCounters};
+pub use salts::{DailySalts, Orphan, OrphanCounters};
 pub use sums::{HourSums, ValueSums};
 pub use visitor::{DailySalt, InvalidSketch, VisitorHash, VisitorSketch};
 

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::RepositoryError;
 use crate::{
-    click::{Click, ClickKind, DailySalt, Day, DescribedClick, Dimension, Hour, OrphanReason, Traits, VisitorSketch},
+    address::DomainId,
+    click::{Click, ClickKind, DailySalt, Day, DescribedClick, Dimension, Hour, Orphan, Traits, VisitorSketch},
     link::Owner,
     time::Timestamp,
 };
@@ -60,7 +61,7 @@ pub trait ClickRepository: Send + Sync {
     async fn forget_stream(&self, stream: &Uuid) -> Result<(), RepositoryError>;
 
     /// Adds visits that led nowhere.
-    async fn add_orphans(&self, orphans: &HashMap<(Day, OrphanReason), u64>) -> Result<(), RepositoryError>;
+    async fn add_orphans(&self, orphans: &HashMap<Orphan, u64>) -> Result<(), RepositoryError>;
 
     /// The salt of the day of `fresh`, which becomes it if the day has none yet. Every caller MUST get the same one.
     async fn salt(&self, fresh: &DailySalt) -> Result<DailySalt, RepositoryError>;
@@ -98,8 +99,8 @@ pub trait ClickRepository: Send + Sync {
         limit: u32,
     ) -> Result<Vec<(Uuid, u64)>, RepositoryError>;
 
-    /// Visits that led nowhere, by day and reason, in ascending order.
-    async fn orphans(&self, range: Range<Day>) -> Result<Vec<(Day, OrphanReason, u64)>, RepositoryError>;
+    /// Visits that led nowhere, in the order of [`Orphan`].
+    async fn orphans(&self, range: Range<Day>) -> Result<Vec<(Orphan, u64)>, RepositoryError>;
 }
 
 /// Clicks of one stream, and the numbers of the records they were read from.
@@ -144,6 +145,13 @@ pub enum StatisticsOf {
     Links(Vec<Uuid>),
     /// Those of all links of an owner.
     Owner(Owner),
+    /// Those of all links on some short domains, of one owner or of all.
+    On {
+        /// The owner; `None` for all.
+        owner: Option<Owner>,
+        /// The short domains.
+        domains: Vec<DomainId>,
+    },
     /// Those of all links.
     Everyone,
 }

@@ -4,7 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use domain::{
-    click::{ClickKind, DailySalt, Day, DescribedClick, Dimension, Hour, OTHER, OrphanReason},
+    address::DomainId,
+    click::{ClickKind, DailySalt, Day, DescribedClick, Dimension, Hour, OTHER, Orphan, OrphanReason},
     link::Link,
     ports::{ClickBatch, Counted, Shipped, StatisticsOf},
     time::Timestamp,
@@ -637,25 +638,26 @@ pub async fn the_most_clicked_links_come_first(subject: ClickSubject) {
     }
 }
 
-pub async fn visits_that_led_nowhere_are_added_up_by_day_and_reason(subject: ClickSubject) {
+pub async fn visits_that_led_nowhere_are_added_up_by_day_short_domain_and_reason(subject: ClickSubject) {
     let today = Day::of(noon());
-    let add = |counts: &[(Day, OrphanReason, u64)]| {
-        let (clicks, counts) = (subject.clicks.clone(), counts.to_vec());
-        let counts: HashMap<_, _> = counts.into_iter().map(|(day, reason, count)| ((day, reason), count)).collect();
+    let on = |domain, day, reason| Orphan { day, domain, reason };
+    let here = |day, reason| on(DomainId::DEFAULT, day, reason);
+    let there = on(DomainId::new(7).expect("in range"), today, OrphanReason::Gone);
+    let add = |counts: &[(Orphan, u64)]| {
+        let (clicks, counts) = (subject.clicks.clone(), counts.iter().copied().collect::<HashMap<_, _>>());
         async move { clicks.add_orphans(&counts).await.expect("the store works") }
     };
+    let (gone, bare) = (here(today, OrphanReason::Gone), here(today.next(), OrphanReason::Bare));
+    let (unknown, blocked) = (here(today, OrphanReason::Unknown), here(today, OrphanReason::Blocked));
     add(&[]).await;
-    add(&[(today, OrphanReason::Gone, 2), (today.next(), OrphanReason::Bare, 1)]).await;
-    add(&[(today, OrphanReason::Unknown, 4), (today, OrphanReason::Gone, 3), (today, OrphanReason::Blocked, 0)]).await;
+    add(&[(gone, 2), (bare, 1), (there, 7)]).await;
+    add(&[(unknown, 4), (gone, 3), (blocked, 0)]).await;
     let orphans = subject.clicks.orphans(ALL_DAYS).await.expect("the store works");
     let shown: Vec<_> = orphans.into_iter().filter(|(.., count)| *count > 0).collect();
-    let (unknown, gone) = ((today, OrphanReason::Unknown, 4), (today, OrphanReason::Gone, 5));
-    assert_eq!(shown, [unknown, gone, (today.next(), OrphanReason::Bare, 1)]);
+    assert_eq!(shown, [(unknown, 4), (gone, 5), (there, 7), (bare, 1)]);
     let later = subject.clicks.orphans(today.next()..ALL_DAYS.end).await.expect("the store works");
-    assert_eq!(later, [(today.next(), OrphanReason::Bare, 1)]);
-    at_once(8, |_| add(&[(today, OrphanReason::Unknown, 1), (today, OrphanReason::Gone, 1)])).await;
+    assert_eq!(later, [(bare, 1)]);
+    at_once(8, |_| add(&[(unknown, 1), (gone, 1), (there, 1)])).await;
     let orphans = subject.clicks.orphans(today..today.next()).await.expect("the store works");
-    assert!(
-        orphans.contains(&(today, OrphanReason::Unknown, 12)) && orphans.contains(&(today, OrphanReason::Gone, 13))
-    );
+    assert!([(unknown, 12), (gone, 13), (there, 15)].iter().all(|one| orphans.contains(one)), "{orphans:?}");
 }

@@ -568,7 +568,7 @@ macro_rules! click_contract_suite {
                 many_hours_are_forgotten,
                 an_erased_link_has_no_counts_and_its_owner_keeps_them,
                 the_most_clicked_links_come_first,
-                visits_that_led_nowhere_are_added_up_by_day_and_reason,
+                visits_that_led_nowhere_are_added_up_by_day_short_domain_and_reason,
             }
             click_sequences {
                 random_batches_are_counted_like_their_clicks,

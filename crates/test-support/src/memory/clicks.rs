@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     click::{
-        ClickCounts, ClickKind, DailySalt, Day, DayCounts, FreshCounts, Hour, HourSums, KindCounts, LinkOwner,
-        OrphanReason, ValueSums, VisitorSketch,
+        ClickCounts, ClickKind, DailySalt, Day, DayCounts, FreshCounts, Hour, HourSums, KindCounts, LinkOwner, Orphan,
+        ValueSums, VisitorSketch,
     },
     link::Owner,
     ports::{ClickBatch, ClickRepository, ClickTotals, Counted, RepositoryError, Shipped, StatisticsOf, ValueCount},
@@ -25,12 +25,12 @@ pub(super) struct ClickTables {
     streams: HashMap<Uuid, u64>,
     totals: BTreeMap<Uuid, Total>,
     days: BTreeMap<(Uuid, Day), DayRow>,
-    owner_days: BTreeMap<(Owner, Day), DayRow>,
+    owner_days: BTreeMap<(LinkOwner, Day), DayRow>,
     visitors: BTreeMap<(Uuid, Day), VisitorSketch>,
     /// Hours before this one are forgotten.
     first_hour: Option<Hour>,
     salts: BTreeMap<Day, DailySalt>,
-    orphans: BTreeMap<(Day, OrphanReason), u64>,
+    orphans: BTreeMap<Orphan, u64>,
 }
 
 #[derive(Debug)]
@@ -68,7 +68,11 @@ impl MemoryStore {
 
     fn owners(&self) -> HashMap<Uuid, LinkOwner> {
         let links = self.tables();
-        links.links.values().map(|link| (link.id, LinkOwner { owner: link.owner.clone() })).collect()
+        links
+            .links
+            .values()
+            .map(|link| (link.id, LinkOwner { owner: link.owner.clone(), domain: link.domain }))
+            .collect()
     }
 }
 
@@ -90,7 +94,7 @@ impl ClickTables {
             }
         }
         for more in counts.owners {
-            self.owner_days.entry((more.owner.owner, more.day)).or_default().add(more.clicks, &more.counts);
+            self.owner_days.entry((more.owner, more.day)).or_default().add(more.clicks, &more.counts);
         }
     }
 
@@ -99,12 +103,15 @@ impl ClickTables {
         let links = match of {
             StatisticsOf::Link(link) => HashSet::from([*link]),
             StatisticsOf::Links(links) => links.iter().copied().collect(),
-            StatisticsOf::Owner(_) | StatisticsOf::Everyone => HashSet::new(),
+            StatisticsOf::Owner(_) | StatisticsOf::On { .. } | StatisticsOf::Everyone => HashSet::new(),
         };
         let of_links =
             self.days.iter().filter(|((link, _), _)| links.contains(link)).map(|((_, day), row)| (*day, row));
-        let is_asked = |owner: &Owner| match of {
-            StatisticsOf::Owner(wanted) => owner == wanted,
+        let is_asked = |of_row: &LinkOwner| match of {
+            StatisticsOf::Owner(wanted) => of_row.owner == *wanted,
+            StatisticsOf::On { owner, domains } => {
+                owner.as_ref().is_none_or(|wanted| of_row.owner == *wanted) && domains.contains(&of_row.domain)
+            }
             StatisticsOf::Everyone => true,
             StatisticsOf::Link(_) | StatisticsOf::Links(_) => false,
         };
@@ -138,7 +145,7 @@ impl ClickRepository for MemoryStore {
         Ok(())
     }
 
-    async fn add_orphans(&self, orphans: &HashMap<(Day, OrphanReason), u64>) -> Result<(), RepositoryError> {
+    async fn add_orphans(&self, orphans: &HashMap<Orphan, u64>) -> Result<(), RepositoryError> {
         let mut clicks = self.clicks();
         for (key, count) in orphans {
             *clicks.orphans.entry(*key).or_default() += count;
@@ -230,9 +237,9 @@ impl ClickRepository for MemoryStore {
         Ok(top)
     }
 
-    async fn orphans(&self, range: Range<Day>) -> Result<Vec<(Day, OrphanReason, u64)>, RepositoryError> {
+    async fn orphans(&self, range: Range<Day>) -> Result<Vec<(Orphan, u64)>, RepositoryError> {
         let clicks = self.clicks();
-        let in_range = clicks.orphans.iter().filter(|((day, _), _)| range.contains(day));
-        Ok(in_range.map(|((day, reason), count)| (*day, *reason, *count)).collect())
+        let in_range = clicks.orphans.iter().filter(|(orphan, _)| range.contains(&orphan.day));
+        Ok(in_range.map(|(orphan, count)| (*orphan, *count)).collect())
     }
 }

@@ -1,7 +1,7 @@
 //! Statistics as JSON.
 
 use domain::{
-    click::{Day, Dimension, KindCounts, OrphanReason},
+    click::{Day, Dimension, KindCounts, Orphan},
     link::Link,
     service::{self, StatisticsQuery},
     time::Timestamp,
@@ -209,12 +209,15 @@ pub(crate) struct Orphans {
     pub(super) items: Vec<OrphanDay>,
 }
 
-/// Visits of one day that led nowhere for one reason.
+/// Visits of one day on one short domain that led nowhere for one reason.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct OrphanDay {
     /// The UTC day.
     #[schema(format = Date, example = "2026-11-30")]
     day: String,
+    /// The host of the short domain.
+    #[schema(example = "127.0.0.1")]
+    domain: String,
     /// `unknown`, `gone`, `blocked` or `bare`: the address without a code.
     #[schema(example = "unknown")]
     reason: &'static str,
@@ -222,7 +225,8 @@ pub(crate) struct OrphanDay {
 }
 
 impl OrphanDay {
-    pub(crate) fn of((day, reason, visits): (Day, OrphanReason, u64)) -> Self {
-        Self { day: day.date().to_string(), reason: reason.name(), visits }
+    pub(crate) fn of(orphan: &Orphan, visits: u64, bases: &Bases<'_>) -> Self {
+        let domain = bases.host(orphan.domain).into_owned();
+        Self { day: orphan.day.date().to_string(), domain, reason: orphan.reason.name(), visits }
     }
 }

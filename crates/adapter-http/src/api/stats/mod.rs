@@ -58,7 +58,7 @@ pub(crate) async fn of_link(
 
 /// Counts the clicks of all links of the caller, or of those with a tag or on a short domain.
 ///
-/// An administrator's key counts those of all owners. A tag or short domain with more than 10,000 links is refused.
+/// An administrator's key counts those of all owners. A tag that more than 10,000 links have is refused.
 #[utoipa::path(method(get, head), path = "/stats", tag = "statistics", operation_id = "get_statistics",
     params(Filters, DomainInQuery, ("tag" = Option<String>, Query, description = "Only links with this tag", min_length = 1, max_length = 50, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")),
     security(("bearer" = []), ("header" = [])),
@@ -73,13 +73,20 @@ pub(crate) async fn of_all(caller: Authorized<StatsRead>, request: HttpRequest) 
         None => None,
         Some(host) => Some(named_in_query(&caller.context.state, &host).await?),
     };
-    let of = match (caller.access(), &tag, domain) {
-        (Access::Owner(owner), None, None) => StatisticsOf::Owner(owner),
-        (Access::All, None, None) => StatisticsOf::Everyone,
-        (access, ..) => {
-            let filter = LinkFilter { tag, domain, ..LinkFilter::default() };
+    let access = caller.access();
+    let domains = match (access.domains(), domain) {
+        (None, domain) => domain.map(|domain| vec![domain]),
+        (Some(bound), None) => Some(bound.to_vec()),
+        (Some(bound), Some(domain)) => Some(bound.iter().copied().filter(|one| *one == domain).collect()),
+    };
+    let of = match (tag, access.owner(), domains) {
+        (Some(tag), ..) => {
+            let filter = LinkFilter { tag: Some(tag), domain, ..LinkFilter::default() };
             StatisticsOf::Links(links_with(&caller, access, filter).await?)
         }
+        (None, Some(owner), None) => StatisticsOf::Owner(owner.clone()),
+        (None, None, None) => StatisticsOf::Everyone,
+        (None, owner, Some(domains)) => StatisticsOf::On { owner: owner.cloned(), domains },
     };
     answer(&caller, &request, &question, of, "all").await
 }
@@ -109,7 +116,7 @@ pub(crate) async fn top(caller: Authorized<StatsRead>, request: HttpRequest) -> 
     Ok(HttpResponse::Ok().json(TopLinks { items: items.collect() }))
 }
 
-/// Counts visits that led nowhere, by UTC day and reason (scope `admin`).
+/// Counts visits that led nowhere, by UTC day, short domain and reason (scope `admin`).
 ///
 /// They are counted in memory and stored each second. What was not stored when a process is killed is lost.
 #[utoipa::path(method(get, head), path = "/stats/orphans", tag = "statistics", operation_id = "list_orphans",
@@ -121,7 +128,9 @@ pub(crate) async fn orphans(caller: Authorized<Admin>, request: HttpRequest) -> 
     let statistics = &caller.context.state.services.clicks.statistics;
     let (from, to, _) = question::range(Query::of(&request), statistics.now())?;
     let counts = caller.context.list_within_budget(statistics.orphans(from, to)).await?;
-    Ok(HttpResponse::Ok().json(Orphans { items: counts.into_iter().map(OrphanDay::of).collect() }))
+    let bases = caller.context.bases(counts.iter().map(|(orphan, _)| orphan.domain)).await?;
+    let items = counts.iter().map(|(orphan, visits)| OrphanDay::of(orphan, *visits, &bases)).collect();
+    Ok(HttpResponse::Ok().json(Orphans { items }))
 }
 
 async fn answer<S: RequiredScope>(
@@ -153,7 +162,6 @@ async fn links_with<S: RequiredScope>(
     access: Access,
     filter: LinkFilter,
 ) -> Result<Vec<Uuid>, Problem> {
-    let field = if filter.tag.is_some() { "tag" } else { "domain" };
     const PAGE: u32 = 1_000;
     let links = &caller.context.state.services.links;
     let mut query = ListQuery { access, filter, sort: Sort::NewestFirst, after: None, limit: PAGE };
@@ -162,7 +170,7 @@ async fn links_with<S: RequiredScope>(
         let page = caller.context.list_within_budget(links.list(query.clone())).await?;
         ids.extend(page.items.iter().map(|link| link.id));
         if ids.len() > StatisticsService::MAX_LINKS {
-            return Err(Problem::invalid(vec![too_many_links(field)]));
+            return Err(Problem::invalid(vec![too_many_links()]));
         }
         query.after = page.next;
         if query.after.is_none() {
@@ -171,7 +179,7 @@ async fn links_with<S: RequiredScope>(
     }
 }
 
-fn too_many_links(field: &str) -> FieldProblem {
-    let detail = format!("more than {} links have this {field}", StatisticsService::MAX_LINKS);
-    field_problem(format!("query/{field}"), "too-many", &detail)
+fn too_many_links() -> FieldProblem {
+    let detail = format!("more than {} links have this tag", StatisticsService::MAX_LINKS);
+    field_problem("query/tag".to_owned(), "too-many", &detail)
 }

@@ -8,7 +8,7 @@ use diesel::{
     prelude::*,
     query_builder::{BoxedSqlQuery, SqlQuery},
     sql_query,
-    sql_types::{Array, BigInt, Binary, Integer, Text, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Integer, SmallInt, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::{
@@ -23,13 +23,16 @@ use crate::{PostgresStore, error::Effect, schema::link_days, session::until};
 
 type Query = BoxedSqlQuery<'static, Pg, SqlQuery>;
 
-/// A statement about links, about an owner, and about all owners. Each takes the range of days, and whose clicks.
-struct Statements([&'static str; 3]);
+/// A statement about links, about an owner, about all owners, and about the latter two on some short domains. Each takes the range of days, and whose clicks.
+struct Statements([&'static str; 5]);
 
 const COUNTS: Statements = Statements([
     "SELECT day, link_id::text AS of, counts FROM link_days WHERE day >= $1 AND day < $2 AND link_id = ANY($3)",
     "SELECT day, owner AS of, counts FROM owner_days WHERE day >= $1 AND day < $2 AND owner = $3",
     "SELECT day, owner AS of, counts FROM owner_days WHERE day >= $1 AND day < $2",
+    "SELECT day, owner AS of, counts FROM owner_days
+     WHERE day >= $1 AND day < $2 AND owner = $3 AND domain_id = ANY($4)",
+    "SELECT day, owner AS of, counts FROM owner_days WHERE day >= $1 AND day < $2 AND domain_id = ANY($3)",
 ]);
 
 const SUMS: Statements = Statements([
@@ -54,6 +57,21 @@ const SUMS: Statements = Statements([
         sum!("bots", "bots"),
         " FROM owner_days WHERE day >= $1 AND day < $2 GROUP BY day ORDER BY day"
     ),
+    concat!(
+        "SELECT day, ",
+        sum!("humans", "humans"),
+        ", ",
+        sum!("bots", "bots"),
+        " FROM owner_days WHERE day >= $1 AND day < $2 AND owner = $3 AND domain_id = ANY($4)
+          GROUP BY day ORDER BY day"
+    ),
+    concat!(
+        "SELECT day, ",
+        sum!("humans", "humans"),
+        ", ",
+        sum!("bots", "bots"),
+        " FROM owner_days WHERE day >= $1 AND day < $2 AND domain_id = ANY($3) GROUP BY day ORDER BY day"
+    ),
 ]);
 
 impl Statements {
@@ -68,6 +86,14 @@ impl Statements {
             StatisticsOf::Links(links) => (query(0).bind::<Array<SqlUuid>, _>(links.clone()), "link_days"),
             StatisticsOf::Owner(owner) => (query(1).bind::<Text, _>(owner.to_string()), "owner_days"),
             StatisticsOf::Everyone => (query(2), "owner_days"),
+            StatisticsOf::On { owner, domains } => {
+                let domains: Vec<_> = domains.iter().map(|domain| i16::from(*domain)).collect();
+                let query = match owner {
+                    Some(owner) => query(3).bind::<Text, _>(owner.to_string()),
+                    None => query(4),
+                };
+                (query.bind::<Array<SmallInt>, _>(domains), "owner_days")
+            }
         }
     }
 }

@@ -13,7 +13,8 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 use domain::{
-    click::{Day, KindCounts, OrphanReason},
+    address::DomainId,
+    click::{Day, KindCounts, Orphan, OrphanReason},
     ports::{ClickTotals, RepositoryError, in_column},
 };
 use uuid::Uuid;
@@ -39,6 +40,8 @@ struct OrphanRow {
     #[diesel(sql_type = Integer)]
     day: i32,
     #[diesel(sql_type = SmallInt)]
+    domain_id: i16,
+    #[diesel(sql_type = SmallInt)]
     reason: i16,
     #[diesel(sql_type = BigInt)]
     clicks: i64,
@@ -63,14 +66,12 @@ impl PostgresStore {
         Ok(rows.into_iter().filter_map(read).collect())
     }
 
-    pub(super) async fn orphans_by_day(
-        &self,
-        range: Range<Day>,
-    ) -> Result<Vec<(Day, OrphanReason, u64)>, RepositoryError> {
+    pub(super) async fn orphans_by_day(&self, range: Range<Day>) -> Result<Vec<(Orphan, u64)>, RepositoryError> {
         const SQL: &str = concat!(
-            "SELECT day, reason, ",
+            "SELECT day, domain_id, reason, ",
             sum!("clicks", "clicks"),
-            " FROM orphans_day WHERE day >= $1 AND day < $2 GROUP BY day, reason ORDER BY day, reason"
+            " FROM orphans_day WHERE day >= $1 AND day < $2 
+             GROUP BY day, domain_id, reason ORDER BY day, domain_id, reason"
         );
         let mut session = self.statistics.open("counting visits that led nowhere").await?;
         let deadline = session.deadline();
@@ -85,9 +86,10 @@ impl PostgresStore {
 }
 
 impl OrphanRow {
-    fn parse(&self) -> Result<(Day, OrphanReason, u64), Anything> {
+    fn parse(&self) -> Result<(Orphan, u64), Anything> {
         let reason = in_column("reason", OrphanReason::of_number(self.reason).ok_or("unknown reason"))?;
-        Ok((Day(self.day), reason, in_column("clicks", u64::try_from(self.clicks))?))
+        let domain = in_column("domain_id", DomainId::try_from(self.domain_id))?;
+        Ok((Orphan { day: Day(self.day), domain, reason }, in_column("clicks", u64::try_from(self.clicks))?))
     }
 }
 

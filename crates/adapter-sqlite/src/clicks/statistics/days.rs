@@ -1,6 +1,6 @@
 //! Reads the packed days of links and of owners.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use diesel::{
     QueryResult,
@@ -77,14 +77,27 @@ const SUMS: Statements = Statements {
 
 impl Statements {
     /// The statement for whose clicks are asked, its table, and its third parameter: one of each at a time.
-    fn of(&self, of: &StatisticsOf) -> (&'static str, &'static str, Vec<Option<String>>) {
+    fn of(&self, of: &StatisticsOf) -> (Cow<'static, str>, &'static str, Vec<Option<String>>) {
         let (place, subjects) = match of {
             StatisticsOf::Link(link) => (0, vec![Some(list_of([link]))]),
             StatisticsOf::Links(links) => (0, links.chunks(LINKS_AT_ONCE).map(|some| Some(list_of(some))).collect()),
             StatisticsOf::Owner(owner) => (1, vec![Some(owner.to_string())]),
-            StatisticsOf::Everyone => (2, vec![None]),
+            StatisticsOf::On { owner: Some(owner), .. } => (1, vec![Some(owner.to_string())]),
+            StatisticsOf::On { owner: None, .. } | StatisticsOf::Everyone => (2, vec![None]),
         };
-        (self.sql[place], self.table[place], subjects)
+        let sql = self.sql[place];
+        let sql = match of {
+            StatisticsOf::On { domains, .. } => {
+                // Numbers, so nothing has to be escaped.
+                let numbers: Vec<_> = domains.iter().map(ToString::to_string).collect();
+                let on = format!("?2 AND domain_id IN ({})", numbers.join(", "));
+                Cow::Owned(sql.replace("?2", &on))
+            }
+            StatisticsOf::Link(_) | StatisticsOf::Links(_) | StatisticsOf::Owner(_) | StatisticsOf::Everyone => {
+                Cow::Borrowed(sql)
+            }
+        };
+        (sql, self.table[place], subjects)
     }
 }
 
@@ -151,7 +164,7 @@ impl SqliteClicks {
             connection.transaction(|connection| {
                 let forgotten = forgotten_hours(connection)?;
                 for subject in subjects {
-                    let query = sql_query(sql).into_boxed();
+                    let query = sql_query(&*sql).into_boxed();
                     let mut query = query.bind::<Integer, _>(range.start.0).bind::<Integer, _>(range.end.0);
                     if let Some(subject) = subject {
                         query = query.bind::<Text, _>(subject);
@@ -182,7 +195,7 @@ impl SqliteClicks {
             connection.transaction(|connection| {
                 let mut sums = BTreeMap::<Day, KindCounts>::new();
                 for subject in subjects {
-                    let query = sql_query(sql).into_boxed();
+                    let query = sql_query(&*sql).into_boxed();
                     let mut query = query.bind::<Integer, _>(range.start.0).bind::<Integer, _>(range.end.0);
                     if let Some(subject) = subject {
                         query = query.bind::<Text, _>(subject);

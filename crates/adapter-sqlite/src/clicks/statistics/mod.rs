@@ -11,7 +11,8 @@ use diesel::{
     sql_types::{BigInt, Binary, Integer, Text},
 };
 use domain::{
-    click::{Day, KindCounts, OrphanReason},
+    address::DomainId,
+    click::{Day, KindCounts, Orphan, OrphanReason},
     ports::{ClickTotals, RepositoryError, in_column},
 };
 use uuid::Uuid;
@@ -38,6 +39,8 @@ struct TotalRow {
 struct OrphanRow {
     #[diesel(sql_type = Integer)]
     day: i32,
+    #[diesel(sql_type = Integer)]
+    domain_id: i32,
     #[diesel(sql_type = BigInt)]
     reason: i64,
     #[diesel(sql_type = BigInt)]
@@ -55,12 +58,9 @@ impl SqliteClicks {
         Ok(rows.into_iter().filter_map(read).collect())
     }
 
-    pub(super) async fn orphans_by_day(
-        &self,
-        range: Range<Day>,
-    ) -> Result<Vec<(Day, OrphanReason, u64)>, RepositoryError> {
-        const SQL: &str = "SELECT day, reason, sum(clicks) AS clicks FROM orphans_day WHERE day >= ? AND day < ?
-            GROUP BY day, reason ORDER BY day, reason";
+    pub(super) async fn orphans_by_day(&self, range: Range<Day>) -> Result<Vec<(Orphan, u64)>, RepositoryError> {
+        const SQL: &str = "SELECT day, domain_id, reason, sum(clicks) AS clicks FROM orphans_day
+            WHERE day >= ? AND day < ? GROUP BY day, domain_id, reason ORDER BY day, domain_id, reason";
         let asking = move |connection: &mut SqliteConnection, _: &Caller<'_>| {
             let query = sql_query(SQL).bind::<Integer, _>(range.start.0).bind::<Integer, _>(range.end.0);
             query.load::<OrphanRow>(connection)
@@ -82,11 +82,13 @@ impl TotalRow {
 }
 
 impl OrphanRow {
-    fn parse(self) -> Result<(Day, OrphanReason, u64), Anything> {
+    fn parse(self) -> Result<(Orphan, u64), Anything> {
         let number = i16::try_from(self.reason).ok();
         let reason = number.and_then(OrphanReason::of_number).ok_or("unknown reason");
         let clicks = in_column("clicks", u64::try_from(self.clicks))?;
-        Ok((Day(self.day), in_column("reason", reason)?, clicks))
+        let domain = in_column("domain_id", i16::try_from(self.domain_id))?;
+        let domain = in_column("domain_id", DomainId::try_from(domain))?;
+        Ok((Orphan { day: Day(self.day), domain, reason: in_column("reason", reason)? }, clicks))
     }
 }
 

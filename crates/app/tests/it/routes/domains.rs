@@ -411,6 +411,13 @@ fn statistics_tell_short_domains_apart(server: &Signpost) {
     assert_eq!(clicks(&format!("stats?domain={host}")), 2);
     assert_eq!(clicks("stats?domain=sho.test"), 1);
     assert_eq!(clicks(&format!("links/{alias}/stats?domain={host}")), 2);
+    let admin = server.admin();
+    let of_all = admin.get(&format!("/api/v1/stats?domain={host}")).with_status(200).json();
+    assert_eq!(of_all["totals"]["clicks"], 2);
+    visit(server, &host, &format!("/{}", unique("nothing"))).problem(404, "not-found");
+    let orphans = || admin.get("/api/v1/stats/orphans").with_status(200).json()["items"].clone();
+    let is_counted = |item: &Value| item["domain"] == json!(host) && item["reason"] == "unknown" && item["visits"] == 1;
+    assert!(eventually(PATIENCE, || orphans().as_array().expect("a list").iter().any(is_counted)));
     let top = caller.get("/api/v1/stats/top").with_status(200).json()["items"].clone();
     assert_eq!((&top[0]["domain"], &top[0]["clicks"]), (&json!(host), &json!(2)));
 }

@@ -186,7 +186,10 @@ prop_compose! {
 
 /// The counts of clicks on one day.
 fn counted(clicks: &[DescribedClick]) -> Vec<u8> {
-    let owners = HashMap::from([(Uuid::nil(), LinkOwner { owner: Owner::default() })]);
+    let owners = HashMap::from([(
+        Uuid::nil(),
+        LinkOwner { owner: Owner::default(), domain: crate::address::DomainId::DEFAULT },
+    )]);
     let counts = ClickCounts::of(clicks, &owners);
     counts.days.first().map_or_else(|| DayCounts::default().to_bytes(), |day| day.counts.to_stored())
 }

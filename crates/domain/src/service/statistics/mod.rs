@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 use uuid::Uuid;
 
 use crate::{
-    click::{Day, Hour, KindCounts, OrphanReason},
+    click::{Day, Hour, KindCounts, Orphan},
     link::Owner,
     ports::{ClickProgress, ClickRepository, ClickTotals, Clock, Counted, RepositoryError, StatisticsOf},
     time::Timestamp,
@@ -93,7 +93,7 @@ impl StatisticsService {
                 let days = self.clicks.visitors(link, first_day..end_day).await?;
                 Some(days.iter().map(|(_, sketch)| sketch.count()).sum())
             }
-            StatisticsOf::Links(_) | StatisticsOf::Owner(_) | StatisticsOf::Everyone => None,
+            StatisticsOf::Links(_) | StatisticsOf::Owner(_) | StatisticsOf::On { .. } | StatisticsOf::Everyone => None,
         };
         let breakdowns = Breakdowns::of(first_day, end_day, values, query.bots);
         let (from, to) = (first.begin(), end.begin());
@@ -146,11 +146,7 @@ impl StatisticsService {
     }
 
     /// Visits that led nowhere, from the day of `from` to the day of `to`, both included.
-    pub async fn orphans(
-        &self,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<(Day, OrphanReason, u64)>, RepositoryError> {
+    pub async fn orphans(&self, from: Timestamp, to: Timestamp) -> Result<Vec<(Orphan, u64)>, RepositoryError> {
         self.clicks.orphans(Day::of(from)..Day::of(to).next()).await
     }
 
