@@ -406,7 +406,7 @@ pub async fn breakdowns_agree_with_days_wherever_a_range_begins_and_ends(subject
 pub async fn hours_and_days_are_those_of_the_range_in_order(subject: ClickSubject) {
     let link = subject.link().await;
     let at = |hour: i32| Hour(Hour::of(noon()).0 + hour).begin();
-    let clicks = [30, 3, 1, 2, 1].map(|hour| a_click(&link, at(hour)));
+    let clicks = [30, 3, 1, 2, 1].map(|hour| by_visitor(1, a_click(&link, at(hour))));
     subject.given(clicks.into_iter().chain([by_bot(a_click(&link, at(2)))]).collect()).await;
     let first = Hour::of(at(0));
     for of in [StatisticsOf::Link(link.id), StatisticsOf::Owner(link.owner.clone()), StatisticsOf::Everyone] {
@@ -417,6 +417,18 @@ pub async fn hours_and_days_are_those_of_the_range_in_order(subject: ClickSubjec
         let days = subject.days(&of, first.day().next()..first.day().next().next()).await;
         assert_eq!(days, [Counted { when: first.day().next(), kind: ClickKind::Human, clicks: 1 }]);
         assert_eq!(subject.days(&of, ALL_DAYS).await.len(), 3);
+        // Ranges without clicks, before the first and behind the last.
+        for empty in [Day(first.day().0 - 9)..first.day(), Day(first.day().0 + 5)..Day(first.day().0 + 9)] {
+            assert_eq!(subject.days(&of, empty.clone()).await, [], "{of:?} {empty:?}");
+            assert_eq!(subject.dimensions(&of, empty.clone()).await, [], "{of:?} {empty:?}");
+            assert_eq!(subject.hours(&of, empty.start.first_hour()..empty.end.first_hour()).await, []);
+            let visitors = subject.clicks.visitors(&link.id, empty.clone()).await.expect("the store works");
+            assert!(visitors.is_empty(), "{empty:?}");
+            for owner in [None, Some(&link.owner)] {
+                let top = subject.clicks.top(owner, &ClickKind::ALL, empty.clone(), 9).await.expect("the store works");
+                assert_eq!(top, [], "{empty:?}");
+            }
+        }
     }
 }
 

@@ -28,7 +28,7 @@ const LINKS_AT_ONCE: usize = 500;
 macro_rules! days_of_links {
     () => {
         "WITH RECURSIVE days (day) AS (
-            SELECT max(?1, (SELECT min(day) FROM link_days)) WHERE ?1 < ?2
+            SELECT max(?1, first) FROM (SELECT min(day) AS first FROM link_days) WHERE max(?1, first) < ?2
             UNION ALL
             SELECT day + 1 FROM days WHERE day + 1 < min(?2, (SELECT max(day) + 1 FROM link_days))
         ) "
