@@ -80,7 +80,7 @@ impl RunningServer {
             runtime.expect("a runtime").block_on(async move {
                 first.add_first("admin".parse().expect("valid"), &secret).await.expect("memory does not fail");
                 let serving = serve(listener, &options(), services, settings(), server_phase, logger);
-                let (server, _handle) = serving.expect("the listener is good");
+                let (server, _handle, _status) = serving.expect("the listener is good");
                 server.await.expect("it serves until the end");
             });
         });
