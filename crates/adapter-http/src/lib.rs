@@ -41,6 +41,7 @@ mod wire;
 #[cfg(test)]
 extern crate self as adapter_http;
 
+pub use actix_server::ServerHandle;
 pub use limits::{ForwardingField, Quota, Quotas, TrustedProxies};
 pub use qr::{InvalidLogo, Logo};
 pub use request::cors::Origins;

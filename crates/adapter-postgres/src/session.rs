@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::{
     connection::{ConnectError, Connector},
     error::{Effect, classify, leaves_connection_healthy, reason},
+    pools::{PoolStatus, WaitCounter},
 };
 
 /// A connection pool with its timeouts.
@@ -21,19 +22,25 @@ pub(crate) struct Sessions {
     pool: Pool<Connector>,
     pool_timeout: Duration,
     statement_timeout: Duration,
+    waits: WaitCounter,
 }
 
 impl Sessions {
     pub(crate) fn new(pool: Pool<Connector>, pool_timeout: Duration, statement_timeout: Duration) -> Self {
-        Self { pool, pool_timeout, statement_timeout }
+        Self { pool, pool_timeout, statement_timeout, waits: WaitCounter::new() }
     }
 
     /// Takes a connection from the pool; `doing` names the operation in errors. One timeout covers everything the pool
     /// does. Otherwise each dead connection in the pool would cost a timeout of its own.
     pub(crate) async fn open(&self, doing: &'static str) -> Result<Session, RepositoryError> {
         let unavailable = || RepositoryError::new(RepositoryErrorKind::Unavailable, doing);
-        let connection = timeout(self.pool_timeout, self.pool.get())
-            .await
+        let asked = Instant::now();
+        let got = timeout(self.pool_timeout, self.pool.get()).await;
+        self.waits.waited(asked.elapsed());
+        if matches!(got, Err(_) | Ok(Err(PoolError::Timeout(_)))) {
+            self.waits.timed_out();
+        }
+        let connection = got
             .map_err(|elapsed| unavailable().because(FailureReason::Busy).caused_by(elapsed))?
             .map_err(|error| match error {
                 // The pool adds nothing to the connection's own error.
@@ -42,6 +49,22 @@ impl Sessions {
             })?;
         let deadline = Instant::now() + self.statement_timeout;
         Ok(Session { connection: Some(connection), doing, deadline })
+    }
+}
+
+impl Sessions {
+    /// What the pool is doing.
+    pub(crate) fn status(&self, name: &'static str) -> PoolStatus {
+        let status = self.pool.status();
+        PoolStatus {
+            name,
+            max: status.max_size,
+            size: status.size,
+            idle: status.available,
+            waiting: status.waiting,
+            timeouts: self.waits.timeouts(),
+            waits: self.waits.waits(),
+        }
     }
 }
 

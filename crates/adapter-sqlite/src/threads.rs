@@ -26,6 +26,17 @@ const QUEUE: usize = 4_096;
 /// A call that only reads.
 type Read = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
 
+/// How many calls wait for a thread, at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueStatus {
+    /// Changes, for the writer.
+    pub writes: usize,
+    /// Reads through an index.
+    pub lookups: usize,
+    /// Reads that may examine every row.
+    pub scans: usize,
+}
+
 /// Hands calls to the threads. The threads end when it is dropped, or earlier with [`Threads::end`].
 pub(crate) struct Threads {
     writes: Sender<Job<Box<dyn Write>>>,
@@ -74,6 +85,11 @@ impl Threads {
         let lookups = start_readers("sqlite-lookup", connections.lookups, &mut running.lookups)?;
         let scans = start_readers("sqlite-scan", connections.scans, &mut running.scans)?;
         Ok(Self { writes, lookups, scans, running: Mutex::new(running), call_timeout })
+    }
+
+    /// How many calls wait for a thread.
+    pub(crate) fn queues(&self) -> QueueStatus {
+        QueueStatus { writes: self.writes.len(), lookups: self.lookups.len(), scans: self.scans.len() }
     }
 
     /// Ends all threads after the queued calls, and so closes every connection. Later calls fail.

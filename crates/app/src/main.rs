@@ -9,6 +9,7 @@
 //! | `stores`                              | the store, chosen at run time                         |
 //! | `tasks`, `supervisor`                 | background tasks, and what restarts them              |
 //! | `targets`, `block_file`, `own_files`  | files of the operator: hosts, blocks, pages           |
+//! | `metrics`, `store_status`             | what `/metrics` tells                                 |
 //! | `admin_key`                           | the first admin key                                   |
 //! | `log`                                 | log lines, and the thread that writes them            |
 //! | `listener`, `sole_server`             | the listening socket; one server for each SQLite file |
@@ -25,9 +26,11 @@ mod config;
 mod effects;
 mod listener;
 mod log;
+mod metrics;
 mod own_files;
 mod serve;
 mod sole_server;
+mod store_status;
 mod stores;
 mod supervisor;
 mod targets;

@@ -9,14 +9,15 @@ use std::{
 };
 
 use adapter_http::{
-    ClickSettings, CurrentPolicy, InheritedCodes, Origins, PATH_WORDS, Phase, ServerOptions, Settings, Tasks,
+    ClickSettings, CurrentPolicy, InheritedCodes, Origins, PATH_WORDS, Phase, ServerOptions, ServerStatus, Settings,
+    Tasks,
 };
 use anyhow::{Context, bail};
-use domain::{code::Code, service::BlockService};
+use domain::{code::Code, ports::Clock, service::BlockService};
 use slog::{Logger, info, o, warn};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
 
@@ -28,6 +29,8 @@ use crate::{
     config::{AnonymousAccess, Config},
     effects::SystemClock,
     listener::{self, LAST_CALL},
+    log::LogStats,
+    metrics::{Metrics, Sources},
     own_files::{self, OwnFiles},
     sole_server::SoleServer,
     stores::{Backend, Store},
@@ -43,13 +46,16 @@ const LONGEST_RETRY: Duration = Duration::from_secs(2);
 const LONGEST_CLOSE: Duration = Duration::from_secs(3);
 
 /// Serves until a signal asks it to stop; then drains, finishes open requests, and returns.
-pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
+pub(crate) async fn serve(config: &Config, log: &Logger, log_stats: LogStats) -> anyhow::Result<()> {
+    let started = SystemClock.now();
     log_panics(log.clone());
     let mut stop = Stop::listen()?;
     let own_files = own_files::read(&config.pages)?;
     let listener = listener::bind(config)?;
     let address = listener.local_addr()?;
     let last_call = listener.try_clone()?;
+    let ops = listener::bind_ops(config, log)?;
+    let ops_address = ops.as_ref().map(TcpListener::local_addr).transpose()?;
     let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
     let _sole = backend.file().map(|file| SoleServer::of(file, address, log)).transpose()?;
     if !backend.is_remote() {
@@ -76,7 +82,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         blocks.refresh().await?;
     }
     let inherited = InheritedCodes::default();
-    let (server, handle) = adapter_http::serve(
+    let (server, handle, status) = adapter_http::serve(
         listener,
         &server_options(config),
         services,
@@ -85,11 +91,25 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         log.new(o!()),
     )?;
     let mut serving = tokio::spawn(server);
-    info!(log, "listening on http://{}, short addresses begin with {}", address, config.public_url;
-        "event.name" => "server.listening", "server.address" => %address, "public_url" => &config.public_url,
-        "store" => %config.store.location);
-
     let following = Following::default();
+    let sources = Sources {
+        server: status.clone(),
+        store: Arc::clone(&store),
+        cache: memory.clone(),
+        blocked: blocks.blocked().clone(),
+        hosts: targets.listed(),
+        clicks: clicks.clone(),
+        following: following.clone(),
+        supervisor: supervisor.clone(),
+        log: log_stats,
+        started,
+    };
+    let ops = ops.map(|listener| OpsServer::start(listener, status, sources)).transpose()?;
+    let shown = ops_address.map_or_else(|| "off".to_owned(), |address| address.to_string());
+    info!(log, "listening on http://{}, short addresses begin with {}, metrics and health on {}", address, config.public_url, shown;
+        "event.name" => "server.listening", "server.address" => %address, "ops.address" => &shown,
+        "public_url" => &config.public_url, "store" => %config.store.location);
+
     let mut preparing = JoinSet::new();
     {
         let start = Start {
@@ -142,8 +162,33 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         }
         close(store, clicks, log).await;
     }
+    if let Some(ops) = ops {
+        ops.stop().await;
+    }
     info!(log, "stopped"; "event.name" => "server.stopped");
     Ok(())
+}
+
+/// The server of the ops listener.
+struct OpsServer {
+    running: JoinHandle<io::Result<()>>,
+    handle: adapter_http::ServerHandle,
+}
+
+impl OpsServer {
+    fn start(listener: TcpListener, status: ServerStatus, sources: Sources) -> anyhow::Result<Self> {
+        let metrics = Metrics::new(sources);
+        let (server, handle) =
+            adapter_http::serve_ops(listener, status, Arc::new(move |format| metrics.scrape(format)))?;
+        Ok(Self { running: tokio::spawn(server), handle })
+    }
+
+    /// Ends it. A scrape that is under way is aborted.
+    async fn stop(self) {
+        self.handle.stop(false).await;
+        // Whether it panicked makes no difference any more.
+        let _ended = self.running.await;
+    }
 }
 
 /// Serves on for the drain. After it, connections that wait in the backlog are accepted, and new ones are ignored.

@@ -1,6 +1,6 @@
 //! What all workers have counted since the start.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use super::{
     classes::{MethodClass, RouteClass, StatusClass, closed_set},
@@ -104,13 +104,19 @@ impl RequestTotals {
         })
     }
 
-    /// The values that each label of these can have.
-    pub fn label_values() -> BTreeMap<&'static str, Vec<&'static str>> {
-        BTreeMap::from([
-            ("cache_result", CacheResult::ALL.into_iter().map(CacheResult::name).collect()),
-            ("code", ProblemKind::ALL.into_iter().map(|kind| kind.entry().code).collect()),
-            ("policy", Policy::ALL.into_iter().map(Policy::name).collect()),
-        ])
+    /// All names in [`Self::redirects`].
+    pub fn cache_results() -> Vec<&'static str> {
+        CacheResult::ALL.into_iter().map(CacheResult::name).collect()
+    }
+
+    /// All names in [`Self::problems`].
+    pub fn problem_codes() -> Vec<&'static str> {
+        ProblemKind::ALL.into_iter().map(|kind| kind.entry().code).collect()
+    }
+
+    /// All names in [`Self::limits`].
+    pub fn policies() -> Vec<&'static str> {
+        Policy::ALL.into_iter().map(Policy::name).collect()
     }
 }
 

@@ -27,7 +27,10 @@ use domain::{
 };
 use uuid::Uuid;
 
-use crate::{SqliteStore, threads::Threads};
+use crate::{
+    SqliteStore,
+    threads::{QueueStatus, Threads},
+};
 
 pub use file::SqliteClickFile;
 
@@ -54,6 +57,11 @@ impl SqliteClicks {
     /// Reports rows that cannot be read to `listener`, each time the repository leaves one out.
     pub fn tell_of_unreadable_rows(&self, listener: Arc<dyn UnreadableRows>) {
         self.left_out.tell(listener);
+    }
+
+    /// How many calls wait for a thread of this file.
+    pub fn queues(&self) -> QueueStatus {
+        self.threads.queues()
     }
 
     /// Completes the queued calls and closes the file, which then holds all counts without a log. Later calls fail.

@@ -27,7 +27,7 @@ pub(crate) use self::{
     problems::Problems,
     sections::{
         AnonymousAccess, CacheConfig, ClicksConfig, CodesConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat,
-        LogLevel, PagesConfig, RedisConfig, StoreConfig, TargetsConfig, TlsPolicy,
+        LogLevel, OpsConfig, PagesConfig, RedisConfig, StoreConfig, TargetsConfig, TlsPolicy,
     },
     sources::Sources,
     values::StoreLocation,
@@ -45,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) public_url: String,
     pub(crate) landing_url: Option<String>,
     pub(crate) http: HttpConfig,
+    pub(crate) ops: OpsConfig,
     pub(crate) store: StoreConfig,
     pub(crate) cache: CacheConfig,
     pub(crate) redis: RedisConfig,
@@ -98,6 +99,7 @@ impl Config {
         Self {
             public_url: reader.value("public_url", |text| parse::public_url(text, http.bind)),
             landing_url: reader.optional("landing_url", parse::web_url),
+            ops: OpsConfig::read(reader),
             store: StoreConfig::read(reader, &data_dir),
             cache: CacheConfig::read(reader),
             redis: RedisConfig::read(reader),

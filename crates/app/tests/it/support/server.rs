@@ -89,6 +89,7 @@ impl Setup {
             .set("http.bind", "127.0.0.1:0")
             .set("http.workers", "2")
             .set("http.drain", "0s")
+            .set("ops.bind", "")
             .set("limits.enabled", "false")
             .set("public_url", "http://sho.test")
             .set("log.format", "json")
