@@ -105,9 +105,9 @@ pub(crate) async fn serve(config: &Config, log: &Logger, log_stats: LogStats) ->
         started,
     };
     let ops = ops.map(|listener| OpsServer::start(listener, status, sources)).transpose()?;
-    let shown = ops_address.map_or_else(|| "off".to_owned(), |address| address.to_string());
-    info!(log, "listening on http://{}, short addresses begin with {}, metrics and health on {}", address, config.public_url, shown;
-        "event.name" => "server.listening", "server.address" => %address, "ops.address" => &shown,
+    let ops_address = ops_address.map_or_else(|| "off".to_owned(), |address| address.to_string());
+    info!(log, "listening on http://{}, short addresses begin with {}, ops listener {}", address, config.public_url, ops_address;
+        "event.name" => "server.listening", "server.address" => %address, "ops.address" => &ops_address,
         "public_url" => &config.public_url, "store" => %config.store.location);
 
     let mut preparing = JoinSet::new();

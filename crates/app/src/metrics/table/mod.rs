@@ -20,8 +20,10 @@ pub(super) struct Metric {
     pub(super) labels: &'static [Label],
     pub(super) help: &'static str,
     /// What an operator should look at, and which settings or pages belong to it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only a test uses it, to compare docs/METRICS.md"))]
     pub(super) watch: &'static str,
     /// When it is there.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only a test uses it, to compare docs/METRICS.md"))]
     pub(super) when: When,
     pub(super) read: Read,
 }
@@ -43,6 +45,7 @@ pub(super) enum Kind {
 /// A label with all values that it can have.
 pub(super) struct Label {
     pub(super) name: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "only a test uses it, to compare docs/METRICS.md"))]
     pub(super) values: fn() -> Vec<&'static str>,
 }
 

@@ -102,6 +102,13 @@ impl Setup {
         self
     }
 
+    /// Without a setting.
+    #[must_use]
+    pub(crate) fn unset(mut self, key: &str) -> Self {
+        self.settings.retain(|(name, _)| name != key);
+        self
+    }
+
     /// The PostgreSQL database of the server.
     pub(crate) fn database(&self) -> &TestDatabase {
         self.database.as_ref().expect("the test put it on PostgreSQL")
@@ -221,6 +228,11 @@ impl Signpost {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address of the ops listener; `None` without one.
+    pub(crate) fn ops_address(&self) -> Option<SocketAddr> {
+        self.event("server.listening")["ops.address"].as_str()?.parse().ok()
     }
 
     /// The key that this server made when it first started, or another process before it on the same store.
