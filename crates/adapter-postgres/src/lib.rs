@@ -53,5 +53,5 @@ mod upgrade;
 pub use invalid_options::InvalidOptions;
 pub use migrate::MigrationStatus;
 pub use options::{PostgresOptions, TlsPolicy, check_authorities, check_url};
-pub use pools::{PoolStatus, PoolWaits};
+pub use pools::PoolStatus;
 pub use store::PostgresStore;

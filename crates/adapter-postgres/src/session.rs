@@ -1,20 +1,23 @@
 //! Sessions: one pooled connection for one call. It returns to the pool only if it is known to be healthy.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use deadpool::managed::{Object, Pool, PoolError};
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
-use domain::ports::{FailureReason, RepositoryError, RepositoryErrorKind};
+use domain::ports::{DurationCounter, FailureReason, RepositoryError, RepositoryErrorKind};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     connection::{ConnectError, Connector},
     error::{Effect, classify, leaves_connection_healthy, reason},
-    pools::{PoolStatus, WaitCounter},
+    pools::PoolStatus,
 };
 
 /// A connection pool with its timeouts.
@@ -22,12 +25,15 @@ pub(crate) struct Sessions {
     pool: Pool<Connector>,
     pool_timeout: Duration,
     statement_timeout: Duration,
-    waits: WaitCounter,
+    timeouts: AtomicU64,
+    waits: DurationCounter,
+    uses: Arc<DurationCounter>,
 }
 
 impl Sessions {
     pub(crate) fn new(pool: Pool<Connector>, pool_timeout: Duration, statement_timeout: Duration) -> Self {
-        Self { pool, pool_timeout, statement_timeout, waits: WaitCounter::new() }
+        let (timeouts, waits, uses) = (AtomicU64::new(0), DurationCounter::default(), Arc::default());
+        Self { pool, pool_timeout, statement_timeout, timeouts, waits, uses }
     }
 
     /// Takes a connection from the pool; `doing` names the operation in errors. One timeout covers everything the pool
@@ -36,9 +42,9 @@ impl Sessions {
         let unavailable = || RepositoryError::new(RepositoryErrorKind::Unavailable, doing);
         let asked = Instant::now();
         let got = timeout(self.pool_timeout, self.pool.get()).await;
-        self.waits.waited(asked.elapsed());
+        self.waits.add(asked.elapsed());
         if matches!(got, Err(_) | Ok(Err(PoolError::Timeout(_)))) {
-            self.waits.timed_out();
+            self.timeouts.fetch_add(1, Ordering::Relaxed);
         }
         let connection = got
             .map_err(|elapsed| unavailable().because(FailureReason::Busy).caused_by(elapsed))?
@@ -47,8 +53,9 @@ impl Sessions {
                 PoolError::Backend(error) => unavailable().because(error.reason()).caused_by(error),
                 other => unavailable().because(of_pool(&other)).caused_by(other),
             })?;
-        let deadline = Instant::now() + self.statement_timeout;
-        Ok(Session { connection: Some(connection), doing, deadline })
+        let opened = Instant::now();
+        let deadline = opened + self.statement_timeout;
+        Ok(Session { connection: Some(connection), doing, opened, deadline, uses: Arc::clone(&self.uses) })
     }
 }
 
@@ -62,8 +69,9 @@ impl Sessions {
             size: status.size,
             idle: status.available,
             waiting: status.waiting,
-            timeouts: self.waits.timeouts(),
-            waits: self.waits.waits(),
+            timeouts: self.timeouts.load(Ordering::Relaxed),
+            waits: self.waits.counts(),
+            uses: self.uses.counts(),
         }
     }
 }
@@ -81,7 +89,9 @@ fn of_pool(error: &PoolError<ConnectError>) -> FailureReason {
 pub(crate) struct Session {
     connection: Option<Object<Connector>>,
     doing: &'static str,
+    opened: Instant,
     deadline: Instant,
+    uses: Arc<DurationCounter>,
 }
 
 impl Session {
@@ -117,6 +127,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.uses.add(self.opened.elapsed());
         if let Some(connection) = self.connection.take() {
             drop(Object::take(connection));
         }

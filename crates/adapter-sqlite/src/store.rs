@@ -25,8 +25,8 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    /// How many calls wait for a thread.
-    pub fn queues(&self) -> QueueStatus {
+    /// The calls of each kind.
+    pub fn queues(&self) -> [QueueStatus; 3] {
         self.threads.queues()
     }
 

@@ -19,7 +19,7 @@ pub(crate) enum StoreStatus {
 pub(crate) struct SqliteFileStatus {
     /// `links` or `clicks`.
     pub(crate) name: &'static str,
-    pub(crate) queues: QueueStatus,
+    pub(crate) queues: [QueueStatus; 3],
     /// Size of the file.
     pub(crate) bytes: u64,
     /// Size of its write-ahead log.
@@ -27,7 +27,7 @@ pub(crate) struct SqliteFileStatus {
 }
 
 impl SqliteFileStatus {
-    pub(crate) fn of(name: &'static str, file: &Path, queues: QueueStatus) -> Self {
+    pub(crate) fn of(name: &'static str, file: &Path, queues: [QueueStatus; 3]) -> Self {
         let mut log = file.as_os_str().to_owned();
         log.push("-wal");
         Self { name, queues, bytes: size(file), log_bytes: size(Path::new(&log)) }

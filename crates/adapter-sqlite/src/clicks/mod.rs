@@ -59,8 +59,8 @@ impl SqliteClicks {
         self.left_out.tell(listener);
     }
 
-    /// How many calls wait for a thread of this file.
-    pub fn queues(&self) -> QueueStatus {
+    /// The calls of each kind, of this file.
+    pub fn queues(&self) -> [QueueStatus; 3] {
         self.threads.queues()
     }
 

@@ -2,7 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    env,
+    io::Write,
     net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -234,7 +238,7 @@ fn every_click_is_in_one_place_at_every_scrape(setup: &Setup) {
         let (mut scrapes, mut stored_at) = (0, BTreeSet::new());
         // Until several shipments were seen in between.
         while scrapes < 50 || stored_at.len() < 4 {
-            assert!(begun.elapsed() < PATIENCE, "no clicks are stored");
+            assert!(begun.elapsed() < 3 * PATIENCE, "no clicks are stored");
             let scrape = server.scrape();
             let (come, found, stored) = balance(&scrape);
             assert!((come - found).abs() < 0.5, "{come} came, {found} are there");
@@ -406,4 +410,30 @@ fn what_the_process_uses_is_told() {
     drop(open);
     assert!(eventually(PATIENCE, || server.scrape().get("signpost_connections_open") < 10.0));
     assert!(server.scrape().get("process_cpu_seconds_total") > scrape.get("process_cpu_seconds_total"));
+}
+
+/// `$SIGNPOST_TEST_PROMTOOL`, else the one that `.ci/provision` unpacked, else the one on the `PATH`.
+fn promtool() -> PathBuf {
+    let chosen = env::var_os("SIGNPOST_TEST_PROMTOOL").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools/prometheus/bin/promtool");
+    chosen.unwrap_or_else(|| if Path::new(unpacked).is_file() { unpacked.into() } else { "promtool".into() })
+}
+
+/// Prometheus' own check of names, types, units and help texts.
+#[test]
+fn promtool_finds_no_fault() {
+    let redis = RedisServer::start();
+    let on_postgres = with_metrics(&Signpost::on_postgres()).set("redis.url", &redis.url()).start();
+    let on_sqlite = with_metrics(&Signpost::on_sqlite()).start();
+    for server in [on_postgres, on_sqlite] {
+        let checking =
+            Command::new(promtool()).args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut checking =
+            checking.expect("these tests need promtool: run `just setup`, or name it in SIGNPOST_TEST_PROMTOOL");
+        let text = server.ask_ops(&Request::get("/metrics"), 200).text();
+        checking.stdin.take().expect("it is piped").write_all(text.as_bytes()).expect("it reads");
+        let told = checking.wait_with_output().expect("it ends");
+        let complaints = String::from_utf8_lossy(&told.stderr);
+        assert!(told.status.success() && complaints.is_empty(), "{complaints}");
+    }
 }

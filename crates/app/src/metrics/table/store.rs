@@ -61,6 +61,14 @@ pub(super) static ROWS: &[Metric] = &[
                 out.histogram([pool.name], pool.waits.sum.as_secs_f64(), pool.waits.buckets());
             }
         }).only(When::Postgres),
+    histogram("signpost_store_pool_use_seconds", &[POOL],
+        "How long calls used their connection: the time of their statements",
+        "api above 50 ms: the database is slow",
+        |it, out| if let StoreStatus::Postgres { pools, .. } = &it.store {
+            for pool in pools {
+                out.histogram([pool.name], pool.uses.sum.as_secs_f64(), pool.uses.buckets());
+            }
+        }).only(When::Postgres),
     counter("signpost_store_pool_timeouts_total", &[POOL],
         "Calls that got no connection within store.pool_timeout",
         "Any",
@@ -78,9 +86,19 @@ pub(super) static ROWS: &[Metric] = &[
         "Near 4096: calls are rejected",
         |it, out| if let StoreStatus::Sqlite(files) = &it.store {
             for file in files {
-                out.with([file.name, "writes"], file.queues.writes);
-                out.with([file.name, "lookups"], file.queues.lookups);
-                out.with([file.name, "scans"], file.queues.scans);
+                for queue in &file.queues {
+                    out.with([file.name, queue.name], queue.waiting);
+                }
+            }
+        }).only(When::Sqlite),
+    histogram("signpost_sqlite_call_seconds", &[FILE, QUEUE],
+        "How long calls of SQLite took, including their wait for a thread",
+        "writes above 50 ms: the disk is slow, or batches are large",
+        |it, out| if let StoreStatus::Sqlite(files) = &it.store {
+            for file in files {
+                for queue in &file.queues {
+                    out.histogram([file.name, queue.name], queue.calls.sum.as_secs_f64(), queue.calls.buckets());
+                }
             }
         }).only(When::Sqlite),
     gauge("signpost_sqlite_file_bytes", &[FILE],
