@@ -9,15 +9,14 @@ use std::{
 };
 
 use adapter_http::{
-    ClickSettings, CurrentPolicy, InheritedCodes, Origins, PATH_WORDS, Phase, ServerOptions, ServerStatus, Settings,
-    Tasks,
+    ClickSettings, CurrentPolicy, InheritedCodes, Origins, PATH_WORDS, Phase, ServerOptions, Settings, Tasks,
 };
 use anyhow::{Context, bail};
 use domain::{code::Code, ports::Clock, service::BlockService};
 use slog::{Logger, info, o, warn};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -30,7 +29,8 @@ use crate::{
     effects::SystemClock,
     listener::{self, LAST_CALL},
     log::LogStats,
-    metrics::{Metrics, Sources},
+    metrics::Sources,
+    ops_server::OpsListener,
     own_files::{self, OwnFiles},
     sole_server::SoleServer,
     stores::{Backend, Store},
@@ -54,17 +54,15 @@ pub(crate) async fn serve(config: &Config, log: &Logger, log_stats: LogStats) ->
     let listener = listener::bind(config)?;
     let address = listener.local_addr()?;
     let last_call = listener.try_clone()?;
-    let ops = listener::bind_ops(config, log)?;
-    let ops_address = ops.as_ref().map(TcpListener::local_addr).transpose()?;
+    let ops = OpsListener::bind(config, log)?;
+    let ops_address = ops.shown_address()?;
     let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
     let _sole = backend.file().map(|file| SoleServer::of(file, address, log)).transpose()?;
     if !backend.is_remote() {
         migrate(&backend, config, log).await?;
     }
     let store = Arc::new(backend.open(Arc::new(LoggedRows::new(log.new(o!()))))?.shared(config, log)?);
-    if config.redis.url.is_some() && store.shared.is_none() {
-        warn!(log, "redis.url has no effect: processes share nothing on SQLite"; "event.name" => "redis.ignored");
-    }
+    warn_of_unused_redis(&store, config, log);
     if !backend.is_remote() {
         announce_admin_key(&store, config, log).await?;
     }
@@ -104,8 +102,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger, log_stats: LogStats) ->
         log: log_stats,
         started,
     };
-    let ops = ops.map(|listener| OpsServer::start(listener, status, sources)).transpose()?;
-    let ops_address = ops_address.map_or_else(|| "off".to_owned(), |address| address.to_string());
+    let ops = ops.start(status, sources)?;
     info!(log, "listening on http://{}, short addresses begin with {}, ops listener {}", address, config.public_url, ops_address;
         "event.name" => "server.listening", "server.address" => %address, "ops.address" => &ops_address,
         "public_url" => &config.public_url, "store" => %config.store.location);
@@ -137,23 +134,11 @@ pub(crate) async fn serve(config: &Config, log: &Logger, log_stats: LogStats) ->
         () = ends_badly(&mut preparing) => bail!("the start panicked"),
     };
     phase.begin_draining();
-    // A server that is interrupted at a terminal has no probes that must see it unready first.
-    let drain =
-        if signal == Stop::INTERRUPT && io::stderr().is_terminal() { Duration::ZERO } else { config.http.drain };
-    info!(log, "{} received: draining for {:?}, then finishing; a second signal stops at once", signal, drain;
-        "event.name" => "server.draining");
     let finishing = async {
-        stop_listening(drain, last_call, log).await;
         handle.stop(true).await;
         serving.await.context("the server panicked")
     };
-    let cut = tokio::select! {
-        served = finishing => served?.map(|()| false)?,
-        signal = stop.next() => {
-            info!(log, "{} received again: open requests are aborted", signal; "event.name" => "server.drain_aborted");
-            true
-        }
-    };
+    let cut = drain(signal, &mut stop, config, last_call, finishing, log).await?;
     preparing.abort_all();
     supervisor.stop();
     if !cut {
@@ -162,32 +147,41 @@ pub(crate) async fn serve(config: &Config, log: &Logger, log_stats: LogStats) ->
         }
         close(store, clicks, log).await;
     }
-    if let Some(ops) = ops {
-        ops.stop().await;
-    }
+    ops.stop().await;
     info!(log, "stopped"; "event.name" => "server.stopped");
     Ok(())
 }
 
-/// The server of the ops listener.
-struct OpsServer {
-    running: JoinHandle<io::Result<()>>,
-    handle: adapter_http::ServerHandle,
+fn warn_of_unused_redis(store: &Store, config: &Config, log: &Logger) {
+    if config.redis.url.is_some() && store.shared.is_none() {
+        warn!(log, "redis.url has no effect: processes share nothing on SQLite"; "event.name" => "redis.ignored");
+    }
 }
 
-impl OpsServer {
-    fn start(listener: TcpListener, status: ServerStatus, sources: Sources) -> anyhow::Result<Self> {
-        let metrics = Metrics::new(sources);
-        let (server, handle) =
-            adapter_http::serve_ops(listener, status, Arc::new(move |format| metrics.scrape(format)))?;
-        Ok(Self { running: tokio::spawn(server), handle })
-    }
-
-    /// Ends it. A scrape that is under way is aborted.
-    async fn stop(self) {
-        self.handle.stop(false).await;
-        // Whether it panicked makes no difference any more.
-        let _ended = self.running.await;
+/// Drains after `signal`, then finishes the open requests. Returns whether a second signal cut that short.
+async fn drain(
+    signal: &'static str,
+    stop: &mut Stop,
+    config: &Config,
+    last_call: TcpListener,
+    finishing: impl Future<Output = anyhow::Result<io::Result<()>>>,
+    log: &Logger,
+) -> anyhow::Result<bool> {
+    // A server that is interrupted at a terminal has no probes that must see it unready first.
+    let drain =
+        if signal == Stop::INTERRUPT && io::stderr().is_terminal() { Duration::ZERO } else { config.http.drain };
+    info!(log, "{} received: draining for {:?}, then finishing; a second signal stops at once", signal, drain;
+        "event.name" => "server.draining");
+    let draining = async {
+        stop_listening(drain, last_call, log).await;
+        finishing.await
+    };
+    tokio::select! {
+        served = draining => Ok(served?.map(|()| false)?),
+        signal = stop.next() => {
+            info!(log, "{} received again: open requests are aborted", signal; "event.name" => "server.drain_aborted");
+            Ok(true)
+        }
     }
 }
 

@@ -19,7 +19,8 @@ pub(crate) enum StoreStatus {
 pub(crate) struct SqliteFileStatus {
     /// `links` or `clicks`.
     pub(crate) name: &'static str,
-    pub(crate) queues: [QueueStatus; 3],
+    /// The calls of each kind.
+    pub(crate) queues: Vec<QueueStatus>,
     /// Size of the file.
     pub(crate) bytes: u64,
     /// Size of its write-ahead log.
@@ -27,7 +28,7 @@ pub(crate) struct SqliteFileStatus {
 }
 
 impl SqliteFileStatus {
-    pub(crate) fn of(name: &'static str, file: &Path, queues: [QueueStatus; 3]) -> Self {
+    pub(crate) fn of(name: &'static str, file: &Path, queues: Vec<QueueStatus>) -> Self {
         let mut log = file.as_os_str().to_owned();
         log.push("-wal");
         Self { name, queues, bytes: size(file), log_bytes: size(Path::new(&log)) }

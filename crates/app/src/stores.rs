@@ -241,8 +241,8 @@ impl Backend {
                 let (seen, files) = ((Arc::clone(&store), Arc::clone(&clicks)), files.clone());
                 let status = move || {
                     StoreStatus::Sqlite(vec![
-                        SqliteFileStatus::of("links", files.links.path(), seen.0.queues()),
-                        SqliteFileStatus::of("clicks", files.clicks.path(), seen.1.queues()),
+                        SqliteFileStatus::of("links", files.links.path(), seen.0.queues().into()),
+                        SqliteFileStatus::of("clicks", files.clicks.path(), seen.1.queues().into()),
                     ])
                 };
                 Ok(Store { close: Some(Box::new(close)), ..Store::over(store, clicks, Box::new(status)) })

@@ -59,7 +59,9 @@ impl Samples {
 
     /// A sample without labels, if there is a value.
     pub(super) fn maybe(&mut self, value: Option<impl Into<Value>>) {
-        value.into_iter().for_each(|value| self.one(value));
+        if let Some(value) = value {
+            self.one(value);
+        }
     }
 
     /// A sample with the values of the labels.

@@ -68,6 +68,12 @@ impl Scrape {
         *self.0.get(series).unwrap_or_else(|| panic!("no {series} in {:#?}", self.0.keys()))
     }
 
+    /// Whether a gauge of 0 or 1 is 1.
+    #[track_caller]
+    fn is_true(&self, series: &str) -> bool {
+        self.get(series) > 0.5
+    }
+
     fn series(&self) -> BTreeSet<&str> {
         self.0.keys().map(String::as_str).collect()
     }
@@ -254,8 +260,11 @@ fn every_click_is_in_one_place_at_every_scrape(setup: &Setup) {
     assert!(scrape.get("signpost_clicks_lag_seconds") < 20.0);
 }
 
+/// The values of each label, by metric and label.
+type LabelValues = BTreeMap<(String, String), BTreeSet<String>>;
+
 /// The names of docs/METRICS.md that a process of this kind has, and the values of each label.
-fn documented(without: &[&str]) -> (BTreeSet<String>, BTreeMap<(String, String), BTreeSet<String>>) {
+fn documented(without: &[&str]) -> (BTreeSet<String>, LabelValues) {
     let page = read("docs/METRICS.md");
     let (_, rest) = page.split_once("<!-- metrics -->").expect("the table has a begin");
     let (metrics, labels) = rest.split_once("## Labels").expect("labels are listed");
@@ -311,7 +320,7 @@ fn a_process_on_postgres_and_redis_has_exactly_the_documented_metrics() {
     let redis = RedisServer::start();
     let server = with_metrics(&Signpost::on_postgres()).set("redis.url", &redis.url()).start();
     has_exactly_what_is_documented(&server, &["(on SQLite)"]);
-    assert!(eventually(PATIENCE, || server.scrape().get("signpost_redis_epoch_trusted") == 1.0));
+    assert!(eventually(PATIENCE, || server.scrape().is_true("signpost_redis_epoch_trusted")));
     assert!(server.scrape().get("signpost_store_pool_wait_seconds_count{pool=\"api\"}") > 0.0);
 }
 
@@ -385,7 +394,7 @@ fn metrics_answer_until_the_process_has_drained() {
         |address: SocketAddr| ask(address, &Request::get("/metrics")).map(|answer| Scrape::of(&answer.text()));
     server.signal(rustix::process::Signal::TERM);
     server.event("server.draining");
-    let drains = |scrape: &Scrape| scrape.get("signpost_phase{phase=\"draining\"}") == 1.0;
+    let drains = |scrape: &Scrape| scrape.is_true("signpost_phase{phase=\"draining\"}");
     let begun = Instant::now();
     let mut last = begun;
     while let Ok(scrape) = metrics(address) {
