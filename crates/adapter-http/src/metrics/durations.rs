@@ -2,10 +2,10 @@
 
 use std::{array::from_fn, time::Duration};
 
-use super::{shard::Count, totals::DurationTotals};
+use super::count::Count;
 
 /// Upper bounds of the buckets, in microseconds. Above the last one is one more bucket.
-pub(super) const BOUNDS: [u32; 15] = [
+const BOUNDS: [u32; 15] = [
     250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
     10_000_000,
 ];
@@ -35,5 +35,21 @@ impl Durations {
             *total += bucket.get();
         }
         totals.sum += Duration::from_nanos(self.sum.get());
+    }
+}
+
+/// A histogram of durations.
+#[derive(Clone, Debug, Default)]
+pub struct DurationTotals {
+    buckets: [u64; BOUNDS.len() + 1],
+    /// The sum of all durations.
+    pub sum: Duration,
+}
+
+impl DurationTotals {
+    /// The upper bound of each bucket in seconds, and how many durations are in it alone. The last bound is infinite.
+    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
+        let bounds = BOUNDS.iter().map(|micros| f64::from(*micros) / 1e6);
+        bounds.chain([f64::INFINITY]).zip(self.buckets)
     }
 }

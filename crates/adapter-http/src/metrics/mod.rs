@@ -6,12 +6,14 @@
 //! |-------------|------------------------------------------------------------|
 //! | `classes`   | the closed sets by which requests are counted              |
 //! | `durations` | a histogram of durations                                   |
+//! | `count`     | a counter with one writer                                  |
 //! | `shard`     | the counters of one worker, and all of them                |
 //! | `totals`    | what all workers have counted                              |
 //!
 //! To count something else of requests: add a counter to `shard`, and its sum to `totals`.
 
 mod classes;
+mod count;
 mod durations;
 mod shard;
 mod totals;
@@ -19,5 +21,6 @@ mod totals;
 pub(crate) use self::shard::{FinishedRequest, RequestCounter, RequestCounters};
 pub use self::{
     classes::{MethodClass, RouteClass, StatusClass},
-    totals::{ClaimOutcome, DurationTotals, LimitDecision, LinkEvent, RequestTotals},
+    durations::DurationTotals,
+    totals::{ClaimOutcome, LimitDecision, LinkEvent, RequestTotals},
 };

@@ -4,15 +4,13 @@ use std::{
     array::from_fn,
     marker::PhantomData,
     rc::Rc,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use super::{
     classes::{MethodClass, RouteClass, StatusClass},
+    count::Count,
     durations::Durations,
     totals::{ClaimOutcome, LimitDecision, LinkEvent, RequestTotals},
 };
@@ -21,25 +19,6 @@ use crate::{
     problem::ProblemKind,
     request::notes::{CacheResult, Notes},
 };
-
-/// A counter with one writer.
-#[derive(Debug, Default)]
-pub(super) struct Count(AtomicU64);
-
-impl Count {
-    /// No other thread may write it at the same time.
-    pub(super) fn add(&self, amount: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
-    }
-
-    fn subtract(&self, amount: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(amount), Ordering::Relaxed);
-    }
-
-    pub(super) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// What one worker has counted. Aligned so that no two workers write one cache line.
 #[derive(Debug)]

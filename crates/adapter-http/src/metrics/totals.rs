@@ -1,10 +1,8 @@
 //! What all workers have counted since the start.
 
-use std::time::Duration;
-
 use super::{
     classes::{MethodClass, RouteClass, StatusClass, closed_set},
-    durations::BOUNDS,
+    durations::DurationTotals,
 };
 use crate::{limits::Policy, problem::ProblemKind, request::notes::CacheResult};
 
@@ -117,21 +115,5 @@ impl RequestTotals {
     /// All names in [`Self::limits`].
     pub fn policies() -> Vec<&'static str> {
         Policy::ALL.into_iter().map(Policy::name).collect()
-    }
-}
-
-/// A histogram of durations.
-#[derive(Clone, Debug, Default)]
-pub struct DurationTotals {
-    pub(super) buckets: [u64; BOUNDS.len() + 1],
-    /// The sum of all durations.
-    pub sum: Duration,
-}
-
-impl DurationTotals {
-    /// The upper bound of each bucket in seconds, and how many durations are in it alone. The last bound is infinite.
-    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
-        let bounds = BOUNDS.iter().map(|micros| f64::from(*micros) / 1e6);
-        bounds.chain([f64::INFINITY]).zip(self.buckets)
     }
 }

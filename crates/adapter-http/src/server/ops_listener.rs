@@ -18,7 +18,7 @@ use actix_web::{
 use futures_util::FutureExt;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{HEAD_LIMIT, HEADER_LIMIT, pipeline::rejection, status::ServerStatus};
+use super::{pipeline::rejection, status::ServerStatus};
 use crate::{
     ops::health,
     problem::{Problem, ProblemKind},
@@ -28,6 +28,9 @@ use crate::{
 
 /// Most connections at once. A scraper needs one.
 const MAX_CONNECTIONS: usize = 64;
+/// Most bytes and header fields of a head.
+const HEAD_BYTES: usize = 8 * 1024;
+const HEADERS: usize = 64;
 /// How long a connection may stay idle: longer than the pause between two scrapes.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a head, a body and the reading of an answer may take.
@@ -77,8 +80,8 @@ struct Ops {
 /// Starts to serve metrics and health on `listener`. The server runs while its future is polled.
 pub fn serve_ops(listener: TcpListener, server: ServerStatus, scrape: Scrape) -> io::Result<(Server, ServerHandle)> {
     let limits = WireLimits {
-        head_bytes: HEAD_LIMIT,
-        headers: HEADER_LIMIT,
+        head_bytes: HEAD_BYTES,
+        headers: HEADERS,
         head_timeout: TIMEOUT,
         body_timeout: TIMEOUT,
         answer_timeout: TIMEOUT,
