@@ -31,6 +31,8 @@ pub(crate) struct Breaker {
     /// In milliseconds since `born`.
     last_failure: AtomicU64,
     reason: Mutex<FailureReason>,
+    /// How often it opened.
+    openings: AtomicU64,
     log: Logger,
 }
 
@@ -45,6 +47,7 @@ impl Breaker {
             last_answer,
             last_failure,
             reason: Mutex::default(),
+            openings: AtomicU64::new(0),
             log,
         }
     }
@@ -68,6 +71,11 @@ impl Breaker {
 
     pub(crate) fn is_open(&self) -> bool {
         self.next_try.load(Ordering::Acquire) != 0
+    }
+
+    /// How often it opened since the start.
+    pub(crate) fn openings(&self) -> u64 {
+        self.openings.load(Ordering::Relaxed)
     }
 
     /// The store answered, whatever the answer.
@@ -130,6 +138,7 @@ impl Breaker {
             self.next_try.store(self.milliseconds() + pause(), Ordering::Release);
         }
         if before < FAILURES && before + failures >= FAILURES {
+            self.openings.fetch_add(1, Ordering::Relaxed);
             warn!(self.log, "circuit breaker open: redirects come from the cache, and the store is tried once a second";
                 "event.name" => "store.circuit_opened");
         }

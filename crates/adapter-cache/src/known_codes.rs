@@ -112,6 +112,12 @@ impl KnownCodes {
         }
     }
 
+    /// How many codes are known; `None` without a complete filter.
+    pub(crate) fn count(&self) -> Option<usize> {
+        let filters = self.filters.read().unwrap_or_else(PoisonError::into_inner);
+        filters.complete.as_ref().map(|filter| filter.count.load(Ordering::Relaxed))
+    }
+
     /// Adds the address of a link.
     pub(crate) fn add(&self, address: &Address) {
         let filters = self.filters.read().expect("no thread panics while it holds this lock");

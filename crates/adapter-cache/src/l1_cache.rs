@@ -15,10 +15,10 @@ use domain::{
     link::{Generation, LinkState},
     ports::{Resolved, Source},
 };
-use quick_cache::{Weighter, sync::Cache};
+use quick_cache::{DefaultHashBuilder, Weighter, sync::Cache};
 use tokio::time::Instant;
 
-use crate::CacheOptions;
+use crate::{CacheOptions, status::Evictions};
 
 /// One unknown address is cached for every ten links. Unknown addresses have room of their own, so that guessed addresses cannot
 /// push links out.
@@ -26,7 +26,8 @@ const UNKNOWN_SHARE: usize = 10;
 
 /// Cached links and unknown addresses. A lookup holds no lock for long.
 pub(crate) struct L1Cache {
-    links: Cache<Address, Known, ByLength>,
+    links: Cache<Address, Known, ByLength, DefaultHashBuilder, Evictions>,
+    evictions: Evictions,
     /// The unknown addresses, and when each of them expires.
     unknown: Cache<Address, Instant>,
     options: CacheOptions,
@@ -99,8 +100,10 @@ impl L1Cache {
     const GAPS: usize = 64;
 
     pub(crate) fn new(options: CacheOptions) -> Self {
+        let (evictions, hash) = (Evictions::default(), DefaultHashBuilder::default());
         Self {
-            links: Cache::with_weighter(options.capacity, options.capacity as u64, ByLength),
+            links: Cache::with(options.capacity, options.capacity as u64, ByLength, hash, evictions.clone()),
+            evictions,
             unknown: Cache::new((options.capacity / UNKNOWN_SHARE).max(1)),
             options,
             jitter: RandomState::new(),
@@ -108,6 +111,16 @@ impl L1Cache {
             born: Instant::now(),
             assured_until: std::array::from_fn(|_| AtomicU64::new(0)),
         }
+    }
+
+    /// How many links and unknown codes there are, the weight of the links, and how many were pushed out.
+    pub(crate) fn sizes(&self) -> (usize, usize, u64, u64) {
+        (self.links.len(), self.unknown.len(), self.links.weight(), self.evictions.count())
+    }
+
+    /// The capacity for links.
+    pub(crate) fn capacity(&self) -> usize {
+        self.options.capacity
     }
 
     /// The start of a lookup, before the store is asked.

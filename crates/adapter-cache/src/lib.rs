@@ -13,6 +13,7 @@
 //! | `breaker`       | the circuit breaker                                                                |
 //! | `resolver`      | the decorator of a resolver, which joins them                                      |
 //! | `write_through` | the decorator of a repository                                                      |
+//! | `status`        | what the cache is doing, for metrics                                               |
 //! | `run_to_end`    | changes that go on when their callers leave                                        |
 //! | `known_codes`   | which codes may be those of links, for codes that are not cached                   |
 //! | `api_keys`      | API keys, cached for two seconds                                                   |
@@ -36,6 +37,7 @@ mod l1_cache;
 mod resolver;
 mod run_to_end;
 mod single_flight;
+mod status;
 mod store_client;
 mod write_through;
 
@@ -44,6 +46,7 @@ use std::time::Duration;
 pub use api_keys::CachedApiKeys;
 pub use known_codes::Progress;
 pub use resolver::CachedResolver;
+pub use status::CacheStatus;
 pub use write_through::WriteThroughLinks;
 
 /// How much is cached, and for how long.

@@ -20,6 +20,7 @@ use crate::{
     known_codes::{KnownCodes, Progress},
     l1_cache::{Asked, L1Cache, Lookup},
     single_flight::{FloorsOverflow, Outcome, Role, SingleFlight},
+    status::CacheStatus,
     store_client::{DOING, StoreClient},
 };
 
@@ -54,6 +55,27 @@ impl CachedResolver {
         let store_client = StoreClient::new(store, options.timeout, log.clone());
         let (cache, known_codes) = (L1Cache::new(options), KnownCodes::new(options.known_codes));
         Self(Arc::new(Inner { cache, single_flight: SingleFlight::new(), known_codes, store_client, runtime, log }))
+    }
+
+    /// What the cache and the store client are doing.
+    pub fn status(&self) -> CacheStatus {
+        let Inner { cache, single_flight, known_codes, store_client, .. } = &*self.0;
+        let (links, unknown, weight, evictions) = cache.sizes();
+        let (in_flight, floors) = single_flight.sizes();
+        CacheStatus {
+            links,
+            capacity: cache.capacity(),
+            weight,
+            unknown,
+            evictions,
+            gaps: cache.asked().epoch(),
+            in_flight,
+            floors,
+            known_codes: known_codes.count(),
+            breaker_is_open: store_client.breaker.is_open(),
+            breaker_openings: store_client.breaker.openings(),
+            retries: store_client.retries(),
+        }
     }
 
     /// Keeps the addresses of `catalog` known. Never returns. Reads all of them after every gap; the change feed reports

@@ -122,6 +122,11 @@ impl SingleFlight {
         Self { shards, hasher: RandomState::new(), count, floors, writes }
     }
 
+    /// Lookups in flight, and floors.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.count.load(Ordering::Relaxed), self.floors.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn shard(&self, address: &Address) -> MutexGuard<'_, Shard> {
         let index = usize::try_from(self.hasher.hash_one(address) % Self::SHARDS as u64).expect("below 64");
         lock(&self.shards[index])

@@ -4,7 +4,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,6 +26,7 @@ pub(crate) struct StoreClient {
     timeout: Duration,
     pub(crate) breaker: Breaker,
     budget: RetryBudget,
+    retries: AtomicU64,
 }
 
 impl StoreClient {
@@ -35,7 +36,13 @@ impl StoreClient {
     const FIRST_WAIT: Duration = Duration::from_millis(20);
 
     pub(crate) fn new(store: Arc<dyn LinkResolver>, timeout: Duration, log: Logger) -> Self {
-        Self { store, timeout, breaker: Breaker::new(log), budget: RetryBudget::default() }
+        let (breaker, budget, retries) = (Breaker::new(log), RetryBudget::default(), AtomicU64::new(0));
+        Self { store, timeout, breaker, budget, retries }
+    }
+
+    /// How many lookups were retried since the start.
+    pub(crate) fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     /// Looks `address` up in the store. Reads are idempotent, so a lookup that fails early is retried: a restarted server
@@ -73,6 +80,7 @@ impl StoreClient {
                 return Err(error);
             }
             retries += 1;
+            self.retries.fetch_add(1, Ordering::Relaxed);
             sleep(wait).await;
         }
     }

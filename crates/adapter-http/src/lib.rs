@@ -7,6 +7,7 @@
 //! | `server`                           | listener and workers, and the pipeline of every request            |
 //! | `routes`                           | the table of routes, and the OpenAPI document made from it         |
 //! | `api`, `redirect`, `site`, `ops`   | the handlers                                                       |
+//! | `metrics`                          | what is counted of requests                                        |
 //! | `response`                         | bodies of answers                                                  |
 //! | `request`                          | what a handler works with                                          |
 //! | `limits`                           | quotas, concurrency, memory                                        |
@@ -24,6 +25,7 @@ mod api;
 pub mod fuzzing;
 mod html;
 mod limits;
+pub mod metrics;
 mod ops;
 pub mod problem;
 mod qr;
@@ -39,6 +41,7 @@ mod wire;
 #[cfg(test)]
 extern crate self as adapter_http;
 
+pub use actix_server::ServerHandle;
 pub use limits::{ForwardingField, Quota, Quotas, TrustedProxies};
 pub use qr::{InvalidLogo, Logo};
 pub use request::cors::Origins;
@@ -48,4 +51,7 @@ pub use request::state::{
 };
 pub use routes::openapi::{OpenApiVersion, PATH_WORDS, openapi_json};
 pub use server::access_log::REQUEST_TAG;
-pub use server::{ServerOptions, serve};
+pub use server::{
+    ConcurrencyStatus, ConnectionStatus, FailedShares, Scrape, ScrapeFormat, ServerOptions, ServerStatus, serve,
+    serve_ops,
+};

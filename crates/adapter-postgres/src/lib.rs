@@ -19,6 +19,7 @@
 //! | `codes`                                | every code, page by page                                           |
 //! | `rows`, `schema`                       | rows, and their conversion to domain types                         |
 //! | `session`, `connection`, `hosts`       | pooled sessions, connecting, the hosts of a URL                    |
+//! | `pools`                                | what the connection pools are doing, for metrics                   |
 //! | `options`, `invalid_options`           | options of the store                                               |
 //! | `migrate`, `upgrade`                   | migrations, and upgrades of rows after them                        |
 //! | `error`                                | what a caller can conclude from an error                           |
@@ -42,6 +43,7 @@ mod listener;
 mod lookups;
 mod migrate;
 mod options;
+mod pools;
 mod rows;
 mod schema;
 mod session;
@@ -52,4 +54,5 @@ mod upgrade;
 pub use invalid_options::InvalidOptions;
 pub use migrate::MigrationStatus;
 pub use options::{PostgresOptions, TlsPolicy, check_authorities, check_url};
+pub use pools::PoolStatus;
 pub use store::PostgresStore;

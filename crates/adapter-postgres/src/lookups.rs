@@ -33,7 +33,11 @@ type Answer = Result<Resolved, RepositoryError>;
 type Found = HashMap<(i16, String), ResolutionRow>;
 
 /// The queue of lookups that wait for a connection.
-pub(crate) struct Lookups(mpsc::Sender<Question>);
+pub(crate) struct Lookups {
+    ask: mpsc::Sender<Question>,
+    /// The connections on which they are answered.
+    pub(crate) sessions: Arc<Sessions>,
+}
 
 struct Question {
     address: Address,
@@ -49,12 +53,17 @@ impl Lookups {
         for _ in 0..connections {
             runtime.spawn(answer_all(Arc::clone(&questions), Arc::clone(&sessions)));
         }
-        Self(ask)
+        Self { ask, sessions }
+    }
+
+    /// How many lookups wait for a connection.
+    pub(crate) fn waiting(&self) -> usize {
+        self.ask.max_capacity() - self.ask.capacity()
     }
 
     pub(crate) async fn resolve(&self, address: &Address) -> Answer {
         let (asker, answer) = oneshot::channel();
-        if self.0.try_send(Question { address: address.clone(), asker }).is_err() {
+        if self.ask.try_send(Question { address: address.clone(), asker }).is_err() {
             return Err(unavailable("too many wait for a connection"));
         }
         answer.await.unwrap_or_else(|_lost| Err(unavailable("the question was lost")))

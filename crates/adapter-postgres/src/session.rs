@@ -1,19 +1,23 @@
 //! Sessions: one pooled connection for one call. It returns to the pool only if it is known to be healthy.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use deadpool::managed::{Object, Pool, PoolError};
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
-use domain::ports::{FailureReason, RepositoryError, RepositoryErrorKind};
+use domain::ports::{DurationCounter, FailureReason, RepositoryError, RepositoryErrorKind};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     connection::{ConnectError, Connector},
     error::{Effect, classify, leaves_connection_healthy, reason},
+    pools::PoolStatus,
 };
 
 /// A connection pool with its timeouts.
@@ -21,27 +25,54 @@ pub(crate) struct Sessions {
     pool: Pool<Connector>,
     pool_timeout: Duration,
     statement_timeout: Duration,
+    timeouts: AtomicU64,
+    waits: DurationCounter,
+    uses: Arc<DurationCounter>,
 }
 
 impl Sessions {
     pub(crate) fn new(pool: Pool<Connector>, pool_timeout: Duration, statement_timeout: Duration) -> Self {
-        Self { pool, pool_timeout, statement_timeout }
+        let (timeouts, waits, uses) = (AtomicU64::new(0), DurationCounter::default(), Arc::default());
+        Self { pool, pool_timeout, statement_timeout, timeouts, waits, uses }
     }
 
     /// Takes a connection from the pool; `doing` names the operation in errors. One timeout covers everything the pool
     /// does. Otherwise each dead connection in the pool would cost a timeout of its own.
     pub(crate) async fn open(&self, doing: &'static str) -> Result<Session, RepositoryError> {
         let unavailable = || RepositoryError::new(RepositoryErrorKind::Unavailable, doing);
-        let connection = timeout(self.pool_timeout, self.pool.get())
-            .await
+        let asked = Instant::now();
+        let got = timeout(self.pool_timeout, self.pool.get()).await;
+        self.waits.add(asked.elapsed());
+        if matches!(got, Err(_) | Ok(Err(PoolError::Timeout(_)))) {
+            self.timeouts.fetch_add(1, Ordering::Relaxed);
+        }
+        let connection = got
             .map_err(|elapsed| unavailable().because(FailureReason::Busy).caused_by(elapsed))?
             .map_err(|error| match error {
                 // The pool adds nothing to the connection's own error.
                 PoolError::Backend(error) => unavailable().because(error.reason()).caused_by(error),
                 other => unavailable().because(of_pool(&other)).caused_by(other),
             })?;
-        let deadline = Instant::now() + self.statement_timeout;
-        Ok(Session { connection: Some(connection), doing, deadline })
+        let opened = Instant::now();
+        let deadline = opened + self.statement_timeout;
+        Ok(Session { connection: Some(connection), doing, opened, deadline, uses: Arc::clone(&self.uses) })
+    }
+}
+
+impl Sessions {
+    /// What the pool is doing.
+    pub(crate) fn status(&self, name: &'static str) -> PoolStatus {
+        let status = self.pool.status();
+        PoolStatus {
+            name,
+            max: status.max_size,
+            size: status.size,
+            idle: status.available,
+            waiting: status.waiting,
+            timeouts: self.timeouts.load(Ordering::Relaxed),
+            waits: self.waits.counts(),
+            uses: self.uses.counts(),
+        }
     }
 }
 
@@ -58,7 +89,9 @@ fn of_pool(error: &PoolError<ConnectError>) -> FailureReason {
 pub(crate) struct Session {
     connection: Option<Object<Connector>>,
     doing: &'static str,
+    opened: Instant,
     deadline: Instant,
+    uses: Arc<DurationCounter>,
 }
 
 impl Session {
@@ -94,6 +127,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.uses.add(self.opened.elapsed());
         if let Some(connection) = self.connection.take() {
             drop(Object::take(connection));
         }

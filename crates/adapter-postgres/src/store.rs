@@ -23,6 +23,7 @@ use crate::{
     invalid_options::InvalidOptions,
     lookups::Lookups,
     options::PostgresOptions,
+    pools::PoolStatus,
     session::{Sessions, until},
 };
 
@@ -77,6 +78,22 @@ impl PostgresStore {
             left_out: LeftOut::default(),
             connector,
         })
+    }
+
+    /// What the connection pools are doing.
+    pub fn pools(&self) -> [PoolStatus; 5] {
+        [
+            self.sessions.status("api"),
+            self.redirects.sessions.status("redirects"),
+            self.lists.status("lists"),
+            self.shipping.status("shipping"),
+            self.statistics.status("statistics"),
+        ]
+    }
+
+    /// How many lookups of redirects wait for a connection.
+    pub fn waiting_lookups(&self) -> usize {
+        self.redirects.waiting()
     }
 
     /// Reports rows that cannot be read to `listener`, each time the store leaves one out.

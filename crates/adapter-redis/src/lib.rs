@@ -15,6 +15,7 @@
 //! | `session`       | one connection: every command has a timeout                                                  |
 //! | `scripts`       | the Lua scripts that Redis runs in one step                                                  |
 //! | `entry`         | the form of a link in Redis, and the names of keys                                           |
+//! | `status`        | what the shared cache is doing, for metrics                                                  |
 //! | `resolver`      | the decorator of a resolver: reads Redis first, and writes what the store answered           |
 //! | `links`         | the decorator of a repository: writes every change to Redis before it is acknowledged        |
 //! | `changes`       | the decorator of a change feed: writes the changes of others to Redis, then passes them on   |
@@ -45,6 +46,7 @@ mod scripts;
 mod session;
 mod shared;
 mod shared_memory;
+mod status;
 mod supervisor;
 
 pub use changes::SharedChanges;
@@ -53,3 +55,4 @@ pub use links::SharedLinks;
 pub use options::RedisOptions;
 pub use resolver::SharedResolver;
 pub use shared_memory::SharedMemory;
+pub use status::SharedMemoryStatus;

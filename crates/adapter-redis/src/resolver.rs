@@ -34,12 +34,15 @@ impl SharedResolver {
 impl LinkResolver for SharedResolver {
     async fn resolve(&self, address: &Address) -> Result<Resolved, RepositoryError> {
         let Some(handle) = self.shared.0.trusted_handle() else {
+            self.shared.0.lookups.skipped();
             return self.store.resolve(address).await;
         };
         if let Some(resolution) = handle.read(address).await {
+            self.shared.0.lookups.hit();
             let source = Source::SharedMemory { ago: handle.up_to_date.elapsed() };
             return Ok(Resolved { resolution: Some(resolution), source });
         }
+        self.shared.0.lookups.missed();
         let asked = Instant::now();
         let resolved = self.store.resolve(address).await?;
         if let Some(resolution) = &resolved.resolution {

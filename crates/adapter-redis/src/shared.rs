@@ -23,6 +23,7 @@ use crate::{
     epoch::{RedisTime, Watermark},
     options::RedisOptions,
     session::{PRESENT, Session, Verb, Write},
+    status::{LookupCounter, SharedMemoryStatus},
 };
 
 /// What all clones of a [`SharedMemory`](crate::SharedMemory) share.
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     peak: Mutex<Option<Instant>>,
     /// Why Redis was last not used.
     pub(crate) away: Mutex<String>,
+    pub(crate) lookups: LookupCounter,
 }
 
 #[derive(Default)]
@@ -100,6 +102,7 @@ impl Shared {
             processes: AtomicU32::new(1),
             peak: Mutex::default(),
             away: Mutex::new("it is not connected yet".to_owned()),
+            lookups: LookupCounter::default(),
         })
     }
 
@@ -107,6 +110,21 @@ impl Shared {
     const MAX_FILLS: usize = 256;
     /// Maximum age of an answer of the store that may still be written: a newer entry could have been evicted since.
     const MAX_FILL_AGE: Duration = Duration::from_secs(2);
+
+    /// What the shared cache is doing.
+    pub(crate) fn status(&self) -> SharedMemoryStatus {
+        let [hits, misses, skips] = self.lookups.get();
+        let heartbeat_age = self.state().clock.map(|(moment, _)| moment.elapsed());
+        SharedMemoryStatus {
+            is_connected: self.is_connected.load(Ordering::Acquire),
+            is_trusted: self.trusted_handle().is_some(),
+            processes: self.processes.load(Ordering::Acquire),
+            heartbeat_age,
+            hits,
+            misses,
+            skips,
+        }
+    }
 
     /// A name that no epoch ever had.
     pub(crate) fn draw_name(&self) -> String {

@@ -15,7 +15,9 @@ use domain::ports::{
 use slog::Logger;
 use tokio::runtime::Handle;
 
-use crate::{endpoint::InvalidUrl, options::RedisOptions, session::Verb, shared::Shared, supervisor};
+use crate::{
+    endpoint::InvalidUrl, options::RedisOptions, session::Verb, shared::Shared, status::SharedMemoryStatus, supervisor,
+};
 
 /// The cache in Redis that all processes on one store share. Clones share their state.
 #[derive(Clone)]
@@ -36,6 +38,11 @@ impl SharedMemory {
         log: Logger,
     ) -> Result<Self, InvalidUrl> {
         Ok(Self(Arc::new(Shared::new(options, entropy, runtime, log)?)))
+    }
+
+    /// What the shared cache is doing.
+    pub fn status(&self) -> SharedMemoryStatus {
+        self.0.status()
     }
 
     /// Stays connected and in an epoch of `store`. Never returns. `subscriber` receives the changes that other

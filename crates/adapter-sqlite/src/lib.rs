@@ -51,3 +51,4 @@ pub use clicks::{SqliteClickFile, SqliteClicks};
 pub use file::{OpenError, SqliteFile};
 pub use migrate::MigrationStatus;
 pub use store::SqliteStore;
+pub use threads::QueueStatus;

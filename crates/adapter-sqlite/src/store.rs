@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use diesel::connection::SimpleConnection;
 use domain::ports::{LeftOut, Ping, RepositoryError, UnreadableRows};
 
-use crate::{claim::NewInARow, threads::Threads};
+use crate::{
+    claim::NewInARow,
+    threads::{QueueStatus, Threads},
+};
 
 /// The SQLite store.
 pub struct SqliteStore {
@@ -22,6 +25,11 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
+    /// The calls of each kind.
+    pub fn queues(&self) -> [QueueStatus; 3] {
+        self.threads.queues()
+    }
+
     /// Reports rows that cannot be read to `listener`, each time the store leaves one out.
     pub fn tell_of_unreadable_rows(&self, listener: Arc<dyn UnreadableRows>) {
         self.left_out.tell(listener);

@@ -7,12 +7,12 @@ use std::{
     mem,
     sync::Mutex,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use diesel::{QueryResult, SqliteConnection, result::Error};
-use domain::ports::{FailureReason, RepositoryError, RepositoryErrorKind};
+use domain::ports::{DurationCounter, DurationCounts, FailureReason, RepositoryError, RepositoryErrorKind};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
@@ -26,6 +26,25 @@ const QUEUE: usize = 4_096;
 /// A call that only reads.
 type Read = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
 
+/// The calls of one kind, at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueStatus {
+    /// `writes`, `lookups` (reads through an index) or `scans` (reads that may examine every row).
+    pub name: &'static str,
+    /// Calls that wait for a thread.
+    pub waiting: usize,
+    /// How long calls took, including their wait in the queue.
+    pub calls: DurationCounts,
+}
+
+/// How long calls took, by kind.
+#[derive(Debug, Default)]
+struct CallTimes {
+    writes: DurationCounter,
+    lookups: DurationCounter,
+    scans: DurationCounter,
+}
+
 /// Hands calls to the threads. The threads end when it is dropped, or earlier with [`Threads::end`].
 pub(crate) struct Threads {
     writes: Sender<Job<Box<dyn Write>>>,
@@ -34,6 +53,7 @@ pub(crate) struct Threads {
     running: Mutex<Running>,
     /// Timeout of one call, including its wait in the queue.
     call_timeout: Duration,
+    times: CallTimes,
 }
 
 /// The threads, in the order in which they end. The writer's connection closes last: SQLite then moves the whole log
@@ -73,7 +93,18 @@ impl Threads {
         };
         let lookups = start_readers("sqlite-lookup", connections.lookups, &mut running.lookups)?;
         let scans = start_readers("sqlite-scan", connections.scans, &mut running.scans)?;
-        Ok(Self { writes, lookups, scans, running: Mutex::new(running), call_timeout })
+        let (running, times) = (Mutex::new(running), CallTimes::default());
+        Ok(Self { writes, lookups, scans, running, call_timeout, times })
+    }
+
+    /// The calls of each kind.
+    pub(crate) fn queues(&self) -> [QueueStatus; 3] {
+        let Self { writes, lookups, scans, times, .. } = self;
+        [
+            QueueStatus { name: "writes", waiting: writes.len(), calls: times.writes.counts() },
+            QueueStatus { name: "lookups", waiting: lookups.len(), calls: times.lookups.counts() },
+            QueueStatus { name: "scans", waiting: scans.len(), calls: times.scans.counts() },
+        ]
     }
 
     /// Ends all threads after the queued calls, and so closes every connection. Later calls fail.
@@ -119,6 +150,7 @@ impl Threads {
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> Result<T, Undo<T>> + Send + 'static,
     {
+        let _timed = Timed::begin(&self.times.writes);
         let (reply, answer) = oneshot::channel();
         let fate = Fate::default();
         let call = writer::call(undoing, doing, work, fate.clone(), reply);
@@ -141,6 +173,7 @@ impl Threads {
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
     {
+        let _timed = Timed::begin(&self.times.lookups);
         self.read(&self.lookups, doing, |connection, _| work(connection)).await
     }
 
@@ -151,6 +184,7 @@ impl Threads {
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection, &Caller<'_>) -> QueryResult<T> + Send + 'static,
     {
+        let _timed = Timed::begin(&self.times.scans);
         self.read(&self.scans, doing, work).await
     }
 
@@ -176,6 +210,24 @@ impl Threads {
                 Err(RepositoryError::new(RepositoryErrorKind::Unavailable, doing).because(FailureReason::TimedOut))
             }
         }
+    }
+}
+
+/// A call whose time is counted when it ends or its caller goes away.
+struct Timed<'a> {
+    times: &'a DurationCounter,
+    begun: Instant,
+}
+
+impl<'a> Timed<'a> {
+    fn begin(times: &'a DurationCounter) -> Self {
+        Self { times, begun: Instant::now() }
+    }
+}
+
+impl Drop for Timed<'_> {
+    fn drop(&mut self) {
+        self.times.add(self.begun.elapsed());
     }
 }
 

@@ -92,7 +92,7 @@ fn runtime() -> anyhow::Result<Runtime> {
 fn run_server(config: &Config) -> anyhow::Result<()> {
     let (log, guard) = log::open(&config.log)?;
     let runtime = runtime()?;
-    let outcome = runtime.block_on(serve(config, &log));
+    let outcome = runtime.block_on(serve(config, &log, guard.stats()));
     // Tasks that did not end in time are abandoned.
     runtime.shutdown_background();
     drop(guard);

@@ -1,8 +1,13 @@
 //! The listening socket: opened at the start, and closed to new connections shortly before the end.
 
-use std::{io, net::TcpListener, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
 
 use anyhow::Context;
+use slog::{Logger, warn};
 use tokio::net::TcpSocket;
 
 use crate::config::Config;
@@ -18,13 +23,31 @@ pub(crate) const LAST_CALL: Duration = Duration::from_millis(500);
 /// Opens the listener on `http.bind`.
 pub(crate) fn bind(config: &Config) -> anyhow::Result<TcpListener> {
     let bind = config.http.bind;
-    let listening = || {
-        let socket = if bind.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(bind)?;
-        socket.listen(BACKLOG)?.into_std()
+    listen(bind).with_context(|| format!("cannot listen on {bind} (http.bind)"))
+}
+
+/// Opens the ops listener on `ops.bind`; `None` if there is to be none. An address that the operator has not chosen may
+/// be taken, as by another process on this machine: that is logged, and the process goes on without it.
+pub(crate) fn bind_ops(config: &Config, log: &Logger) -> anyhow::Result<Option<TcpListener>> {
+    let Some(bind) = config.ops.bind else {
+        return Ok(None);
     };
-    listening().with_context(|| format!("cannot listen on {bind} (http.bind)"))
+    match listen(bind) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if config.ops.is_set => Err(error).with_context(|| format!("cannot listen on {bind} (ops.bind)")),
+        Err(error) => {
+            warn!(log, "no metrics: cannot listen on {}, the default of ops.bind", bind;
+                "event.name" => "ops.bind_failed", "server.address" => %bind, "error.message" => error.to_string());
+            Ok(None)
+        }
+    }
+}
+
+fn listen(bind: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if bind.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(bind)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 /// Drops the SYN of every new connection from now on. The client repeats it a second later and is refused by then: a

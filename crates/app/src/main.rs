@@ -9,6 +9,8 @@
 //! | `stores`                              | the store, chosen at run time                         |
 //! | `tasks`, `supervisor`                 | background tasks, and what restarts them              |
 //! | `targets`, `block_file`, `own_files`  | files of the operator: hosts, blocks, pages           |
+//! | `metrics`, `store_status`             | what `/metrics` tells                                 |
+//! | `ops_server`                          | the listener and server of metrics and health         |
 //! | `admin_key`                           | the first admin key                                   |
 //! | `log`                                 | log lines, and the thread that writes them            |
 //! | `listener`, `sole_server`             | the listening socket; one server for each SQLite file |
@@ -26,9 +28,12 @@ mod domain_commands;
 mod effects;
 mod listener;
 mod log;
+mod metrics;
+mod ops_server;
 mod own_files;
 mod serve;
 mod sole_server;
+mod store_status;
 mod stores;
 mod supervisor;
 mod targets;

@@ -12,7 +12,10 @@ use adapter_http::{
     ClickSettings, CurrentPolicy, InheritedCodes, Origins, PATH_WORDS, Phase, ServerOptions, Settings, Tasks,
 };
 use anyhow::{Context, bail};
-use domain::service::{BlockService, DomainService};
+use domain::{
+    ports::Clock,
+    service::{BlockService, DomainService},
+};
 use slog::{Logger, info, o, warn};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -29,6 +32,9 @@ use crate::{
     config::{AnonymousAccess, Config},
     effects::SystemClock,
     listener::{self, LAST_CALL},
+    log::LogStats,
+    metrics::Sources,
+    ops_server::OpsListener,
     own_files::{self, OwnFiles},
     sole_server::SoleServer,
     stores::{Backend, Store},
@@ -44,22 +50,23 @@ const LONGEST_RETRY: Duration = Duration::from_secs(2);
 const LONGEST_CLOSE: Duration = Duration::from_secs(3);
 
 /// Serves until a signal asks it to stop; then drains, finishes open requests, and returns.
-pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
+pub(crate) async fn serve(config: &Config, log: &Logger, log_stats: LogStats) -> anyhow::Result<()> {
+    let started = SystemClock.now();
     log_panics(log.clone());
     let mut stop = Stop::listen()?;
     let own_files = own_files::read(&config.pages)?;
     let listener = listener::bind(config)?;
     let address = listener.local_addr()?;
     let last_call = listener.try_clone()?;
+    let ops = OpsListener::bind(config, log)?;
+    let ops_address = ops.shown_address()?;
     let backend = Backend::of(&config.store, &tokio::runtime::Handle::current())?;
     let _sole = backend.file().map(|file| SoleServer::of(file, address, log)).transpose()?;
     if !backend.is_remote() {
         migrate(&backend, config, log).await?;
     }
     let store = Arc::new(backend.open(Arc::new(LoggedRows::new(log.new(o!()))))?.shared(config, log)?);
-    if config.redis.url.is_some() && store.shared.is_none() {
-        warn!(log, "redis.url has no effect: processes share nothing on SQLite"; "event.name" => "redis.ignored");
-    }
+    warn_of_unused_redis(&store, config, log);
     if !backend.is_remote() {
         announce_admin_key(&store, config, log).await?;
     }
@@ -78,7 +85,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         blocks.refresh().await?;
     }
     let inherited = InheritedCodes::default();
-    let (server, handle) = adapter_http::serve(
+    let (server, handle, status) = adapter_http::serve(
         listener,
         &server_options(config),
         services,
@@ -87,11 +94,24 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         log.new(o!()),
     )?;
     let mut serving = tokio::spawn(server);
-    info!(log, "listening on http://{}, short addresses begin with {}", address, config.public_url;
-        "event.name" => "server.listening", "server.address" => %address, "public_url" => &config.public_url,
-        "store" => %config.store.location);
-
     let following = Following::default();
+    let sources = Sources {
+        server: status.clone(),
+        store: Arc::clone(&store),
+        cache: memory.clone(),
+        blocked: blocks.blocked().clone(),
+        hosts: targets.listed(),
+        clicks: clicks.clone(),
+        following: following.clone(),
+        supervisor: supervisor.clone(),
+        log: log_stats,
+        started,
+    };
+    let ops = ops.start(status, sources)?;
+    info!(log, "listening on http://{}, short addresses begin with {}, ops listener {}", address, config.public_url, ops_address;
+        "event.name" => "server.listening", "server.address" => %address, "ops.address" => &ops_address,
+        "public_url" => &config.public_url, "store" => %config.store.location);
+
     let mut preparing = JoinSet::new();
     {
         let start = Start {
@@ -120,23 +140,11 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         () = ends_badly(&mut preparing) => bail!("the start panicked"),
     };
     phase.begin_draining();
-    // A server that is interrupted at a terminal has no probes that must see it unready first.
-    let drain =
-        if signal == Stop::INTERRUPT && io::stderr().is_terminal() { Duration::ZERO } else { config.http.drain };
-    info!(log, "{} received: draining for {:?}, then finishing; a second signal stops at once", signal, drain;
-        "event.name" => "server.draining");
     let finishing = async {
-        stop_listening(drain, last_call, log).await;
         handle.stop(true).await;
         serving.await.context("the server panicked")
     };
-    let cut = tokio::select! {
-        served = finishing => served?.map(|()| false)?,
-        signal = stop.next() => {
-            info!(log, "{} received again: open requests are aborted", signal; "event.name" => "server.drain_aborted");
-            true
-        }
-    };
+    let cut = drain(signal, &mut stop, config, last_call, finishing, log).await?;
     preparing.abort_all();
     supervisor.stop();
     if !cut {
@@ -145,8 +153,42 @@ pub(crate) async fn serve(config: &Config, log: &Logger) -> anyhow::Result<()> {
         }
         close(store, clicks, log).await;
     }
+    ops.stop().await;
     info!(log, "stopped"; "event.name" => "server.stopped");
     Ok(())
+}
+
+fn warn_of_unused_redis(store: &Store, config: &Config, log: &Logger) {
+    if config.redis.url.is_some() && store.shared.is_none() {
+        warn!(log, "redis.url has no effect: processes share nothing on SQLite"; "event.name" => "redis.ignored");
+    }
+}
+
+/// Drains after `signal`, then finishes the open requests. Returns whether a second signal cut that short.
+async fn drain(
+    signal: &'static str,
+    stop: &mut Stop,
+    config: &Config,
+    last_call: TcpListener,
+    finishing: impl Future<Output = anyhow::Result<io::Result<()>>>,
+    log: &Logger,
+) -> anyhow::Result<bool> {
+    // A server that is interrupted at a terminal has no probes that must see it unready first.
+    let drain =
+        if signal == Stop::INTERRUPT && io::stderr().is_terminal() { Duration::ZERO } else { config.http.drain };
+    info!(log, "{} received: draining for {:?}, then finishing; a second signal stops at once", signal, drain;
+        "event.name" => "server.draining");
+    let draining = async {
+        stop_listening(drain, last_call, log).await;
+        finishing.await
+    };
+    tokio::select! {
+        served = draining => Ok(served?.map(|()| false)?),
+        signal = stop.next() => {
+            info!(log, "{} received again: open requests are aborted", signal; "event.name" => "server.drain_aborted");
+            Ok(true)
+        }
+    }
 }
 
 /// Serves on for the drain. After it, connections that wait in the backlog are accepted, and new ones are ignored.

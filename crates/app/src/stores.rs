@@ -24,6 +24,7 @@ use tokio::runtime::Handle;
 use crate::{
     config::{Config, StoreConfig, StoreLocation, TlsPolicy},
     effects::{SystemClock, SystemEntropy},
+    store_status::{SqliteFileStatus, StoreStatus},
     unreadable::CollectedRows,
 };
 
@@ -237,11 +238,24 @@ impl Backend {
                     both.1.close();
                     both.0.close();
                 };
-                Ok(Store { close: Some(Box::new(close)), ..Store::over(store, clicks) })
+                let (seen, files) = ((Arc::clone(&store), Arc::clone(&clicks)), files.clone());
+                let status = move || {
+                    StoreStatus::Sqlite(vec![
+                        SqliteFileStatus::of("links", files.links.path(), seen.0.queues().into()),
+                        SqliteFileStatus::of("clicks", files.clicks.path(), seen.1.queues().into()),
+                    ])
+                };
+                Ok(Store { close: Some(Box::new(close)), ..Store::over(store, clicks, Box::new(status)) })
             }
             Self::Postgres(store) => {
                 store.tell_of_unreadable_rows(unreadable);
-                Ok(Store { identity: Some(store.clone()), ..Store::over(Arc::clone(store), store.clone()) })
+                let seen = Arc::clone(store);
+                let status = move || {
+                    let (pools, waiting_lookups) = (seen.pools().into(), seen.waiting_lookups());
+                    StoreStatus::Postgres { pools, waiting_lookups }
+                };
+                let opened = Store::over(Arc::clone(store), store.clone(), Box::new(status));
+                Ok(Store { identity: Some(store.clone()), ..opened })
             }
         }
     }
@@ -265,10 +279,14 @@ pub(crate) struct Store {
     pub(crate) shared: Option<(SharedMemory, Arc<dyn Identify>)>,
     /// Closes the store. `None` if it needs no closing.
     close: Option<Box<dyn Fn() + Send + Sync>>,
+    /// Reads what the store is doing.
+    status: ReadStatus,
 }
 
+type ReadStatus = Box<dyn Fn() -> StoreStatus + Send + Sync>;
+
 impl Store {
-    fn over<S>(store: Arc<S>, clicks: Arc<dyn ClickRepository>) -> Self
+    fn over<S>(store: Arc<S>, clicks: Arc<dyn ClickRepository>, status: ReadStatus) -> Self
     where
         S: LinkRepository
             + IdempotencyRepository
@@ -295,6 +313,7 @@ impl Store {
             identity: None,
             shared: None,
             close: None,
+            status,
         }
     }
 
@@ -359,6 +378,11 @@ impl Store {
             clicks,
             entropy,
         }
+    }
+
+    /// What the store is doing.
+    pub(crate) fn status(&self) -> StoreStatus {
+        (self.status)()
     }
 
     /// Finishes the work in progress and closes the store. Blocks.

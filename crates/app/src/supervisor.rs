@@ -125,8 +125,7 @@ impl Report {
     /// An attempt failed. The task will retry.
     pub(crate) fn failed(&self, failure: Failure) {
         let mut status = locked(&self.0.status);
-        status.failures += 1;
-        status.failure = Some(failure);
+        status.add(failure);
         status.last_sign = Instant::now();
     }
 
@@ -158,6 +157,8 @@ struct Status {
     amiss: Option<&'static str>,
     /// Failures since the last success.
     failures: u64,
+    /// Failures since the start.
+    all_failures: u64,
     restarts: u64,
     /// The failure was logged, and the recovery was not yet.
     told: bool,
@@ -174,6 +175,7 @@ impl Task {
             failure: None,
             amiss: None,
             failures: 0,
+            all_failures: 0,
             restarts: 0,
             told: false,
         };
@@ -196,8 +198,7 @@ impl Task {
     fn ended(&self, failure: Failure) {
         let mut status = locked(&self.status);
         status.ended = true;
-        status.failures += 1;
-        status.failure = Some(failure);
+        status.add(failure);
     }
 
     fn starts_again(&self) {
@@ -232,12 +233,19 @@ impl Task {
             name: self.name,
             last_success: status.last_success,
             restarts: status.restarts,
+            failures: status.all_failures,
             amiss: status.failing(self.period).or(status.amiss),
         }
     }
 }
 
 impl Status {
+    fn add(&mut self, failure: Failure) {
+        self.failures += 1;
+        self.all_failures += 1;
+        self.failure = Some(failure);
+    }
+
     fn failing(&self, period: Duration) -> Option<&'static str> {
         let failing = self.ended || self.good_since.elapsed() >= period + TIMEOUT;
         failing.then(|| self.failure.as_ref().map_or("it did nothing for too long", |failure| failure.words))

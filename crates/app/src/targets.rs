@@ -5,6 +5,10 @@ use std::{
     convert::Infallible,
     fs,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -47,7 +51,24 @@ pub(crate) struct Targets {
     /// A check of the files that is still running.
     looking: Option<JoinHandle<State>>,
     hangup: Signal,
+    listed: ListedHosts,
     log: Logger,
+}
+
+/// How many hosts the lists in effect refuse and except. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListedHosts(Arc<[AtomicUsize; 2]>);
+
+impl ListedHosts {
+    /// Refused hosts and exceptions.
+    pub(crate) fn get(&self) -> [usize; 2] {
+        [0, 1].map(|list: usize| self.0[list].load(Ordering::Relaxed))
+    }
+
+    fn set(&self, lists: &Lists) {
+        self.0[0].store(lists.refused, Ordering::Relaxed);
+        self.0[1].store(lists.excepted, Ordering::Relaxed);
+    }
 }
 
 #[derive(Clone)]
@@ -71,6 +92,8 @@ impl Targets {
         let read = files.state();
         let lists = files.read(&rules)?;
         lists.tell(&files, log);
+        let listed = ListedHosts::default();
+        listed.set(&lists);
         let (refused, policy) = (lists.refused, CurrentPolicy::new(lists.policy));
         let seen = (read, Instant::now());
         Ok(Self {
@@ -84,12 +107,18 @@ impl Targets {
             unreadable: None,
             looking: None,
             hangup,
+            listed,
             log: log.new(o!()),
         })
     }
 
     pub(crate) fn policy(&self) -> CurrentPolicy {
         self.policy.clone()
+    }
+
+    /// How many hosts the lists in effect name.
+    pub(crate) fn listed(&self) -> ListedHosts {
+        self.listed.clone()
     }
 
     /// Reads the files again when they change, and at SIGHUP. While one cannot be read, or is empty for less than
@@ -135,6 +164,7 @@ impl Targets {
                 self.refused = lists.refused;
                 self.refused_before |= lists.refused > 0;
                 lists.tell(&self.files, &self.log);
+                self.listed.set(&lists);
                 self.policy.replace(lists.policy);
                 (self.read, self.unreadable) = (state, None);
                 self.is_as_it_should(report);

@@ -14,7 +14,7 @@ use domain::{
 use slog::{Logger, info};
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -37,7 +37,20 @@ pub(crate) struct Following {
     pub(crate) may_begin: watch::Sender<bool>,
     /// The feed is in sync: every change from now on is received.
     pub(crate) has_begun: watch::Sender<bool>,
+    /// Until when all changes are received.
+    synced_until: watch::Sender<Option<Instant>>,
 }
+
+impl Following {
+    /// Until when all changes are received; `None` before the feed was in sync for the first time.
+    pub(crate) fn synced_until(&self) -> Option<Instant> {
+        *self.synced_until.borrow()
+    }
+}
+
+/// The names of the tasks.
+pub(crate) const NAMES: &[&str] =
+    &["change-feed", "known-codes", "blocks", "file-of-blocks", "lists-of-hosts", "redis", "retention"];
 
 /// Starts all background tasks.
 pub(crate) fn watch_over(
@@ -144,6 +157,8 @@ impl ChangeSubscriber for Reporting {
     fn synced_until(&self, ago: Duration) {
         self.report.succeeded();
         self.subscriber.synced_until(ago);
+        let now = Instant::now();
+        self.following.synced_until.send_replace(Some(now.checked_sub(ago).unwrap_or(now)));
         self.following.has_begun.send_replace(true);
     }
 

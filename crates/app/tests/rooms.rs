@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["lib", "fuzzing"],
     &["server"],
     &["routes"],
-    &["api", "redirect", "site", "ops"],
+    &["api", "redirect", "site", "ops", "metrics"],
     &["response"],
     &["request"],
     &["limits"],

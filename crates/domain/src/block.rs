@@ -238,6 +238,12 @@ impl InForce {
         self.addresses.is_empty() && self.hosts.is_empty() && self.owners.is_empty() && self.keys.is_empty()
     }
 
+    /// How many subjects of each kind are blocked: codes, hosts, owners, API keys.
+    pub fn counts(&self) -> [(&'static str, usize); 4] {
+        let Self { addresses, hosts, owners, keys } = self;
+        [("code", addresses.len()), ("host", hosts.len()), ("owner", owners.len()), ("key", keys.len())]
+    }
+
     /// The same, with `keys` as the blocked API keys.
     #[must_use]
     pub fn with_keys(self, keys: impl IntoIterator<Item = KeyId>) -> Self {

@@ -24,6 +24,8 @@ use crate::problem::{Problem, ProblemKind};
 pub(crate) struct ConcurrencyLimiter {
     in_flight: AtomicUsize,
     completed: AtomicU64,
+    /// Rejections since the start.
+    pub(crate) rejected: AtomicU64,
     /// Rejections that are being delayed.
     delayed: AtomicUsize,
     /// The limit of the last sample.
@@ -69,6 +71,7 @@ impl ConcurrencyLimiter {
         Self {
             in_flight: AtomicUsize::new(0),
             completed: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
             delayed: AtomicUsize::new(0),
             limit: AtomicUsize::new(min_limit),
             min_limit,
@@ -95,9 +98,15 @@ impl ConcurrencyLimiter {
         in_flight < Self::MAX_LIMIT && over_limit_for < milliseconds(Self::BURST_WINDOW)
     }
 
-    /// Delays a rejection: a client that asks again at once on the same connection would cost more than those that are
+    /// Calls in flight, and how many are admitted outside of bursts.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        (self.in_flight.load(Ordering::Relaxed), self.limit.load(Ordering::Relaxed))
+    }
+
+    /// Counts a rejection, and delays it: a client that asks again at once on the same connection would cost more than those that are
     /// served.
     pub(crate) async fn delay_rejection(&self) {
+        self.rejected.fetch_add(1, Ordering::Relaxed);
         let delayed = Delayed::one_of(&self.delayed);
         if delayed.before < Self::MAX_DELAYED {
             sleep(Self::REJECT_DELAY).await;
@@ -203,18 +212,24 @@ pub(crate) struct CallLimits {
     pub(crate) all: ConcurrencyLimiter,
     /// For lists: they may take long, and must leave connections for other calls.
     lists: Semaphore,
+    /// Lists that were rejected since the start.
+    pub(crate) rejected_lists: AtomicU64,
 }
 
 impl CallLimits {
     const MAX_LISTS: usize = 32;
 
     pub(crate) fn new(store_connections: usize) -> Self {
-        Self { all: ConcurrencyLimiter::new(store_connections), lists: Semaphore::new(Self::MAX_LISTS) }
+        let (all, lists) = (ConcurrencyLimiter::new(store_connections), Semaphore::new(Self::MAX_LISTS));
+        Self { all, lists, rejected_lists: AtomicU64::new(0) }
     }
 
     /// Begins a list, unless too many are in flight.
     pub(crate) fn begin_list(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        self.lists.try_acquire().map_err(|_| overloaded())
+        self.lists.try_acquire().map_err(|_| {
+            self.rejected_lists.fetch_add(1, Ordering::Relaxed);
+            overloaded()
+        })
     }
 }
 

@@ -80,6 +80,11 @@ impl MemoryBudget {
         Arc::new(Self { most, own_share, accounts: Mutex::default(), log: log.clone() })
     }
 
+    /// Bytes that are held now.
+    pub(crate) fn held(&self) -> usize {
+        self.accounts().held
+    }
+
     /// An empty share.
     pub(crate) fn open(self: &Arc<Self>, holder: Holder, revocable: Weak<dyn Revocable>) -> Share {
         let mut accounts = self.accounts();

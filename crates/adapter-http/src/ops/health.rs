@@ -22,6 +22,11 @@ pub(crate) const HEALTH_JSON: &str = "application/health+json";
     responses((status = 200, description = "Alive", body = String, content_type = "text/plain")))]
 #[route("/livez", method = "GET", method = "HEAD")]
 pub(crate) async fn livez() -> impl Responder {
+    alive()
+}
+
+/// The answer of `/livez`.
+pub(crate) fn alive() -> HttpResponse {
     plain("alive\n")
 }
 
@@ -30,6 +35,11 @@ pub(crate) async fn livez() -> impl Responder {
     responses((status = 200, description = "Ready", body = String, content_type = "text/plain")))]
 #[route("/readyz", method = "GET", method = "HEAD")]
 pub(crate) async fn readyz(state: web::Data<State>) -> Result<impl Responder, Problem> {
+    ready(&state)
+}
+
+/// The answer of `/readyz`.
+pub(crate) fn ready(state: &State) -> Result<HttpResponse, Problem> {
     if state.phase.is_ready() { Ok(plain("ready\n")) } else { Err(state.phase.not_ready()) }
 }
 
@@ -48,10 +58,15 @@ fn plain(text: &'static str) -> HttpResponse {
         (status = 503, description = "Writes are impossible, or most of them failed", body = Health, content_type = "application/health+json")))]
 #[route("/health", method = "GET", method = "HEAD")]
 pub(crate) async fn health(state: web::Data<State>, probers: web::Data<Probers>) -> impl Responder {
-    let Probers { store, shared } = probers.get_ref();
-    let store = store.probe("the store", state.services.store.as_ref(), &state).await;
+    checked(&state, &probers).await
+}
+
+/// The answer of `/health`.
+pub(crate) async fn checked(state: &State, probers: &Probers) -> HttpResponse {
+    let Probers { store, shared } = probers;
+    let store = store.probe("the store", state.services.store.as_ref(), state).await;
     let shared = match &state.services.shared {
-        Some(ping) => Some([shared.probe("Redis", ping.as_ref(), &state).await]),
+        Some(ping) => Some([shared.probe("Redis", ping.as_ref(), state).await]),
         None => None,
     };
     let checks = Checks {
@@ -61,7 +76,7 @@ pub(crate) async fn health(state: web::Data<State>, probers: web::Data<Probers>)
         shared,
         tasks: state.settings.tasks.states().iter().map(TaskCheck::from).collect(),
     };
-    let health = Health {
+    let report = Health {
         // While starting, what the process waits for may not have failed yet.
         status: checks.status().max(if state.phase.is_starting() { Status::Warn } else { Status::Pass }),
         version: env!("CARGO_PKG_VERSION"),
@@ -69,14 +84,14 @@ pub(crate) async fn health(state: web::Data<State>, probers: web::Data<Probers>)
         phase: state.phase.name(),
         checks,
     };
-    let mut response = match health.status {
+    let mut response = match report.status {
         Status::Pass | Status::Warn => HttpResponse::Ok(),
         Status::Fail => HttpResponse::ServiceUnavailable(),
     };
-    if health.status == Status::Fail {
+    if report.status == Status::Fail {
         response.insert_header((header::RETRY_AFTER, "2"));
     }
-    let body = serde_json::to_string(&health).expect("strings and numbers are JSON");
+    let body = serde_json::to_string(&report).expect("strings and numbers are JSON");
     response.content_type(HEALTH_JSON).insert_header((header::CACHE_CONTROL, "no-store")).body(body)
 }
 

@@ -27,6 +27,7 @@ use crate::{
         context::{Context, Effect, InContext},
         domains::VisitedDomain,
         methods::{PICTURE, RouteTable, not_allowed, nothing_there, tell_methods},
+        notes::CacheResult,
         state::State,
     },
 };
@@ -247,13 +248,13 @@ fn reusable_for(seconds: u64) -> HeaderValue {
     }
 }
 
-fn cache_result(source: Source, followed: &Followed) -> &'static str {
+fn cache_result(source: Source, followed: &Followed) -> CacheResult {
     match (source, followed) {
-        (Source::Store, _) => "miss",
-        (Source::SharedMemory { .. }, _) => "shared",
-        (Source::StaleMemory, _) => "stale",
-        (Source::Memory, Followed::Unknown) => "negative",
-        (Source::Memory, Followed::Blocked | Followed::Gone(_) | Followed::Redirect { .. }) => "hit",
+        (Source::Store, _) => CacheResult::Miss,
+        (Source::SharedMemory { .. }, _) => CacheResult::Shared,
+        (Source::StaleMemory, _) => CacheResult::Stale,
+        (Source::Memory, Followed::Unknown) => CacheResult::Negative,
+        (Source::Memory, Followed::Blocked | Followed::Gone(_) | Followed::Redirect { .. }) => CacheResult::Hit,
     }
 }
 

@@ -167,6 +167,8 @@ pub struct TaskState {
     pub last_success: Option<Timestamp>,
     /// How often it was restarted.
     pub restarts: u64,
+    /// How often an attempt failed since the start.
+    pub failures: u64,
     /// Why it does not do its work, or what is wrong with it, in general words; `None` if all is well.
     pub amiss: Option<&'static str>,
 }

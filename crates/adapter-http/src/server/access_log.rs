@@ -1,6 +1,10 @@
 //! The access log: one line for one request, in the names of the OpenTelemetry semantic conventions.
 
-use std::{borrow::Cow, rc::Rc, time::Instant};
+use std::{
+    borrow::Cow,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     HttpResponse,
@@ -16,6 +20,7 @@ use slog::{KV, Level, Logger, Record, Serializer};
 
 use crate::{
     limits::network_text,
+    metrics::{FinishedRequest, MethodClass, RequestCounter, RouteClass, StatusClass},
     problem::{Problem, ProblemKind},
     request::{context::Context, domains::Bases},
 };
@@ -26,11 +31,15 @@ pub const REQUEST_TAG: &str = "request";
 /// Longest path and longest user agent in a log line, in characters.
 const LONGEST_TEXT: usize = 512;
 
-/// The line of one request. It is written when it is dropped, so a request whose client disconnects is logged too.
+/// The line of one request. It is written when it is dropped, so a request whose client disconnects is logged too. There
+/// the request is counted as well.
 pub(crate) struct AccessLine {
     log: Logger,
     context: Rc<Context>,
+    counter: Rc<RequestCounter>,
     begun: Instant,
+    /// How long the request took, once it has ended.
+    took: Duration,
     method: Method,
     asked: Uri,
     route: Option<Cow<'static, str>>,
@@ -51,11 +60,21 @@ struct Answered {
 
 impl AccessLine {
     /// For a request to the URI `asked`, as received.
-    pub(crate) fn begin(log: &Logger, head: &RequestHead, asked: Uri, context: Rc<Context>, begun: Instant) -> Self {
+    pub(crate) fn begin(
+        log: &Logger,
+        head: &RequestHead,
+        asked: Uri,
+        context: Rc<Context>,
+        counter: Rc<RequestCounter>,
+        begun: Instant,
+    ) -> Self {
+        counter.begun();
         Self {
             log: log.clone(),
             context,
+            counter,
             begun,
+            took: Duration::ZERO,
             method: head.method.clone(),
             asked,
             route: None,
@@ -93,6 +112,22 @@ impl AccessLine {
         self.answered = Some(Answered { status: response.status().as_u16(), body_size });
     }
 
+    fn count(&self) {
+        let route = match &self.route {
+            _ if self.rejected => RouteClass::Rejected,
+            route => RouteClass::of(route.as_deref(), &self.method),
+        };
+        self.counter.finished(&FinishedRequest {
+            route,
+            method: if self.rejected { MethodClass::Other } else { MethodClass::of(&self.method) },
+            status: StatusClass::of(self.answered.as_ref().map(|answered| answered.status)),
+            took: self.took,
+            problem: self.problem.as_ref().map(|(kind, _)| *kind),
+            notes: &self.context.notes(),
+            tally: &self.context.tally,
+        });
+    }
+
     /// `error` means that the operator must act: a defect, corrupt data. An unavailable store is a `warning`, because
     /// `/health` reports it.
     fn level(&self) -> Level {
@@ -109,8 +144,11 @@ impl AccessLine {
 impl Drop for AccessLine {
     fn drop(&mut self) {
         if self.is_discarded {
+            self.counter.replaced();
             return;
         }
+        self.took = self.begun.elapsed();
+        self.count();
         let line: &Self = self;
         // The macros of slog fix the level at compile time; this line's level follows from its outcome.
         match line.level() {
@@ -141,7 +179,7 @@ impl KV for AccessLine {
             }
             None => out.emit_str("error.type", "client-disconnected")?,
         }
-        out.emit_f64("duration_s", self.begun.elapsed().as_secs_f64())?;
+        out.emit_f64("duration_s", self.took.as_secs_f64())?;
         out.emit_str("client.address", &network_text(self.context.tally.client.network()))?;
         if let Some(agent) = &self.user_agent {
             out.emit_str("user_agent.original", shortened(&String::from_utf8_lossy(agent.as_bytes())))?;
@@ -163,7 +201,7 @@ impl KV for AccessLine {
             out.emit_usize("batch.failed", batch.failed)?;
         }
         if let Some(result) = notes.cache_result {
-            out.emit_str("cache.result", result)?;
+            out.emit_str("cache.result", result.name())?;
         }
         if notes.code_collisions > 0 {
             out.emit_u32("code.collisions", notes.code_collisions)?;

@@ -4,10 +4,14 @@
 //! |--------------|-----------------------------------------------|
 //! | `mod`        | how they are put together                     |
 //! | `pipeline`   | the steps of every request                    |
-//! | `access_log` | the log line of each request                  |
+//! | `access_log` | the log line of each request, which counts it |
+//! | `status`     | what a running server can tell of itself      |
+//! | `ops_listener` | metrics and health on an address of their own |
 
 pub(crate) mod access_log;
+mod ops_listener;
 mod pipeline;
+mod status;
 
 use std::{
     io, mem,
@@ -31,12 +35,17 @@ use utoipa_actix_web::AppExt;
 use uuid::Uuid;
 
 use self::pipeline::PipelineFactory;
+pub use self::{
+    ops_listener::{Scrape, ScrapeFormat, serve_ops},
+    status::{ConcurrencyStatus, ConnectionStatus, FailedShares, ServerStatus},
+};
 use crate::{
     limits::{
         Limits,
         concurrency::CallLimits,
         memory::{MemoryBudget, OwnShare},
     },
+    metrics::RequestCounters,
     ops::probe::Probers,
     request::{
         body_room::Bodies,
@@ -77,6 +86,7 @@ const HEAD_LIMIT: usize = 16 * 1024;
 const HEADER_LIMIT: usize = 100;
 
 /// Starts to serve on `listener`. The server runs while its future is polled. Handling signals is left to the caller.
+/// The status tells what the server does.
 pub fn serve(
     listener: TcpListener,
     options: &ServerOptions,
@@ -84,7 +94,7 @@ pub fn serve(
     settings: Settings,
     phase: Phase,
     log: Logger,
-) -> io::Result<(Server, ServerHandle)> {
+) -> io::Result<(Server, ServerHandle, ServerStatus)> {
     let limits = WireLimits {
         head_bytes: HEAD_LIMIT,
         headers: HEADER_LIMIT,
@@ -94,6 +104,14 @@ pub fn serve(
         answer_timeout: options.answer_timeout,
     };
     let shared = Shared::new(services, settings, phase, log);
+    let status = ServerStatus {
+        state: shared.state.clone(),
+        probers: shared.probers.clone(),
+        counters: RequestCounters::default(),
+        connections: Arc::default(),
+        max_connections: options.max_connections,
+    };
+    let (counters, connections) = (status.counters.clone(), Arc::clone(&status.connections));
     let keep_alive = options.keep_alive;
     let builder = Server::build()
         .workers(options.workers)
@@ -105,11 +123,12 @@ pub fn serve(
         .listen("http", listener, move || {
             let (shared, stopping) = (shared.clone(), stopping.clone());
             let nonce = Arc::clone(&shared.state.rejection_nonce);
+            let (counters, connections) = (counters.clone(), Arc::clone(&connections));
             let guard = fn_service(move |stream: TcpStream| {
                 let peer = stream.peer_addr().ok();
                 // Small answers must not wait for a full packet. If this fails, they are only slower.
                 let _slower = stream.set_nodelay(true);
-                let guarded = GuardedStream::new(stream, limits, Arc::clone(&nonce));
+                let guarded = GuardedStream::new(stream, limits, Arc::clone(&nonce)).counted_by(connections.clone());
                 async move { Ok::<_, actix_http::error::DispatchError>((guarded, peer)) }
             });
             let http = HttpService::build()
@@ -124,12 +143,16 @@ pub fn serve(
                     let stopping = stopping.clone();
                     async move { stopping.notified().await }
                 })
-                .h1(PipelineFactory { app: map_config(app(&shared), |()| AppConfig::default()), state: shared.state });
+                .h1(PipelineFactory {
+                    app: map_config(app(&shared), |()| AppConfig::default()),
+                    state: shared.state,
+                    counters,
+                });
             guard.and_then(http)
         })?
         .run();
     let handle = server.handle();
-    Ok((server, handle))
+    Ok((server, handle, status))
 }
 
 /// What all workers share.

@@ -33,6 +33,7 @@ use tokio::time::timeout;
 use super::access_log::AccessLine;
 use crate::{
     limits::{Policy, concurrency::overloaded},
+    metrics::{RequestCounter, RequestCounters},
     ops::health::HEALTH_JSON,
     problem::{Problem, ProblemKind},
     redirect::follow::{self, Begun, code_to_follow},
@@ -53,6 +54,7 @@ use crate::{
 pub(crate) struct PipelineFactory<F> {
     pub(crate) app: F,
     pub(crate) state: web::Data<State>,
+    pub(crate) counters: RequestCounters,
 }
 
 impl<F> ServiceFactory<Request> for PipelineFactory<F>
@@ -71,7 +73,7 @@ where
     fn new_service(&self, config: ()) -> Self::Future {
         let state = self.state.clone();
         let recorder = state.services.clicks.recorders.recorder().map(Rc::from);
-        let worker = Worker { state, recorder };
+        let worker = Worker { state, recorder, counter: Rc::new(self.counters.add_worker()) };
         self.app.new_service(config).map_ok(|app| Pipeline { app: Rc::new(app), worker }).boxed_local()
     }
 }
@@ -87,6 +89,7 @@ pub(crate) struct Pipeline<S> {
 struct Worker {
     state: web::Data<State>,
     recorder: Option<Rc<dyn ClickRecorder>>,
+    counter: Rc<RequestCounter>,
 }
 
 type Answer = Result<Response<BoxBody>, Error>;
@@ -221,7 +224,8 @@ struct Exchange {
 impl Exchange {
     fn begin(worker: &Worker, head: &RequestHead, policy: Option<Policy>, asked: Uri, arrived: Instant) -> Self {
         let context = Rc::new(Context::new(head, policy, &worker.state, worker.recorder.clone()));
-        let line = AccessLine::begin(&worker.state.log, head, asked, Rc::clone(&context), arrived);
+        let line =
+            AccessLine::begin(&worker.state.log, head, asked, Rc::clone(&context), Rc::clone(&worker.counter), arrived);
         Self { context, line }
     }
 
@@ -330,7 +334,7 @@ async fn settle_body(unread: Option<Unread>, problem: Option<&Problem>, body_tim
 }
 
 /// Why the stream guard rejected the request for which this one stands in; `None` for any other request.
-fn rejection(headers: &HeaderMap, nonce: &str) -> Option<Problem> {
+pub(super) fn rejection(headers: &HeaderMap, nonce: &str) -> Option<Problem> {
     let value = headers.get(REJECTED_HEADER)?;
     let kind = match Rejection::from_header(nonce, value.as_bytes())? {
         Rejection::Malformed => ProblemKind::MalformedRequest,

@@ -14,6 +14,7 @@
 //! | `rejection` | the requests that stand in for refused ones               |
 //! | `framing` | where requests begin and end; no socket, no clock           |
 //! | `head`    | which heads are acceptable                                  |
+//! | `tally`   | what became of connections, counted                         |
 //! | `body`    | what is left of a body                                      |
 //! | `chunked` | where a chunked body ends                                   |
 
@@ -25,6 +26,7 @@ mod head;
 mod limits;
 mod rejection;
 mod stream;
+mod tally;
 
 #[cfg(test)]
 mod dispatcher_tests;
@@ -38,4 +40,5 @@ pub(crate) use self::{
     limits::WireLimits,
     rejection::{REJECTED_HEADER, Rejection},
     stream::{GuardedStream, LINGER},
+    tally::ConnectionTally,
 };

@@ -20,7 +20,8 @@ pub(crate) enum Rejection {
 }
 
 impl Rejection {
-    const ALL: [Self; 3] = [Self::Malformed, Self::HeadersTooLarge, Self::HeadTimeout];
+    /// All of them, in the order of their numbers.
+    pub(super) const ALL: [Self; 3] = [Self::Malformed, Self::HeadersTooLarge, Self::HeadTimeout];
 
     /// The rejection that a request for [`REJECTED_PATH`] stands for, if this process made that request.
     ///

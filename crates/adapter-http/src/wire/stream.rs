@@ -22,6 +22,7 @@ use super::{
     chunked::CorruptBody,
     flow::Flow,
     framing::{Framing, Stage, Verdict},
+    tally::{ConnectionTally, CountedConnection, SlowStage},
 };
 
 /// Most bytes of a body that pass to the dispatcher after its answer has begun. The dispatcher keeps what it reads
@@ -76,6 +77,7 @@ pub(crate) struct GuardedStream<S> {
     taking: Taking,
     /// Runs once our half of the connection is closed.
     linger: Option<Pin<Box<Sleep>>>,
+    counted: Option<CountedConnection>,
 }
 
 /// How fast the peer takes its answers.
@@ -114,6 +116,18 @@ impl<S> GuardedStream<S> {
             deadline: None,
             taking: Taking { since: None, left: limits.answer_timeout, taken: 0 },
             linger: None,
+            counted: None,
+        }
+    }
+
+    /// Counts the connection, until it is closed.
+    pub(crate) fn counted_by(self, tally: Arc<ConnectionTally>) -> Self {
+        Self { counted: Some(CountedConnection::open(tally)), ..self }
+    }
+
+    fn note_slow(&self, stage: SlowStage) {
+        if let Some(counted) = &self.counted {
+            counted.timed_out(stage);
         }
     }
 
@@ -173,6 +187,9 @@ impl<S> GuardedStream<S> {
     }
 
     fn replace_request(&mut self, rejection: Rejection) {
+        if let Some(counted) = &self.counted {
+            counted.rejected(rejection);
+        }
         self.held = BytesMut::from(rejection.as_request(&self.nonce).as_bytes());
         self.ready = self.held.len();
         self.input = Input::Refused;
@@ -204,6 +221,12 @@ impl<S> GuardedStream<S> {
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(deadline.as_mut().poll(cx));
         match stage {
+            Stage::Unopened => self.note_slow(SlowStage::Open),
+            Stage::Head => self.note_slow(SlowStage::Head),
+            Stage::Body => self.note_slow(SlowStage::Body),
+            Stage::Idle => {}
+        }
+        match stage {
             Stage::Head => self.replace_request(Rejection::HeadTimeout),
             // At the end of the stream an unfinished body fails in the handler that waits for it, which can answer.
             Stage::Unopened | Stage::Idle | Stage::Body => self.input = Input::Refused,
@@ -219,6 +242,7 @@ impl<S> GuardedStream<S> {
             let left = taking.left;
             let (_, too_long) = taking.since.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left))));
             ready!(too_long.as_mut().poll(cx));
+            self.note_slow(SlowStage::Answer);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         };
         let taken = taken?;

@@ -2,6 +2,7 @@
 
 mod documentation;
 mod failures;
+mod ops_listener;
 mod qr;
 mod server;
 mod troubled_store;

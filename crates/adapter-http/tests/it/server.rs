@@ -10,8 +10,8 @@ use std::{
 };
 
 use adapter_http::{
-    ClickServices, ClickSettings, CurrentPolicy, InheritedCodes, Logo, Origins, Phase, ServerOptions, Services,
-    Settings, TaskState, Tasks, TrustedProxies, UnknownHost, serve,
+    ClickServices, ClickSettings, CurrentPolicy, InheritedCodes, Logo, Origins, Phase, Scrape, ServerOptions, Services,
+    Settings, TaskState, Tasks, TrustedProxies, UnknownHost, serve, serve_ops,
 };
 use domain::{
     api_key::KeySecret,
@@ -33,6 +33,8 @@ pub(crate) struct RunningServer {
     pub(crate) store: Arc<TroubledStore>,
     pub(crate) phase: Phase,
     address: SocketAddr,
+    /// The address of the ops listener.
+    ops: SocketAddr,
     key: KeySecret,
     log: Lines,
 }
@@ -50,6 +52,11 @@ impl RunningServer {
 
     /// The same, but not ready yet.
     pub(crate) fn starting(codes: impl CodeGenerator + 'static) -> Self {
+        Self::recording(codes, Arc::new(NoClicks))
+    }
+
+    /// The same, with clicks recorded by `recorders`.
+    pub(crate) fn recording(codes: impl CodeGenerator + 'static, recorders: Arc<dyn ClickRecorders>) -> Self {
         let store = Arc::new(TroubledStore::new());
         let (clock, entropy) = (Arc::new(ManualClock::default()), Arc::new(SeededEntropy::new(1)));
         let keys = KeyService::new(store.clone(), store.clone(), clock.clone(), entropy.clone());
@@ -66,7 +73,7 @@ impl RunningServer {
             shared: None,
             shared_limiter: None,
             clicks: ClickServices {
-                recorders: Arc::new(NoClicks),
+                recorders,
                 salts: DailySalts::default(),
                 orphans: OrphanCounters::default(),
                 statistics: StatisticsService::new(Arc::new(MemoryStore::default()), Arc::new(NoClicks), clock, 400),
@@ -75,6 +82,8 @@ impl RunningServer {
         };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
+        let ops_listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let ops = ops_listener.local_addr().expect("it is bound");
         let (phase, log) = (Phase::default(), Lines::default());
         let key = keys.draw_secret();
         let (first, secret, server_phase, logger) = (keys, key.clone(), phase.clone(), log.logger());
@@ -83,11 +92,14 @@ impl RunningServer {
             runtime.expect("a runtime").block_on(async move {
                 first.add_first("admin".parse().expect("valid"), &secret).await.expect("memory does not fail");
                 let serving = serve(listener, &options(), services, settings(), server_phase, logger);
-                let (server, _handle) = serving.expect("the listener is good");
+                let (server, _handle, status) = serving.expect("the listener is good");
+                let scrape: Scrape = Arc::new(|_| "up 1\n".to_owned());
+                let (ops, _handle) = serve_ops(ops_listener, status, scrape).expect("the listener is good");
+                tokio::spawn(ops);
                 server.await.expect("it serves until the end");
             });
         });
-        Self { store, phase, address, key, log }
+        Self { store, phase, address, ops, key, log }
     }
 
     /// Sends a request with the admin key.
@@ -98,6 +110,25 @@ impl RunningServer {
     /// The header field with the admin key.
     pub(crate) fn key_field(&self) -> String {
         format!("x-api-key: {}\r\n", self.key.expose())
+    }
+
+    /// Sends a request to the ops listener.
+    pub(crate) fn ask_ops(&self, path: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.ops).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout can be set");
+        let head = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        Answer::parse(&answer)
+    }
+
+    /// Sends a request to the main listener, and returns the connection.
+    pub(crate) fn begin(&self, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).expect("the server listens");
+        let head = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("the kernel takes it");
+        stream
     }
 
     /// Sends a request with these header fields, each with its line end.

@@ -27,7 +27,10 @@ use domain::{
 };
 use uuid::Uuid;
 
-use crate::{SqliteStore, threads::Threads};
+use crate::{
+    SqliteStore,
+    threads::{QueueStatus, Threads},
+};
 
 pub use file::SqliteClickFile;
 
@@ -50,6 +53,11 @@ impl SqliteClicks {
     /// Reports rows that cannot be read to `listener`, each time the repository leaves one out.
     pub fn tell_of_unreadable_rows(&self, listener: Arc<dyn UnreadableRows>) {
         self.left_out.tell(listener);
+    }
+
+    /// The calls of each kind, of this file.
+    pub fn queues(&self) -> [QueueStatus; 3] {
+        self.threads.queues()
     }
 
     /// Completes the queued calls and closes the file, which then holds all counts without a log. Later calls fail.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use adapter_spool::Spool;
 use slog::{Logger, info, o, warn};
 
-use super::{parts::Clicks, shipper::ShippedTotals};
+use super::{parts::Clicks, shipped::ShippedTotals};
 
 /// What was logged of clicks that are not counted. It outlives a restart of the task.
 #[derive(Clone)]

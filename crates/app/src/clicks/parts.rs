@@ -18,7 +18,7 @@ use slog::{Logger, warn};
 use url::Url;
 use uuid::{Builder, Uuid};
 
-use super::progress::Progress;
+use super::{progress::Progress, shipped::SharedTotals};
 use crate::{
     config::Config,
     effects::{SystemClock, SystemEntropy},
@@ -35,6 +35,7 @@ pub(crate) struct Clicks {
     pub(crate) salts: DailySalts,
     pub(crate) orphans: OrphanCounters,
     pub(crate) progress: Progress,
+    pub(crate) shipped: SharedTotals,
     keep_hours: u32,
 }
 
@@ -57,6 +58,7 @@ impl Clicks {
     pub(crate) fn without_spool(config: &Config, repository: Arc<dyn ClickRepository>) -> Self {
         Self {
             progress: Progress::new(false),
+            shipped: SharedTotals::default(),
             spool: None,
             repository,
             describer: None,

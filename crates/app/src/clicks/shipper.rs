@@ -16,7 +16,7 @@ use domain::{
 use tokio::{task::spawn_blocking, time::Instant};
 use uuid::Uuid;
 
-use super::{parts::Clicks, progress::Progress};
+use super::{parts::Clicks, progress::Progress, shipped::ShippedTotals};
 use crate::{effects::SystemClock, supervisor::Failure};
 
 /// How often the store is asked again how far it has counted.
@@ -45,17 +45,6 @@ pub(crate) struct Shipper {
     totals: ShippedTotals,
     /// Most clicks of the next batch.
     batch: usize,
-}
-
-/// What was shipped since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ShippedTotals {
-    /// Clicks that were counted.
-    pub(crate) stored: u64,
-    /// Clicks of links that do not exist.
-    pub(crate) of_missing_links: u64,
-    /// Records of a later release, which this one cannot count.
-    pub(crate) unknown: u64,
 }
 
 impl Shipper {

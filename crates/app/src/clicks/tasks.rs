@@ -35,6 +35,9 @@ const LOOK: Duration = Duration::from_secs(2);
 /// How often old salts are deleted and old hours forgotten.
 const HOUSEKEEPING: Duration = Duration::from_mins(1);
 
+/// The names of the tasks.
+pub(crate) const NAMES: &[&str] = &["click-retention", "click-shipper", "visitor-salts", "click-lists"];
+
 /// Starts the tasks, and returns the shipper, for the end.
 pub(crate) fn watch_over(supervisor: &Supervisor, clicks: &Clicks, log: &Logger) -> Option<Arc<Mutex<Shipper>>> {
     let kept = clicks.clone();
@@ -71,6 +74,7 @@ async fn keep_shipping(shipper: Arc<Mutex<Shipper>>, clicks: Clicks, report: Rep
         let shipped = shipper.ship_all(|| report.is_busy()).await;
         let totals = shipper.totals();
         drop(shipper);
+        clicks.shipped.set(totals);
         losses.tell(&clicks, totals);
         match shipped.and_then(|unreadable| orphans.map(|()| unreadable)) {
             Ok(unreadable) => {

@@ -40,6 +40,8 @@ pub(super) static KEYS: &[Key] = &[
     key("http.drain", "5s", PERIOD, "On shutdown: how long the server keeps serving while readiness answers 503"),
     key("http.shutdown_timeout", "10s", TIMEOUT, "After the drain: how long open requests have until they are aborted; at most 25s together with the drain"),
 
+    key("ops.bind", "127.0.0.1:9464", "an IP address or `localhost`, and a port, such as `0.0.0.0:9464`; or empty", "Address and port of the ops listener, which answers `/metrics`, `/livez`, `/readyz` and `/health`; empty: none. If it is not set and the address is taken, the process serves without it"),
+
     Key { secret: true, ..key("store.url", "sqlite:{data_dir}/signpost.db", "`sqlite:PATH`, `postgres://…` or `postgresql://…` with libpq's options and special characters percent-encoded", "The store of all links; several PostgreSQL hosts are allowed") },
     key("store.pool_size", "16", "1 to 1000", "PostgreSQL connections for the API, except lists"),
     key("store.redirect_pool_size", "8", "1 to 1000", "PostgreSQL connections for redirects"),

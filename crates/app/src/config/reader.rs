@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Problems, Settings};
+use super::{Problems, Settings, Source};
 
 /// Reads typed values. One that does not parse becomes a problem and is replaced by its default, so that all others are
 /// checked too.
@@ -32,6 +32,11 @@ impl<'a> Reader<'a> {
             "" => Some(None),
             text => parse(text).map(Some),
         })
+    }
+
+    /// Whether any source has set it.
+    pub(super) fn is_set(&self, path: &'static str) -> bool {
+        self.settings.get(path).source != Source::Default
     }
 
     pub(super) fn list<T>(&mut self, path: &'static str, parse: impl Fn(&str) -> Option<T>) -> Vec<T> {

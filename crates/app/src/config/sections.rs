@@ -56,6 +56,19 @@ impl HttpConfig {
 }
 
 #[derive(Clone, Debug)]
+pub(crate) struct OpsConfig {
+    pub(crate) bind: Option<SocketAddr>,
+    /// Whether the operator has set it.
+    pub(crate) is_set: bool,
+}
+
+impl OpsConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        Self { bind: reader.optional("ops.bind", parse::socket_address), is_set: reader.is_set("ops.bind") }
+    }
+}
+
+#[derive(Clone, Debug)]
 pub(crate) struct StoreConfig {
     pub(crate) location: StoreLocation,
     pub(crate) pool_size: usize,

@@ -103,6 +103,7 @@ fn every_setting_reaches_its_field() {
         ("http.keep_alive", "3s", " keep_alive: 3s"),
         ("http.drain", "3s", " drain: 3s"),
         ("http.shutdown_timeout", "3s", " shutdown_timeout: 3s"),
+        ("ops.bind", "[::1]:9999", " bind: Some([::1]:9999)"),
         ("store.url", "postgresql://db/x", " location: Postgres([redacted])"),
         ("store.pool_size", "3", " pool_size: 3"),
         ("store.redirect_pool_size", "3", " redirect_pool_size: 3"),

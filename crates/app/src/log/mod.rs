@@ -51,6 +51,35 @@ impl Drop for LogGuard {
     }
 }
 
+impl LogGuard {
+    /// What was logged.
+    pub(crate) fn stats(&self) -> LogStats {
+        LogStats(self.0.as_ref().map(|(lines, _)| Arc::clone(lines)).unwrap_or_default())
+    }
+}
+
+/// Reads how many lines were logged.
+#[derive(Clone)]
+pub(crate) struct LogStats(Arc<Lines>);
+
+/// What was logged since the start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogCounts {
+    /// Lines that were handed to the writer.
+    pub(crate) lines: u64,
+    /// Lines that were dropped.
+    pub(crate) dropped: u64,
+    /// Bytes that wait for the writer.
+    pub(crate) waiting_bytes: usize,
+}
+
+impl LogStats {
+    pub(crate) fn counts(&self) -> LogCounts {
+        let waiting = self.0.lock();
+        LogCounts { lines: waiting.added, dropped: waiting.all_dropped, waiting_bytes: waiting.bytes.len() }
+    }
+}
+
 /// The root logger, and the guard that must outlive it. Fails if the writer thread cannot be started.
 pub(crate) fn open(config: &LogConfig) -> io::Result<(Logger, LogGuard)> {
     let level = match config.level {
@@ -93,7 +122,12 @@ struct Lines {
 #[derive(Default)]
 struct Waiting {
     bytes: Vec<u8>,
+    /// Lines that were dropped and not reported yet.
     dropped: u64,
+    /// Lines that were dropped since the start.
+    all_dropped: u64,
+    /// Lines that were added since the start.
+    added: u64,
     ended: bool,
 }
 
@@ -103,10 +137,12 @@ impl Lines {
         let mut waiting = self.lock();
         if waiting.bytes.len() + line.len() > MAX_WAITING {
             waiting.dropped += 1;
+            waiting.all_dropped += 1;
             return;
         }
         let is_first = waiting.bytes.is_empty();
         waiting.bytes.extend_from_slice(line);
+        waiting.added += 1;
         drop(waiting);
         if is_first {
             self.some.notify_one();

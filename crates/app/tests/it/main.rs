@@ -24,6 +24,7 @@ mod limits;
 mod linearizable;
 mod logs;
 mod memory;
+mod metrics;
 mod process;
 mod races;
 mod routes;

@@ -147,6 +147,7 @@ fn the_start_names_the_address_and_the_store() {
     let server = Signpost::on_sqlite().start();
     let event = server.event("server.listening");
     assert_eq!(event["server.address"], server.address().to_string());
+    assert!(event["message"].as_str().is_some_and(|text| text.ends_with("ops listener off")), "{event}");
     assert_eq!(event["public_url"], "http://sho.test");
     let file = server.setup().data_dir().join("signpost.db");
     assert_eq!(event["store"], format!("sqlite:{}", file.display()));

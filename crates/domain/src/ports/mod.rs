@@ -14,6 +14,7 @@
 mod api_keys;
 mod blocks;
 mod clicks;
+mod durations;
 mod effects;
 mod error;
 mod idempotency;
@@ -29,6 +30,7 @@ pub use clicks::{
     ClickBatch, ClickDescriber, ClickProgress, ClickRecorder, ClickRecorders, ClickRepository, ClickTotals, Counted,
     Shipped, StatisticsOf, ValueCount,
 };
+pub use durations::{DurationCounter, DurationCounts};
 pub use effects::{Clock, CodeGenerator, Identify, Ping, RandomCodes};
 pub use error::{FailureReason, RepositoryError, RepositoryErrorKind};
 pub use idempotency::{ForgettingSteps, IdempotencyRepository, Repeated};

@@ -48,6 +48,10 @@ impl Request {
         Self { method: method.to_owned(), target: target.to_owned(), host: None, headers: Vec::new(), body: None }
     }
 
+    pub(crate) fn method(&self) -> &str {
+        &self.method
+    }
+
     pub(crate) fn get(target: &str) -> Self {
         Self::new("GET", target)
     }

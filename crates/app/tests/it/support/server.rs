@@ -89,6 +89,7 @@ impl Setup {
             .set("http.bind", "127.0.0.1:0")
             .set("http.workers", "2")
             .set("http.drain", "0s")
+            .set("ops.bind", "")
             .set("limits.enabled", "false")
             .set("public_url", "http://sho.test")
             .set("log.format", "json")
@@ -98,6 +99,13 @@ impl Setup {
     #[must_use]
     pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Without a setting.
+    #[must_use]
+    pub(crate) fn unset(mut self, key: &str) -> Self {
+        self.settings.retain(|(name, _)| name != key);
         self
     }
 
@@ -220,6 +228,11 @@ impl Signpost {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address of the ops listener; `None` without one.
+    pub(crate) fn ops_address(&self) -> Option<SocketAddr> {
+        self.event("server.listening")["ops.address"].as_str()?.parse().ok()
     }
 
     /// The key that this server made when it first started, or another process before it on the same store.
