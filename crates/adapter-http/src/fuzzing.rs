@@ -18,10 +18,7 @@ use crate::{
         links::fields::{Rules, claim},
     },
     limits::{ForwardingField, TrustedProxies},
-    request::{
-        domains::{Bases, PublicUrl},
-        json::Json,
-    },
+    request::{domains::Bases, json::Json, public_url::PublicUrl},
 };
 
 /// The client of a request that came from `peer` with these fields, if `10.0.0.0/8` is trusted.

@@ -13,11 +13,10 @@ use std::{
 use adapter_http::OpenApiVersion;
 use anyhow::{Context, anyhow, bail};
 use domain::{
-    actor::Actor,
-    api_key::{ApiKey, Caller, KeyId, KeySecret, Scope, Scopes},
+    api_key::{ApiKey, KeyId, KeySecret, Scope, Scopes},
     block::{Block, Subject},
     link::Owner,
-    service::{BlockService, Call, KeyService, NewKey, ServiceError},
+    service::{BlockService, KeyService, NewKey, ServiceError},
 };
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
@@ -27,7 +26,9 @@ use crate::{
     click_commands,
     config::{Config, Sources},
     domain_commands::{self, named_domain},
-    log, own_files,
+    log,
+    operator::operator_call,
+    own_files,
     serve::serve,
     stores::Backend,
     targets,
@@ -255,15 +256,6 @@ fn block_line(block: &Block) -> String {
     let state = block.lifted.as_ref().map_or_else(|| "in force".to_owned(), |l| format!("lifted {} by {}", l.at, l.by));
     let (kind, value) = (subject.kind(), subject.value());
     format!("{id}  {created_at}  {created_by}  {kind}  {value}  {state}  {}", block.reason.as_str())
-}
-
-/// The call of the operator, who needs no API key.
-pub(crate) fn operator_call(owner: &Owner) -> Call {
-    Call {
-        caller: Caller { actor: Actor::System, owner: owner.clone(), scopes: Scopes::admin(), domains: Vec::new() },
-        request_id: "command-line".parse().expect("a plain word is a request id"),
-        idempotency: None,
-    }
 }
 
 async fn list_keys(keys: &KeyService) -> anyhow::Result<()> {

@@ -13,8 +13,8 @@ use domain::{
 
 use crate::{
     cli::{DomainArguments, DomainsAction, tell},
-    commands::operator_call,
     config::Config,
+    operator::operator_call,
     stores::{Backend, Store},
     unreadable::NotedRows,
 };

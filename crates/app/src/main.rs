@@ -29,6 +29,7 @@ mod effects;
 mod listener;
 mod log;
 mod metrics;
+mod operator;
 mod ops_server;
 mod own_files;
 mod serve;

@@ -16,7 +16,7 @@ pub(crate) enum Policy {
     Claim,
     /// Claims in batches. Each claim counts.
     Batch,
-    /// Managing API keys and blocks.
+    /// Managing API keys, blocks and short domains.
     Keys,
     /// Codes that no link has.
     Unknown,
@@ -75,7 +75,7 @@ impl Policy {
         let Some(resource) = path.strip_prefix("/api/v1/") else {
             return (!HEALTH.contains(&path)).then_some(Self::Redirect);
         };
-        let administers = ["keys", "blocks"].iter().any(|name| resource.starts_with(name));
+        let administers = ["keys", "blocks", "domains"].iter().any(|name| resource.starts_with(name));
         Some(match *method {
             _ if administers => Self::Keys,
             Method::POST if resource == "links/batch" => Self::Batch,

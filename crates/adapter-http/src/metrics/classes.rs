@@ -47,6 +47,8 @@ closed_set! {
         Keys = "keys",
         /// Managing blocks.
         Blocks = "blocks",
+        /// Managing short domains.
+        Domains = "domains",
         /// The documentation of the API.
         Docs = "docs",
         /// The front page and what crawlers and browsers ask for.
@@ -80,6 +82,7 @@ impl RouteClass {
             "links/{code}/stats" | "stats" | "stats/top" | "stats/orphans" => Self::Stats,
             "keys" | "keys/{id}" => Self::Keys,
             "blocks" | "blocks/{id}" => Self::Blocks,
+            "domains" | "domains/{host}" => Self::Domains,
             _ => Self::Other,
         }
     }

@@ -11,38 +11,13 @@ use domain::{
     short_domain::{DomainHost, RobotsRule, ShortDomain, ShortDomains},
 };
 use slog::warn;
-use url::Url;
 
 use super::{
     json::{Fault, field_problem},
+    public_url::PublicUrl,
     state::{State, UnknownHost},
 };
 use crate::problem::{Problem, ProblemKind};
-
-/// The configured public URL, under which the default short domain is reached.
-#[derive(Clone, Debug)]
-pub(crate) struct PublicUrl {
-    url: String,
-    host: String,
-    /// `https://` and the like.
-    scheme: String,
-    /// `:8080`, or nothing for the usual port.
-    port: String,
-}
-
-impl PublicUrl {
-    /// Reads it. It has no slash at the end.
-    pub(crate) fn of(url: &str) -> Self {
-        let parsed = Url::parse(url).ok();
-        let host = parsed.as_ref().and_then(Url::host_str).unwrap_or_default();
-        Self {
-            url: url.to_owned(),
-            host: host.trim_end_matches('.').to_owned(),
-            scheme: parsed.as_ref().map_or("http", Url::scheme).to_owned(),
-            port: parsed.as_ref().and_then(Url::port).map_or_else(String::new, |port| format!(":{port}")),
-        }
-    }
-}
 
 /// The short domain of a visit. `None`: the default one, with the default settings.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@
 //! | `unread`          | what a handler leaves unread of a body                                |
 //! | `query`           | its query string                                                      |
 //! | `accept`, `cors`, `preconditions` | its other header fields                               |
-//! | `domains`         | the short domain it is for, and where short addresses begin           |
+//! | `domains`, `public_url` | the short domain it is for, and where short addresses begin     |
 //! | `methods`         | which methods a path has                                              |
 //! | `slashes`, `inherited_codes` | paths with one slash too many, reserved words that are codes |
 //! | `store_outcomes`  | how recent calls to the store ended                                   |
@@ -27,6 +27,7 @@ pub(crate) mod json;
 pub(crate) mod methods;
 pub(crate) mod notes;
 pub(crate) mod preconditions;
+pub(crate) mod public_url;
 pub(crate) mod query;
 pub(crate) mod slashes;
 pub(crate) mod state;

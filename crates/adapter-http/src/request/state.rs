@@ -23,7 +23,7 @@ use slog::Logger;
 use tokio::sync::Notify;
 
 use super::{
-    body_room::Bodies, cors::Origins, domains::PublicUrl, inherited_codes::InheritedCodes,
+    body_room::Bodies, cors::Origins, inherited_codes::InheritedCodes, public_url::PublicUrl,
     store_outcomes::StoreOutcomes,
 };
 use crate::{

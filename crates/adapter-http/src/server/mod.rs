@@ -49,8 +49,8 @@ use crate::{
     ops::probe::Probers,
     request::{
         body_room::Bodies,
-        domains::PublicUrl,
         methods::{RouteTable, nothing_there},
+        public_url::PublicUrl,
         state::{Phase, Services, Settings, State},
         store_outcomes::StoreOutcomes,
     },

@@ -100,7 +100,7 @@ pub(super) static KEYS: &[Key] = &[
     key("limits.claim.burst", "1000", "1 to 1000000000", "Burst: most of these requests at once after a pause"),
     key("limits.batch.per_second", "1000", RATE, "Sustained rate: claims in batches, each of which counts"),
     key("limits.batch.burst", "10000", "1000 to 1000000000", "Burst: most of these requests at once after a pause"),
-    key("limits.keys.per_second", "10", RATE, "Sustained rate: managing API keys and blocks"),
+    key("limits.keys.per_second", "10", RATE, "Sustained rate: managing API keys, blocks and short domains"),
     key("limits.keys.burst", "100", "1 to 1000000000", "Burst: most of these requests at once after a pause"),
     key("limits.unknown.per_second", "0.3334", RATE, "Sustained rate: requests for codes that no link has"),
     key("limits.unknown.burst", "20", "1 to 1000000000", "Burst: most of these requests at once after a pause"),

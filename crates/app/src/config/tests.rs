@@ -124,6 +124,7 @@ fn every_setting_reaches_its_field() {
         ("redis.timeout", "20ms", " timeout: 20ms"),
         ("redis.ttl", "2h", " ttl: 7200s"),
         ("codes.length", "9", " length: CodeLength(9)"),
+        ("domains.unknown_host", "not-found", " unknown_host: NotFound"),
         ("targets.allow_private", "true", " allow_private: true"),
         ("targets.own_hosts", "a.example, b.example", r#" own_hosts: ["a.example", "b.example"]"#),
         ("targets.deny_file", authority, " deny_file: Some("),
