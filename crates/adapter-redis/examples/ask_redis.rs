@@ -48,19 +48,19 @@ async fn shared(url: &str, tasks: usize, seconds: u64) -> u64 {
     tokio::spawn(async move { changes.subscribe(Arc::new(NoSubscriber)).await });
     tokio::spawn(async move { keeping.keep(&Quiet, Arc::new(NoSubscriber)).await });
     let resolver = Arc::new(SharedResolver::new(Arc::new(Quiet), shared));
-    for code in codes() {
-        while resolver.resolve(&code.clone().into()).await.expect("it answers").source == Source::Store {
+    for address in addresses() {
+        while resolver.resolve(&address).await.expect("it answers").source == Source::Store {
             sleep(Duration::from_micros(100)).await;
         }
     }
-    let ask = move |code: Address| {
+    let ask = move |address: Address| {
         let resolver = Arc::clone(&resolver);
         async move {
-            let resolved = resolver.resolve(&code.clone().into()).await.expect("it answers");
+            let resolved = resolver.resolve(&address).await.expect("it answers");
             assert!(matches!(resolved.source, Source::SharedMemory { .. }), "not from Redis");
         }
     };
-    repeatedly(codes().collect(), tasks, seconds, ask).await
+    repeatedly(addresses().collect(), tasks, seconds, ask).await
 }
 
 async fn alone(url: &str, tasks: usize, seconds: u64) -> u64 {
@@ -114,7 +114,7 @@ where
     asked
 }
 
-fn codes() -> impl Iterator<Item = Address> {
+fn addresses() -> impl Iterator<Item = Address> {
     (0..LINKS).map(|number| format!("code-{number:08}").parse().expect("valid"))
 }
 
@@ -123,8 +123,8 @@ struct Quiet;
 
 #[async_trait]
 impl LinkResolver for Quiet {
-    async fn resolve(&self, code: &Address) -> Result<Resolved, RepositoryError> {
-        let url = format!("https://example.com/a/target/that/is/as/long/as/targets/usually/are/{code}?a=1&b=2");
+    async fn resolve(&self, address: &Address) -> Result<Resolved, RepositoryError> {
+        let url = format!("https://example.com/a/target/that/is/as/long/as/targets/usually/are/{address}?a=1&b=2");
         let behaviour = Behaviour::to(Target::from_stored(url).expect("a target"));
         let resolution = Resolution {
             id: Uuid::nil(),

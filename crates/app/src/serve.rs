@@ -80,10 +80,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger, log_stats: LogStats) ->
     let (blocks, domains) = (services.blocks.clone(), services.domains.clone());
     let block_file = BlockFile::load(config.blocks_file.clone(), blocks.blocked().clone(), log)
         .with_context(|| format!("blocks.file {}", config.blocks_file.display()))?;
-    if !backend.is_remote() {
-        know_domains(&domains, config).await?;
-        blocks.refresh().await?;
-    }
+    know_what_is_local(&backend, &domains, &blocks, config).await?;
     let inherited = InheritedCodes::default();
     let (server, handle, status) = adapter_http::serve(
         listener,
@@ -126,7 +123,7 @@ pub(crate) async fn serve(config: &Config, log: &Logger, log_stats: LogStats) ->
         };
         preparing.spawn(start.prepare(following.clone(), phase.clone()));
     }
-    watch_over(&supervisor, &store, &memory, &following, domains, (blocks, block_file), targets, log);
+    watch_over(&supervisor, &store, &memory, &following, (domains, blocks), (block_file, targets), log);
     let shipper = clicks::watch_over(&supervisor, &clicks, log);
 
     let signal = tokio::select! {
@@ -354,6 +351,20 @@ async fn know_domains(domains: &DomainService, config: &Config) -> anyhow::Resul
         Some(host) => bail!("public_url names {host}, which is a short domain of its own: see `signpost domains list`"),
         None => Ok(()),
     }
+}
+
+/// Reads what a store of the same machine can tell at once, before the first request.
+async fn know_what_is_local(
+    backend: &Backend,
+    domains: &DomainService,
+    blocks: &BlockService,
+    config: &Config,
+) -> anyhow::Result<()> {
+    if !backend.is_remote() {
+        know_domains(domains, config).await?;
+        blocks.refresh().await?;
+    }
+    Ok(())
 }
 
 async fn migrate(backend: &Backend, config: &Config, log: &Logger) -> anyhow::Result<()> {

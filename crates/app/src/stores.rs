@@ -141,12 +141,14 @@ impl Backend {
         }
     }
 
-    /// Applies all missing migrations and returns their names.
+    /// Applies all missing migrations and returns their names, oldest first.
     pub(crate) async fn migrate(&self) -> anyhow::Result<Vec<String>> {
         match self {
             Self::Sqlite(files, _) => {
                 let links = self.opened(files.links.migrate())?;
-                Ok([links, self.opened(files.clicks.migrate())?].concat())
+                let mut names = [links, self.opened(files.clicks.migrate())?].concat();
+                names.sort_unstable();
+                Ok(names)
             }
             Self::Postgres(store) => Ok(store.migrate().await?),
         }

@@ -49,8 +49,16 @@ impl Following {
 }
 
 /// The names of the tasks.
-pub(crate) const NAMES: &[&str] =
-    &["change-feed", "known-codes", "blocks", "file-of-blocks", "lists-of-hosts", "redis", "retention"];
+pub(crate) const NAMES: &[&str] = &[
+    "change-feed",
+    "known-codes",
+    "short-domains",
+    "blocks",
+    "file-of-blocks",
+    "lists-of-hosts",
+    "redis",
+    "retention",
+];
 
 /// Starts all background tasks.
 pub(crate) fn watch_over(
@@ -58,9 +66,8 @@ pub(crate) fn watch_over(
     store: &Store,
     memory: &CachedResolver,
     following: &Following,
-    domains: DomainService,
-    (blocks, block_file): (BlockService, BlockFile),
-    targets: Targets,
+    (domains, blocks): (DomainService, BlockService),
+    (block_file, targets): (BlockFile, Targets),
     log: &Logger,
 ) {
     let subscriber: Arc<dyn ChangeSubscriber> = Arc::new(memory.clone());

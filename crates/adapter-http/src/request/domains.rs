@@ -9,6 +9,7 @@ use domain::{
     link::Link,
     ports::RepositoryError,
     short_domain::{DomainHost, RobotsRule, ShortDomain, ShortDomains},
+    target::Target,
 };
 use slog::warn;
 
@@ -71,7 +72,7 @@ impl VisitedDomain {
 
     /// Where the bare short domain redirects, if it has a landing page of its own.
     pub(crate) fn landing_url(&self) -> Option<&str> {
-        self.0.as_ref()?.settings.landing_url.as_ref().map(|url| url.as_str())
+        self.0.as_ref()?.settings.landing_url.as_ref().map(Target::as_str)
     }
 
     /// Its own page for a problem of that kind.
@@ -83,7 +84,7 @@ impl VisitedDomain {
             ProblemKind::Blocked => &settings.blocked_url,
             _ => &None,
         };
-        page.as_ref().map(|url| url.as_str())
+        page.as_ref().map(Target::as_str)
     }
 }
 

@@ -227,7 +227,7 @@ impl ChangeFeed for Feed {
         subscriber.gap();
         while *self.is_hearing.borrow() {
             match timeout(Duration::from_millis(20), changes.recv()).await {
-                Ok(Ok((code, generation))) => subscriber.changed(&code.clone().into(), generation),
+                Ok(Ok((address, generation))) => subscriber.changed(&address, generation),
                 Ok(Err(_)) => break,
                 Err(_) => subscriber.synced_until(Duration::ZERO),
             }

@@ -168,7 +168,7 @@ fn an_unreadable_list_of_hosts_is_a_warning_and_serving_goes_on() {
     fs::remove_file(&list).expect("it is there");
     let task = || {
         let health = server.get("/health").with_status(200).json();
-        (health["status"].clone(), health["checks"]["tasks:lastSuccess"][4].clone())
+        (health["status"].clone(), health["checks"]["tasks:lastSuccess"][5].clone())
     };
     let warns = || {
         let (status, task) = task();

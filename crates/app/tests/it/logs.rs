@@ -15,7 +15,7 @@ use tokio::{net::TcpSocket, runtime};
 use crate::support::{Answer, Connection, PATIENCE, Request, Setup, Signpost, code_of, eventually, guardian};
 
 /// Every field that a request line may have.
-const FIELDS: [&str; 27] = [
+const FIELDS: [&str; 28] = [
     "timestamp",
     "level",
     "message",
@@ -30,6 +30,7 @@ const FIELDS: [&str; 27] = [
     "client.address",
     "user_agent.original",
     "link.code",
+    "link.domain",
     "outcome",
     "batch.created",
     "batch.existing",

@@ -13,7 +13,7 @@ use domain::{
     link::{Generation, Link},
     ports::{Adding, Blocking, Claims, KeyCreation, ListQuery, NewShortDomain, Removal, Repeated, StoredKey},
     service::{Call, ServiceError},
-    short_domain::{DomainSettings, RobotsRule, ShortDomain},
+    short_domain::{DomainHost, DomainSettings, RobotsRule, ShortDomain},
 };
 
 use super::subject::{Subject, a_link, all_links, at_once, idempotency_key, retarget, target};
@@ -40,7 +40,7 @@ pub async fn a_short_domain_is_read_as_it_was_added(subject: Subject) {
     let plain = given(&subject, "go.example").await;
     let rich = added(subject.domains.add(&new(&subject, "xn--bcher-kva.example", settings.clone()), None).await);
     assert_eq!((&rich.settings, rich.created_at, rich.updated_at), (&settings, subject.now(), subject.now()));
-    assert_eq!(rich.host.as_ref().map(|host| host.as_str()), Some("xn--bcher-kva.example"));
+    assert_eq!(rich.host.as_ref().map(DomainHost::as_str), Some("xn--bcher-kva.example"));
     assert!(plain.id < rich.id && !plain.id.is_default());
     assert_eq!(all(&subject).await[1..], [plain, rich]);
 }
@@ -208,7 +208,7 @@ pub async fn a_key_may_be_bound_to_short_domains(subject: Subject) {
     let (here, there) = (subject.given(&a_link()).await, subject.given(&a_link().on(domain)).await);
     let bound = Access::OwnerOn(here.owner.clone(), vec![domain]);
     let found = subject.list(&ListQuery { access: bound.clone(), ..all_links() }).await;
-    assert_eq!(found, [there.clone()]);
+    assert_eq!(found, std::slice::from_ref(&there));
     assert!(bound.includes(&there) && !bound.includes(&here));
     let stored = StoredKey {
         key: ApiKey { domains: vec![domain, DomainId::DEFAULT], ..subject.draw_key().key },

@@ -181,7 +181,7 @@ pub(crate) fn domain_of(claim: &Json) -> Option<&str> {
     claim.text_of("domain")
 }
 
-fn domain<'a>(json: Json, rules: Rules<'a>) -> Result<&'a ShortDomain, Fault> {
+fn domain(json: Json, rules: Rules<'_>) -> Result<&ShortDomain, Fault> {
     rules.bases.named(string(json)?.trim())
 }
 

@@ -225,7 +225,7 @@ pub(crate) struct OrphanDay {
 }
 
 impl OrphanDay {
-    pub(crate) fn of(orphan: &Orphan, visits: u64, bases: &Bases<'_>) -> Self {
+    pub(crate) fn of(orphan: Orphan, visits: u64, bases: &Bases<'_>) -> Self {
         let domain = bases.host(orphan.domain).into_owned();
         Self { day: orphan.day.date().to_string(), domain, reason: orphan.reason.name(), visits }
     }

@@ -129,7 +129,7 @@ pub(crate) async fn orphans(caller: Authorized<Admin>, request: HttpRequest) -> 
     let (from, to, _) = question::range(Query::of(&request), statistics.now())?;
     let counts = caller.context.list_within_budget(statistics.orphans(from, to)).await?;
     let bases = caller.context.bases(counts.iter().map(|(orphan, _)| orphan.domain)).await?;
-    let items = counts.iter().map(|(orphan, visits)| OrphanDay::of(orphan, *visits, &bases)).collect();
+    let items = counts.iter().map(|(orphan, visits)| OrphanDay::of(*orphan, *visits, &bases)).collect();
     Ok(HttpResponse::Ok().json(Orphans { items }))
 }
 

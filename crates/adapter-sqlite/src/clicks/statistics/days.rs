@@ -81,8 +81,9 @@ impl Statements {
         let (place, subjects) = match of {
             StatisticsOf::Link(link) => (0, vec![Some(list_of([link]))]),
             StatisticsOf::Links(links) => (0, links.chunks(LINKS_AT_ONCE).map(|some| Some(list_of(some))).collect()),
-            StatisticsOf::Owner(owner) => (1, vec![Some(owner.to_string())]),
-            StatisticsOf::On { owner: Some(owner), .. } => (1, vec![Some(owner.to_string())]),
+            StatisticsOf::Owner(owner) | StatisticsOf::On { owner: Some(owner), .. } => {
+                (1, vec![Some(owner.to_string())])
+            }
             StatisticsOf::On { owner: None, .. } | StatisticsOf::Everyone => (2, vec![None]),
         };
         let sql = self.sql[place];

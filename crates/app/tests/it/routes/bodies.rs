@@ -57,6 +57,7 @@ fn a_claimed_link(server: &Signpost) {
       "code": "[code]",
       "created_at": "[time]",
       "deleted_at": null,
+      "domain": "sho.test",
       "expired": false,
       "expires_at": null,
       "forward_query": false,
@@ -93,6 +94,7 @@ fn a_page_of_links(server: &Signpost) {
           "code": "[code]",
           "created_at": "[time]",
           "deleted_at": "[time]",
+          "domain": "sho.test",
           "expired": false,
           "expires_at": null,
           "forward_query": false,
@@ -158,6 +160,7 @@ fn a_batch(server: &Signpost) {
             "code": "[code]",
             "created_at": "[time]",
             "deleted_at": null,
+            "domain": "sho.test",
             "expired": false,
             "expires_at": null,
             "forward_query": false,
@@ -219,6 +222,7 @@ fn a_new_key(server: &Signpost) {
     {
       "created_at": "[time]",
       "created_by": "[actor]",
+      "domains": [],
       "expires_at": "2099-01-02T03:04:05.000000Z",
       "id": "[id]",
       "key": "[key]",
@@ -246,6 +250,7 @@ fn a_page_of_keys(server: &Signpost) {
     {
       "created_at": "[time]",
       "created_by": "[actor]",
+      "domains": [],
       "expires_at": null,
       "id": "[id]",
       "last_used_at": null,
@@ -269,6 +274,7 @@ fn a_block(server: &Signpost) {
     {
       "created_at": "[time]",
       "created_by": "[actor]",
+      "domain": null,
       "id": "[id]",
       "kind": "owner",
       "lifted_at": null,

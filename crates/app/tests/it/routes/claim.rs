@@ -80,6 +80,7 @@ fn a_link_shows_exactly_the_documented_fields(server: &Signpost) {
     let code = code_of(&link);
     let expected = json!({
         "id": link["id"],
+        "domain": "sho.test",
         "code": code,
         "short_url": format!("http://sho.test/{code}"),
         "url": "https://example.com/",

@@ -61,7 +61,15 @@ fn concrete(template: &str, server: &Signpost) -> String {
         let block = server.admin().post("/api/v1/blocks", &body).with_status(201).json();
         return template.replace("{id}", block["id"].as_str().expect("the answer has it"));
     }
-    template.replace("{code}", &code).replace("{id}", &caller.key_id).replace("{file}", "swagger-ui.css")
+    let host = format!("{}.test", unique("documented"));
+    if template.contains("{host}") {
+        server.admin().post("/api/v1/domains", &json!({"host": host})).with_status(201);
+    }
+    template
+        .replace("{host}", &host)
+        .replace("{code}", &code)
+        .replace("{id}", &caller.key_id)
+        .replace("{file}", "swagger-ui.css")
 }
 
 fn undocumented_paths_are_not_found(server: &Signpost) {

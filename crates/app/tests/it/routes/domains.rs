@@ -374,7 +374,7 @@ fn a_key_that_is_bound_to_short_domains_reaches_no_other(server: &Signpost) {
     let free = server.caller_of(&owner, &scopes);
     assert_eq!(admin.get("/api/v1/keys").with_status(200).json()["items"][0]["domains"], json!([]));
     let mut bound = free.clone();
-    bound.key = issued["key"].as_str().expect("a key").to_owned();
+    issued["key"].as_str().expect("a key").clone_into(&mut bound.key);
     let (alias, url) = (unique("bound"), "https://example.com/bound");
     let here = claimed(&bound, &host, url, &alias);
     claimed(&free, "sho.test", url, &alias);

@@ -53,13 +53,14 @@ fn health_shows_the_store(server: &Signpost) {
 fn health_shows_the_background_tasks(server: &Signpost) {
     let tasks = || server.get("/health").with_status(200).json()["checks"]["tasks:lastSuccess"].clone();
     let names: Vec<_> = tasks().as_array().expect("a list").iter().map(|task| task["componentId"].clone()).collect();
-    let expected = ["change-feed", "known-codes", "blocks", "file-of-blocks", "lists-of-hosts", "retention"];
+    let expected =
+        ["change-feed", "known-codes", "short-domains", "blocks", "file-of-blocks", "lists-of-hosts", "retention"];
     let of_clicks = ["click-retention", "click-shipper", "visitor-salts", "click-lists"];
     assert_eq!(names, [&expected[..], &of_clicks[..]].concat());
     // The retention task does nothing in its first minute.
-    let have_worked = || tasks().as_array().is_some_and(|tasks| tasks[..5].iter().all(|task| task["time"].is_string()));
+    let have_worked = || tasks().as_array().is_some_and(|tasks| tasks[..6].iter().all(|task| task["time"].is_string()));
     assert!(eventually(PATIENCE, have_worked), "{}", tasks());
-    let task = &tasks()[2];
+    let task = &tasks()[3];
     let expected = json!({
         "componentId": "blocks", "componentType": "component", "status": "pass",
         "observedValue": 0, "observedUnit": "restarts", "time": task["time"],

@@ -38,7 +38,7 @@ fn a_secret_is_shown_only_once(server: &Signpost) {
     assert!(secret.starts_with(&format!("sgn_{id}")) && secret.len() == 52, "{made}");
 
     let mut expected = json!({
-        "id": id, "name": "Köy", "owner": owner, "scopes": ["links:read", "links:write"],
+        "id": id, "name": "Köy", "owner": owner, "scopes": ["links:read", "links:write"], "domains": [],
         "created_at": made["created_at"], "created_by": format!("api_key:{}", server.admin().key_id),
         "expires_at": "2099-01-01T00:00:00.000000Z", "last_used_at": null, "revoked_at": null, "revoked_by": null,
     });
