@@ -13,11 +13,11 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use domain::{
     address::DomainId,
-    click::{ClickCounts, ClickKind, DailySalt, Day, Hour, LinkOwner, Orphan, VisitorSketch},
+    click::{ClickCounts, ClickKind, Counted, DailySalt, Day, Hour, LinkOwner, Orphan, ValueCount, VisitorSketch},
     link::Owner,
     ports::{
-        ClickBatch, ClickRepository, ClickTotals, Counted, LeftOut, RepositoryError, Shipped, StatisticsOf,
-        UnreadableColumn, ValueCount, in_column,
+        ClickBatch, ClickRepository, ClickTotals, LeftOut, RepositoryError, Shipped, StatisticsOf, UnreadableColumn,
+        in_column,
     },
 };
 use uuid::Uuid;

@@ -18,11 +18,11 @@ use std::{
 use async_trait::async_trait;
 use diesel::prelude::*;
 use domain::{
-    click::{ClickCounts, ClickKind, DailySalt, Day, Hour, LinkOwner, Orphan, VisitorSketch},
+    click::{ClickCounts, ClickKind, Counted, DailySalt, Day, Hour, LinkOwner, Orphan, ValueCount, VisitorSketch},
     link::Owner,
     ports::{
-        ClickBatch, ClickRepository, ClickTotals, Counted, LeftOut, RepositoryError, Shipped, StatisticsOf,
-        UnreadableRows, ValueCount, in_column,
+        ClickBatch, ClickRepository, ClickTotals, LeftOut, RepositoryError, Shipped, StatisticsOf, UnreadableRows,
+        in_column,
     },
 };
 use uuid::Uuid;

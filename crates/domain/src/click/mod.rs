@@ -21,7 +21,7 @@ pub use described::{DescribedClick, Dimension, NOT_RECORDED, OTHER, Traits, UNKN
 pub use kind_counts::KindCounts;
 pub use network::ClientNetwork;
 pub use salts::{DailySalts, Orphan, OrphanCounters};
-pub use sums::{HourSums, ValueSums};
+pub use sums::{Counted, HourSums, ValueCount, ValueSums};
 pub use visitor::{DailySalt, InvalidSketch, VisitorHash, VisitorSketch};
 
 use uuid::Uuid;

@@ -3,7 +3,30 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{ClickKind, Day, DayCounts, Dimension, Hour, KindCounts, described::hour_of_week};
-use crate::ports::{Counted, ValueCount};
+
+/// Clicks of one kind in an hour or on a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted<T> {
+    /// The hour or the day.
+    pub when: T,
+    /// Their kind.
+    pub kind: ClickKind,
+    /// How many.
+    pub clicks: u64,
+}
+
+/// Clicks of one kind with one value of a dimension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueCount {
+    /// The dimension.
+    pub dimension: Dimension,
+    /// The value.
+    pub value: String,
+    /// Their kind.
+    pub kind: ClickKind,
+    /// How many.
+    pub clicks: u64,
+}
 
 /// Clicks by hour.
 #[derive(Clone, Debug, Default)]

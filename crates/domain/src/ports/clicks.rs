@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::RepositoryError;
 use crate::{
     address::DomainId,
-    click::{Click, ClickKind, DailySalt, Day, DescribedClick, Dimension, Hour, Orphan, Traits, VisitorSketch},
+    click::{
+        Click, ClickKind, Counted, DailySalt, Day, DescribedClick, Hour, Orphan, Traits, ValueCount, VisitorSketch,
+    },
     link::Owner,
     time::Timestamp,
 };
@@ -154,30 +156,6 @@ pub enum StatisticsOf {
     },
     /// Those of all links.
     Everyone,
-}
-
-/// Clicks of one kind in an hour or on a day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counted<T> {
-    /// The hour or the day.
-    pub when: T,
-    /// Their kind.
-    pub kind: ClickKind,
-    /// How many.
-    pub clicks: u64,
-}
-
-/// Clicks of one kind with one value of a dimension.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ValueCount {
-    /// The dimension.
-    pub dimension: Dimension,
-    /// The value.
-    pub value: String,
-    /// Their kind.
-    pub kind: ClickKind,
-    /// How many.
-    pub clicks: u64,
 }
 
 /// All clicks of a link.

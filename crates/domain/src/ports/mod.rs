@@ -27,8 +27,8 @@ pub use crate::entropy::Entropy;
 pub use api_keys::{ApiKeyRepository, KeyCreation, KeyPosition, StoredKey};
 pub use blocks::{BlockPosition, BlockRepository, Blocking, Revision};
 pub use clicks::{
-    ClickBatch, ClickDescriber, ClickProgress, ClickRecorder, ClickRecorders, ClickRepository, ClickTotals, Counted,
-    Shipped, StatisticsOf, ValueCount,
+    ClickBatch, ClickDescriber, ClickProgress, ClickRecorder, ClickRecorders, ClickRepository, ClickTotals, Shipped,
+    StatisticsOf,
 };
 pub use durations::{DurationCounter, DurationCounts};
 pub use effects::{Clock, CodeGenerator, Identify, Ping, RandomCodes};

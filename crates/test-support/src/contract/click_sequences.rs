@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    click::{ClickKind, Day, DescribedClick, Dimension, Hour, VisitorHash},
+    click::{ClickKind, Counted, Day, DescribedClick, Dimension, Hour, ValueCount, VisitorHash},
     link::Link,
-    ports::{ClickTotals, Counted, Entropy, Shipped, StatisticsOf, ValueCount},
+    ports::{ClickTotals, Entropy, Shipped, StatisticsOf},
 };
 use uuid::Uuid;
 

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 use domain::{
-    click::{ClickKind, Day, DescribedClick, Dimension, Hour, Traits, UNKNOWN, VisitorHash},
+    click::{ClickKind, Counted, Day, DescribedClick, Dimension, Hour, Traits, UNKNOWN, ValueCount, VisitorHash},
     link::Link,
-    ports::{ClickBatch, ClickRepository, ClickTotals, Counted, Shipped, StatisticsOf, ValueCount},
+    ports::{ClickBatch, ClickRepository, ClickTotals, Shipped, StatisticsOf},
     time::Timestamp,
 };
 use uuid::Uuid;

@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use domain::{
     address::DomainId,
-    click::{ClickKind, DailySalt, Day, DescribedClick, Dimension, Hour, OTHER, Orphan, OrphanReason},
+    click::{ClickKind, Counted, DailySalt, Day, DescribedClick, Dimension, Hour, OTHER, Orphan, OrphanReason},
     link::Link,
-    ports::{ClickBatch, Counted, Shipped, StatisticsOf},
+    ports::{ClickBatch, Shipped, StatisticsOf},
     time::Timestamp,
 };
 use uuid::Uuid;

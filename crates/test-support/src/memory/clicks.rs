@@ -9,11 +9,11 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     click::{
-        ClickCounts, ClickKind, DailySalt, Day, DayCounts, FreshCounts, Hour, HourSums, KindCounts, LinkOwner, Orphan,
-        ValueSums, VisitorSketch,
+        ClickCounts, ClickKind, Counted, DailySalt, Day, DayCounts, FreshCounts, Hour, HourSums, KindCounts, LinkOwner,
+        Orphan, ValueCount, ValueSums, VisitorSketch,
     },
     link::Owner,
-    ports::{ClickBatch, ClickRepository, ClickTotals, Counted, RepositoryError, Shipped, StatisticsOf, ValueCount},
+    ports::{ClickBatch, ClickRepository, ClickTotals, RepositoryError, Shipped, StatisticsOf},
     time::Timestamp,
 };
 use uuid::Uuid;

@@ -12,8 +12,8 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::{
-    click::{Day, DayCounts, Hour, HourSums, KindCounts, ValueSums, VisitorSketch},
-    ports::{Counted, RepositoryError, StatisticsOf, ValueCount, in_column},
+    click::{Counted, Day, DayCounts, Hour, HourSums, KindCounts, ValueCount, ValueSums, VisitorSketch},
+    ports::{RepositoryError, StatisticsOf, in_column},
 };
 use futures_util::TryStreamExt;
 use uuid::Uuid;

@@ -9,8 +9,8 @@ use diesel::{
     sql_types::{BigInt, Binary, Integer, Nullable, Text},
 };
 use domain::{
-    click::{Day, DayCounts, Hour, HourSums, KindCounts, ValueSums, VisitorSketch},
-    ports::{Counted, RepositoryError, StatisticsOf, ValueCount, in_column},
+    click::{Counted, Day, DayCounts, Hour, HourSums, KindCounts, ValueCount, ValueSums, VisitorSketch},
+    ports::{RepositoryError, StatisticsOf, in_column},
 };
 use uuid::Uuid;
 

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Bots, StatisticsService};
 use crate::{
-    click::{Day, Dimension, KindCounts, OTHER},
-    ports::ValueCount,
+    click::{Day, Dimension, KindCounts, OTHER, ValueCount},
     time::Timestamp,
 };
 

@@ -9,9 +9,9 @@ use std::{fmt, sync::Arc};
 use uuid::Uuid;
 
 use crate::{
-    click::{Day, Hour, KindCounts, Orphan},
+    click::{Counted, Day, Hour, KindCounts, Orphan},
     link::Owner,
-    ports::{ClickProgress, ClickRepository, ClickTotals, Clock, Counted, RepositoryError, StatisticsOf},
+    ports::{ClickProgress, ClickRepository, ClickTotals, Clock, RepositoryError, StatisticsOf},
     time::Timestamp,
 };
 
