@@ -146,6 +146,10 @@ compose-check:
     print("compose.yaml is consistent; Docker itself was not asked")
     CHECK
 
+# Check the alert rules and the dashboards: they are valid, their tests pass, and every name in them exists
+alerts:
+    @.ci/alerts
+
 # Check the lists of bots and browsers against public lists of user agents
 agents:
     @.ci/agents
