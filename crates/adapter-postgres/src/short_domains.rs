@@ -14,7 +14,7 @@ use domain::{
     behaviour::RedirectStatus,
     idempotency::{IdempotencyRecord, IdempotentRequest},
     link::Generation,
-    ports::{Adding, NewShortDomain, Removal, RepositoryError, ShortDomainRepository, in_column},
+    ports::{Adding, LeftOut, NewShortDomain, Removal, RepositoryError, ShortDomainRepository, in_column},
     short_domain::{DomainSettings, ShortDomain, ShortDomains},
     target::Target,
 };
@@ -73,7 +73,7 @@ impl ShortDomainRepository for PostgresStore {
         let rows = short_domains::table.order(short_domains::id).select(DomainRow::as_select());
         let rows = until(deadline, rows.load(session.connection())).await;
         let rows: Vec<DomainRow> = session.close(Effect::Read, rows)?;
-        Ok(rows.into_iter().filter_map(|row| self.left_out.unless("short_domains", row.id, row.parse())).collect())
+        Ok(rows.into_iter().filter_map(|row| row.kept(&self.left_out)).collect())
     }
 
     async fn update(&self, after: &ShortDomain, from: Generation) -> Result<bool, RepositoryError> {
@@ -217,6 +217,12 @@ impl SettingsRow {
 }
 
 impl DomainRow {
+    /// The short domain, or what stands for it if its row cannot be read.
+    fn kept(self, left_out: &LeftOut) -> Option<ShortDomain> {
+        let substitute = ShortDomain::in_place_of_unreadable(self.id, self.host.as_deref());
+        left_out.unless("short_domains", self.id, self.parse()).or(substitute)
+    }
+
     fn parse(self) -> Result<ShortDomain, Anything> {
         Ok(ShortDomain {
             id: in_column("id", self.id.try_into())?,

@@ -10,6 +10,7 @@ use domain::{
     short_domain::{DomainHost, DomainSettings, RobotsRule, ShortDomain},
     target::{Target, TargetPolicy},
 };
+use url::Url;
 
 use crate::{
     cli::{DomainArguments, DomainsAction, tell},
@@ -28,10 +29,11 @@ pub(crate) async fn domains(config: &Config, action: DomainsAction) -> anyhow::R
     match action {
         DomainsAction::Add { host, settings } => {
             let host: DomainHost = host.parse().with_context(|| host.clone())?;
-            if config.public_url.contains(&format!("//{host}")) {
+            if public_host(config).is_some_and(|public| public == host) {
                 bail!("public_url names {host}: it is the default short domain");
             }
             let edit = edit_of(&settings)?;
+            refuse_own_pages(&edit(&DomainSettings::default()), host.as_str(), &domains, config).await?;
             let call = operator_call(&domain::link::Owner::default());
             let domain = match domains.add(&call, host.clone(), edit(&DomainSettings::default())).await {
                 Err(DomainError::Taken) => bail!("the short domain {host} exists"),
@@ -48,7 +50,10 @@ pub(crate) async fn domains(config: &Config, action: DomainsAction) -> anyhow::R
         }
         DomainsAction::Edit { host, settings } => {
             let id = if host == DEFAULT { DomainId::DEFAULT } else { find(&domains, &host).await? };
-            tell(&format!("changed {}", line(&*domains.edit(id, edit_of(&settings)?).await?)))
+            let edit = edit_of(&settings)?;
+            let unset = DomainSettings::default();
+            refuse_own_pages(&edit(&unset), "", &domains, config).await?;
+            tell(&format!("changed {}", line(&*domains.edit(id, edit).await?)))
         }
         DomainsAction::Remove { host } => match domains.remove(find(&domains, &host).await?).await {
             Err(DomainError::HasLinks) => bail!(
@@ -60,6 +65,30 @@ pub(crate) async fn domains(config: &Config, action: DomainsAction) -> anyhow::R
             }
         },
     }
+}
+
+/// The host of the public URL, in the form in which short domains have theirs.
+pub(crate) fn public_host(config: &Config) -> Option<DomainHost> {
+    Url::parse(&config.public_url).ok()?.host_str()?.parse().ok()
+}
+
+/// Fails if one of these pages is on a short domain: it would be looked up as a code again. `new` is the host of the
+/// short domain to add.
+async fn refuse_own_pages(
+    settings: &DomainSettings,
+    new: &str,
+    domains: &DomainService,
+    config: &Config,
+) -> anyhow::Result<()> {
+    let (all, public) = (domains.all().await?, public_host(config));
+    for (name, page) in settings.pages() {
+        let host = page.host();
+        let is_own = all.at(&host).is_some() || host == new;
+        if is_own || public.as_ref().is_some_and(|public| public.as_str() == host) {
+            bail!("{name} is on the short domain {host}: give it an address that Signpost does not serve");
+        }
+    }
+    Ok(())
 }
 
 /// The name of the default short domain on the command line.
@@ -84,13 +113,7 @@ fn line(domain: &ShortDomain) -> String {
     let host = host.as_ref().map_or(DEFAULT, |host| host.as_str());
     let links = if settings.accepts_links { "accepted" } else { "retired" };
     let redirect = settings.redirect.map_or_else(|| "-".to_owned(), |status| status.as_u16().to_string());
-    let pages = [
-        ("landing", &settings.landing_url),
-        ("not found", &settings.not_found_url),
-        ("gone", &settings.gone_url),
-        ("blocked", &settings.blocked_url),
-    ];
-    let pages: Vec<_> = pages.iter().filter_map(|(name, url)| Some(format!("{name}: {}", url.as_ref()?))).collect();
+    let pages: Vec<_> = settings.pages().map(|(name, url)| format!("{name}: {url}")).collect();
     format!("{id}  {host}  {links}  {redirect}  {}  {}", settings.robots.name(), pages.join(", "))
 }
 

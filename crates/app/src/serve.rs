@@ -22,7 +22,6 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use url::Url;
 
 use crate::{
     admin_key,
@@ -30,6 +29,7 @@ use crate::{
     cli::tell_aside,
     clicks::{self, Clicks},
     config::{AnonymousAccess, Config},
+    domain_commands::public_host,
     effects::SystemClock,
     listener::{self, LAST_CALL},
     log::LogStats,
@@ -346,8 +346,7 @@ impl Start {
 /// then have two addresses, and those of the default one none.
 async fn know_domains(domains: &DomainService, config: &Config) -> anyhow::Result<()> {
     let all = domains.all().await?;
-    let host = Url::parse(&config.public_url).ok().and_then(|url| url.host_str().map(str::to_owned));
-    match host.filter(|host| all.at(host).is_some()) {
+    match public_host(config).filter(|host| all.at(host.as_str()).is_some()) {
         Some(host) => bail!("public_url names {host}, which is a short domain of its own: see `signpost domains list`"),
         None => Ok(()),
     }

@@ -26,6 +26,18 @@ pub struct ShortDomain {
     pub updated_at: Timestamp,
 }
 
+impl ShortDomain {
+    /// What stands for a short domain whose row cannot be read, so that its visitors do not meet the links of another
+    /// one. It has the default settings and takes no new links. `None` for the default short domain, and if its number
+    /// or host cannot be read either.
+    pub fn in_place_of_unreadable(id: i16, host: Option<&str>) -> Option<Self> {
+        let (id, host) = (DomainId::try_from(id).ok()?, host?.parse().ok()?);
+        let default = ShortDomains::default().default_domain().clone();
+        let settings = DomainSettings { accepts_links: false, ..DomainSettings::default() };
+        Some(Self { id, host: Some(host), settings, ..default }).filter(|domain| !domain.id.is_default())
+    }
+}
+
 /// How the addresses on a short domain behave. By default, all is as the configuration of the process says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainSettings {
@@ -43,6 +55,19 @@ pub struct DomainSettings {
     pub robots: RobotsRule,
     /// Whether links can be claimed on it. Existing links work either way.
     pub accepts_links: bool,
+}
+
+impl DomainSettings {
+    /// The pages that are set, with the names of their settings.
+    pub fn pages(&self) -> impl Iterator<Item = (&'static str, &Target)> {
+        let pages = [
+            ("landing_url", &self.landing_url),
+            ("not_found_url", &self.not_found_url),
+            ("gone_url", &self.gone_url),
+            ("blocked_url", &self.blocked_url),
+        ];
+        pages.into_iter().filter_map(|(name, page)| Some((name, page.as_ref()?)))
+    }
 }
 
 impl Default for DomainSettings {
@@ -232,6 +257,17 @@ impl Default for ShortDomains {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unreadable_short_domain_keeps_its_host_and_takes_no_links() {
+        let domain = ShortDomain::in_place_of_unreadable(7, Some("go.example")).expect("a short domain");
+        let all = ShortDomains::new([domain]);
+        let found = all.at("go.example").expect("it is known");
+        assert!(found.id == DomainId::new(7).expect("in range") && !found.settings.accepts_links);
+        for (id, host) in [(0, Some("go.example")), (7, None), (7, Some("not a host")), (-1, Some("go.example"))] {
+            assert_eq!(ShortDomain::in_place_of_unreadable(id, host), None, "{id} {host:?}");
+        }
+    }
 
     #[test]
     fn hosts_are_read_in_any_spelling() {

@@ -22,7 +22,7 @@ use crate::{
         caller::{Admin, Authorized},
         context::{Context, Effect},
         domains::Bases,
-        json::{Fault, Fields, Json, boolean, string},
+        json::{Fault, Fields, Json, boolean, field_problem, string},
     },
 };
 
@@ -275,7 +275,12 @@ fn new_domain(json: Json, targets: &TargetPolicy, bases: &Bases<'_>) -> Result<(
     if bases.is_public(host.as_str()) {
         return Err(Problem::new(ProblemKind::DomainTaken));
     }
-    Ok((host, wanted.applied_to(&DomainSettings::default())))
+    let settings = wanted.applied_to(&DomainSettings::default());
+    let on_itself = settings.pages().filter(|(_, page)| page.host() == host.as_str());
+    let problems: Vec<_> = on_itself
+        .map(|(name, _)| field_problem(format!("/{name}"), "own-host", "must not be on a short domain"))
+        .collect();
+    if problems.is_empty() { Ok((host, settings)) } else { Err(Problem::invalid(problems)) }
 }
 
 fn settings_edit(json: Json, targets: &TargetPolicy, bases: &Bases<'_>) -> Result<SettingsEdit, Vec<FieldProblem>> {

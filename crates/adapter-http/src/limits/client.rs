@@ -133,17 +133,20 @@ impl TrustedProxies {
     }
 
     /// The host that a trusted proxy says the client asked for: the rightmost entry of `X-Forwarded-Host`, or of the
-    /// `host` parameters of `Forwarded` (RFC 7239 §5.3). `None` if the peer is no trusted proxy or names no host.
+    /// `host` parameters of `Forwarded` (RFC 7239 §5.3). `None` if the peer is no trusted proxy or names no host, or if
+    /// the two fields disagree: a proxy writes one of them, and then the client wrote the other.
     pub(crate) fn host(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Option<String> {
         if self.networks.is_empty() || !peer.is_some_and(|peer| self.trust(peer.ip().to_canonical())) {
             return None;
         }
         let of = |field, name| lines(headers, name).filter(|_| [ForwardingField::Either, field].contains(&self.field));
         let rich = of(ForwardingField::Forwarded, &header::FORWARDED).and_then(|text| forwarded_host(&text));
-        rich.or_else(|| {
-            let text = of(ForwardingField::XForwardedFor, &X_FORWARDED_HOST)?;
-            elements(&text, ',').last().map(|host| (*host).to_owned())
-        })
+        let plain = of(ForwardingField::XForwardedFor, &X_FORWARDED_HOST);
+        let plain = plain.and_then(|text| elements(&text, ',').last().map(|host| (*host).to_owned()));
+        match (rich, plain) {
+            (Some(rich), Some(plain)) => rich.eq_ignore_ascii_case(&plain).then_some(rich),
+            (rich, plain) => rich.or(plain),
+        }
     }
 
     /// The first entry, from the right, that is no trusted proxy. An entry that is no address ends the walk: the last
@@ -345,6 +348,20 @@ mod tests {
             assert_eq!(host(PROXY, name, text).as_deref(), expected, "{name}: {text}");
             assert_eq!(host("198.51.100.1", name, text), None, "{name}: {text}");
         }
+    }
+
+    #[test]
+    fn hosts_that_disagree_are_no_host() {
+        let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("valid")], ForwardingField::Either);
+        let host = |plain: &'static str, rich: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::from_static("x-forwarded-host"), HeaderValue::from_static(plain));
+            headers.insert(header::FORWARDED, HeaderValue::from_static(rich));
+            proxies.host(Some(SocketAddr::new(PROXY.parse().expect("an address"), 1)), &headers)
+        };
+        assert_eq!(host("go.example", "host=made-up.example"), None);
+        assert_eq!(host("go.example", "host=GO.example").as_deref(), Some("GO.example"));
+        assert_eq!(host("go.example", "for=192.0.2.1").as_deref(), Some("go.example"));
     }
 
     #[test]

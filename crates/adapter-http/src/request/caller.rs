@@ -23,7 +23,6 @@ use futures_util::{FutureExt, future::LocalBoxFuture};
 
 use super::{
     context::{Context, Effect},
-    domains::named_in_query,
     json::field_problem,
     query::Query,
     state::State,
@@ -160,7 +159,7 @@ async fn address_of(request: &HttpRequest, context: &Context) -> Result<Address,
     query.finish("link")?;
     let domain = match host {
         None => DomainId::DEFAULT,
-        Some(host) => context.within_budget(Effect::Read, named_in_query(&context.state, &host)).await?,
+        Some(host) => context.domain_in_query(&host).await?,
     };
     let address = Address::new(domain, code);
     context.note(|notes| notes.address = Some(address.clone()));

@@ -27,6 +27,7 @@ use super::{
     body_room::BodyRoom,
     cors::CrossOrigin,
     domains::{Bases, VisitedDomain},
+    json::field_problem,
     notes::Notes,
     state::State,
     store_outcomes::Window,
@@ -239,11 +240,23 @@ impl Context {
         hosts: impl IntoIterator<Item = &'a str>,
     ) -> Result<Bases<'_>, Problem> {
         let known = Bases::known(&self.state);
-        if hosts.into_iter().any(|host| known.named(host).is_err()) {
-            self.in_time(Effect::Read, self.state.services.domains.refresh()).await?;
-            return Ok(Bases::known(&self.state));
+        let is_unknown = |host: &str| known.named(host).is_err_and(|fault| fault.code == Bases::UNKNOWN);
+        if hosts.into_iter().any(is_unknown) {
+            let state = &self.state;
+            let reading = state.domain_reads.read_again(state.services.domains.refresh());
+            self.in_time(Effect::Read, reading).await?;
+            return Ok(Bases::known(state));
         }
         Ok(known)
+    }
+
+    /// The short domain that the query names.
+    pub(crate) async fn domain_in_query(&self, host: &str) -> Result<DomainId, Problem> {
+        let bases = self.bases_naming([host]).await?;
+        let named = bases.named(host).map(|domain| domain.id);
+        named.map_err(|fault| {
+            Problem::invalid(vec![field_problem("query/domain".to_owned(), fault.code, &fault.detail)])
+        })
     }
 
     /// The context of a request that went through the pipeline.

@@ -14,7 +14,7 @@ use domain::{
 use slog::warn;
 
 use super::{
-    json::{Fault, field_problem},
+    json::Fault,
     public_url::PublicUrl,
     state::{State, UnknownHost},
 };
@@ -30,6 +30,9 @@ impl VisitedDomain {
     /// request without any, as HTTP/1.0 allows, is for the default short domain. Ports, upper case and a trailing dot
     /// make no difference.
     pub(crate) fn of(head: &RequestHead, state: &State) -> Result<Self, Problem> {
+        if state.services.domains.known().is_unread() {
+            return Err(Problem::new(ProblemKind::Unavailable).detail("The short domains are not read yet."));
+        }
         let known = state.services.domains.known().unless_plain();
         if known.is_none() && state.settings.unknown_host == UnknownHost::Default {
             return Ok(Self(None));
@@ -40,11 +43,12 @@ impl VisitedDomain {
             return Ok(Self(default(&domains)));
         };
         let host = comparable(&host);
-        if let Some(domain) = domains.at(&host) {
-            return Ok(Self(Some(Arc::clone(domain))));
-        }
+        // First, so that no short domain that is added with the same host takes the links of the default one away.
         if *host == *state.public_url.host {
             return Ok(Self(default(&domains)));
+        }
+        if let Some(domain) = domains.at(&host) {
+            return Ok(Self(Some(Arc::clone(domain))));
         }
         match state.settings.unknown_host {
             UnknownHost::NotFound => Err(Problem::new(ProblemKind::NotFound).detail("No short domain has this host.")),
@@ -103,7 +107,10 @@ fn host_of<'a>(head: &'a RequestHead, state: &State) -> Option<Cow<'a, str>> {
 /// The host in the form of [`DomainHost`].
 fn comparable(host: &str) -> Cow<'_, str> {
     // The colons of an IPv6 address do not begin a port.
-    let name = if host.starts_with('[') { host } else { host.split(':').next().unwrap_or(host) };
+    let name = match host.find(']') {
+        Some(end) if host.starts_with('[') => &host[..=end],
+        _ => host.split(':').next().unwrap_or(host),
+    };
     let name = name.strip_suffix('.').unwrap_or(name);
     if !name.is_ascii() {
         return name.parse::<DomainHost>().map_or(Cow::Borrowed(name), |host| Cow::Owned(host.into()));
@@ -132,6 +139,9 @@ pub(crate) struct Bases<'a> {
 }
 
 impl<'a> Bases<'a> {
+    /// The code of the fault that this process knows no such short domain.
+    pub(crate) const UNKNOWN: &'static str = "unknown-domain";
+
     /// Those of these short domains.
     pub(crate) fn new(public: &'a PublicUrl, domains: Arc<ShortDomains>) -> Self {
         Self { public, domains }
@@ -191,7 +201,7 @@ impl<'a> Bases<'a> {
         }
         let host = host.map_err(|error| Fault::new("not-a-host", error))?;
         let domain = self.domains.at(host.as_str());
-        domain.map(|domain| &**domain).ok_or_else(|| Fault::new("unknown-domain", "no short domain has this host"))
+        domain.map(|domain| &**domain).ok_or_else(|| Fault::new(Self::UNKNOWN, "no short domain has this host"))
     }
 
     /// The host of a short domain that is known.
@@ -215,18 +225,6 @@ impl<'a> Bases<'a> {
     }
 }
 
-/// The short domain that a caller names in a query. It asks the store if this process does not know it.
-pub(crate) async fn named_in_query(state: &State, text: &str) -> Result<DomainId, Problem> {
-    let mut named = Bases::known(state).named(text).map(|domain| domain.id);
-    if named.is_err() {
-        state.services.domains.refresh().await?;
-        named = Bases::known(state).named(text).map(|domain| domain.id);
-    }
-    let fault =
-        |fault: Fault| Problem::invalid(vec![field_problem("query/domain".to_owned(), fault.code, &fault.detail)]);
-    named.map_err(fault)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,7 +234,13 @@ mod tests {
         for text in ["go.example", "GO.Example", "go.example.", "go.example:8080", "Go.Example.:80"] {
             assert_eq!(comparable(text), "go.example", "{text}");
         }
-        for (text, host) in [("bücher.example", "xn--bcher-kva.example"), ("[::1]:80", "[::1]:80"), ("", "")] {
+        for (text, host) in [
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("[::1]:80", "[::1]"),
+            ("[::1", "["),
+            ("[::1]", "[::1]"),
+            ("", ""),
+        ] {
             assert_eq!(comparable(text), host);
         }
     }

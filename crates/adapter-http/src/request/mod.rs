@@ -11,6 +11,7 @@
 //! | `query`           | its query string                                                      |
 //! | `accept`, `cors`, `preconditions` | its other header fields                               |
 //! | `domains`, `public_url` | the short domain it is for, and where short addresses begin     |
+//! | `domain_reads`    | reads of the short domains that callers cause                         |
 //! | `methods`         | which methods a path has                                              |
 //! | `slashes`, `inherited_codes` | paths with one slash too many, reserved words that are codes |
 //! | `store_outcomes`  | how recent calls to the store ended                                   |
@@ -21,6 +22,7 @@ pub(crate) mod body_room;
 pub(crate) mod caller;
 pub(crate) mod context;
 pub(crate) mod cors;
+pub(crate) mod domain_reads;
 pub(crate) mod domains;
 pub(crate) mod inherited_codes;
 pub(crate) mod json;

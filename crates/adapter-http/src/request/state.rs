@@ -23,8 +23,8 @@ use slog::Logger;
 use tokio::sync::Notify;
 
 use super::{
-    body_room::Bodies, cors::Origins, inherited_codes::InheritedCodes, public_url::PublicUrl,
-    store_outcomes::StoreOutcomes,
+    body_room::Bodies, cors::Origins, domain_reads::DomainReads, inherited_codes::InheritedCodes,
+    public_url::PublicUrl, store_outcomes::StoreOutcomes,
 };
 use crate::{
     limits::{Limits, Quotas, TrustedProxies, concurrency::CallLimits, memory::MemoryBudget},
@@ -319,6 +319,8 @@ pub(crate) struct State {
     pub(crate) warned_of_proxy: AtomicBool,
     /// Whether the warning about a host that is no short domain was logged.
     pub(crate) warned_of_host: AtomicBool,
+    /// Bounds how often the short domains are read for callers.
+    pub(crate) domain_reads: DomainReads,
     /// The configured public URL.
     pub(crate) public_url: PublicUrl,
     /// Bounds the bytes of answers that clients have not taken yet.

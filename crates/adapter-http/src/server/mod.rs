@@ -49,6 +49,7 @@ use crate::{
     ops::probe::Probers,
     request::{
         body_room::Bodies,
+        domain_reads::DomainReads,
         methods::{RouteTable, nothing_there},
         public_url::PublicUrl,
         state::{Phase, Services, Settings, State},
@@ -176,6 +177,7 @@ impl Shared {
         let state = State {
             warned_of_proxy: AtomicBool::new(false),
             warned_of_host: AtomicBool::new(false),
+            domain_reads: DomainReads::default(),
             public_url: PublicUrl::of(&settings.public_url),
             untaken: MemoryBudget::new(UNTAKEN, OwnShare::Replace, &log),
             bodies: Bodies::new(&log),

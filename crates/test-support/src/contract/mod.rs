@@ -594,9 +594,13 @@ mod tests {
             include_str!("list.rs"),
             include_str!("resolve.rs"),
             include_str!("services.rs"),
+            include_str!("short_domains.rs"),
         ];
         let written = themes.iter().flat_map(|theme| theme.split("\npub async fn ").skip(1));
-        let names: Vec<_> = written.filter_map(|case| case.split_once('(').map(|(name, _)| name)).collect();
+        // What takes more than a subject is called by the tests of each store.
+        let cases = written.filter_map(|case| case.split_once(')')?.0.split_once('('));
+        let cases = cases.filter(|(_, parameters)| !parameters.contains(','));
+        let names: Vec<_> = cases.map(|(name, _)| name).collect();
         assert!(names.len() >= 105, "{}", names.len());
         for name in names {
             assert!(suite.contains(&format!("\n                {name},\n")), "{name}");

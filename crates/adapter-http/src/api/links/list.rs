@@ -17,7 +17,6 @@ use crate::{
     problem::Problem,
     request::{
         caller::{Authorized, LinksRead},
-        domains::named_in_query,
         json::Fault,
         query::Query,
     },
@@ -57,7 +56,7 @@ pub(crate) async fn list(caller: Authorized<LinksRead>, request: HttpRequest) ->
     let mut query = Query::of(&request);
     let domain = match query.take("domain", |text| Ok(text.to_owned())) {
         None => None,
-        Some(host) => Some(named_in_query(&caller.context.state, &host).await?),
+        Some(host) => Some(caller.context.domain_in_query(&host).await?),
     };
     let filter = LinkFilter {
         domain,

@@ -25,12 +25,11 @@ use self::{
 };
 use crate::{
     api::contract::{CodeInPath, DomainInQuery},
-    problem::{FieldProblem, Problem},
+    problem::{FieldProblem, Problem, ProblemKind},
     request::{
         accept::prefers_csv,
         caller::{Admin, Authorized, OnLink, RequiredScope, StatsRead},
         context::Effect,
-        domains::named_in_query,
         json::field_problem,
         query::Query,
     },
@@ -71,7 +70,7 @@ pub(crate) async fn of_all(caller: Authorized<StatsRead>, request: HttpRequest) 
     let question = Question::of(query, caller.context.state.services.clicks.statistics.now())?;
     let domain = match host {
         None => None,
-        Some(host) => Some(named_in_query(&caller.context.state, &host).await?),
+        Some(host) => Some(caller.context.domain_in_query(&host).await?),
     };
     let access = caller.access();
     let domains = match (access.domains(), domain) {
@@ -104,6 +103,10 @@ pub(crate) async fn top(caller: Authorized<StatsRead>, request: HttpRequest) -> 
     let statistics = &state.services.clicks.statistics;
     let (from, to, bots) = question::range(query, statistics.now())?;
     let access = caller.access();
+    if access.domains().is_some() {
+        return Err(Problem::new(ProblemKind::Forbidden)
+            .detail("A key that is bound to short domains has no list of most clicked links."));
+    }
     let reading = statistics.top(access.owner(), bots, from, to, limit);
     let found = context.list_within_budget(reading).await?;
     let ids: Vec<_> = found.iter().map(|(id, _)| *id).collect();

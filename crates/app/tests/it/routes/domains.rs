@@ -35,6 +35,7 @@ alone_on_both_stores! {
     the_default_short_domain_has_pages_too,
     commands_manage_short_domains_of_a_running_server,
     a_public_url_that_names_another_short_domain_is_refused,
+    a_short_domain_with_the_public_host_takes_no_link_away,
 }
 
 /// Another process knows a new short domain within this time.
@@ -388,6 +389,7 @@ fn a_key_that_is_bound_to_short_domains_reaches_no_other(server: &Signpost) {
     let listed = bound.get("/api/v1/links").with_status(200).json();
     assert!(listed["items"].as_array().expect("a list").iter().all(|link| link["domain"] == json!(host)));
     assert_eq!(bound.get("/api/v1/stats").with_status(200).json()["totals"]["clicks"], 0);
+    bound.get("/api/v1/stats/top").problem(403, "forbidden");
     let admins = json!({"name": "x", "scopes": ["admin"], "domains": [host]});
     admin.post("/api/v1/keys", &admins).refuses(&[("/domains", "conflict")]);
     let unknown = json!({"name": "x", "scopes": ["links:read"], "domains": ["nowhere.example"]});
@@ -502,8 +504,37 @@ fn commands_manage_short_domains_of_a_running_server(setup: &Setup) {
     assert!(stats.code == Some(0), "{stats:?}");
     assert!(run(&["remove", "nowhere.example"]).code != Some(0));
     assert!(run(&["add", "unused.example"]).code == Some(0) && run(&["remove", "unused.example"]).code == Some(0));
+    let looping = run(&["add", "loop.example", "--landing-url", "http://loop.example/"]);
+    assert!(looping.code == Some(1) && looping.err.contains("landing_url is on the short domain"), "{looping:?}");
+    let looping = run(&["edit", "go.example", "--gone-url", "http://go.example/gone"]);
+    assert!(looping.code == Some(1) && looping.err.contains("gone_url is on the short domain"), "{looping:?}");
     let bad = run(&["add", "https://go.example"]);
     assert!(bad.code == Some(1) && bad.err.contains("without scheme"), "{bad:?}");
+}
+
+/// The command below does not know the public URL of the server.
+fn a_short_domain_with_the_public_host_takes_no_link_away(setup: &Setup) {
+    let server = setup.start();
+    let code = server.caller().code("https://example.com/public");
+    let told = setup.clone().set("public_url", "http://other.test").run(&["domains", "add", "sho.test"]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    // Lists are read from the store, and the server knows what it lists.
+    let listed = server.admin().get("/api/v1/domains").with_status(200).json();
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(2), "{listed}");
+    visit(&server, "sho.test", &format!("/{code}")).with_status(302);
+}
+
+#[test]
+fn visitors_of_an_unreadable_short_domain_meet_its_links() {
+    let setup = Signpost::on_postgres();
+    let server = setup.start();
+    let (host, caller) = (domain(&server, json!({})), server.caller());
+    claimed(&caller, &host, "https://example.com/there", "both");
+    claimed(&caller, "sho.test", "https://example.com/here", "both");
+    setup.database().sql("UPDATE short_domains SET updated_at = 'infinity' WHERE host IS NOT NULL").expect("we own it");
+    let refuses = || caller.claim(&json!({"url": "https://example.com/late", "domain": host})).status == 422;
+    assert!(eventually(KNOWN, refuses), "a short domain that cannot be read takes no links");
+    assert_eq!(visit(&server, &host, "/both").with_status(302).header("location"), Some("https://example.com/there"));
 }
 
 fn a_public_url_that_names_another_short_domain_is_refused(setup: &Setup) {
