@@ -18,7 +18,8 @@ async function serve(folder) {
         server.stdout.on("data", piece => {
             log += piece;
             const ready = log.includes('"server.ready"');
-            const told = /"server.address":"([^"]+)"/.exec(log);
+            const listening = log.split("\n").find(line => line.includes('"server.listening"')) ?? "";
+            const told = /"server.address":"([^"]+)"/.exec(listening);
             if (ready && told) found(told[1]);
         });
         server.on("exit", code => failed(new Error(`the server ended with ${code}: ${log}`)));

@@ -83,7 +83,13 @@ fn reference(kind: &str, name: &str) -> Value {
 }
 
 fn schemas(schemas: &mut Value) {
-    for closed in ["Claim", "Edit", "Batch", "NewApiKey", "NewBlock"] {
+    // One object instead of two parts, which could not refuse other fields.
+    let mut new_domain = schemas["DomainSettings"].clone();
+    new_domain["properties"]["host"] = schemas["NewDomain"]["allOf"][1]["properties"]["host"].clone();
+    new_domain["required"] = json!(["host"]);
+    new_domain["description"] = schemas["NewDomain"]["description"].clone();
+    schemas["NewDomain"] = new_domain;
+    for closed in ["Claim", "Edit", "Batch", "NewApiKey", "NewBlock", "NewDomain", "DomainSettings"] {
         schemas[closed]["additionalProperties"] = false.into();
     }
     schemas["Claim"]["not"] = json!({
