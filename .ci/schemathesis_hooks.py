@@ -32,6 +32,7 @@ STATEFUL_PROBLEMS = {
 # Wrong fields that depend on the clock, on the configuration, or on the meaning of a parsed URL.
 SEMANTIC_FAULTS = {
     "before-1970": "there are no statistics of earlier dates",
+    "conflict": "what a field may say follows from another field",
     "forbidden-domain": "the short domains of a key stand in the store",
     "internal-name": "only the configuration tells which hosts are private",
     "no-logo": "only the configuration tells whether there is a logo",
