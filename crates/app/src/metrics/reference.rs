@@ -4,11 +4,14 @@ use std::fmt::Write;
 
 use super::table::{Kind, Metric, PARTS, When};
 
+const WRITTEN: &str = "writing to a string cannot fail";
+
 /// All metrics as Markdown.
 fn reference() -> String {
     let mut page = String::new();
     for (title, rows) in PARTS {
-        write!(page, "### {title}\n\n| metric | type | labels | meaning | watch |\n|---|---|---|---|---|\n").unwrap();
+        write!(page, "### {title}\n\n| metric | type | labels | meaning | watch |\n|---|---|---|---|---|\n")
+            .expect(WRITTEN);
         page.extend(rows.iter().map(row));
         page.push('\n');
     }
@@ -18,7 +21,7 @@ fn reference() -> String {
             let values: Vec<_> = (label.values)().iter().map(|value| format!("`{value}`")).collect();
             let values =
                 if label.name == "version" { "the version of the binary".to_owned() } else { values.join(", ") };
-            writeln!(page, "| `{}` | `{}` | {values} |", metric.name, label.name).unwrap();
+            writeln!(page, "| `{}` | `{}` | {values} |", metric.name, label.name).expect(WRITTEN);
         }
     }
     page
