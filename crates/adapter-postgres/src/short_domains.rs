@@ -24,7 +24,7 @@ use crate::{
     error::{Effect, is_domain_in_use},
     idempotency,
     rows::{Anything, moment, redirect_column, stored},
-    schema::short_domains,
+    schema::{blocks, short_domains},
     session::{Progress, until},
 };
 
@@ -109,17 +109,20 @@ impl ShortDomainRepository for PostgresStore {
         let removed = until(
             deadline,
             connection.transaction(async |connection| {
+                let on_it = blocks::kind.eq("code").and(blocks::value.like(format!("{id}/%")));
+                let in_force = blocks::table.filter(blocks::lifted_at.is_null()).filter(on_it);
+                if select(exists(in_force)).get_result(connection).await? {
+                    return Ok(Removal::HasBlocks);
+                }
                 let count = diesel::delete(short_domains::table.find(i16::from(id))).execute(connection).await?;
                 progress.commits();
-                QueryResult::Ok(count == 1)
+                QueryResult::Ok(if count == 1 { Removal::Done } else { Removal::Missing })
             }),
         )
         .await;
         let removed = removed.map(|outcome| match outcome {
             Err(error) if is_domain_in_use(&error) => Ok(Removal::HasLinks),
-            Err(error) => Err(error),
-            Ok(true) => Ok(Removal::Done),
-            Ok(false) => Ok(Removal::Missing),
+            outcome => outcome,
         });
         session.close(progress.effect(), removed)
     }

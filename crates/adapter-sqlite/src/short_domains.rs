@@ -22,7 +22,7 @@ use crate::{
     error::corrupt,
     idempotency,
     rows::{Anything, moment},
-    schema::{links, short_domains},
+    schema::{blocks, links, short_domains},
 };
 
 #[async_trait]
@@ -103,6 +103,10 @@ fn remove(connection: &mut SqliteConnection, id: DomainId) -> QueryResult<Remova
     let links = links::table.filter(links::domain_id.eq(number)).filter(links::domain_id.ne(0));
     if select(exists(links)).get_result(connection)? {
         return Ok(Removal::HasLinks);
+    }
+    let on_it = blocks::kind.eq("code").and(blocks::value.like(format!("{id}/%")));
+    if select(exists(blocks::table.filter(blocks::lifted_at.is_null()).filter(on_it))).get_result(connection)? {
+        return Ok(Removal::HasBlocks);
     }
     let count = diesel::delete(short_domains::table.find(number)).execute(connection)?;
     Ok(if count == 1 { Removal::Done } else { Removal::Missing })

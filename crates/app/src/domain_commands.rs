@@ -59,6 +59,11 @@ pub(crate) async fn domains(config: &Config, action: DomainsAction) -> anyhow::R
             Err(DomainError::HasLinks) => bail!(
                 "links live on {host}: `signpost domains edit {host} --accepts-links false` retires it, and its links go on"
             ),
+            Err(DomainError::HasBlocks) => {
+                bail!(
+                    "codes on {host} are taken down: lift these blocks first, because they would not hold if it were added again"
+                )
+            }
             removed => {
                 removed?;
                 tell(&format!("removed {host}"))

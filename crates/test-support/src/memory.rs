@@ -13,7 +13,7 @@ use domain::{
     address::Address,
     address::DomainId,
     api_key::{ApiKey, KeyId},
-    block::{Block, Lifted},
+    block::{Block, Lifted, Subject},
     history::{LinkEvent, Provenance},
     idempotency::{Fingerprint, IdempotencyRecord, IdempotentRequest},
     lifecycle::{self, Candidate, Change, Claim, Naming, Resolution},
@@ -419,6 +419,10 @@ impl ShortDomainRepository for MemoryStore {
         let mut tables = self.tables();
         if tables.links.keys().any(|address| address.domain == id) {
             return Ok(Removal::HasLinks);
+        }
+        let is_on_it = |block: &Block| matches!(&block.subject, Subject::Address(address) if address.domain == id);
+        if !id.is_default() && tables.blocks.values().any(|block| block.lifted.is_none() && is_on_it(block)) {
+            return Ok(Removal::HasBlocks);
         }
         let found = !id.is_default() && tables.domains.remove(&id).is_some();
         Ok(if found { Removal::Done } else { Removal::Missing })

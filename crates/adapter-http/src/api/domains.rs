@@ -233,7 +233,7 @@ pub(crate) async fn edit(
     security(("bearer" = []), ("header" = [])),
     responses(
         (status = 204, description = "Removed"),
-        (status = 409, description = "Links live on it, or it is the default one", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
+        (status = 409, description = "Links live on it, codes on it are taken down, or it is the default one", body = crate::problem::ProblemBody, content_type = "application/problem+json")))]
 #[delete("/domains/{host}")]
 pub(crate) async fn remove(caller: Authorized<Admin>, host: web::Path<String>) -> Result<HttpResponse, Problem> {
     let (domain, _) = found(&caller.context, &host).await?;
@@ -251,6 +251,9 @@ impl From<DomainError> for Problem {
             DomainError::Taken => Self::new(ProblemKind::DomainTaken),
             DomainError::Full => Self::new(ProblemKind::TooManyDomains),
             DomainError::HasLinks => Self::new(ProblemKind::DomainInUse),
+            DomainError::HasBlocks => Self::new(ProblemKind::DomainInUse).detail(
+                "Codes on it are taken down, and would not be if it were added again. Lift these blocks first.",
+            ),
             DomainError::Service(error) => error.into(),
         }
     }

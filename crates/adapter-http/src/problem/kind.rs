@@ -178,7 +178,7 @@ impl ProblemKind {
                 "domain-in-use",
                 409,
                 "Short domain in use",
-                "Links live on this short domain, or it is the default one. It cannot be removed. Set `accepts_links` to `false` instead: its links go on, and it takes no new ones.",
+                "Links live on this short domain, codes on it are taken down, or it is the default one. It cannot be removed. Set `accepts_links` to `false` instead: its links go on, and it takes no new ones.",
             ),
             Self::TooManyDomains => entry(
                 "too-many-domains",

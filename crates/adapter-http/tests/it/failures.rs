@@ -9,12 +9,13 @@ use std::{
 use domain::{
     code::CodeLength,
     ports::{RandomCodes, RepositoryErrorKind},
+    service::KnownDomains,
 };
 use serde_json::json;
 use test_support::{ScriptedCodes, SeededEntropy};
 
 use crate::{
-    server::{Answer, PATIENCE, RunningServer},
+    server::{Answer, NoClicks, PATIENCE, RunningServer},
     troubled_store::Trouble,
 };
 
@@ -56,6 +57,17 @@ fn each_failure_of_the_store_has_its_own_answer_and_none_shows_its_cause() {
             assert!(server.log_of(request_id).contains("10.0.0.7"), "the cause is for the log");
         }
     }
+}
+
+#[test]
+fn before_short_domains_are_read_no_redirect_answers_for_the_default_one() {
+    let server = RunningServer::knowing(random_codes(), Arc::new(NoClicks), KnownDomains::unread());
+    server.phase.become_ready();
+    for path in ["/abcdef", "/abcdef+", "/"] {
+        assert_problem(&server.ask("GET", path, None), 503, "unavailable");
+    }
+    assert_eq!(server.ask("GET", "/livez", None).status, 200);
+    assert_problem(&RunningServer::start(random_codes()).ask("GET", "/abcdef", None), 404, "not-found");
 }
 
 #[test]

@@ -57,6 +57,15 @@ impl RunningServer {
 
     /// The same, with clicks recorded by `recorders`.
     pub(crate) fn recording(codes: impl CodeGenerator + 'static, recorders: Arc<dyn ClickRecorders>) -> Self {
+        Self::knowing(codes, recorders, KnownDomains::default())
+    }
+
+    /// The same, with these short domains.
+    pub(crate) fn knowing(
+        codes: impl CodeGenerator + 'static,
+        recorders: Arc<dyn ClickRecorders>,
+        domains: KnownDomains,
+    ) -> Self {
         let store = Arc::new(TroubledStore::new());
         let (clock, entropy) = (Arc::new(ManualClock::default()), Arc::new(SeededEntropy::new(1)));
         let keys = KeyService::new(store.clone(), store.clone(), clock.clone(), entropy.clone());
@@ -67,7 +76,7 @@ impl RunningServer {
             links,
             keys: keys.clone(),
             blocks: blocks.clone(),
-            domains: DomainService::new(Arc::new(MemoryStore::default()), KnownDomains::default(), clock.clone()),
+            domains: DomainService::new(Arc::new(MemoryStore::default()), domains, clock.clone()),
             resolver: ResolveService::new(store.clone(), blocks.blocked().clone(), clock.clone()),
             store: store.clone(),
             shared: None,
@@ -269,7 +278,7 @@ impl Tasks for NoTasks {
 }
 
 /// Clicks are not recorded.
-struct NoClicks;
+pub(crate) struct NoClicks;
 
 impl ClickRecorders for NoClicks {
     fn recorder(&self) -> Option<Box<dyn ClickRecorder>> {

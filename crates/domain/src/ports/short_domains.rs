@@ -26,7 +26,7 @@ pub trait ShortDomainRepository: Send + Sync {
     async fn add(&self, new: &NewShortDomain, once: Option<&IdempotentRequest>) -> Result<Adding, RepositoryError>;
 
     /// All short domains, ordered by number; the default one is the first. It MUST see every change acknowledged before
-    /// the call. A row that cannot be read MUST be left out.
+    /// the call. For a row that cannot be read, [`ShortDomain::in_place_of_unreadable`] MUST stand, if there is one.
     async fn all(&self) -> Result<Vec<ShortDomain>, RepositoryError>;
 
     /// Stores the settings and the times of a short domain, in its next generation. Returns whether it still had the
@@ -37,6 +37,8 @@ pub trait ShortDomainRepository: Send + Sync {
     ///
     /// - If a link lives on it, deleted or not, the call MUST change nothing and return [`Removal::HasLinks`], however
     ///   many claims run concurrently.
+    /// - If a block of a code on it is in force, the call MUST change nothing and return [`Removal::HasBlocks`]: should the
+    ///   host be added again, it gets a new number, for which the block would not hold.
     /// - The default short domain MUST NOT be removed.
     async fn remove(&self, id: DomainId) -> Result<Removal, RepositoryError>;
 }
@@ -74,6 +76,8 @@ pub enum Removal {
     Done,
     /// A link lives on it. Nothing changed.
     HasLinks,
+    /// A code on it is blocked. Nothing changed.
+    HasBlocks,
     /// There is none with this number.
     Missing,
 }

@@ -85,6 +85,9 @@ pub enum DomainError {
     /// Links live on it. It can take no new ones instead ([`DomainSettings::accepts_links`]).
     #[error("links live on the short domain")]
     HasLinks,
+    /// Codes on it are blocked.
+    #[error("codes on the short domain are blocked")]
+    HasBlocks,
     /// Another reason.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -200,6 +203,7 @@ impl DomainService {
         match removal {
             Removal::Done => Ok(()),
             Removal::HasLinks => Err(DomainError::HasLinks),
+            Removal::HasBlocks => Err(DomainError::HasBlocks),
             Removal::Missing => Err(ServiceError::NotFound.into()),
         }
     }

@@ -169,6 +169,7 @@ macro_rules! contract_suite {
                 the_default_short_domain_has_settings_too,
                 a_removed_short_domain_is_gone_and_its_number_stays_free,
                 a_short_domain_with_links_is_not_removed,
+                a_short_domain_with_blocks_in_force_is_not_removed,
                 the_default_short_domain_is_not_removed,
                 a_repeated_addition_is_answered_as_the_first_time,
                 one_code_leads_elsewhere_on_each_short_domain,

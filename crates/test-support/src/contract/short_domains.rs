@@ -7,7 +7,7 @@ use domain::{
     address::{Address, DomainId},
     api_key::{ApiKey, Caller, Scopes},
     behaviour::RedirectStatus,
-    block::{Block, Subject as Blocked},
+    block::{Block, Lifted, Subject as Blocked},
     idempotency::{Fingerprint, IdempotencyRecord, IdempotentRequest},
     lifecycle::Claim,
     link::{Generation, Link},
@@ -99,6 +99,18 @@ pub async fn a_short_domain_with_links_is_not_removed(subject: Subject) {
     let link = subject.given(&a_link().on(domain.id).deleted()).await;
     assert_eq!(remove(&subject, domain.id).await, Removal::HasLinks);
     assert_eq!(subject.find(&link).await, link);
+}
+
+pub async fn a_short_domain_with_blocks_in_force_is_not_removed(subject: Subject) {
+    let [domain, other] = [given(&subject, "go.example").await, given(&subject, "other.example").await];
+    let block = block_of_promo(&subject, domain.id);
+    let placed = subject.blocks.block(&block, None).await.expect("the store works");
+    assert_eq!(placed, Blocking::Added(block.clone()));
+    assert_eq!(remove(&subject, domain.id).await, Removal::HasBlocks);
+    assert_eq!(remove(&subject, other.id).await, Removal::Done, "the block is of another short domain");
+    let end = Lifted { at: subject.now(), by: Actor::System };
+    assert!(subject.blocks.lift(&block.id, &end).await.expect("the store works"));
+    assert_eq!(remove(&subject, domain.id).await, Removal::Done);
 }
 
 pub async fn the_default_short_domain_is_not_removed(subject: Subject) {
@@ -225,17 +237,20 @@ pub async fn a_key_may_be_bound_to_short_domains(subject: Subject) {
     assert!(subject.service().claim(&call, &[a_link().on(domain).separate().request()]).await.is_ok());
 }
 
-pub async fn a_block_of_a_code_is_of_one_short_domain(subject: Subject) {
-    let domain = given(&subject, "go.example").await.id;
-    let block = |domain| Block {
+fn block_of_promo(subject: &Subject, domain: DomainId) -> Block {
+    Block {
         id: subject.draw_id(),
         subject: Blocked::parse("code", "promo", domain).expect("valid"),
         reason: "phishing".parse().expect("valid"),
         created_at: subject.now(),
         created_by: Actor::System,
         lifted: None,
-    };
-    for block in [block(domain), block(DomainId::DEFAULT)] {
+    }
+}
+
+pub async fn a_block_of_a_code_is_of_one_short_domain(subject: Subject) {
+    let domain = given(&subject, "go.example").await.id;
+    for block in [block_of_promo(&subject, domain), block_of_promo(&subject, DomainId::DEFAULT)] {
         let placed = subject.blocks.block(&block, None).await.expect("the store works");
         assert_eq!(placed, Blocking::Added(block));
     }
